@@ -1,0 +1,17 @@
+"""The bundle that `thawline predict` uses: weights, labels and transforms in one folder."""
+
+from thawline.artifacts import Artifacts
+from thawline.config.sections import Config
+from thawline.stage import run
+
+UPSTREAM = ("source", "target", "input", "seed", "model", "pretrain", "search", "finetune")
+
+
+def export(config: Config, artifacts: Artifacts) -> None:
+    from thawline.serving.export import export
+
+    export(config, artifacts)
+
+
+if __name__ == "__main__":
+    run(__file__, export, upstream=UPSTREAM)

@@ -1,0 +1,17 @@
+"""The target models of one contender: its chosen recipe, once per seed."""
+
+from thawline.artifacts import Artifacts
+from thawline.config.sections import Config
+from thawline.stage import run
+
+UPSTREAM = ("source", "target", "input", "seed", "model", "pretrain", "search", "finetune")
+
+
+def finetune(config: Config, artifacts: Artifacts) -> None:
+    from thawline.training.finetune import finetune
+
+    finetune(config, artifacts)
+
+
+if __name__ == "__main__":
+    run(__file__, finetune, upstream=UPSTREAM)

@@ -1,0 +1,17 @@
+"""The page and figures in reports/, and what everything cost."""
+
+from thawline.artifacts import Artifacts
+from thawline.config.sections import Config
+from thawline.stage import run
+
+UPSTREAM = ("source", "target", "input", "seed", "model", "pretrain", "search", "finetune", "evaluate")
+
+
+def report(config: Config, artifacts: Artifacts) -> None:
+    from thawline.report.report import report
+
+    report(config, artifacts)
+
+
+if __name__ == "__main__":
+    run(__file__, report, upstream=UPSTREAM)

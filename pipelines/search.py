@@ -1,0 +1,15 @@
+"""The recipe of one contender: depth and learning rates chosen on the validation pictures."""
+
+from thawline.artifacts import Artifacts
+from thawline.config.sections import Config
+from thawline.stage import run
+
+
+def search(config: Config, artifacts: Artifacts) -> None:
+    from thawline.search.search import search
+
+    search(config, artifacts)
+
+
+if __name__ == "__main__":
+    run(__file__, search, upstream=("source", "target", "input", "seed", "model", "pretrain"))

@@ -1,0 +1,128 @@
+"""Every path of the pipeline, named once, and the only way files are written: atomically."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thawline.config.errors import UserError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; on success it is flushed to disk and takes the
+    name `path`, on any failure it is removed and the old `path` stays as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted keys and a fixed layout, so that equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The parsed file; a missing or damaged one is a `UserError` that says which stage makes it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise missing(path) from None
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}).\n  Delete it and run: dvc repro") from None
+
+
+def missing(path: Path) -> UserError:
+    return UserError(f"{path} does not exist.\n  It is made by the pipeline; run: dvc repro")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a JSON-like value, independent of key order, in hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Paths below `root`, the folder that holds dvc.yaml.
+
+    Stages read from and write to `artifacts/`. Called by hand, a stage writes below a folder of
+    `scratch/` instead (`outputs`) and reads what an earlier stage left there, else from `artifacts/`;
+    so DVC's files stay as DVC made them.
+    """
+
+    root: Path
+    outputs: Path
+    reports: Path
+
+    @classmethod
+    def under(cls, root: Path, scratch: str | None = None) -> "Artifacts":
+        if scratch is None:
+            return cls(root, root / "artifacts", root / "reports")
+        return cls(root, root / "scratch" / scratch, root / "scratch" / scratch / "reports")
+
+    def find(self, relative: str) -> Path:
+        """Where to read an artifact from."""
+        own = self.outputs / relative
+        return own if own.exists() else self.root / "artifacts" / relative
+
+    def data(self, name: str) -> Path:
+        """`source`, `target` (train and validation) or `test` (the target's test split): a folder
+        written by `thawline.data.store`."""
+        return self.find(f"prepare/{name}")
+
+    def data_output(self, name: str) -> Path:
+        return self.outputs / "prepare" / name
+
+    def stage(self, *names: str) -> Path:
+        """The folder a stage reads from, e.g. `stage("search", "finetuned")`."""
+        return self.find("/".join(names))
+
+    def stage_output(self, *names: str) -> Path:
+        """The folder a stage writes to."""
+        return self.outputs.joinpath(*names)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Interrupted trainings, outside DVC's outputs (which DVC deletes before a stage runs)."""
+        return self.root / "scratch" / "checkpoints"
+
+    @property
+    def studies(self) -> Path:
+        """Optuna's database of studies, outside DVC's outputs so that a killed study goes on."""
+        return self.root / "scratch" / "studies.db"
+
+    @property
+    def params_checked(self) -> Path:
+        return self.outputs / "params" / "checked.json"
+
+
+MODEL, CARD = "model.safetensors", "card.json"
+HISTORY, COSTS = "history.csv", "costs.json"
+RECIPE, TRIALS = "recipe.json", "trials.csv"
+METRICS = "metrics.json"
+
+
+def seed_weights(seed: int) -> str:
+    """File name of the fine-tuned weights of one seed."""
+    return f"seed_{seed}.safetensors"

@@ -1,0 +1,55 @@
+"""`python -m thawline.config --check` (the first stage) and `--write` (rewrite the lock)."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from thawline.config.composition import compose, differences, load_lock, lock_text, to_config
+from thawline.config.errors import ConfigError, UserError
+
+
+def check(root: Path) -> None:
+    """Types and ranges of params.yaml; outside experiments also that it agrees with conf/."""
+    lock = load_lock(root)
+    config = to_config(lock)
+    for role, section in (("source", config.source), ("target", config.target)):
+        if not Path(root, section.watch).exists():
+            raise ConfigError(f"{role}.root = {section.root!r}: {section.watch} does not exist.")
+    if "DVC_EXP_NAME" in os.environ or "DVC_EXP_BASELINE_REV" in os.environ:
+        return
+    found = differences(lock, compose(root, []))
+    if found:
+        raise ConfigError(
+            "params.yaml does not say what conf/ says:\n  "
+            + "\n  ".join(found)
+            + "\n  to keep conf/:  python -m thawline.config --write"
+            + "\n  to try values:  dvc exp run -S NAME=VALUE"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m thawline.config", description=__doc__)
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--check", action="store_true", help="check params.yaml")
+    action.add_argument("--write", action="store_true", help="rewrite params.yaml from conf/")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides, with --write")
+    arguments = parser.parse_args()
+    root = Path.cwd()
+    try:
+        if arguments.check:
+            from thawline.artifacts import Artifacts, write_json
+
+            check(root)
+            # constant content: later stages depend on the check having passed, not on what changed
+            write_json(Artifacts.under(root).params_checked, {"checked": True})
+        else:
+            from thawline.artifacts import write_text
+
+            text = lock_text(root, arguments.overrides)
+            write_text(root / "params.yaml", text)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+main()

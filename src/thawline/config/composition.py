@@ -1,0 +1,156 @@
+"""From conf/ (or its lock, params.yaml) to a checked `Config`."""
+
+import os
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from thawline.config.errors import ConfigError, FieldError
+from thawline.config.explain import composition_message, field_message
+from thawline.config.sections import Config
+
+LOCK = "params.yaml"
+LOCK_HEADER = "# Written from conf/ by: python -m thawline.config --write\n"
+
+
+def repository_root() -> Path:
+    """Where relative paths of the person who typed them start.
+
+    DVC runs `--temp` and queued experiments in a copy and names the real repository in DVC_ROOT.
+    """
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def located(path: str) -> Path:
+    """`path` with `~` expanded, absolute, relative ones below the repository's root."""
+    return repository_root() / Path(path).expanduser()
+
+
+def watch(root: str | None, download: bool, weights: str | None = None) -> str:
+    """What DVC compares to notice changed pictures: the folder or file itself if there is one, else
+    the pins of the packages that the embedded data sets come out of."""
+    if root is not None:
+        # a folder that is still to be downloaded cannot be a DVC dependency
+        return "constraints.txt" if download else str(located(root))
+    if weights is not None and Path(weights).suffix in {".safetensors", ".pth", ".pt"}:
+        return str(located(weights))
+    return "constraints.txt"
+
+
+def to_config(values: Any) -> Config:
+    """The typed configuration; a wrong name, type or value is a `ConfigError` that says what is
+    allowed.
+
+    Args:
+        values: what Hydra composed, or params.yaml as loaded by OmegaConf.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), values)
+    except OmegaConfBaseException as error:
+        raise ConfigError(field_message(error, values)) from None
+    absent = sorted(str(key) for key in OmegaConf.missing_keys(merged))
+    if absent:
+        raise ConfigError(f"{absent[0]} is not set.\n  set it: -S {absent[0]}=VALUE (dvc exp run)")
+    return _checked(merged, "")
+
+
+def _checked(node: Any, section: str) -> Any:
+    if not isinstance(node, DictConfig):
+        return node
+    for name, child in node.items():
+        _checked(child, f"{section}.{name!s}" if section else str(name))
+    try:
+        return OmegaConf.to_object(node)
+    except FieldError as error:
+        raise error.under(section) from None
+
+
+def load_lock(root: Path) -> DictConfig | ListConfig:
+    """params.yaml as OmegaConf reads it (PyYAML would read 1e-3 as text)."""
+    path = root / LOCK
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist.\n  write it: python -m thawline.config --write")
+    return OmegaConf.load(path)
+
+
+def compose(root: Path, overrides: list[str]) -> DictConfig:
+    """conf/ under `root` composed by Hydra with `overrides`, all interpolations resolved."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+
+    install()
+    try:
+        with initialize_config_dir(str(root / "conf"), version_base=None):
+            values = hydra_compose("config", overrides=overrides)
+    except HydraException as error:
+        raise ConfigError(str(error)) from None
+    OmegaConf.resolve(values)
+    return values
+
+
+def lock_text(root: Path, overrides: list[str]) -> str:
+    """What params.yaml must hold for conf/ with `overrides`."""
+    return LOCK_HEADER + OmegaConf.to_yaml(compose(root, overrides))
+
+
+def differences(lock: Any, composed: Any) -> list[str]:
+    """One line per field in which params.yaml and conf/ disagree, sorted by name."""
+    left, right = flatten(lock), flatten(composed)
+    absent = "(absent)"
+    return [
+        f"{name}: params.yaml has {left.get(name, absent)}, conf/ has {right.get(name, absent)}"
+        for name in sorted(left.keys() | right.keys())
+        if left.get(name, absent) != right.get(name, absent)
+    ]
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one mapping of dotted names, e.g. `{"search.head_lr.low": 1e-4}`."""
+    plain = OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
+    if not isinstance(plain, dict) or not plain:
+        return {prefix: plain}
+    return {
+        name: value
+        for key, child in plain.items()
+        for name, value in flatten(child, f"{prefix}.{key!s}" if prefix else str(key)).items()
+    }
+
+
+def install() -> None:
+    """Give Hydra, in this process, our resolver and our errors. Safe to call again.
+
+    Hydra has no hook for either: composing is wrapped, so that wrong values are refused where they
+    are typed, also inside `dvc exp run`, before anything is queued or run.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.errors import ConfigCompositionException, HydraException
+    from hydra.types import RunMode
+
+    OmegaConf.register_new_resolver("watch", watch, replace=True)
+    original = ConfigLoaderImpl.load_configuration
+    if getattr(original, "explains", False):
+        return
+
+    @wraps(original)
+    def load_configuration(
+        self: Any, config_name: str | None, overrides: list[str], run_mode: RunMode, *rest: Any, **named: Any
+    ) -> DictConfig:
+        if config_name not in ("config", "params"):
+            return original(self, config_name, overrides, run_mode, *rest, **named)
+        try:
+            values = original(self, config_name, overrides, run_mode, *rest, **named)
+        except HydraException as error:
+            raise ConfigCompositionException(composition_message(error, overrides)) from None
+        if run_mode is RunMode.RUN:
+            try:
+                to_config({key: value for key, value in values.items_ex(resolve=False) if key != "hydra"})
+            except ConfigError as error:
+                raise ConfigCompositionException(str(error)) from None
+        return values
+
+    load_configuration.explains = True  # type: ignore[attr-defined]
+    ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[method-assign]

@@ -1,0 +1,25 @@
+"""Errors a person can act on: they are printed without a traceback."""
+
+
+class UserError(Exception):
+    """Something the person can put right; the message says what, where and how."""
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be used."""
+
+
+class FieldError(ConfigError):
+    """One field has a value that is not allowed.
+
+    `name` is the field's path as far as the raiser knows it; callers prepend the section.
+    """
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        self.name, self.value, self.allowed = name, value, allowed
+        shown = getattr(value, "name", value)
+        super().__init__(f"{name} = {shown!r} is not allowed.\n  allowed: {allowed}")
+
+    def under(self, section: str) -> "FieldError":
+        """The same error with `section` in front of the field's name."""
+        return FieldError(f"{section}.{self.name}" if section else self.name, self.value, self.allowed)

@@ -1,0 +1,109 @@
+"""Error messages for a wrong configuration: the key, the value, what is allowed, the nearest name."""
+
+import difflib
+import typing
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from types import UnionType
+from typing import Any, Union
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from thawline.config.sections import Config
+
+KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A line naming the closest of `names`, and one naming all of them."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    return (f"\n  nearest: {close[0]}" if close else "") + f"\n  allowed: {', '.join(sorted(names))}"
+
+
+def field_type(path: str) -> Any:
+    """The declared type of the field at a dotted path of `Config`; None if there is none."""
+    kind: Any = Config
+    for name in path.split("."):
+        if not is_dataclass(kind):
+            return None
+        types = {each.name: each.type for each in fields(kind)}
+        if name not in types:
+            return None
+        kind = types[name]
+    return kind
+
+
+def describe(kind: Any) -> str:
+    """A type in words: `Optional[int]` is 'a whole number or null'."""
+    if typing.get_origin(kind) in (Union, UnionType):
+        return " or ".join(dict.fromkeys(describe(each) for each in typing.get_args(kind)))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(each.name for each in kind)
+    if typing.get_origin(kind) is list:
+        return f"a list, each {describe(typing.get_args(kind)[0])}"
+    if is_dataclass(kind):
+        return "a section with " + ", ".join(each.name for each in fields(kind))
+    return KINDS.get(kind, "a value")
+
+
+def choices(kind: Any) -> list[str]:
+    """The names an enumeration allows, seen through Optional; else nothing."""
+    for each in (kind, *typing.get_args(kind)):
+        if isinstance(each, type) and issubclass(each, Enum):
+            return [member.name for member in each]
+    return []
+
+
+def unknown_key(path: str, value: Any) -> str:
+    """The message for a name that is no setting: with the nearest setting of the same section."""
+    parts = path.split(".")
+    known = next(depth for depth in range(len(parts), -1, -1) if _section(parts[:depth]) is not None)
+    section = _section(parts[:known])
+    names = [".".join([*parts[:known], each.name]) for each in fields(section)]
+    return f"{path} = {value!r}: there is no such setting." + nearest(".".join(parts[: known + 1]), names)
+
+
+def _section(parts: list[str]) -> Any:
+    """The dataclass at these names, or None."""
+    kind = field_type(".".join(parts)) if parts else Config
+    return kind if is_dataclass(kind) else None
+
+
+def field_message(error: OmegaConfBaseException, values: Any) -> str:
+    """The message for what OmegaConf refused when `values` met the typed sections."""
+    path = str(error.full_key or error.key or "")
+    value = error.value if error.value is not None else _at(values, path)
+    if isinstance(error, ConfigKeyError) or (field_type(path) is None and path):
+        return unknown_key(path, value)
+    kind = field_type(path)
+    names = choices(kind)
+    allowed = nearest(str(value), names) if names else f"\n  allowed: {describe(kind)}"
+    return f"{path} = {value!r} is not allowed.{allowed}"
+
+
+def _at(values: Any, path: str) -> Any:
+    try:
+        return OmegaConf.select(OmegaConf.create(values), path)
+    except OmegaConfBaseException:
+        return None
+
+
+def composition_message(error: Exception, overrides: list[str]) -> str:
+    """The message for what Hydra refused to compose, by the override that caused it."""
+    from hydra.errors import MissingConfigException
+
+    given = dict(_assignment(each) for each in overrides)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.partition("/")
+        if error.options:
+            return f"{group} = {name!r}: there is no such preset." + nearest(name, list(error.options))
+    for path, value in given.items():
+        if field_type(path) is None and not path.startswith("hydra") and f"'{path}'" in str(error):
+            return unknown_key(path, value)
+    return str(error)
+
+
+def _assignment(override: str) -> tuple[str, str]:
+    path, _, value = override.partition("=")
+    return path.lstrip("+~").partition("@")[0], value

@@ -1,0 +1,95 @@
+"""Batches for training and measuring: slices of the stored pictures, made floats as a whole."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from thawline.config.sections import AugmentationName
+from thawline.data.augment import NUMBERS, augment
+from thawline.data.transform import Transform
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+_ORDER, _CHANGES = 0, 1
+
+
+class Batches:
+    """An iterable of (images, labels, indices), the last batch being as small as what is left.
+
+    Images are `(b, channels, size, size)` float32, normalised; labels and indices are `(b,)` int64,
+    the indices being positions in `images`. Order and augmentation depend on (seed, epoch, index)
+    only, so neither the batch size nor the device changes what becomes of a picture. The epoch is the
+    one last given to `set_epoch`; iterating does not advance it.
+
+    images: `(n, size, size, channels)` uint8, may be memory-mapped. device: where batches are made
+    and left; the pictures travel there as uint8.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        transform: Transform,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        augmentation: AugmentationName = AugmentationName.none,
+        mirror: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images but {len(labels)} labels")
+        if batch_size < 1:
+            raise ValueError(f"batch_size = {batch_size} is below 1")
+        self.images, self.labels, self.transform = images, np.asarray(labels, np.int64), transform
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.augmentation, self.mirror, self.device = augmentation, mirror, torch.device(device)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and augmentation of the next iteration; epochs count from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        count = len(self.images)
+        order = self._random(_ORDER).permutation(count) if self.shuffle else np.arange(count)
+        # One row of random numbers per picture, whatever batch it ends up in.
+        changes = self._random(_CHANGES).random((count, NUMBERS)) if self._augments else None
+        for start in range(0, count, self.batch_size):
+            indices = order[start : start + self.batch_size]
+            pixels = as_pixels(self._rows(start, indices), self.device)
+            if changes is not None:
+                pixels = augment(pixels, changes[indices], self.mirror)
+            labels = torch.from_numpy(self.labels[indices]).to(self.device)
+            yield normalised(pixels, self.transform), labels, torch.from_numpy(indices).to(self.device)
+
+    @property
+    def _augments(self) -> bool:
+        return self.augmentation is AugmentationName.standard
+
+    def _random(self, purpose: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, self.epoch, purpose])))
+
+    def _rows(self, start: int, indices: np.ndarray) -> np.ndarray:
+        # Always a copy, because a tensor cannot share the map's read-only memory.
+        if self.shuffle:
+            return np.take(self.images, indices, axis=0)
+        return np.array(self.images[start : start + len(indices)])
+
+
+def as_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+    """`(b, h, w, channels)` uint8 as `(b, channels, h, w)` float32 in 0..255 on `device`."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().contiguous()
+
+
+def normalised(pixels: torch.Tensor, transform: Transform) -> torch.Tensor:
+    """`(b, channels, h, w)` in 0..255 as network input: in 0..1, less the mean, over the deviation."""
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=pixels.device).view(1, -1, 1, 1)
+        for values in (transform.mean, transform.std)
+    )
+    return (pixels / 255 - mean) / std

@@ -1,0 +1,101 @@
+"""The stage `prepare`: from a named data set to stores of decoded, split, checked pictures."""
+
+import logging
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from thawline.artifacts import Artifacts
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, DataSet, Role
+from thawline.data.collection import Collection
+from thawline.data.scan import Scan, scan
+from thawline.data.sources import collect
+from thawline.data.split import SPLITS, Split, split
+from thawline.data.store import discard_store, write_absence, write_store
+from thawline.data.transform import Transform
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(config: Config, transform: Transform, artifacts: Artifacts) -> None:
+    """Decode and split the data set that `config.role` names, and write its stores.
+
+    The source goes to `source` (train and val), the target to `target` (train and val) and `test`.
+    A source that is published weights leaves a note instead of pictures. The same configuration and
+    pictures give the same bytes. Raises `UserError` when the pictures are missing or do not suffice.
+    """
+    if config.role is Role.source and config.source.dataset is None:
+        write_absence(artifacts.data_output("source"), "the source is published weights")
+        return
+    data = config.source if config.role is Role.source else config.target
+    collection = collect(data, config.role, config.seed)
+    scanned = scan(collection, transform, artifacts.data_output(config.role.name).parent)
+    _require_pictures(data, scanned)
+    decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test)
+    report = _report(data, config.role, collection, scanned, decision)
+    _log(report)
+    parts = (
+        {"source": SPLITS[:2]} if config.role is Role.source else {"target": SPLITS[:2], "test": SPLITS[2:]}
+    )
+    # A killed process must not leave a new target beside the test pictures of another split.
+    for name in parts:
+        discard_store(artifacts.data_output(name))
+    for name, splits in parts.items():
+        _write(artifacts, name, splits, scanned, decision, transform, report)
+
+
+def _require_pictures(data: DataSet, scanned: Scan) -> None:
+    if scanned.pictures.empty:
+        examples = "".join(
+            f"\n  {picture.path}: {picture.detail or picture.reason}" for picture in scanned.dropped[:3]
+        )
+        raise UserError(f"none of the {len(scanned.dropped)} pictures in {data.root} can be read:{examples}")
+
+
+def _write(
+    artifacts: Artifacts,
+    name: str,
+    splits: tuple[str, ...],
+    scanned: Scan,
+    decision: Split,
+    transform: Transform,
+    report: dict[str, Any],
+) -> None:
+    # Split by split, so that the pictures of each lie next to each other.
+    rows = np.concatenate([np.flatnonzero(decision.names == part) for part in splits])
+    manifest = scanned.pictures.iloc[rows].assign(split=decision.names[rows])
+    classes = tuple(sorted(set(scanned.pictures["label"][decision.names == "train"])))
+    directory = artifacts.data_output(name)
+    write_store(directory, scanned.images, manifest, classes, transform, rows=rows, card=report)
+
+
+def _report(
+    data: DataSet, role: Role, collection: Collection, scanned: Scan, decision: Split
+) -> dict[str, Any]:
+    """What a reader of the card wants to know about how the pictures were chosen."""
+    labels = scanned.pictures["label"].to_numpy(str)
+    dropped = [*collection.dropped, *scanned.dropped, *decision.dropped]
+    counts = {part: dict(sorted(Counter(labels[decision.names == part].tolist()).items())) for part in SPLITS}
+    used = sum(sum(of_class.values()) for of_class in counts.values())
+    return {
+        "dataset": data.dataset.name if data.dataset else None,
+        "role": role.name,
+        "counts": counts,
+        "dropped": [asdict(picture) for picture in dropped],
+        "not_needed": len(scanned.pictures) - len(decision.dropped) - used,
+        "near_duplicate_groups": decision.near_duplicates,
+        "notes": [*collection.notes, *decision.notes],
+    }
+
+
+def _log(report: dict[str, Any]) -> None:
+    totals = {part: sum(of_class.values()) for part, of_class in report["counts"].items()}
+    logger.info("%s: %s", report["role"], ", ".join(f"{count} {part}" for part, count in totals.items()))
+    kinds = Counter(picture["reason"] for picture in report["dropped"])
+    for kind, count in kinds.most_common():
+        logger.warning("%d left out: %s", count, kind)
+    for note in report["notes"]:
+        logger.warning("%s", note)

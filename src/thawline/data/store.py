@@ -1,0 +1,190 @@
+"""Pictures decoded once: an array to memory-map, its manifest, and a card that says both are whole."""
+
+import shutil
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from thawline.artifacts import atomic_path, file_hash, fingerprint, read_json, write_json
+from thawline.config.errors import UserError
+from thawline.data.transform import Transform
+
+FORMAT = 1
+COLUMNS = ("path", "label", "split", "group", "content_hash", "width", "height")
+_BLOCK_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """Pictures as the network sees them, with what is known of each.
+
+    `images` is `(n, size, size, channels)` uint8, read-only and memory-mapped; `manifest` has one row
+    per picture and the columns `COLUMNS`; `classes` are the label names in the order of the model's
+    outputs; `fingerprint` changes whenever any byte of the content does.
+    """
+
+    images: np.ndarray
+    manifest: pd.DataFrame
+    classes: tuple[str, ...]
+    transform: Transform
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Index into `classes` of each picture, `(n,)` int64."""
+        index = {name: position for position, name in enumerate(self.classes)}
+        return np.array([index[label] for label in self.manifest["label"]], np.int64)
+
+    def part(self, split: str) -> "Store":
+        """The pictures of one split (`train`, `val` or `test`), without copying any; may be empty."""
+        rows = np.flatnonzero(self.manifest["split"] == split)
+        first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+        if last - first != len(rows):
+            raise ValueError(f"the {split} pictures are not next to each other in the store")
+        return replace(
+            self,
+            images=self.images[first:last],
+            manifest=self.manifest.iloc[first:last].reset_index(drop=True),
+            fingerprint=fingerprint([self.fingerprint, split]),
+        )
+
+
+def write_store(
+    directory: Path,
+    images: np.ndarray,
+    manifest: pd.DataFrame,
+    classes: tuple[str, ...],
+    transform: Transform,
+    *,
+    rows: np.ndarray | None = None,
+    card: dict[str, Any] | None = None,
+) -> None:
+    """Write `images[rows]` (all when None) and the manifest's equally many rows to `directory`.
+
+    `card` is JSON-like and kept beside the store's own entries. card.json comes last and holds the
+    hashes of the other two, so its presence means that the store is whole; a process killed at any
+    instant leaves the old store or none. One process at a time may write to a directory.
+    """
+    rows = np.arange(len(images)) if rows is None else rows
+    if len(rows) != len(manifest):
+        raise ValueError(f"{len(rows)} images but {len(manifest)} rows in the manifest")
+    directory.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(directory)
+    require_space(directory, len(rows) * images[:1].nbytes)
+    with (
+        atomic_path(directory / "manifest.csv") as new_manifest,
+        atomic_path(directory / "images.npy") as new_images,
+    ):
+        _write_images(new_images, images, rows)
+        manifest[list(COLUMNS)].to_csv(new_manifest, index=False, encoding="utf-8", lineterminator="\n")
+        content = {
+            "format": FORMAT,
+            "classes": list(classes),
+            "transform": transform.to_dict(),
+            "shape": [len(rows), *images.shape[1:]],
+            "manifest_sha256": file_hash(new_manifest),
+            "images_sha256": file_hash(new_images),
+        }
+        # From here until the new card is written there is no store: never a mixture of two.
+        _card_path(directory).unlink(missing_ok=True)
+    write_json(_card_path(directory), {**(card or {}), **content, "fingerprint": fingerprint(content)})
+
+
+def write_absence(directory: Path, reason: str) -> None:
+    """A directory that says why there is no store in it; `open_store` repeats the reason."""
+    discard_store(directory)
+    write_json(_card_path(directory), {"format": FORMAT, "absent": reason})
+
+
+def discard_store(directory: Path) -> None:
+    """Remove the store in `directory`, if there is one."""
+    for name in ("card.json", "manifest.csv", "images.npy"):
+        (directory / name).unlink(missing_ok=True)
+
+
+def open_store(directory: Path) -> Store:
+    """The store in `directory`, after checking its manifest's hash and its array's shape and size.
+
+    Raises `UserError` when it is missing, damaged or was made in another format.
+    """
+    card = _read_card(directory)
+    manifest_path, images_path = directory / "manifest.csv", directory / "images.npy"
+    try:
+        _require(file_hash(manifest_path) == card["manifest_sha256"], manifest_path, "was changed")
+        images = np.load(images_path, mmap_mode="r")
+        manifest = pd.read_csv(
+            manifest_path, dtype=str, keep_default_na=False, encoding="utf-8", lineterminator="\n"
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _damaged(directory, str(error)) from None
+    _require(list(images.shape) == card["shape"], images_path, f"has shape {images.shape}")
+    _require(images.dtype == np.uint8, images_path, f"holds {images.dtype}")
+    return Store(
+        images,
+        manifest.astype({"width": "int64", "height": "int64"}),
+        tuple(card["classes"]),
+        Transform.from_dict(card["transform"]),
+        card["fingerprint"],
+    )
+
+
+def verify(directory: Path) -> None:
+    """Compare every byte of the store with its card; `UserError` names the file that differs."""
+    card = _read_card(directory)
+    for name in ("manifest", "images"):
+        path = directory / (f"{name}.csv" if name == "manifest" else f"{name}.npy")
+        _require(path.is_file() and file_hash(path) == card[f"{name}_sha256"], path, "was changed")
+
+
+def require_space(directory: Path, size: int) -> None:
+    """Raise `UserError` unless `size` bytes fit on the disk; a map on a full disk would crash instead."""
+    free = shutil.disk_usage(directory).free
+    if size > free:
+        raise UserError(
+            f"{directory} needs {size / 2**20:,.0f} MiB, its disk has {free / 2**20:,.0f} MiB left.\n"
+            "  Free some space, or lower input.size or train_per_class."
+        )
+
+
+def _write_images(path: Path, images: np.ndarray, rows: np.ndarray) -> None:
+    shape = (len(rows), *images.shape[1:])
+    written = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    block = max(_BLOCK_BYTES // max(images[:1].nbytes, 1), 1)
+    for start in range(0, len(rows), block):
+        written[start : start + block] = images[rows[start : start + block]]
+    written.flush()
+
+
+def _card_path(directory: Path) -> Path:
+    return directory / "card.json"
+
+
+def _remove_leftovers(directory: Path) -> None:
+    # Of a process that was killed while it wrote here.
+    for partial in directory.glob(".*.partial"):
+        partial.unlink()
+
+
+def _read_card(directory: Path) -> dict[str, Any]:
+    card = read_json(_card_path(directory))
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise _damaged(directory, "its card.json is of another format")
+    if "absent" in card:
+        raise UserError(f"{directory} holds no pictures: {card['absent']}")
+    return card
+
+
+def _require(ok: bool, path: Path, what: str) -> None:
+    if not ok:
+        raise _damaged(path.parent, f"{path.name} {what}, not as card.json says")
+
+
+def _damaged(directory: Path, what: str) -> UserError:
+    return UserError(f"{directory} is damaged: {what}.\n  Delete the folder and run: dvc repro")

@@ -1,0 +1,106 @@
+"""The stage that opens the test split: every contender's models are asked, once, at the end."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thawline.artifacts import CARD, METRICS, RECIPE, Artifacts, read_json, write_json
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Contender
+from thawline.data.store import Store, open_store
+from thawline.evaluation.predict import predict, prepare_device
+from thawline.evaluation.summary import describe, groups_of, measured
+from thawline.evaluation.tables import Predicted, Truth, write_tables
+from thawline.models.checkpoint import ModelCard, load_model
+
+
+def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
+    """Measure every contender on the test split; write the tables of artifacts/evaluate and
+    reports/metrics.json.
+
+    Returns:
+        What metrics.json holds. Nothing in it varies between two runs with equal inputs.
+    """
+    test = open_store(artifacts.data("test"))
+    recipe = read_json(artifacts.stage("search", Contender.finetuned.name) / RECIPE)
+    device = prepare_device(config.trainer)
+    models = [
+        model
+        for contender in Contender
+        for model in predictions(
+            contender.name,
+            artifacts.stage("finetune", contender.name),
+            test,
+            # one number for all: contenders differ in depth, start and rates only
+            seeds=recipe["recipe"]["seeds"],
+            batch_size=config.evaluate.batch_size,
+            device=device,
+        )
+    ]
+    truth = Truth(list(test.manifest["path"]), test.labels, test.classes)
+    write_tables(artifacts.stage_output("evaluate"), truth, models, config.evaluate.calibration_bins)
+    metrics = {
+        **measured(config, truth.labels, models, groups_of(test.manifest)),
+        "recipe": recipe,
+        "data": describe(open_store(artifacts.data("target")), test),
+    }
+    write_json(artifacts.reports / METRICS, metrics)
+    return metrics
+
+
+def predictions(
+    contender: str, folder: Path, test: Store, *, seeds: int, batch_size: int, device: torch.device
+) -> list[Predicted]:
+    """What the model of every seed in `folder` says of the test pictures, classes in the store's order.
+
+    Raises `UserError` when there are not `seeds` models, or when one was trained for other classes or
+    other input.
+    """
+    result = []
+    for seed, weights in seed_files(folder / "weights", seeds).items():
+        network, card = load_model(weights, folder / CARD)
+        order = class_order(card, test, weights)
+        try:
+            found = predict(network, test.images, test.transform, batch_size, device)
+        except UserError as error:
+            raise UserError(f"{weights}: {error}") from None
+        result.append(Predicted(contender, seed, found[:, order]))
+    return result
+
+
+def seed_files(folder: Path, seeds: int) -> dict[int, Path]:
+    """The weights in `folder` by seed, in ascending order; `UserError` unless there are `seeds`."""
+    found = {}
+    for path in folder.glob("seed_*.safetensors"):
+        if match := re.fullmatch(r"seed_(\d+)\.safetensors", path.name):
+            found[int(match[1])] = path
+    if len(found) != seeds:
+        raise UserError(
+            f"the recipe asks for {seeds} seeds, {folder} holds the weights of {len(found)}.\n"
+            "  They are made by stage finetune; run: dvc repro"
+        )
+    return dict(sorted(found.items()))
+
+
+def class_order(card: ModelCard, test: Store, weights: Path) -> list[int]:
+    """For each class of the store, the model's output of the same name.
+
+    Raises `UserError` unless both have the same class names and the same transform.
+    """
+    if set(card.classes) != set(test.classes):
+        only_model = ", ".join(sorted(set(card.classes) - set(test.classes))) or "none"
+        only_test = ", ".join(sorted(set(test.classes) - set(card.classes))) or "none"
+        raise UserError(
+            f"{weights} was trained for other classes than the test pictures have.\n"
+            f"  only in the model: {only_model}\n  only in the test pictures: {only_test}\n"
+            "  Fine-tune for these pictures; run: dvc repro"
+        )
+    if card.transform != test.transform:
+        raise UserError(
+            f"{weights} was trained on pictures prepared in another way than the test pictures.\n"
+            f"  model: {card.transform}\n  test:  {test.transform}\n"
+            "  Prepare and fine-tune again; run: dvc repro"
+        )
+    return [card.classes.index(name) for name in test.classes]

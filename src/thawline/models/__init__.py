@@ -1,0 +1,51 @@
+"""Architectures, cuts and units, freezing, head replacement, checkpoints.
+
+Names are imported from their modules when first asked for, so that importing this package is cheap.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thawline.models.checkpoint import ModelCard, load_model, save_model
+    from thawline.models.cuts import Unit, head_name, logits_of, units
+    from thawline.models.depth import resolve_depth
+    from thawline.models.freezing import freeze, state_hashes, thaw, trainable_parameters
+    from thawline.models.splitting import between, check_split, split
+    from thawline.models.zoo import build, weights_transform
+
+_HOMES = {
+    "checkpoint": ("ModelCard", "load_model", "save_model"),
+    "cuts": ("Unit", "head_name", "logits_of", "units"),
+    "depth": ("resolve_depth",),
+    "freezing": ("freeze", "state_hashes", "thaw", "trainable_parameters"),
+    "splitting": ("between", "check_split", "split"),
+    "zoo": ("build", "weights_transform"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ModelCard",
+    "Unit",
+    "between",
+    "build",
+    "check_split",
+    "freeze",
+    "head_name",
+    "load_model",
+    "logits_of",
+    "resolve_depth",
+    "save_model",
+    "split",
+    "state_hashes",
+    "thaw",
+    "trainable_parameters",
+    "units",
+    "weights_transform",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)

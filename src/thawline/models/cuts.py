@@ -1,0 +1,194 @@
+"""Where a network can be cut in two, and the units between the cuts.
+
+Walking the data-flow graph in order, a cut is a place where exactly one tensor is alive: everything
+after it depends on everything before it through that tensor only. No list of layers is needed, so
+residual, dense, inception and transformer networks are cut by the same few rules.
+"""
+
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from thawline.config.errors import UserError
+from thawline.models.steps import State, drops, is_tensor
+from thawline.models.tracing import Trace, output_of, trace
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One step of the body: what is frozen or trained together.
+
+    `parameters` and `buffers` are qualified names in the network.
+    """
+
+    index: int
+    name: str
+    parameters: tuple[str, ...]
+    buffers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A traced network, its units, and the cut at each depth.
+
+    `nodes[positions[depth]]` is the last step of the prefix at that depth and `alive[depth]` the step
+    whose value crosses the cut. `head` is the path of the output layer.
+    """
+
+    trace: Trace
+    nodes: tuple[fx.Node, ...]
+    units: tuple[Unit, ...]
+    positions: tuple[int, ...]
+    alive: tuple[fx.Node, ...]
+    head: str
+
+
+def units(network: nn.Module) -> tuple[Unit, ...]:
+    """The units of the body in the order the data passes them; the head is not among them.
+
+    A unit holds the weights of at least one layer. What follows without weights of its own
+    (normalisation, activation, pooling, a class token, positional embeddings) belongs to the unit
+    before; what precedes the first one, to the first one. Weights that cannot be separated from the
+    head by a cut belong to no unit: they are trained with it.
+
+    Raises `UserError` when the network cannot be traced or has no output layer.
+    """
+    return plan(network).units
+
+
+def head_name(network: nn.Module) -> str:
+    """The module path of the output layer: the last step with the weights of a layer.
+
+    Raises `UserError` when that step is not a module.
+    """
+    return plan(network).head
+
+
+def plan(network: nn.Module) -> Plan:
+    """Trace, cut, group. Takes time proportional to the number of steps and runs nothing."""
+    traced = trace(network)
+    nodes = tuple(traced.main.nodes)
+    state = State(traced)
+    head = _head(traced, nodes, state)
+    body_end = nodes.index(head)
+    cuts = {0: nodes[0], **{at: node for at, node in _cuts(nodes, state) if at < body_end}}
+    groups = _groups(nodes, sorted(cuts), state)
+    positions = (0, *(group[-1] for group in groups))
+    return Plan(
+        trace=traced,
+        nodes=nodes,
+        units=_units(nodes, positions, state),
+        positions=positions,
+        alive=tuple(cuts[position] for position in positions),
+        head=str(head.target),
+    )
+
+
+def _head(traced: Trace, nodes: tuple[fx.Node, ...], state: State) -> fx.Node:
+    head = next((node for node in reversed(nodes) if state.weighs(node)), None)
+    if head is None or head.op != "call_module" or output_of(traced.main) is nodes[0]:
+        raise UserError(
+            f"{type(traced.network).__name__} has no output layer that can be replaced: the last step "
+            f"with weights is {'missing' if head is None else repr(str(head.target))}, not a module.\n"
+            "  Let the network end in a module such as torch.nn.Linear."
+        )
+    return head
+
+
+def batch_sizes(nodes: Sequence[fx.Node]) -> frozenset[fx.Node]:
+    """Steps that only say how many pictures the network was given, which every cut tensor says too."""
+    found = set()
+    for node in nodes[0].users:
+        if node.target == "size" and node.args[1:] == (0,):
+            found.add(node)
+        elif node.args[1:] == (() if node.target == "size" else ("shape",)):
+            found |= {user for user in node.users if user.target is operator.getitem and user.args[1] == 0}
+    return frozenset(found)
+
+
+def _cuts(nodes: tuple[fx.Node, ...], state: State) -> Iterator[tuple[int, fx.Node]]:
+    """Every position after which one tensor is alive, with the step that made the tensor."""
+    index = {node: position for position, node in enumerate(nodes)}
+    counts = batch_sizes(nodes)
+    last = {node: _last_use(node, index, counts) for node in nodes}
+    shared = _last_uses_of_state(nodes, state)
+    alive: set[fx.Node] = set()
+    blocked_until = 0
+    for position, node in enumerate(nodes):
+        if last[node] > position:
+            alive.add(node)
+        alive -= {other for other in node.all_input_nodes if last[other] <= position}
+        blocked_until = max([blocked_until, *(shared[name] for name in state.of(node))])
+        if position >= blocked_until and len(alive) == 1:
+            (only,) = alive
+            if is_tensor(only):
+                yield position, only
+
+
+def _last_use(node: fx.Node, index: dict[fx.Node, int], counts: frozenset[fx.Node]) -> int:
+    # State is not alive: either side reads it where it is. Neither is the number of pictures.
+    if node.op == "get_attr" or node in counts:
+        return -1
+    return max((index[user] for user in node.users if user not in counts), default=-1)
+
+
+def _last_uses_of_state(nodes: tuple[fx.Node, ...], state: State) -> dict[str, int]:
+    # A parameter used on both sides of a cut would be frozen and trained at once.
+    return {name: position for position, node in enumerate(nodes) for name in state.of(node)}
+
+
+def _groups(nodes: tuple[fx.Node, ...], cuts: list[int], state: State) -> list[list[int]]:
+    """The cuts that end each unit's stretches: of each group, the last one ends the unit."""
+    groups: list[list[int]] = []
+    for begin, end in zip(cuts, cuts[1:], strict=False):
+        stretch = nodes[begin + 1 : end + 1]
+        if any(state.weighs(node) for node in stretch):
+            groups.append([end])
+        elif groups:
+            groups[-1].append(end)
+    return [_before_dropout(nodes, group, state) for group in groups]
+
+
+def _before_dropout(nodes: tuple[fx.Node, ...], group: list[int], state: State) -> list[int]:
+    """Dropout regularises the layer that reads its output, so it stays on that layer's side."""
+    for here, (begin, end) in enumerate(zip(group, group[1:], strict=False)):
+        rest = nodes[begin + 1 : group[-1] + 1]
+        if any(drops(node, state) for node in nodes[begin + 1 : end + 1]) and not any(map(state.of, rest)):
+            return group[: here + 1]
+    return group
+
+
+def _units(nodes: tuple[fx.Node, ...], positions: tuple[int, ...], state: State) -> tuple[Unit, ...]:
+    found = []
+    for index, (begin, end) in enumerate(zip(positions, positions[1:], strict=False)):
+        stretch = nodes[begin + 1 : end + 1]
+        used = dict.fromkeys(name for node in stretch for name in state.of(node))
+        parameters = tuple(name for name in used if name in state.parameters)
+        buffers = tuple(name for name in used if name in state.buffers)
+        weight = next(state.weight(node) for node in stretch if state.weighs(node))
+        found.append(Unit(index, _name(str(weight), set(parameters), state), parameters, buffers))
+    return tuple(found)
+
+
+def _name(weight: str, parameters: set[str], state: State) -> str:
+    """The outermost module that holds `weight` and nothing from outside the unit."""
+    name = weight
+    while (parent := name.rpartition(".")[0]) and state.owned[parent] <= parameters:
+        name = parent
+    return name
+
+
+def logits_of(output: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """The logits and the auxiliary heads' logits of what a network or a suffix returned.
+
+    Auxiliary logits exist only while training, and only for networks that have auxiliary heads.
+    """
+    if isinstance(output, torch.Tensor):
+        return output, ()
+    values = output.values() if isinstance(output, dict) else output
+    main, *auxiliary = [value for value in values if value is not None]
+    return main, tuple(auxiliary)

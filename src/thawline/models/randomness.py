@@ -1,0 +1,21 @@
+"""Random initialisation that leaves no trace in the global generator."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def own_randomness(seed: int | None = None) -> Iterator[None]:
+    """Inside, CPU random numbers follow `seed` (None: go on from where they are); afterwards the
+    global generator is where it was. Tensors are made on the CPU, so no other generator is touched."""
+    state = torch.get_rng_state()
+    try:
+        if seed is not None:
+            # torch.manual_seed would seed the accelerators' generators as well.
+            torch.default_generator.manual_seed(seed)
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_rng_state(state)

@@ -1,0 +1,29 @@
+"""The stage that makes the initial target model out of the source model."""
+
+from dataclasses import replace
+
+from thawline.artifacts import CARD, MODEL, Artifacts, file_hash
+from thawline.config.sections import Config
+from thawline.data.store import open_store
+from thawline.models import head
+from thawline.models.checkpoint import load_model, save_model
+
+
+def replace_head(config: Config, artifacts: Artifacts) -> None:
+    """Write model.safetensors and card.json: the source model with a new head for the target's classes.
+
+    The card lists which tensors were copied, dropped and initialised, and names the source model's
+    file by its hash. Raises `UserError` when an input is missing or damaged.
+    """
+    source, folder = artifacts.stage("pretrain"), artifacts.stage_output("replace_head")
+    network, card = load_model(source / MODEL, source / CARD)
+    classes = open_store(artifacts.data("target")).classes
+    target, accounting = head.replace_head(network, len(classes), config.seed)
+    target_card = replace(
+        card,
+        classes=classes,
+        source_hash=file_hash(source / MODEL),
+        tensors=accounting.to_dict(),
+        head="linear",
+    )
+    save_model(folder / MODEL, folder / CARD, target, target_card)

@@ -1,0 +1,219 @@
+"""A source model from published weights or from a file, instead of pretraining one."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from zipfile import BadZipFile
+
+import torch
+from torch import nn
+from torchvision import models as torchvision_models
+
+from thawline.artifacts import file_hash
+from thawline.config.errors import FieldError, UserError
+from thawline.config.sections import Config, Input
+from thawline.data.transform import Transform, transform_of
+from thawline.models import zoo
+from thawline.models.checkpoint import ModelCard, load_model, load_strictly, read_card, read_tensors
+from thawline.models.cuts import head_name
+from thawline.models.head import attach_heads
+
+_PICKLED = (".pth", ".pt")
+_SUFFIXES = (".safetensors", *_PICKLED)
+# What training scripts put around a state dict, outermost first.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PARALLEL = "module."
+
+
+def transform_for(config: Config) -> Transform:
+    """The transform that goes with `source.weights`: their own, changed where `input` says otherwise.
+
+    Published weights bring their preset, a thawline model its card. A bare state dict brings nothing:
+    then `input` must say everything. Raises `UserError` or `FieldError`.
+    """
+    weights, architecture = _weights(config), config.model.architecture
+    path = _path(weights)
+    if path is None:
+        return _changed(zoo.weights_transform(architecture, weights), config.input)
+    if (card := _card_path(path)) is not None:
+        return _changed(read_card(card).transform, config.input)
+    return transform_of(config.input)
+
+
+def source_model_from_weights(config: Config) -> tuple[nn.Module, ModelCard]:
+    """The network with the weights `source.weights` names, in evaluation mode, and its card.
+
+    A torchvision weights name is downloaded where torchvision keeps its files. A .safetensors, .pth or
+    .pt file is read without running pickled code, and the number of classes is taken from its head;
+    beside a thawline model lies its card, which is used. Every tensor must fit.
+
+    Raises `UserError` with sorted +/- lists, or with what to do when the weights cannot be had.
+    """
+    weights, transform = _weights(config), transform_for(config)
+    path = _path(weights)
+    if path is None:
+        return _published(config, weights, transform)
+    if (card_path := _card_path(path)) is not None:
+        network, card = load_model(path, card_path)
+        return network, _checked_card(config, path, card, transform)
+    return _from_file(config, path, transform)
+
+
+def _weights(config: Config) -> str:
+    if config.source.weights is None:
+        raise FieldError("source.weights", None, "a torchvision weights name or a file")
+    return config.source.weights
+
+
+def _path(weights: str) -> Path | None:
+    """The file `weights` names, or None when it is the name of published weights."""
+    path = Path(weights).expanduser()
+    if path.suffix not in _SUFFIXES:
+        if len(path.parts) > 1:
+            raise FieldError("source.weights", weights, f"a weights name or a {'/'.join(_SUFFIXES)} file")
+        return None
+    if not path.is_file():
+        raise UserError(
+            f"source.weights = {weights}: there is no such file (looked in {path.absolute().parent})."
+        )
+    return path
+
+
+def _card_path(path: Path) -> Path | None:
+    """The card of a thawline model: beside its weights, or above the folder they are collected in."""
+    for card in (path.with_name("card.json"), path.parent.with_name("card.json")):
+        if path.suffix == ".safetensors" and card.is_file():
+            return card
+    return None
+
+
+def _changed(own: Transform, wanted: Input) -> Transform:
+    if wanted.channels != own.channels:
+        raise FieldError(
+            "input.channels", wanted.channels, f"{own.channels}, because source.weights were trained on that"
+        )
+    size = wanted.size or own.size
+    return Transform(
+        size=size,
+        resize=wanted.resize or (own.resize if wanted.size is None else size),
+        channels=own.channels,
+        fit=wanted.fit.name,
+        interpolation=own.interpolation,
+        mean=tuple(wanted.mean or own.mean),
+        std=tuple(wanted.std or own.std),
+    )
+
+
+def _published(config: Config, weights: str, transform: Transform) -> tuple[nn.Module, ModelCard]:
+    architecture, given = config.model.architecture, dict(config.model.options)
+    entry = zoo.published_weights(architecture, weights)
+    classes = tuple(entry.meta["categories"])
+    loaded = _download(architecture, entry, given)
+    network = zoo.build(architecture, len(classes), seed=0, **given)
+    options = {**given, **_implied_options(architecture, loaded, network)}
+    network = zoo.build(architecture, len(classes), seed=0, **options)
+    load_strictly(network, loaded.state_dict(), f"{architecture} {entry.name}")
+    card = ModelCard(
+        architecture=architecture,
+        options=options,
+        classes=classes,
+        transform=transform,
+        origin=f"torchvision {entry.name} ({entry.url})",
+    )
+    return network.eval(), card
+
+
+def _download(architecture: str, entry: Any, options: Mapping[str, Any]) -> nn.Module:
+    """torchvision's own loading, which knows the names its older files use."""
+    builder = torchvision_models.get_model_builder(architecture)
+    leave_out = {"aux_logits": False} if "aux_logits" in zoo.made_by(builder) else {}
+    try:
+        return builder(weights=entry, progress=False, **{**leave_out, **options})
+    except (URLError, ConnectionError, TimeoutError) as error:
+        raise UserError(
+            f"{entry.url} cannot be downloaded: {error}\n  Without a network, put that file into "
+            f"{Path(torch.hub.get_dir()) / 'checkpoints'}, or set source.weights to a file."
+        ) from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{entry} cannot be loaded with model.options {dict(options)}:\n  {error}") from error
+
+
+def _implied_options(architecture: str, loaded: nn.Module, plain: nn.Module) -> dict[str, Any]:
+    """What torchvision changes in the network, not its tensors, when it loads published weights."""
+    names = zoo.made_by(torchvision_models.get_model_builder(architecture))
+    simple = (bool, int, float, str)
+    found = {name: vars(loaded)[name] for name in names if isinstance(vars(loaded).get(name), simple)}
+    return {name: value for name, value in found.items() if value != vars(plain).get(name)}
+
+
+def _from_file(config: Config, path: Path, transform: Transform) -> tuple[nn.Module, ModelCard]:
+    architecture, options = config.model.architecture, dict(config.model.options)
+    tensors = read_tensors(path) if path.suffix == ".safetensors" else _unpickled(path)
+    network = zoo.build(architecture, 2, transform.channels, seed=0, **options)
+    classes = _count_classes(tensors, head_name(network), path)
+    attach_heads(network, classes)
+    load_strictly(network, tensors, str(path))
+    card = ModelCard(
+        architecture=architecture,
+        options=options,
+        classes=tuple(f"class {index}" for index in range(classes)),
+        transform=transform,
+        origin=f"file {path.name}, SHA-256 {file_hash(path)}",
+    )
+    return network.eval(), card
+
+
+def _count_classes(tensors: Mapping[str, torch.Tensor], head: str, path: Path) -> int:
+    weight = tensors.get(f"{head}.weight")
+    if weight is None:
+        raise UserError(
+            f"{path} has no {head}.weight, the output layer of the architecture.\n"
+            f"  Its last tensors are: {', '.join(list(tensors)[-4:]) or 'none'}. Is model.architecture right?"
+        )
+    return len(weight)
+
+
+def _unpickled(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} contains pickled Python objects, which are not run: {str(error).splitlines()[0]}\n"
+            "  Save its state dict alone: torch.save(model.state_dict(), path)"
+        ) from error
+    except (RuntimeError, EOFError, BadZipFile, ValueError, KeyError) as error:
+        raise UserError(f"{path} is not a file of torch.save: {error}") from error
+    return _state_dict(content, path)
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    tensors = content.items() if isinstance(content, dict) else []
+    if not tensors or not all(isinstance(tensor, torch.Tensor) for _, tensor in tensors):
+        raise UserError(
+            f"{path} holds no state dict (a dictionary of tensors).\n"
+            "  Save one: torch.save(model.state_dict(), path)"
+        )
+    parallel = all(name.startswith(_PARALLEL) for name, _ in tensors)
+    return {name.removeprefix(_PARALLEL) if parallel else name: tensor for name, tensor in tensors}
+
+
+def _checked_card(config: Config, path: Path, card: ModelCard, transform: Transform) -> ModelCard:
+    wanted = (config.model.architecture, dict(config.model.options))
+    if wanted != (card.architecture, card.options):
+        raise UserError(
+            f"{path} is a {card.architecture} with options {card.options}, but model.architecture is "
+            f"{wanted[0]} with options {wanted[1]}.\n  Set model to what the card says."
+        )
+    return ModelCard(
+        architecture=card.architecture,
+        options=card.options,
+        classes=card.classes,
+        transform=transform,
+        origin=f"thawline model {path.name}, SHA-256 {file_hash(path)}: {card.origin}",
+        head=card.head,
+    )

@@ -1,0 +1,6 @@
+"""The figures of the page, each in a light and a dark version."""
+
+from thawline.report.figures.gallery import gallery
+from thawline.report.figures.style import Picture, write_picture
+
+__all__ = ["Picture", "gallery", "write_picture"]

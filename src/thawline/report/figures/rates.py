@@ -1,0 +1,131 @@
+"""Which learning rates the search tried, and how well each did."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
+
+from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis, rate_axis
+from thawline.report.findings import FINETUNED, NAMES, Findings
+from thawline.report.wording import counted, listed, rate
+
+_SHAPES = {"complete": "o", "pruned": "v", "failed": "X"}
+_NARROW = 0.02
+"""Half the height of an axis of accuracies that hardly differ."""
+_LEFT_OUT = 0.2
+"""Share of the worst trials that get the colour of the worst instead of stretching the scale."""
+
+
+def learning_rates(findings: Findings) -> Picture | None:
+    """A map of head and body rate for the fine-tuned contender, a curve over the one rate of each
+    other; None where nothing was searched."""
+    studies = {name: table for name, table in findings.trials.items() if table["value"].notna().any()}
+    if not studies:
+        return None
+
+    def draw(theme: Theme) -> Figure:
+        mapped = FINETUNED in studies
+        others = [name for name in studies if name != FINETUNED]
+        figure = Figure(figsize=(WIDTH, 3.9))
+        widths = [1.7] * mapped + [1.0] * len(others)
+        panels = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
+        if mapped:
+            _draw_map(figure, panels.pop(0), studies[FINETUNED], theme)
+        for axes, name in zip(panels, others, strict=True):
+            _draw_rate(axes, studies[name], name, theme)
+        _legend(figure, list(studies.values()), theme)
+        return figure
+
+    return Picture("learning_rates", _sentence(studies), draw)
+
+
+def _sentence(studies: dict[str, pd.DataFrame]) -> str:
+    parts = []
+    for name, trials in studies.items():
+        complete = trials[trials["state"] == "complete"].dropna(subset=["value"])
+        if complete.empty:
+            continue
+        best = complete.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
+        body = f" (head) and {rate(best['body_lr'])} (body)" if pd.notna(best["body_lr"]) else ""
+        parts.append(f"{rate(best['head_lr'])}{body} for {NAMES[name]}")
+    tried = counted(sum(len(table) for table in studies.values()), "trial")
+    if not parts:
+        return f"None of {tried} was trained to its end."
+    return f"Among {tried}, the best learning rates were {listed(parts)}."
+
+
+def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame, theme: Theme) -> None:
+    values = trials["value"].dropna()
+    scale = Normalize(float(values.quantile(_LEFT_OUT)), float(values.max()))
+    edge = _beside(trials["body_lr"])
+    for state, shape in _SHAPES.items():
+        part = trials[trials["state"] == state]
+        style: dict[str, Any] = {"marker": shape, "s": 52, "edgecolor": theme.muted, "linewidth": 0.7}
+        if part["value"].notna().any():
+            style |= {"c": part["value"].fillna(values.min()), "cmap": theme.values, "norm": scale}
+        else:
+            style |= {"color": theme.background}
+        axes.scatter(part["body_lr"].fillna(edge), part["head_lr"], **style)
+    axes.set(
+        xscale="log", yscale="log", xlabel="learning rate of the body", ylabel="learning rate of the head"
+    )
+    rate_axis(axes.xaxis)
+    rate_axis(axes.yaxis)
+    if trials["body_lr"].isna().any():
+        _mark_frozen(axes, edge, theme)
+    axes.set_title(NAMES[FINETUNED])
+    bar = figure.colorbar(ScalarMappable(scale, theme.values), ax=axes, extend="min", pad=0.03)
+    percent_axis(bar.ax.yaxis)
+    bar.set_label("validation accuracy")
+    bar.outline.set_visible(False)
+
+
+def _beside(body: pd.Series) -> float:
+    """Where on the body's axis trials stand that train no body parameter: left of all others."""
+    return float(body.min() / 5) if body.notna().any() else 1e-5
+
+
+def _mark_frozen(axes: Axes, edge: float, theme: Theme) -> None:
+    axes.axvline(edge * 2.2, color=theme.muted, lw=0.9, ls=":")
+    axes.set_xlim(left=edge / 2)
+    axes.xaxis.labelpad = 9
+    axes.text(
+        edge, -0.025, "all\nfrozen", transform=axes.get_xaxis_transform(), ha="center", va="top",
+        fontsize=7.5, linespacing=0.95,
+    )  # fmt: skip
+    ticks = [tick for tick in axes.get_xticks() if tick > edge * 2.2]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+
+
+def _draw_rate(axes: Axes, trials: pd.DataFrame, name: str, theme: Theme) -> None:
+    color = theme.contenders[name]
+    for state, shape in _SHAPES.items():
+        part = trials[(trials["state"] == state) & trials["value"].notna()]
+        fill = color if state == "complete" else theme.background
+        style: dict[str, Any] = {"marker": shape, "s": 30, "edgecolor": color, "linewidth": 0.9}
+        axes.scatter(part["head_lr"], part["value"], color=fill, **style)
+    axes.set(xscale="log", xlabel="learning rate")
+    rate_axis(axes.xaxis)
+    axes.set_title(NAMES[name])
+    percent_axis(axes.yaxis)
+    values = trials["value"].dropna()
+    if np.ptp(values) < _NARROW:
+        middle = (values.min() + values.max()) / 2
+        axes.set_ylim(middle - _NARROW, middle + _NARROW)
+
+
+def _legend(figure: Figure, trials: list[pd.DataFrame], theme: Theme) -> None:
+    states = pd.concat([table["state"] for table in trials]).value_counts()
+    handles = [
+        Line2D([], [], ls="", marker=shape, ms=7, mec=theme.muted, label=f"{state} ({states[state]})",
+               mfc=theme.muted if state == "complete" else theme.background)
+        for state, shape in _SHAPES.items()
+        if state in states
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0.1)

@@ -1,0 +1,54 @@
+"""Loss and validation accuracy, epoch by epoch, for every contender and seed."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis
+from thawline.report.findings import NAMES, Findings
+from thawline.report.wording import listed, percent
+
+
+def training_curves(findings: Findings) -> Picture | None:
+    histories = {name: table for name, table in findings.histories.items() if not table.empty}
+    if not histories:
+        return None
+    ends = []
+    for name, table in histories.items():
+        last = table.sort_values("epoch").groupby("seed")["val_accuracy"].last().mean()
+        if np.isfinite(last):
+            ends.append(f"{percent(last)} {NAMES[name]}")
+    sentence = (
+        f"In the last epoch, validation accuracy is {listed(ends)} (mean over seeds)."
+        if ends
+        else "The training loss, epoch by epoch; there are no validation pictures."
+    )
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(WIDTH, 4.4))
+        panels = figure.subplots(2, len(histories), sharex="col", sharey="row", squeeze=False)
+        for column, (name, table) in enumerate(histories.items()):
+            loss, accuracy = panels[:, column]
+            color = theme.contenders[name]
+            mark = "o" if table["epoch"].nunique() == 1 else None
+            for _, run in table.groupby("seed"):
+                epochs = run["epoch"] + 1
+                loss.plot(epochs, run["train_loss"], color=color, lw=1.1, alpha=0.9, marker=mark, ms=4)
+                loss.plot(epochs, run["val_loss"], color=theme.muted, lw=1.1, ls="--", marker=mark, ms=4)
+                accuracy.plot(epochs, run["val_accuracy"], color=color, lw=1.1, marker=mark, ms=4)
+            loss.set_title(NAMES[name])
+            accuracy.set_xlabel("epoch")
+            accuracy.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        panels[0, 0].set_ylabel("loss")
+        panels[0, 0].set_ylim(bottom=0)
+        panels[1, 0].set_ylabel("validation accuracy")
+        percent_axis(panels[1, 0].yaxis)
+        styles = [
+            Line2D([], [], color=theme.ink, lw=1.2, label="training"),
+            Line2D([], [], color=theme.muted, lw=1.2, ls="--", label="validation"),
+        ]
+        figure.legend(handles=styles, loc="outside lower center", ncols=2, handlelength=2.4)
+        return figure
+
+    return Picture("training_curves", sentence, draw)

@@ -1,0 +1,104 @@
+"""What the stages left, read once; everything the page and the figures are made of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thawline.artifacts import COSTS, HISTORY, METRICS, RECIPE, TRIALS, Artifacts, missing, read_json
+from thawline.config.sections import Contender
+from thawline.evaluation.tables import read_table
+
+NAMES = {
+    Contender.finetuned.name: "fine-tuned",
+    Contender.linear_probe.name: "linear probe",
+    Contender.from_scratch.name: "from scratch",
+}
+"""How contenders are called in prose, in the order they are shown."""
+
+FINETUNED, PROBE, SCRATCH = NAMES
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Contenders are keys throughout, in the order of `NAMES`; only those that were evaluated appear.
+
+    `metrics` is metrics.json; `recipes` are the recipe.json files; `trials` the searches' (absent
+    where the search was off); `histories` the fine-tunings'; `source_history` the pretraining's, or
+    None when weights were given; `costs` the costs.json files by stage (`search/finetuned`);
+    `predictions`, `per_class` and `calibration` are the tables of `evaluate`.
+    """
+
+    metrics: dict[str, Any]
+    recipes: dict[str, dict[str, Any]]
+    trials: dict[str, pd.DataFrame]
+    histories: dict[str, pd.DataFrame]
+    source_history: pd.DataFrame | None
+    costs: dict[str, dict[str, Any]]
+    predictions: pd.DataFrame
+    per_class: pd.DataFrame
+    calibration: pd.DataFrame
+    confidence: float
+    """Coverage of the intervals in `metrics`."""
+
+    @property
+    def contenders(self) -> list[str]:
+        return [name for name in NAMES if name in self.metrics]
+
+    @property
+    def units(self) -> int | None:
+        """Units of the network: what the linear probe freezes. None without that contender."""
+        return self.recipes[PROBE]["depth"] if PROBE in self.recipes else None
+
+    def size(self, split: str) -> int:
+        return self.metrics["data"]["sizes"][split]["total"]
+
+
+def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
+    """A missing file is a `UserError`, but for the trials (no search was made) and the pretraining's
+    history (weights were given)."""
+    metrics = read_json(_metrics_path(artifacts))
+    names = [name for name in NAMES if name in metrics]
+    stages = ["pretrain", *(f"{stage}/{name}" for stage in ("search", "finetune") for name in names)]
+    search = {name: artifacts.stage("search", name) for name in names}
+    trials = {name: _optional(folder / TRIALS) for name, folder in search.items()}
+    tested = artifacts.stage("evaluate")
+    return Findings(
+        metrics=metrics,
+        recipes={name: read_json(folder / RECIPE) for name, folder in search.items()},
+        trials={name: table for name, table in trials.items() if table is not None},
+        histories={name: _table(artifacts.stage("finetune", name) / HISTORY) for name in names},
+        source_history=_optional(artifacts.stage("pretrain") / HISTORY),
+        costs={stage: read_json(artifacts.find(stage) / COSTS) for stage in stages},
+        predictions=_evaluated(tested / "predictions.csv"),
+        per_class=_evaluated(tested / "per_class.csv"),
+        calibration=_evaluated(tested / "calibration.csv"),
+        confidence=confidence,
+    )
+
+
+def _metrics_path(artifacts: Artifacts) -> Path:
+    """A report called by hand finds the pipeline's metrics where it has none of its own."""
+    own = artifacts.reports / METRICS
+    return own if own.exists() else artifacts.root / "reports" / METRICS
+
+
+def _evaluated(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        raise missing(path)
+    return read_table(path)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        raise missing(path)
+    return pd.read_csv(path)
+
+
+def _optional(path: Path) -> pd.DataFrame | None:
+    """The table, or None when there is none or it has no rows."""
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    table = pd.read_csv(path)
+    return None if table.empty else table

@@ -1,0 +1,182 @@
+"""The page: what was found, in the order people ask for it."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from thawline.config.sections import Config
+from thawline.evaluation.metrics import METRICS
+from thawline.report import wording
+from thawline.report.costs import stage_name
+from thawline.report.figures import Picture
+from thawline.report.figures.confusion import frequent_mistakes
+from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "log_loss": "log-loss (nats)",
+    "expected_calibration_error": "expected calibration error",
+}
+_FOLDED = 12
+"""Classes above which the table of classes is folded away."""
+_SPECIAL = re.compile(r"[\\`*\[\]<>|$~]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")
+"""What GitHub's Markdown would take for markup; an underscore within a word is none."""
+
+
+def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Mapping[str, Picture]) -> str:
+    """The page in GitHub's Markdown.
+
+    Args:
+        costs: from `collect_costs`.
+        pictures: by name; their files are expected in the folder `figures` beside the page.
+    """
+    environment = Environment(
+        loader=PackageLoader("thawline.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown; `cell` and `alt` escape what a label may contain
+    )
+    environment.filters |= {
+        "cell": cell,
+        "alt": alt,
+        "duration": wording.duration,
+        "percent": wording.percent,
+    }
+    return environment.get_template("page.md.jinja").render(
+        title=config.report.title,
+        answer=answer(findings),
+        metrics=[METRIC_NAMES[name] for name in METRICS],
+        contenders=contender_rows(findings),
+        coverage=wording.coverage(findings),
+        resamples=config.evaluate.resamples,
+        pictures=pictures,
+        recipe=recipe_rows(findings),
+        chosen=wording.chosen(findings),
+        source=source(config, findings),
+        target=config.target.dataset.name if config.target.dataset else "the target",
+        classes=findings.metrics["data"]["classes"],
+        sizes=findings.metrics["data"]["sizes"],
+        fingerprints=findings.metrics["data"]["fingerprints"],
+        per_class=class_rows(findings),
+        mistakes=frequent_mistakes(findings),
+        folded=_FOLDED,
+        costs=cost_rows(costs),
+        machine=costs["machine"],
+        reported=costs["reported"].replace("T", " ").replace("+00:00", " UTC"),
+    )
+
+
+def cell(text: object) -> str:
+    """Text that stays in its cell of a Markdown table and means nothing else there."""
+    return _SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
+
+
+def alt(text: str) -> str:
+    """Text for an HTML attribute."""
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def answer(findings: Findings) -> list[str]:
+    """The first paragraph's sentences, then each warning."""
+    against = [wording.compared(findings, other) for other in (SCRATCH, PROBE) if _other(findings, other)]
+    lines = [" ".join(filter(None, [wording.answer(findings), *against]))]
+    return lines + [line for line in (wording.one_class(findings), wording.single_seed(findings)) if line]
+
+
+def _other(findings: Findings, name: str) -> bool:
+    """Whether the fine-tuned recipe is another one than the contender's: the search may choose the
+    linear probe's depth."""
+    return not (name == PROBE and findings.recipes[FINETUNED]["depth"] == findings.units)
+
+
+def contender_rows(findings: Findings) -> list[dict[str, Any]]:
+    rows = []
+    for name in findings.contenders:
+        recipe = findings.recipes[name]
+        rows.append(
+            {
+                "name": NAMES[name],
+                "depth": f"{recipe['depth']}" + (f" (`{recipe['unit']}`)" if recipe.get("unit") else ""),
+                "rates": wording.rates(recipe, findings.units),
+                "values": [measured(name_, findings.metrics[name][name_]) for name_ in METRICS],
+            }
+        )
+    return rows
+
+
+def measured(metric: str, interval: wording.Interval) -> str:
+    """A metric with its interval, for a cell."""
+    if metric == "log_loss":
+        return f"{interval['mean']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
+    return f"{wording.percent(interval['mean'])} ({wording.percent_range(interval).removesuffix(' %')})"
+
+
+def recipe_rows(findings: Findings) -> list[tuple[str, str]]:
+    """Every field of the fine-tuned contender's recipe; the depth as resolved."""
+    recipe = findings.recipes[FINETUNED]
+    values = {**recipe["recipe"], "depth": recipe["depth"]}
+    return [(name, _shown(value)) for name, value in sorted(values.items())] + [
+        ("last frozen unit", recipe.get("unit") or "–")
+    ]
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float) and value != 0 and not 0.01 <= abs(value) < 1000:
+        return wording.rate(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def source(config: Config, findings: Findings) -> str:
+    """Where the weights come from that fine-tuning starts with."""
+    name = config.model.architecture
+    if config.source.weights is not None:
+        return f"{name} with the weights `{config.source.weights}`"
+    data = config.source.dataset.name if config.source.dataset else "the source"
+    history = findings.source_history
+    if history is None or history["val_accuracy"].isna().all():
+        return f"{name}, pretrained on {data}"
+    last = history.sort_values("epoch")["val_accuracy"].iloc[-1]
+    return (
+        f"{name}, pretrained on {data} for {wording.counted(len(history), 'epoch')} "
+        f"({wording.percent(last)} of its own validation pictures right)"
+    )
+
+
+def class_rows(findings: Findings) -> list[dict[str, Any]]:
+    table = findings.per_class[findings.per_class["contender"] == FINETUNED]
+    return [
+        {
+            "label": row["label"],
+            "support": row["support"],
+            "scores": [
+                "–" if math.isnan(score) else wording.percent(score)
+                for score in map(float, row[["precision", "recall", "f1"]])
+            ],
+        }
+        for _, row in table.iterrows()
+    ]
+
+
+def cost_rows(costs: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for stage, cost in costs["stages"].items():
+        seconds, runs = cost["seconds"], cost["runs"]
+        rows.append(
+            {
+                "stage": stage_name(stage),
+                "seconds": wording.duration(seconds),
+                "runs": runs or "–",
+                "each": wording.duration(seconds / runs) if runs else "–",
+            }
+        )
+    total = sum(cost["seconds"] for cost in costs["stages"].values())
+    return [*rows, {"stage": "**all**", "seconds": wording.duration(total), "runs": "", "each": ""}]

@@ -1,0 +1,176 @@
+"""Numbers as people read them, and the sentences that state what was found."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
+
+Interval = dict[str, float]
+"""`mean`, `low`, `high`."""
+
+_AGAINST = {
+    SCRATCH: "the same network trained from scratch on the same pictures",
+    PROBE: "a linear probe (only the head trained)",
+}
+DIFFERENCES = {SCRATCH: "difference", PROBE: "difference_linear_probe"}
+"""Key in metrics.json of the fine-tuned contender's lead over another one."""
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def percent_range(interval: Interval) -> str:
+    return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f} %"
+
+
+def points(share: float, signed: bool = True) -> str:
+    """A difference of shares in percentage points, with a second decimal where the first would hide
+    that it is not zero."""
+    value = 100 * share
+    digits = 2 if 0 < abs(value) < 0.05 else 1
+    text = f"{value:+.{digits}f}" if signed else f"{abs(value):.{digits}f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")
+
+
+def points_range(interval: Interval) -> str:
+    return f"{points(interval['low'])} to {points(interval['high'])}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate: `3.2e-3`; `–` where there is none."""
+    if value is None or value != value:
+        return "–"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """`0 to 3, 5 and 7 to 9`: ascending integers with runs of three or more drawn together."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = []
+    for run in runs:
+        words += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else [str(number) for number in run]
+    return listed(words)
+
+
+def listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def contains_zero(interval: Interval) -> bool:
+    return interval["low"] <= 0 <= interval["high"]
+
+
+def coverage(findings: Findings) -> str:
+    return f"{100 * findings.confidence:g} %"
+
+
+def frozen(recipe: dict[str, Any], units: int | None) -> str:
+    """What the recipe freezes, to follow the word “with”."""
+    depth = recipe["depth"]
+    if depth == 0:
+        return "full fine-tuning (no unit frozen)"
+    if depth == units:
+        return f"only the head trained (all {units} units frozen)"
+    if depth == 1:
+        return f"the first {f'of {units} units' if units else 'unit'} frozen (`{recipe['unit']}`)"
+    count = f"{depth} of {units}" if units else f"{depth}"
+    return f"the first {count} units frozen (up to `{recipe['unit']}`)"
+
+
+def rates(recipe: dict[str, Any], units: int | None) -> str:
+    """The learning rates that matter: one where nothing but the head trains (a linear probe) or where
+    everything starts random."""
+    values = recipe["recipe"]
+    head, body = values.get("head_lr"), values.get("body_lr")
+    head = 10 * body if head is None else head
+    if values.get("start") == "random" or body is None or 0 < recipe["depth"] == units:
+        return rate(head)
+    return f"{rate(head)} (head) and {rate(body)} (body)"
+
+
+def answer(findings: Findings) -> str:
+    """Which recipe, and how good it is on the test pictures."""
+    recipe, found = findings.recipes[FINETUNED], findings.metrics[FINETUNED]
+    how = rates(recipe, findings.units)
+    how = f"learning rates {how}" if " and " in how else f"learning rate {how}"
+    accuracy, seeds = found["accuracy"], len(found["seeds"])
+    over = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+    return (
+        f"With {frozen(recipe, findings.units)} and {how}, the model labels **{percent(accuracy['mean'])}** "
+        f"of {counted(found['n_test'], 'test picture')} correctly "
+        f"({coverage(findings)} interval {percent_range(accuracy)}, {over})."
+    )
+
+
+def compared(findings: Findings, other: str) -> str | None:
+    """How the fine-tuned accuracy compares with another contender's; None where that is absent."""
+    entry = findings.metrics.get(DIFFERENCES[other])
+    if entry is None:
+        return None
+    gap, against = entry["accuracy"], _AGAINST[other]
+    interval = f"{coverage(findings)} interval {points_range(gap)}"
+    if contains_zero(gap):
+        return (
+            f"It is not distinguishable from {against}: the difference of {points(gap['mean'])} "
+            f"percentage points has the {interval}, which contains zero."
+        )
+    word = "more" if gap["mean"] > 0 else "fewer"
+    return (
+        f"It gets **{points(gap['mean'], signed=False)} percentage points {word}** right than {against} "
+        f"({interval}; zero lies outside)."
+    )
+
+
+def chosen(findings: Findings, name: str = FINETUNED) -> str:
+    """Where a contender's recipe comes from."""
+    selected = findings.recipes[name].get("selected")
+    trials = findings.trials.get(name)
+    if selected is None or trials is None:
+        return "The recipe is the configured one; no search was made."
+    return (
+        f"The recipe is that of trial {selected['trial']}, the best of {counted(len(trials), 'trial')} by "
+        f"accuracy on {counted(findings.size('val'), 'validation picture')} "
+        f"({percent(selected['val_accuracy'])}; being the best of many, that number is optimistic)."
+    )
+
+
+def one_class(findings: Findings) -> str | None:
+    """A warning where there is nothing to tell apart."""
+    if len(findings.metrics["data"]["classes"]) > 1:
+        return None
+    return "There is only one class: every model is always right, and that says nothing."
+
+
+def single_seed(findings: Findings) -> str | None:
+    """A warning where seeds could not be resampled."""
+    alone = [NAMES[name] for name in findings.contenders if len(findings.metrics[name]["seeds"]) == 1]
+    if not alone:
+        return None
+    return (
+        f"Only one seed was trained ({listed(alone)}): these intervals hold for that seed and say nothing "
+        "about how another one would have fared."
+    )

@@ -1,0 +1,245 @@
+"""The stage: choose depth and learning rates of one contender on the validation pictures."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import Trial, TrialState
+
+from thawline import tracking
+from thawline.artifacts import (
+    CARD,
+    COSTS,
+    MODEL,
+    RECIPE,
+    TRIALS,
+    Artifacts,
+    atomic_path,
+    fingerprint,
+    write_json,
+)
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Finetune
+from thawline.data.store import Store, open_store
+from thawline.models.checkpoint import load_model
+from thawline.models.cuts import Unit, units
+from thawline.models.depth import resolve_depth
+from thawline.progress import progress
+from thawline.search.space import depths, point, suggest
+from thawline.search.study import REASON, best_trial, counted, open_study, run_trials
+from thawline.training.classifier import Row
+from thawline.training.finetune import finetune_once, initial_network
+from thawline.training.fit import prepare_machine
+from thawline.training.recipe import Chosen, lock_of, recipe_of, tracked, write_chosen
+
+log = logging.getLogger(__name__)
+
+REPORTS_PER_TRIAL = 10
+"""How often a trial tells the pruner how it does: each report is a write to the database."""
+
+SEARCH_SEED = 999
+"""Added to the seed: trials use another head and order than the final fine-tunings."""
+
+
+class Searching:
+    """One contender's study and what its trials need."""
+
+    def __init__(self, config: Config, artifacts: Artifacts) -> None:
+        self.config = config
+        self.initial = artifacts.stage("replace_head")
+        self.store: Store = open_store(artifacts.data("target"))
+        self.base = recipe_of(config.contender, config.finetune)
+        network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
+        self.units = units(network)
+        self.depths = depths(config.search, config.contender, len(self.units))
+        if not self.depths:
+            raise UserError(
+                f"search.depths = {config.search.depths} has no depth the network has "
+                f"(0 to {len(self.units)}).\n  allowed: {', '.join(map(str, range(len(self.units) + 1)))}"
+            )
+
+    def name(self) -> str:
+        """The study's name: what decides its trials, so that a changed search is another study."""
+        search = self.config.search
+        decisive: dict[str, Any] = {
+            "recipe": tracked(self.base),
+            "ranges": [search.head_lr.low, search.head_lr.high, search.body_lr.low, search.body_lr.high],
+            "sampler": [search.sampler.name, search.startup_trials, search.pruner.name],
+            "depths": self.depths,
+            "seed": self.config.seed,
+            "data": self.store.fingerprint,
+            "source": self.card.source_hash,
+            "architecture": self.card.architecture,
+        }
+        return f"{self.config.contender.name}-{fingerprint(decisive)[:12]}"
+
+    def first(self) -> dict[str, float]:
+        """The configured recipe, which is tried before any other."""
+        depth = resolve_depth(self.base.depth, self.units)
+        depth = min(self.depths, key=lambda allowed: abs(allowed - depth))
+        return point(self.base, self.config.search, self.depths, depth, len(self.units))
+
+    def objective(self, trial: Trial, parent: str) -> float:
+        """Validation accuracy of one trial; its run in MLflow is a child of the study's."""
+        recipe = suggest(trial, self.base, self.config.search, self.depths, len(self.units))
+        depth = resolve_depth(recipe.depth, self.units)
+        unit = unit_name(self.units, depth)
+        started = time.monotonic()
+        with tracking.run(
+            f"trial {trial.number}",
+            stage="search",
+            parameters=tracked(recipe, depth, unit),
+            tags=self._tags(),
+            parent=parent,
+        ) as run:
+            rows: list[Row] = []
+            try:
+                fitted = self._train(recipe, depth, trial, rows)
+            except optuna.TrialPruned as pruned:
+                run.log_history(rows)
+                run.end("pruned", str(pruned))
+                raise
+            finally:
+                trial.set_user_attr("depth", depth)
+                trial.set_user_attr("unit", unit)
+                trial.set_user_attr("epochs", len(rows))
+                trial.set_user_attr("seconds", time.monotonic() - started)
+            run.log_history(fitted.history)
+            trial.set_user_attr("val_loss", fitted.row["val_loss"])
+        return fitted.row["val_accuracy"]
+
+    def _train(self, recipe: Finetune, depth: int, trial: Trial, rows: list[Row]) -> Any:
+        seed = self.config.seed * 1000 + SEARCH_SEED
+
+        def report(row: Row) -> None:
+            rows.append(row)
+            epoch = int(row["epoch"])
+            rung = max(1, recipe.epochs // REPORTS_PER_TRIAL)
+            if (epoch + 1) % rung == 0:
+                trial.report(row["val_accuracy"], epoch // rung)
+                if trial.should_prune() and epoch + 1 < recipe.epochs:
+                    raise optuna.TrialPruned(f"worse than half of the trials after {epoch + 1} epochs")
+
+        network, _ = initial_network(recipe, self.initial, seed)
+        return finetune_once(
+            network,
+            recipe,
+            depth,
+            self.store,
+            self.config.trainer,
+            seed=seed,
+            mirror=self.config.target.mirror,
+            after_epoch=[report],
+        )
+
+    def _tags(self) -> dict[str, Any]:
+        return {
+            "contender": self.config.contender.name,
+            "architecture": self.card.architecture,
+            "seed": self.config.seed,
+            "data_fingerprint": self.store.fingerprint,
+        }
+
+    def run(self, database: Path) -> optuna.Study:
+        """All trials, each recorded under one MLflow run for the study."""
+        search = self.config.search
+        study = open_study(database, self.name(), search)
+        parameters = {"trials": search.trials, "sampler": search.sampler, "pruner": search.pruner}
+        label = f"search {self.config.contender.name}"
+        with (
+            tracking.run(
+                label, stage="search", parameters=parameters, tags=self._tags(), lock=lock_of(self.config)
+            ) as parent,
+            progress(label, search.trials, counted(study)) as advance,
+        ):
+
+            def after(trial: Trial, state: TrialState) -> None:  # noqa: ARG001
+                best = best_trial(study)
+                advance(1, f"best validation accuracy {best.value:.3f}" if best else "")
+
+            run_trials(
+                study,
+                search,
+                lambda trial: self.objective(trial, parent.id),
+                first=self.first(),
+                seed=self.config.seed,
+                after_trial=after,
+            )
+            best = best_trial(study)
+            if best is not None:
+                parent.log_metrics({"val_accuracy": best.value, "val_loss": best.user_attrs["val_loss"]})
+        return study
+
+    def chosen(self, study: optuna.Study | None) -> Chosen:
+        """The recipe the best trial used; the configured one where there was no search."""
+        recipe, selected = self.base, None
+        if study is not None:
+            best = best_trial(study)
+            if best is None:
+                raise UserError(
+                    f"all {counted(study)} trials of {self.config.contender.name} failed or were pruned.\n"
+                    f"  last reason: {_last_reason(study)}\n"
+                    "  lower search.head_lr.high and search.body_lr.high"
+                )
+            fixed = optuna.trial.FixedTrial(best.params)
+            recipe = suggest(fixed, self.base, self.config.search, self.depths, len(self.units))
+            selected = {
+                "trial": best.number,
+                "trials": counted(study),
+                "val_accuracy": best.value,
+                "val_loss": best.user_attrs["val_loss"],
+            }
+        depth = resolve_depth(recipe.depth, self.units)
+        return Chosen(self.config.contender, recipe, depth, unit_name(self.units, depth), selected)
+
+
+def search(config: Config, artifacts: Artifacts) -> None:
+    """Write recipe.json, trials.csv and costs.json of `config.contender`."""
+    started = time.monotonic()
+    prepare_machine(config.trainer)
+    searching = Searching(config, artifacts)
+    study = None
+    if config.search.enabled:
+        tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
+        tracking.reconcile()
+        study = searching.run(artifacts.studies)
+    folder = artifacts.stage_output("search", config.contender.name)
+    with atomic_path(folder / TRIALS) as path:
+        trials_table(study).to_csv(path, index=False, lineterminator="\n")
+    write_json(folder / COSTS, {"seconds": time.monotonic() - started, "study": study and study.study_name})
+    chosen = searching.chosen(study)
+    write_chosen(folder / RECIPE, chosen)
+    log.info("%s: depth %s, head rate %s, body rate %s", *_summary(chosen))
+
+
+def trials_table(study: optuna.Study | None) -> pd.DataFrame:
+    """One row per trial: number, state, value (validation accuracy), val_loss, depth, unit, head_lr,
+    body_lr, epochs, seconds, reason."""
+    columns = ["number", "state", "value", "val_loss", "depth", "unit", "head_lr", "body_lr"]
+    columns += ["epochs", "seconds", REASON]
+    states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    rows = [
+        {**trial.params, **trial.user_attrs, "number": trial.number, "state": states[trial.state]}
+        | {"value": trial.value}
+        for trial in (study.get_trials(deepcopy=False) if study else [])
+        if trial.state in states
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def unit_name(units: tuple[Unit, ...], depth: int) -> str | None:
+    """The name of the last frozen unit; None where nothing is frozen."""
+    return units[depth - 1].name if depth else None
+
+
+def _last_reason(study: optuna.Study) -> str:
+    reasons = [trial.user_attrs.get(REASON) for trial in study.get_trials(deepcopy=False)]
+    return next((reason for reason in reversed(reasons) if reason), "none given")
+
+
+def _summary(chosen: Chosen) -> tuple[str, int, float | None, float | None]:
+    recipe = chosen.recipe
+    return chosen.contender.name, chosen.depth, recipe.head_lr, recipe.body_lr

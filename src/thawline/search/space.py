@@ -1,0 +1,55 @@
+"""What a trial may vary, per contender."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import optuna
+
+from thawline.config.sections import Contender, Finetune, Range, Search
+
+DEPTH, HEAD_LR, BODY_LR = "depth", "head_lr", "body_lr"
+
+
+def depths(search: Search, contender: Contender, units: int) -> list[int]:
+    """The depths a contender may take: every one from 0 to all `units` unless the search lists some;
+    only all for the linear probe, only 0 from scratch."""
+    if contender is Contender.linear_probe:
+        return [units]
+    if contender is Contender.from_scratch:
+        return [0]
+    return [depth for depth in search.depths or range(units + 1) if depth <= units]
+
+
+def suggest(
+    trial: optuna.trial.BaseTrial, base: Finetune, search: Search, allowed: Sequence[int], units: int
+) -> Finetune:
+    """The recipe a trial tries: `base` with depth and learning rates taken from the trial.
+
+    The body has a rate only where some of it is unfrozen and comes from the source model.
+    """
+    depth = allowed[0] if len(allowed) == 1 else trial.suggest_categorical(DEPTH, list(allowed))
+    head_lr = _rate(trial, HEAD_LR, search.head_lr)
+    thawed = depth < units and base.body_lr is not None
+    body_lr = _rate(trial, BODY_LR, search.body_lr) if thawed else None
+    return replace(base, depth=depth, head_lr=head_lr, body_lr=body_lr)
+
+
+def _rate(trial: optuna.trial.BaseTrial, name: str, interval: Range) -> float:
+    return trial.suggest_float(name, interval.low, interval.high, log=True)
+
+
+def point(
+    recipe: Finetune, search: Search, allowed: Sequence[int], depth: int, units: int
+) -> dict[str, float]:
+    """A recipe as the parameters of a trial, moved into the searched ranges; used to try a known good
+    recipe first."""
+    found: dict[str, float] = {DEPTH: depth} if len(allowed) > 1 else {}
+    assert recipe.head_lr is not None
+    found[HEAD_LR] = _within(recipe.head_lr, search.head_lr)
+    if depth < units and recipe.body_lr is not None:
+        found[BODY_LR] = _within(recipe.body_lr, search.body_lr)
+    return found
+
+
+def _within(rate: float, interval: Range) -> float:
+    return min(max(rate, interval.low), interval.high)

@@ -1,0 +1,71 @@
+"""The command `thawline`. Nothing heavy is imported before the arguments are known to be right."""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thawline.config.errors import UserError
+
+if TYPE_CHECKING:
+    from thawline.serving.predict import Prediction
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="thawline", description="Use the fine-tuned model.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict = commands.add_parser("predict", help="label pictures", description="Label pictures.")
+    predict.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER")
+    predict.add_argument("--json", action="store_true", help="print one JSON array with all probabilities")
+    predict.add_argument(
+        "--model", type=Path, default=Path("artifacts/export"), help="the bundle (default: %(default)s)"
+    )
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        failed = _predict(given.paths, given.model, given.json)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(1 if failed else 0)
+
+
+def _predict(paths: list[Path], model: Path, as_json: bool) -> int:
+    """Print predictions; return how many files could not be read."""
+    from thawline.serving.predict import open_bundle, picture_files, predict
+
+    files = picture_files(paths)
+    network, card = open_bundle(model)
+    failed = 0
+    entries = []
+    for prediction in predict(network, card, files):
+        failed += prediction.error is not None
+        if as_json:
+            entries.append(_entry(prediction))
+        else:
+            sys.stdout.write(_line(prediction) + "\n")
+    if as_json:
+        sys.stdout.write(json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
+    return failed
+
+
+def _entry(prediction: "Prediction") -> dict[str, object]:
+    if prediction.error is not None:
+        return {"path": str(prediction.path), "error": prediction.error}
+    return {
+        "path": str(prediction.path),
+        "label": prediction.label,
+        "probabilities": prediction.probabilities,
+    }
+
+
+def _line(prediction: "Prediction") -> str:
+    """`leaf1.jpg  maple  (maple 0.93, oak 0.05, birch 0.01)`: the three likeliest classes."""
+    if prediction.error is not None:
+        return f"{prediction.path}\terror\t{prediction.error}"
+    likeliest = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:3]
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in likeliest)
+    return f"{prediction.path}\t{prediction.label}\t({shown})"

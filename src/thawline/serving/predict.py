@@ -1,0 +1,85 @@
+"""Labels for picture files, with the transforms the model was trained with."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import nn
+
+from thawline.artifacts import CARD, MODEL
+from thawline.config.errors import UserError
+from thawline.data.image_folder import EXTENSIONS
+from thawline.data.transform import Transform, UnusablePictureError
+from thawline.evaluation.predict import predict as probabilities_of
+from thawline.models.checkpoint import ModelCard, load_model
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one file: label and the probability of every class, or why it could
+    not be read."""
+
+    path: Path
+    label: str | None
+    probabilities: dict[str, float]
+    error: str | None = None
+
+
+def open_bundle(folder: Path) -> tuple[nn.Module, ModelCard]:
+    """The model in a bundle made by stage export. Raises `UserError` if there is none."""
+    if not (folder / CARD).exists():
+        raise UserError(
+            f"there is no model in {folder}.\n"
+            "  make one: dvc repro; or name another bundle: thawline predict --model FOLDER"
+        )
+    return load_model(folder / MODEL, folder / CARD)
+
+
+def picture_files(paths: Iterable[Path]) -> list[Path]:
+    """The given files, and all pictures below the given folders in sorted order."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in EXTENSIONS)
+            if not inside:
+                raise UserError(f"{path} holds no picture.\n  looked for: {', '.join(EXTENSIONS)}")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"{path} does not exist.")
+    return found
+
+
+def predict(network: nn.Module, card: ModelCard, files: list[Path]) -> Iterator[Prediction]:
+    """One prediction per file, in order, in batches; unreadable files get their `error`."""
+    for start in range(0, len(files), BATCH):
+        block = files[start : start + BATCH]
+        read = {path: _read(path, card.transform) for path in block}
+        images = [image for image in read.values() if isinstance(image, np.ndarray)]
+        rows = iter(
+            probabilities_of(network, np.stack(images), card.transform, BATCH, "cpu") if images else []
+        )
+        for path in block:
+            content = read[path]
+            if isinstance(content, str):
+                yield Prediction(path, None, {}, content)
+            else:
+                yield _labelled(path, next(rows), card.classes)
+
+
+def _labelled(path: Path, row: np.ndarray, classes: tuple[str, ...]) -> Prediction:
+    probabilities = {name: float(value) for name, value in zip(classes, row, strict=True)}
+    return Prediction(path, classes[int(row.argmax())], probabilities)
+
+
+def _read(path: Path, transform: Transform) -> np.ndarray | str:
+    try:
+        with Image.open(path) as picture:
+            return transform.to_array(picture)
+    except (OSError, UnusablePictureError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        return f"cannot be read as a picture: {error}"

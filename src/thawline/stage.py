@@ -1,0 +1,126 @@
+"""How a script of pipelines/ becomes a stage: configuration in, one function called, errors for people.
+
+`python pipelines/X.py -cd . -cn params` (as dvc.yaml calls it) runs from the lock and writes to
+artifacts/; `python pipelines/X.py key=value` composes conf/ and writes below scratch/.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
+from thawline.artifacts import Artifacts, fingerprint
+from thawline.config.composition import flatten, install, load_lock, located, to_config
+from thawline.config.errors import UserError
+from thawline.config.sections import Config
+
+Stage = Callable[[Config, Artifacts], None]
+
+QUIET = (
+    "hydra.run.dir=.",
+    "hydra.sweep.dir=.",
+    "hydra.sweep.subdir=.",
+    "hydra.output_subdir=null",
+    "hydra.job.chdir=false",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+)
+"""Hydra writes no folders and logs nothing of its own. Given here, not in conf/, because params.yaml
+has no `hydra` node."""
+
+
+def run(script: str, stage: Stage, upstream: tuple[str, ...] = ()) -> None:
+    """Run `stage` as the script `script` (its `__file__`).
+
+    Args:
+        upstream: the configuration sections (dotted names) that decided what earlier stages wrote.
+            By hand they must agree with the lock, or the stage would read artifacts of another task.
+    """
+    import hydra
+
+    install()
+    # read by OpenMP when torch is imported: threads that spin while they wait would take the second
+    # core from everything else on a small machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    root = Path(script).resolve().parents[1]
+    name = Path(script).stem
+    sys.argv[:] = quiet(sys.argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+    def task(values: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        locked = HydraConfig.get().job.config_name == "params"
+        try:
+            OmegaConf.resolve(values)
+            _run(name, stage, values, root, locked, upstream)
+        except UserError as error:
+            sys.exit(f"error in stage {name}: {error}")
+        except KeyboardInterrupt:
+            print(f"\nstage {name} interrupted; run the same command again to go on", file=sys.stderr)  # noqa: T201
+            sys.exit(130)
+
+    hydra.main(version_base=None, config_path=str(root / "conf"), config_name="config")(task)()
+
+
+def quiet(arguments: list[str]) -> list[str]:
+    """The command line with `QUIET` beside its last override: the parser wants overrides together."""
+    overrides = [i for i, each in enumerate(arguments) if i and "=" in each and not each.startswith("-")]
+    place = overrides[-1] + 1 if overrides else len(arguments)
+    return [*arguments[:place], *QUIET, *arguments[place:]]
+
+
+def _run(name: str, stage: Stage, values: Any, root: Path, locked: bool, upstream: tuple[str, ...]) -> None:
+    config = to_config(values)
+    for section in (config.source, config.target):
+        section.root = section.root and str(located(section.root))
+    if locked:
+        artifacts = Artifacts.under(root)
+    else:
+        artifacts = Artifacts.under(root, scratch_name(values))
+        _refuse_other_task(name, artifacts, values, upstream)
+    with _alone(root, f"{name}-{config.contender.value}-{config.role.value}"):
+        stage(config, artifacts)
+    if not locked:
+        logging.getLogger(__name__).info("written below %s", artifacts.outputs.relative_to(root))
+
+
+def scratch_name(values: Any) -> str:
+    """One folder per configuration, whichever part of a stage it runs, so that stages called by hand
+    with equal values find each other's results."""
+    rest = {key: value for key, value in flatten(values).items() if key not in ("role", "contender")}
+    return fingerprint({key: str(value) for key, value in rest.items()})[:8]
+
+
+def _refuse_other_task(name: str, artifacts: Artifacts, values: Any, upstream: tuple[str, ...]) -> None:
+    if artifacts.outputs.exists():
+        return
+    ours, lock = flatten(values), flatten(load_lock(artifacts.root))
+    for key, value in ours.items():
+        concerned = any(key == section or key.startswith(section + ".") for section in upstream)
+        if concerned and value != lock.get(key):
+            raise UserError(
+                f"{key} = {value}, but what stage {name} would read from artifacts/ was made with "
+                f"{lock.get(key)}.\n  run the whole pipeline: dvc exp run -S {key}={value}"
+            )
+
+
+def _alone(root: Path, name: str) -> FileLock:
+    """Held while a stage runs: killing dvc leaves its stage running, and a second repro would run
+    the same stage beside it."""
+    folder = root / "scratch" / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"another process is running this stage ({lock.lock_file} is held).\n"
+            "  wait for it, or end it, then run again"
+        ) from None
+    return lock

@@ -1,0 +1,10 @@
+"""Recording runs in MLflow: the only importer of mlflow, and only once something is recorded.
+
+A process calls `connect` once and then opens runs with `run`. Histories are written after training,
+in one request, so that training never waits for the store.
+"""
+
+from thawline.tracking.connection import connect
+from thawline.tracking.runs import REQUIRED_TAGS, STATES, Run, reconcile, run
+
+__all__ = ["REQUIRED_TAGS", "STATES", "Run", "connect", "reconcile", "run"]

@@ -1,0 +1,58 @@
+"""Where a run comes from: commit, person, script, process."""
+
+import getpass
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+CLOCK_TOLERANCE_SECONDS = 2.0
+
+
+@cache
+def origin(root: Path) -> dict[str, str]:
+    """MLflow's own tags for user, script and commit (the pages show those by name), and whether
+    tracked files differ from the commit. Outside git, or without git, the last two are absent."""
+    tags = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
+    with suppress(KeyError, OSError):
+        tags["mlflow.user"] = getpass.getuser()
+    with suppress(OSError, subprocess.SubprocessError):
+        tags["mlflow.source.git.commit"] = _git(root, "rev-parse", "HEAD")
+        # the pipeline itself writes dvc.lock and reports/ while it runs
+        code = ("--", ".", ":(exclude)dvc.lock", ":(exclude)reports")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", *code)
+        tags["git_dirty"] = "true" if changed else "false"
+    return tags
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
+def this_process() -> str:
+    """This process, told from every other on this machine and elsewhere."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def is_dead(process: str) -> bool:
+    """Whether `process` (as `this_process` wrote it) ran on this machine and is gone. Its start
+    time tells it from a later process that was given the same number."""
+    host, _, rest = process.partition(" ")
+    if host != socket.gethostname() or not rest:
+        return False
+    number, started = rest.split()
+    try:
+        found = psutil.Process(int(number))
+        same = abs(found.create_time() - float(started)) < CLOCK_TOLERANCE_SECONDS
+        return not same or found.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False

@@ -1,0 +1,147 @@
+"""One training: a classifier, its data and a Lightning trainer."""
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from thawline.config.sections import AugmentationName, Keep, Precision, Trainer
+from thawline.data.batches import Batches
+from thawline.data.store import Store
+from thawline.progress import Advance
+from thawline.training.classifier import Classifier, Row, best_epoch
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training leaves behind besides the changed network.
+
+    `history` has a row per epoch; `epoch` is the one whose weights the network now holds.
+    """
+
+    history: list[Row]
+    epoch: int
+
+    @property
+    def row(self) -> Row:
+        """The history row of the kept epoch."""
+        return self.history[self.epoch]
+
+
+def show(advance: Advance) -> Callable[[Row], None]:
+    """An `after_epoch` listener that advances a progress display by one epoch."""
+
+    def listener(row: Row) -> None:
+        advance(1, f"loss {row['train_loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}")
+
+    return listener
+
+
+def prepare_machine(settings: Trainer) -> None:
+    """Threads and quiet logs for this process."""
+    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    torch.set_float32_matmul_precision("high")
+    for name in ("pytorch_lightning", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def precision(settings: Trainer) -> str:
+    """Lightning's name for the precision: bfloat16 autocast where a GPU supports it."""
+    gpu = settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    fast = gpu and torch.cuda.is_bf16_supported()
+    wanted = settings.precision is Precision.bfloat16 or (settings.precision is Precision.auto and fast)
+    return "bf16-mixed" if wanted else "32-true"
+
+
+def fit(
+    classifier: Classifier,
+    train: Batches,
+    val: Batches,
+    settings: Trainer,
+    *,
+    early_stopping: int = 0,
+    checkpoint: Path | None = None,
+) -> Fitted:
+    """Train `classifier` and leave the kept epoch's weights in its network.
+
+    Args:
+        early_stopping: epochs without a better validation loss before stopping; 0 never stops.
+        checkpoint: a folder for the state after each epoch. If an earlier call with the same folder
+            was killed, this one goes on after its last finished epoch and gives bit for bit what an
+            uninterrupted one would have; removed at the end.
+
+    Raises:
+        TrainingDivergedError: the loss became infinite or NaN.
+    """
+    callbacks: list[Callback] = []
+    if early_stopping:
+        callbacks.append(EarlyStopping("val_loss", patience=early_stopping, check_on_train_epoch_end=False))
+    if checkpoint is not None:
+        callbacks.append(ModelCheckpoint(checkpoint, filename="last", save_on_train_epoch_end=True))
+    trainer = pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        precision=precision(settings),  # type: ignore[arg-type]
+        max_epochs=classifier.settings.epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=checkpoint is not None,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    last = checkpoint and checkpoint / "last.ckpt"
+    with warnings.catch_warnings():
+        # batches are slices of an array in memory: worker processes would only slow them down
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # the frozen prefix is in evaluation mode on purpose
+        warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")
+        # an earlier call's checkpoint is what a resumed training is for
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        # Lightning asks PyTorch in a way PyTorch has since renamed
+        warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
+        try:
+            trainer.fit(classifier, train, val, ckpt_path=last if last and last.exists() else None)
+        except SystemExit:
+            # Lightning ends the process on Ctrl-C; our callers have things to put in order first
+            raise KeyboardInterrupt from None
+    if checkpoint is not None:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    return _keep(classifier)
+
+
+def _keep(classifier: Classifier) -> Fitted:
+    history = classifier.history
+    if classifier.keep is Keep.best and classifier.best is not None:
+        classifier.network.load_state_dict(classifier.best)
+        return Fitted(history, best_epoch(history))
+    return Fitted(history, len(history) - 1)
+
+
+def batches(
+    store: Store,
+    batch_size: int,
+    *,
+    seed: int | None = None,
+    augmentation: AugmentationName = AugmentationName.none,
+    mirror: bool = False,
+) -> Batches:
+    """The store's pictures in batches; shuffled and augmented only with a `seed`."""
+    return Batches(
+        store.images,
+        store.labels,
+        store.transform,
+        batch_size,
+        shuffle=seed is not None,
+        seed=seed or 0,
+        augmentation=augmentation,
+        mirror=mirror,
+    )

@@ -1,0 +1,94 @@
+"""The stage that makes the source model: trained from scratch, or taken from weights."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from thawline import tracking
+from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, atomic_path, fingerprint, write_json
+from thawline.config.sections import Config
+from thawline.data.store import Store, open_store
+from thawline.models.checkpoint import ModelCard, save_model
+from thawline.models.weights import source_model_from_weights
+from thawline.models.zoo import build
+from thawline.progress import progress
+from thawline.training.classifier import Classifier, Row
+from thawline.training.fit import batches, fit, prepare_machine, show
+from thawline.training.optimization import groups
+from thawline.training.recipe import lock_of, plain
+
+
+def pretrain(config: Config, artifacts: Artifacts) -> None:
+    """Write the source model, its card, history.csv and costs.json."""
+    started = time.monotonic()
+    folder = artifacts.stage_output("pretrain")
+    prepare_machine(config.trainer)
+    if config.source.weights is not None:
+        network, card = source_model_from_weights(config)
+        history: list[Row] = []
+    else:
+        store = open_store(artifacts.data("source"))
+        tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
+        tracking.reconcile()
+        network, card, history = _trained(config, store, artifacts.checkpoints)
+    save_model(folder / MODEL, folder / CARD, network, card)
+    write_history(folder / HISTORY, {config.seed: history})
+    write_json(folder / COSTS, {"seconds": time.monotonic() - started})
+
+
+def _trained(config: Config, store: Store, checkpoints: Path) -> tuple:
+    settings = config.pretrain
+    network = build(
+        config.model.architecture,
+        len(store.classes),
+        store.transform.channels,
+        seed=config.seed,
+        **config.model.options,
+    )
+    parameters = {**plain(settings), "architecture": config.model.architecture}
+    tags = {"seed": config.seed, "data_fingerprint": store.fingerprint}
+    checkpoint = checkpoints / f"pretrain-{fingerprint([parameters, tags])[:12]}"
+    with (
+        tracking.run(
+            "pretrain", stage="pretrain", parameters=parameters, tags=tags, lock=lock_of(config)
+        ) as run,
+        progress("pretrain", settings.epochs) as advance,
+    ):
+        classifier = Classifier(
+            network,
+            groups("all", network.parameters(), settings.learning_rate, settings.weight_decay),
+            settings,
+            seed=config.seed,
+            after_epoch=[show(advance)],
+        )
+        fitted = fit(
+            classifier,
+            batches(
+                store.part("train"),
+                settings.batch_size,
+                seed=config.seed,
+                augmentation=settings.augmentation,
+                mirror=config.source.mirror,
+            ),
+            batches(store.part("val"), settings.batch_size),
+            config.trainer,
+            checkpoint=checkpoint,
+        )
+        run.log_history(fitted.history)
+    card = ModelCard(
+        architecture=config.model.architecture,
+        options=dict(config.model.options),
+        classes=store.classes,
+        transform=store.transform,
+        origin=f"pretrained on {config.source.dataset.name if config.source.dataset else None}",
+    )
+    return network, card, fitted.history
+
+
+def write_history(path: Path, histories: dict[int, list[Row]]) -> None:
+    """history.csv: one row per seed and epoch."""
+    columns = ["seed", "epoch", "train_loss", "val_loss", "val_accuracy", "seconds"]
+    rows = [{"seed": seed, **row} for seed, history in histories.items() for row in history]
+    with atomic_path(path) as temporary:
+        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False, lineterminator="\n")

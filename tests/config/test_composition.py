@@ -1,0 +1,125 @@
+# ruff: noqa: E501 - a table of overrides and messages reads better in long lines
+"""conf/, params.yaml and the typed configuration say the same, and wrong values are explained."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from thawline.config.composition import (
+    compose,
+    differences,
+    flatten,
+    load_lock,
+    located,
+    lock_text,
+    to_config,
+    watch,
+)
+from thawline.config.errors import ConfigError
+from thawline.config.sections import Config, DataSetName, Start
+
+ROOT = Path(__file__).resolve().parents[2]
+PRESETS = sorted(
+    f"{path.parent.name}={path.stem}" for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.is_dir()
+)
+NEEDS_ROOT = {"source=image_folder": ["source.root=x"], "target=image_folder": ["target.root=x"]}
+
+
+def config_of(*overrides: str) -> Config:
+    return to_config(compose(ROOT, list(overrides)))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_composes_and_is_valid(preset: str) -> None:
+    assert isinstance(config_of(preset, *NEEDS_ROOT.get(preset, [])), Config)
+
+
+def test_every_field_of_the_dataclasses_has_a_value_in_conf() -> None:
+    declared = flatten(OmegaConf.structured(Config))
+    assert sorted(flatten(compose(ROOT, []))) == sorted(declared)
+
+
+def test_the_committed_lock_says_what_conf_says() -> None:
+    assert (ROOT / "params.yaml").read_text() == lock_text(ROOT, [])
+
+
+def test_differences_name_the_field_and_both_values() -> None:
+    lock = OmegaConf.create({"finetune": {"epochs": 3}, "seed": 0})
+    assert differences(lock, OmegaConf.create({"finetune": {"epochs": 4}, "seed": 0})) == [
+        "finetune.epochs: params.yaml has 3, conf/ has 4"
+    ]
+
+
+def test_numbers_in_scientific_notation_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("finetune:\n  body_lr: 1e-3\n")
+    assert load_lock(tmp_path).finetune.body_lr == 1e-3
+
+
+def test_a_missing_lock_says_how_to_write_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="python -m thawline.config --write"):
+        load_lock(tmp_path)
+
+
+def test_presets_change_what_their_name_says() -> None:
+    assert config_of("finetune=from_scratch").finetune.start is Start.random
+    assert config_of("finetune=linear_probe").finetune.depth == "all"
+    assert config_of("search=off").search.enabled is False
+    assert config_of("target=image_folder", "target.root=x").target.dataset is DataSetName.image_folder
+
+
+@pytest.mark.parametrize("depth", ["0", "3", "0.5", "layer2", "all"])
+def test_depth_is_a_count_a_fraction_or_a_name(depth: str) -> None:
+    assert str(config_of(f"finetune.depth={depth}").finetune.depth) == depth
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("finetune.hed_lr=1e-3", r"finetune\.hed_lr = '1e-3': there is no such setting\.\n  nearest: finetune\.head_lr"),
+        ("finetun.epochs=3", r"finetun\.epochs = '3': there is no such setting\.\n  nearest: finetune"),
+        ("finetune=ful", r"finetune = 'ful': there is no such preset\.\n  nearest: full\n  allowed: from_scratch"),
+        ("finetune.epochs=many", r"finetune\.epochs = 'many' is not allowed\.\n  allowed: a whole number"),
+        ("finetune.epochs=0", r"finetune\.epochs = 0 is not allowed\.\n  allowed: greater than 0"),
+        ("finetune.optimizer=adam", r"finetune\.optimizer = 'adam' is not allowed\.\n  nearest: adamw"),
+        ("target.dataset=digit", r"target\.dataset = 'digit' is not allowed\.\n  nearest: digits"),
+        ("finetune.depth=1.5", r"finetune\.depth = 1\.5 is not allowed.*strictly between 0 and 1"),
+        ("finetune.depth=-1", r"finetune\.depth = -1 is not allowed"),
+        ("finetune.warmup=1", r"finetune\.warmup = 1\.0 is not allowed"),
+        ("search.head_lr.high=1e-9", r"search\.head_lr\.high = 1e-09 is not allowed.*greater than low"),
+        ("input.channels=2", r"input\.channels = 2 is not allowed.*1 \(gray\) or 3"),
+        ("input.size=null", r"input\.size = None is not allowed"),
+        ("target=image_folder", r"target\.root = .* is not allowed.*a folder"),
+        ("finetune.body_lr=null", r"finetune\.head_lr = None is not allowed"),
+        ("source.weights=DEFAULT", r"source\.weights = 'DEFAULT' is not allowed"),
+        ("seed=-1", r"seed = -1 is not allowed"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_explained(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        config_of(override)
+
+
+def test_freezing_a_random_network_is_refused() -> None:
+    with pytest.raises(ConfigError, match="freezing random weights"):
+        config_of("finetune=from_scratch", "finetune.depth=2")
+
+
+def test_dvc_watches_the_pictures_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert watch("leaves", False) == str(tmp_path / "leaves")
+    assert watch("~/leaves", False) == str(tmp_path / "home" / "leaves")
+    assert watch(None, False, "model.pth") == str(tmp_path / "model.pth")
+
+
+def test_embedded_and_downloaded_data_depend_on_the_pinned_packages() -> None:
+    assert (
+        watch(None, False) == watch("downloads", True) == watch(None, False, "DEFAULT") == "constraints.txt"
+    )
+
+
+def test_relative_paths_start_at_the_real_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert located("pictures") == tmp_path / "pictures"
+    assert located("/pictures") == Path("/pictures")

@@ -1,0 +1,73 @@
+"""What many tests need: small networks, small stores, artifacts folders."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thawline.artifacts import CARD, MODEL, Artifacts
+from thawline.data.store import Store, open_store, write_store
+from thawline.data.transform import Transform
+
+TRANSFORM = Transform(
+    size=16, resize=16, channels=3, fit="crop", interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
+)
+
+
+def toy_pictures(per_class: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Noise with a bright stripe whose direction is the class: learnable within a few steps."""
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 90, (2 * per_class, 16, 16, 3), dtype=np.uint8)
+    labels = ["across", "down"] * per_class
+    for image, label in zip(images, labels, strict=True):
+        place = random.integers(2, 12)
+        if label == "across":
+            image[place : place + 3] = 230
+        else:
+            image[:, place : place + 3] = 230
+    return images, labels
+
+
+def write_toy_store(folder: Path, parts: dict[str, int], seed: int = 0) -> Store:
+    """A store with `parts[split]` pictures a class of two classes."""
+    made = {split: toy_pictures(count, seed + index) for index, (split, count) in enumerate(parts.items())}
+    images = np.concatenate([pictures for pictures, _ in made.values()])
+    rows = [
+        {"path": f"{split}/{index}.png", "label": label, "split": split, "group": "", "content_hash": ""}
+        for split, (_, labels) in made.items()
+        for index, label in enumerate(labels)
+    ]
+    manifest = pd.DataFrame(rows).assign(width=16, height=16)
+    write_store(folder, images, manifest, ("across", "down"), TRANSFORM)
+    return open_store(folder)
+
+
+@pytest.fixture
+def toy_store(tmp_path: Path) -> Store:
+    """8 training and 8 validation pictures a class."""
+    return write_toy_store(tmp_path / "store", {"train": 8, "val": 8})
+
+
+@pytest.fixture
+def toy_artifacts(tmp_path: Path) -> Artifacts:
+    """Artifacts as after replace_head: target stores and a small initial target model."""
+    from thawline.models.checkpoint import ModelCard, save_model
+    from thawline.models.zoo import build
+
+    artifacts = Artifacts.under(tmp_path)
+    write_toy_store(artifacts.data_output("target"), {"train": 8, "val": 8})
+    write_toy_store(artifacts.data_output("test"), {"test": 10}, seed=50)
+    network = build("tests_networks.Small", 2, seed=1)
+    card = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "random", "0" * 64)
+    folder = artifacts.stage_output("replace_head")
+    save_model(folder / MODEL, folder / CARD, network, card)
+    return artifacts
+
+
+@pytest.fixture
+def build_small() -> Callable[[int], object]:
+    from thawline.models.zoo import build
+
+    return lambda seed: build("tests_networks.Small", 2, seed=seed)

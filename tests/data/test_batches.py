@@ -1,0 +1,191 @@
+"""What comes out of the batches depends on seed, epoch and picture, and on nothing else."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thawline.config.sections import AugmentationName
+from thawline.data.batches import Batches, as_pixels, normalised
+from thawline.data.transform import Transform
+
+TRANSFORM = Transform(8, 8, 3, "crop", "bilinear", (0.5, 0.4, 0.3), (0.25, 0.2, 0.1))
+COUNT = 23
+IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), np.uint8)
+LABELS = np.arange(COUNT) % 5
+STANDARD = AugmentationName.standard
+
+
+def make(batch_size: int = 4, shuffle: bool = True, images: np.ndarray = IMAGES, **options) -> Batches:
+    return Batches(images, LABELS[: len(images)], TRANSFORM, batch_size, shuffle=shuffle, **options)
+
+
+def epoch(batches: Batches, number: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All of one epoch: images, labels, indices."""
+    batches.set_epoch(number)
+    images, labels, indices = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return images, labels, indices
+
+
+def by_picture(batches: Batches, number: int = 0) -> torch.Tensor:
+    images, _, indices = epoch(batches, number)
+    return images[indices.argsort()]
+
+
+@given(batch_size=st.integers(1, 30), shuffle=st.booleans(), number=st.integers(0, 5))
+def test_every_picture_comes_once_with_its_label(batch_size, shuffle, number):
+    _, labels, indices = epoch(make(batch_size, shuffle), number)
+    assert sorted(indices.tolist()) == list(range(COUNT))
+    np.testing.assert_array_equal(labels, LABELS[indices])
+
+
+@given(batch_size=st.integers(1, 30))
+def test_the_last_batch_is_what_is_left(batch_size):
+    sizes = [len(labels) for _, labels, _ in make(batch_size)]
+    assert len(make(batch_size)) == len(sizes)
+    assert set(sizes[:-1]) <= {batch_size}
+    assert sizes[-1] == (COUNT % batch_size or batch_size)
+
+
+def test_images_are_normalised_per_channel():
+    images, _, _ = epoch(make(shuffle=False))
+    expected = (IMAGES / 255 - np.array(TRANSFORM.mean)) / np.array(TRANSFORM.std)
+    assert (images.dtype, images.shape) == (torch.float32, (COUNT, 3, 8, 8))
+    np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_without_shuffling_the_order_is_the_stores():
+    assert epoch(make(shuffle=False), 3)[2].tolist() == list(range(COUNT))
+
+
+def test_the_order_is_decided_by_seed_and_epoch():
+    orders = {
+        (seed, number): tuple(epoch(make(seed=seed), number)[2].tolist())
+        for seed in (0, 1)
+        for number in (0, 1)
+    }
+    assert len(set(orders.values())) == 4
+    assert tuple(epoch(make(7, seed=1), 1)[2].tolist()) == orders[1, 1]
+
+
+@settings(max_examples=30)
+@given(
+    sizes=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    seed=st.integers(0, 9),
+    number=st.integers(0, 9),
+    mirror=st.booleans(),
+)
+def test_a_picture_is_changed_the_same_in_any_batch_and_order(sizes, seed, number, mirror):
+    one, other = (
+        by_picture(make(size, shuffle, seed=seed, augmentation=STANDARD, mirror=mirror), number)
+        for size, shuffle in zip(sizes, (True, False), strict=True)
+    )
+    assert torch.equal(one, other)
+
+
+def test_a_picture_changes_from_epoch_to_epoch_and_with_the_seed():
+    first, next_epoch, other_seed = (
+        by_picture(make(seed=seed, augmentation=STANDARD), number)
+        for seed, number in ((0, 0), (0, 1), (1, 0))
+    )
+    for other in (next_epoch, other_seed):
+        assert not torch.isclose(first, other).all((1, 2, 3)).any()
+
+
+def test_adding_pictures_does_not_change_the_others():
+    fewer = by_picture(make(augmentation=STANDARD, images=IMAGES[:9]))
+    assert torch.equal(fewer, by_picture(make(augmentation=STANDARD))[:9])
+
+
+def test_without_augmentation_epochs_differ_in_order_only():
+    assert torch.equal(by_picture(make(), 0), by_picture(make(), 5))
+
+
+def test_iterating_twice_is_the_same_epoch():
+    batches = make(augmentation=STANDARD)
+    for one, other in zip(batches, batches, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_memory_mapped_pictures_are_read_and_never_written(tmp_path, shuffle):
+    np.save(tmp_path / "images.npy", IMAGES)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    for images, _, _ in make(shuffle=shuffle, images=mapped):
+        images.zero_()
+    np.testing.assert_array_equal(mapped, IMAGES)
+
+
+def test_slices_are_read_unless_shuffled():
+    class Watched(np.ndarray):
+        reads: list = []  # noqa: RUF012
+
+        def __getitem__(self, rows):
+            self.reads.append(rows)
+            return np.asarray(self).__getitem__(rows)
+
+    list(make(10, shuffle=False, images=IMAGES.view(Watched)))
+    assert Watched.reads == [slice(0, 10), slice(10, 20), slice(20, 23)]
+
+
+def test_no_pictures_no_batches():
+    assert list(make(images=IMAGES[:0])) == []
+    assert len(make(images=IMAGES[:0])) == 0
+
+
+def test_labels_must_match():
+    with pytest.raises(ValueError, match="23 images but 5 labels"):
+        Batches(IMAGES, LABELS[:5], TRANSFORM, 4, shuffle=False)
+
+
+def test_batches_hold_something():
+    with pytest.raises(ValueError, match="batch_size = 0 is below 1"):
+        make(0)
+
+
+def test_batches_are_made_where_they_are_wanted():
+    for tensor in next(iter(make(device="meta"))):
+        assert tensor.device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_changes_pictures_as_the_cpu_does():
+    ours, theirs = (
+        by_picture(make(augmentation=STANDARD, device=device)).cpu() for device in ("cpu", "cuda")
+    )
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_one_picture_for_serving_is_what_the_batches_hold():
+    (alone,) = normalised(as_pixels(IMAGES[3:4]), TRANSFORM)
+    assert torch.equal(alone, by_picture(make())[3])
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
+def test_lightning_takes_them_as_they_are(tmp_path):
+    import pytorch_lightning as lightning
+
+    class Probe(lightning.LightningModule):
+        automatic_optimization = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[int] = []
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def on_train_epoch_start(self) -> None:
+            self.trainer.train_dataloader.set_epoch(self.current_epoch)
+
+        def training_step(self, batch, _) -> None:
+            self.seen += batch[2].tolist()
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD([self.weight], 0.1)
+
+    probe, quiet = Probe(), dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    trainer = lightning.Trainer(
+        max_epochs=2, accelerator="cpu", enable_model_summary=False, default_root_dir=tmp_path, **quiet
+    )
+    trainer.fit(probe, make())
+    assert probe.seen == [*epoch(make(), 0)[2].tolist(), *epoch(make(), 1)[2].tolist()]

@@ -1,0 +1,163 @@
+"""Folders and archives list the same files; nothing is unpacked and no link is followed."""
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from thawline.config.errors import UserError
+from thawline.data.files import open_files
+
+CONTENT = {"set/a/1.png": b"one", "set/a/2.png": b"two", "set/b/x y.png": b"three", "notes.txt": b""}
+
+
+def write_folder(root: Path) -> Path:
+    for name, content in CONTENT.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def write_tar(path: Path, members: list[tuple[tarfile.TarInfo | str, bytes]]) -> Path:
+    with tarfile.open(path, "w:gz" if path.suffix in (".gz", ".tgz") else "w") as archive:
+        for member, content in members:
+            info = tarfile.TarInfo(member) if isinstance(member, str) else member
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def write_zip(path: Path, members: list[tuple[zipfile.ZipInfo | str, bytes]]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members:
+            archive.writestr(member, content)
+    return path
+
+
+def write(root: Path, kind: str) -> Path:
+    if kind == "folder":
+        return write_folder(root / "folder")
+    return (write_zip if kind == "zip" else write_tar)(root / f"x.{kind}", list(CONTENT.items()))
+
+
+def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "tar.gz", "tgz", "zip"])
+def test_every_kind_of_root_lists_and_reads_the_same(tmp_path, kind):
+    files = open_files(write(tmp_path, kind))
+    assert {name: read() for name, read in files.read.items()} == CONTENT
+    assert files.folders == {"set", "set/a", "set/b"}
+    assert files.refused == []
+
+
+def test_upper_case_endings_are_archives_too(tmp_path):
+    write(tmp_path, "tar").rename(tmp_path / "X.TAR")
+    assert open_files(tmp_path / "X.TAR").read.keys() == CONTENT.keys()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("name", ["../../evil.png", "/etc/passwd.png", "a/../../b.png"])
+def test_unsafe_names_are_refused_and_said(tmp_path, kind, name):
+    writer = write_tar if kind == "tar" else write_zip
+    files = open_files(writer(tmp_path / f"x.{kind}", [(name, b"x"), ("a/ok.png", b"y")]))
+    assert list(files.read) == ["a/ok.png"]
+    assert [picture.reason for picture in files.refused] == ["a member of the archive with an unsafe name"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.GNUTYPE_SPARSE],
+    ids=["symbolic link", "hard link", "fifo", "device", "sparse"],
+)
+def test_links_devices_and_files_with_holes_in_a_tar_are_refused(tmp_path, kind):
+    files = open_files(write_tar(tmp_path / "x.tar", [(link("a/1.png", "/etc/passwd", kind), b"")]))
+    assert files.read == {}
+    assert [picture.path for picture in files.refused] == ["a/1.png"]
+
+
+def test_links_in_a_zip_are_refused(tmp_path):
+    info = zipfile.ZipInfo("a/1.png")
+    info.external_attr = 0o120777 << 16
+    files = open_files(write_zip(tmp_path / "x.zip", [(info, b"/etc/passwd")]))
+    assert (files.read, [picture.path for picture in files.refused]) == ({}, ["a/1.png"])
+
+
+def test_the_first_of_two_members_with_one_name_counts(tmp_path):
+    path = write_tar(tmp_path / "x.tar", [("a/1.png", b"first"), ("a/1.png", b"second")])
+    files = open_files(path)
+    assert files.read["a/1.png"]() == b"first"
+    assert [picture.reason for picture in files.refused] == [
+        "a second member of the archive with the same name"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
+def test_hidden_files_are_passed_over_without_a_word(tmp_path, monkeypatch, kind):
+    hidden = {"a/.DS_Store": b"", "__MACOSX/a/._1.png": b"", ".cache/x.png": b"", "a/1.png": b"x"}
+    monkeypatch.setattr(f"{__name__}.CONTENT", hidden)
+    files = open_files(write(tmp_path, kind))
+    assert (list(files.read), files.refused) == (["a/1.png"], [])
+
+
+def test_names_starting_with_a_dot_slash_and_windows_separators(tmp_path):
+    assert list(open_files(write_tar(tmp_path / "x.tar", [("./a/1.png", b"")])).read) == ["a/1.png"]
+    info = zipfile.ZipInfo("x")
+    info.filename = "a\\1.png"
+    assert list(open_files(write_zip(tmp_path / "x.zip", [(info, b"")])).read) == ["a/1.png"]
+
+
+def test_links_in_a_folder_are_followed_but_not_in_circles(tmp_path):
+    root = write_folder(tmp_path / "root")
+    (root / "set" / "circle").symlink_to(root)
+    (root / "linked").symlink_to(write_folder(tmp_path / "elsewhere") / "set")
+    assert {"linked/a/1.png", "set/a/1.png"} <= open_files(root).read.keys()
+    assert not any("circle" in name for name in open_files(root).read)
+
+
+def test_a_missing_root(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere does not exist"):
+        open_files(tmp_path / "nowhere")
+
+
+def test_another_kind_of_file(tmp_path):
+    (tmp_path / "x.rar").touch()
+    with pytest.raises(UserError, match=r"x\.rar is neither a folder nor one of \.tar, \.tar\.gz"):
+        open_files(tmp_path / "x.rar")
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tgz", "zip"])
+@pytest.mark.parametrize("content", [b"", b"no archive at all" * 40])
+def test_what_is_no_archive(tmp_path, kind, content):
+    (tmp_path / f"x.{kind}").write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read as an archive"):
+        open_files(tmp_path / f"x.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+def test_an_archive_cut_off_in_the_middle(tmp_path, kind):
+    writer = write_zip if kind == "zip" else write_tar
+    path = writer(tmp_path / f"x.{kind}", [("a/1.png", os.urandom(9000)), ("a/2.png", os.urandom(9000))])
+    os.truncate(path, 12_000)
+    with pytest.raises(UserError, match="cannot be read as an archive"):
+        open_files(path)
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    root = write_folder(tmp_path / "root")
+    scandir = os.scandir
+
+    def guarded(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(UserError, match="b cannot be listed: Permission denied"):
+        open_files(root)

@@ -1,0 +1,242 @@
+"""The whole stage: stores, cards and what a person is told."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thawline.artifacts import Artifacts
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, DataSetName, Input, Role, Source, Target
+from thawline.data import prepare as prepare_module
+from thawline.data.prepare import prepare
+from thawline.data.store import Store, open_store, verify
+from thawline.data.transform import transform_of
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def run(folder: Path, role: Role = Role.target, *, seed: int = 0, size: int = 16, **fields) -> Artifacts:
+    """Prepare the pictures in `fields["root"]`, or the embedded ones, below `folder`."""
+    fields.setdefault("dataset", DataSetName.image_folder)
+    section = {role.name: (Source if role is Role.source else Target)(**fields)}
+    config = Config(seed=seed, role=role, input=Input(size=size), **section)
+    artifacts = Artifacts.under(folder)
+    prepare(config, transform_of(config.input), artifacts)
+    return artifacts
+
+
+def card(artifacts: Artifacts, name: str) -> dict:
+    return json.loads((artifacts.data_output(name) / "card.json").read_text())
+
+
+def split_counts(store: Store) -> dict[str, int]:
+    return dict(Counter(store.manifest["split"]))
+
+
+def test_a_target_becomes_two_stores(tmp_path, write_pictures):
+    write_pictures(tmp_path / "set", {"cat": 20, "dog": 40})
+    artifacts = run(tmp_path, root=str(tmp_path / "set"), val_fraction=0.2, test_fraction=0.25)
+    target, test = (open_store(artifacts.data_output(name)) for name in ("target", "test"))
+    assert split_counts(target) == {"train": 36, "val": 9}
+    assert split_counts(test) == {"test": 15}
+    assert target.classes == test.classes == ("cat", "dog")
+    assert card(artifacts, "target")["counts"] == {
+        "train": {"cat": 12, "dog": 24},
+        "val": {"cat": 3, "dog": 6},
+        "test": {"cat": 5, "dog": 10},
+    }
+    for name in ("target", "test"):
+        verify(artifacts.data_output(name))
+    assert {path.name for path in artifacts.data_output("target").parent.iterdir()} == {"target", "test"}
+
+
+def test_rows_hold_the_pictures_their_paths_name(tmp_path, write_pictures, transform):
+    from PIL import Image
+
+    write_pictures(tmp_path / "set", {"cat": 6, "dog": 6})
+    store = open_store(run(tmp_path, root=str(tmp_path / "set")).data_output("target"))
+    for row, path in enumerate(store.manifest["path"]):
+        with Image.open(tmp_path / "set" / path) as picture:
+            np.testing.assert_array_equal(store.images[row], transform.to_array(picture))
+        assert store.manifest["label"][row] == path.split("/")[0] == store.classes[store.labels[row]]
+
+
+def test_each_split_is_one_stretch_of_the_store(tmp_path, write_pictures):
+    write_pictures(tmp_path / "set", {"cat": 10, "dog": 10})
+    store = open_store(run(tmp_path, root=str(tmp_path / "set")).data_output("target"))
+    assert {name: len(store.part(name)) for name in ("train", "val")} == split_counts(store)
+
+
+def test_a_source_becomes_one_store_without_test_pictures(tmp_path, write_pictures):
+    write_pictures(tmp_path / "set", {"train/cat": 10, "train/dog": 10, "test/cat": 5, "test/dog": 5})
+    artifacts = run(tmp_path, Role.source, root=str(tmp_path / "set"), val_fraction=0.2)
+    assert split_counts(open_store(artifacts.data_output("source"))) == {"train": 16, "val": 4}
+    assert card(artifacts, "source")["notes"] == ["10 test pictures are not used: a source is not tested"]
+    assert not artifacts.data_output("test").exists()
+
+
+def test_published_weights_as_a_source_leave_a_note(tmp_path):
+    artifacts = run(tmp_path, Role.source, dataset=None, weights="DEFAULT")
+    with pytest.raises(UserError, match="holds no pictures: the source is published weights"):
+        open_store(artifacts.data_output("source"))
+
+
+def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path, write_pictures):
+    write_pictures(tmp_path / "set", {"cat": 12, "dog": 12})
+    runs = [
+        run(tmp_path / name, root=str(tmp_path / "set"), seed=seed)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    contents = [
+        {path.name: path.read_bytes() for path in sorted(artifacts.data_output("target").iterdir())}
+        for artifacts in runs
+    ]
+    assert contents[0] == contents[1]
+    assert contents[0]["manifest.csv"] != contents[2]["manifest.csv"]
+
+
+def test_the_card_does_not_say_where_the_pictures_lay(tmp_path, write_pictures):
+    write_pictures(tmp_path / "set", {"cat": 6, "dog": 6})
+    shutil.copytree(tmp_path / "set", tmp_path / "moved")
+    cards = [card(run(tmp_path / name, root=str(tmp_path / name)), "target") for name in ("set", "moved")]
+    assert cards[0] == cards[1]
+
+
+def test_everything_left_out_is_on_the_card(tmp_path, write_pictures, caplog):
+    root = tmp_path / "set"
+    paths = write_pictures(root, {"train/cat": 12, "train/dog": 12, "test/cat": 4, "test/dog": 4})
+    paths[0].write_text("not a picture")
+    shutil.copy(root / "train/cat/001.png", root / "train/dog/again.png")
+    shutil.copy(root / "test/cat/000.png", root / "train/cat/seen.png")
+    paths[2].rename(root / "train" / "loose.png")
+    with caplog.at_level("INFO"):
+        artifacts = run(tmp_path, root=str(root), train_per_class=5, val_per_class=2)
+    report = card(artifacts, "target")
+    assert {picture["path"]: picture["reason"] for picture in report["dropped"]} == {
+        "train/cat/000.png": "cannot be read",
+        "train/cat/001.png": "the same picture has several labels",
+        "train/dog/again.png": "the same picture has several labels",
+        "train/cat/seen.png": "a train picture that looks like a given test picture",
+        "train/loose.png": "not in a class folder",
+    }
+    assert report["counts"]["train"] == {"cat": 5, "dog": 5}
+    assert report["not_needed"] == 9 + 12 - 2 * 7
+    assert report["near_duplicate_groups"] == [["test/cat/000.png", "train/cat/seen.png"]]
+    assert "2 left out: the same picture has several labels" in caplog.messages
+    assert "target: 10 train, 4 val, 8 test" in caplog.messages
+
+
+def test_nothing_can_be_read(tmp_path):
+    (tmp_path / "set" / "cat").mkdir(parents=True)
+    (tmp_path / "set" / "cat" / "1.jpg").write_text("no picture")
+    with pytest.raises(
+        UserError, match=r"none of the 1 pictures in .* can be read:\n  cat/1\.jpg: Unidentified"
+    ):
+        run(tmp_path, root=str(tmp_path / "set"))
+
+
+def test_a_missing_root(tmp_path):
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        run(tmp_path, root=str(tmp_path / "nowhere"))
+
+
+def test_a_failure_leaves_the_old_store(tmp_path, write_pictures):
+    paths = write_pictures(tmp_path / "set", {"cat": 8, "dog": 8})
+    artifacts = run(tmp_path, root=str(tmp_path / "set"))
+    before = open_store(artifacts.data_output("target")).fingerprint
+    for path in paths[:8]:
+        path.unlink()
+    with pytest.raises(UserError, match="only one class"):
+        run(tmp_path, root=str(tmp_path / "set"))
+    assert open_store(artifacts.data_output("target")).fingerprint == before
+
+
+def test_killed_between_two_stores_no_test_pictures_of_another_split_remain(
+    tmp_path, write_pictures, monkeypatch
+):
+    write_pictures(tmp_path / "set", {"cat": 8, "dog": 8})
+    artifacts = run(tmp_path, root=str(tmp_path / "set"))
+    write = prepare_module.write_store
+
+    def killed(directory: Path, *arguments, **options) -> None:
+        if directory.name == "test":
+            raise KeyboardInterrupt
+        write(directory, *arguments, **options)
+
+    monkeypatch.setattr(prepare_module, "write_store", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, root=str(tmp_path / "set"), seed=1)
+    open_store(artifacts.data_output("target"))
+    with pytest.raises(UserError, match="does not exist"):
+        open_store(artifacts.data_output("test"))
+
+
+def test_glyphs(tmp_path):
+    artifacts = run(
+        tmp_path,
+        Role.source,
+        dataset=DataSetName.glyphs,
+        glyphs_per_class=4,
+        val_fraction=0.25,
+        near_duplicate_bits=-1,
+    )
+    store = open_store(artifacts.data_output("source"))
+    assert split_counts(store) == {"train": 156, "val": 52}
+    assert len(store.classes) == 52
+    assert store.images.shape[1:] == (16, 16, 3)
+
+
+def test_digits(tmp_path):
+    artifacts = run(
+        tmp_path, dataset=DataSetName.digits, train_per_class=3, val_per_class=5, near_duplicate_bits=-1
+    )
+    target, test = (open_store(artifacts.data_output(name)) for name in ("target", "test"))
+    assert target.classes == tuple("0123456789")
+    assert split_counts(target) == {"train": 30, "val": 50}
+    assert split_counts(test) == {"test": 1797 - 80}
+    assert not set(target.manifest["path"]) & set(test.manifest["path"])
+
+
+def test_digits_without_numbers_are_split_by_fractions(tmp_path):
+    artifacts = run(tmp_path, dataset=DataSetName.digits, test_fraction=0.5, val_fraction=0.5)
+    counts = {
+        **split_counts(open_store(artifacts.data_output("target"))),
+        **split_counts(open_store(artifacts.data_output("test"))),
+    }
+    assert counts == pytest.approx({"train": 449, "val": 449, "test": 899}, abs=10)
+
+
+def test_preparing_does_not_import_torch():
+    code = "import sys, thawline.data.prepare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [
+        ("hotdog", {"hotdog": 274, "nothotdog": 272}, {"hotdog": 225, "nothotdog": 225}),
+        ("antsbees", {"ants": 123, "bees": 121}, {"ants": 70, "bees": 83}),
+    ],
+)
+def test_real_photographs_arrive_complete(tmp_path, name, train, test):
+    archive = SHARED / f"{name}.tar"
+    if not archive.exists():
+        pytest.skip(f"{archive.name} is not beside the checkout")
+    artifacts = run(tmp_path, root=str(archive), size=64, val_fraction=0.2)
+    report = card(artifacts, "target")
+    assert report["dropped"] == []
+    assert report["counts"]["test"] == test
+    assert {
+        label: report["counts"]["train"][label] + report["counts"]["val"][label] for label in train
+    } == train
+    for label, count in train.items():
+        assert report["counts"]["val"][label] == pytest.approx(0.2 * count, abs=1)
+    verify(artifacts.data_output("target"))
+    assert open_store(artifacts.data_output("test")).images.shape == (sum(test.values()), 64, 64, 3)

@@ -1,0 +1,307 @@
+"""Which picture ends up where, and what is said when that cannot be done."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thawline.config.errors import UserError
+from thawline.config.sections import DataSet, DataSetName, Role
+from thawline.data.split import split
+
+FAR = np.random.default_rng(0).integers(0, 2**64, 4096, np.uint64)
+
+
+def table(rows: list[dict]) -> pd.DataFrame:
+    """Pictures that look nothing like each other unless a row says so."""
+    usual = [
+        {"path": f"{i}", "split": "", "group": "", "content_hash": f"{i}", "perceptual_hash": FAR[i]}
+        for i in range(len(rows))
+    ]
+    return pd.DataFrame([{**filled, **row} for filled, row in zip(usual, rows, strict=True)])
+
+
+def labelled(**counts: int) -> list[dict]:
+    return [{"label": label} for label, count in counts.items() for _ in range(count)]
+
+
+def options(**fields) -> DataSet:
+    return DataSet(dataset=DataSetName.image_folder, root=".", **fields)
+
+
+def counts(pictures: pd.DataFrame, names: np.ndarray) -> dict[str, dict[str, int]]:
+    found = {name: Counter(pictures["label"][names == name]) for name in ("train", "val", "test", "")}
+    return {name or "left out": dict(of) for name, of in found.items() if of}
+
+
+def test_shares_are_the_same_in_every_class():
+    pictures = table(labelled(a=40, b=80))
+    result = split(pictures, options(val_fraction=0.2, test_fraction=0.25), Role.target, 0)
+    assert counts(pictures, result.names) == {
+        "train": {"a": 24, "b": 48},
+        "val": {"a": 6, "b": 12},
+        "test": {"a": 10, "b": 20},
+    }
+
+
+def test_a_source_has_no_test_split():
+    pictures = table(labelled(a=10, b=10))
+    result = split(pictures, options(val_fraction=0.1), Role.source, 0)
+    assert counts(pictures, result.names) == {"train": {"a": 9, "b": 9}, "val": {"a": 1, "b": 1}}
+
+
+def test_numbers_per_class_are_kept_to():
+    pictures = table(labelled(a=40, b=30))
+    result = split(pictures, options(train_per_class=10, val_per_class=5), Role.target, 0)
+    assert counts(pictures, result.names) == {
+        "train": {"a": 10, "b": 10},
+        "val": {"a": 5, "b": 5},
+        "test": {"a": 10, "b": 8},
+        "left out": {"a": 15, "b": 7},
+    }
+
+
+def test_the_test_split_shrinks_before_the_numbers_asked_for_do():
+    pictures = table(labelled(a=20, b=20))
+    result = split(pictures, options(train_per_class=14, val_per_class=4), Role.target, 0)
+    assert counts(pictures, result.names)["test"] == {"a": 2, "b": 2}
+
+
+def test_the_rest_is_tested_on_where_the_data_set_says_so():
+    pictures = table(labelled(a=40, b=30))
+    result = split(pictures, options(train_per_class=3, val_per_class=5), Role.target, 0, rest_is_test=True)
+    assert counts(pictures, result.names) == {
+        "train": {"a": 3, "b": 3},
+        "val": {"a": 5, "b": 5},
+        "test": {"a": 32, "b": 22},
+    }
+
+
+@settings(max_examples=25)
+@given(train=st.integers(1, 40), share=st.floats(0.01, 0.8))
+def test_the_rest_leaves_what_train_and_the_share_for_val_need(train, share):
+    pictures = table(labelled(a=220, b=220))
+    wanted = options(train_per_class=train, val_fraction=share)
+    found = counts(pictures, split(pictures, wanted, Role.target, 0, rest_is_test=True).names)
+    assert found["train"] == {"a": train, "b": train}
+    assert "left out" not in found
+
+
+def test_given_splits_are_honoured():
+    given_splits = ["train"] * 8 + ["val"] * 3 + ["test"] * 4
+    pictures = table([{"label": label, "split": name} for label in "ab" for name in given_splits])
+    result = split(pictures, options(), Role.target, 0)
+    np.testing.assert_array_equal(result.names, pictures["split"])
+
+
+def test_what_the_data_set_does_not_split_is_taken_from_train():
+    pictures = table(
+        [{"label": label, "split": name} for label in "ab" for name in ["train"] * 10 + ["test"] * 4]
+    )
+    result = split(pictures, options(val_fraction=0.3), Role.target, 0)
+    assert counts(pictures, result.names) == {
+        "train": {"a": 7, "b": 7},
+        "val": {"a": 3, "b": 3},
+        "test": {"a": 4, "b": 4},
+    }
+    assert (result.names[pictures["split"] == "test"] == "test").all()
+
+
+def test_given_splits_are_cut_to_the_numbers_per_class_but_the_test_split_is_not():
+    given_splits = ["train"] * 8 + ["val"] * 5 + ["test"] * 9
+    pictures = table([{"label": label, "split": name} for label in "ab" for name in given_splits])
+    found = counts(
+        pictures, split(pictures, options(train_per_class=4, val_per_class=2), Role.target, 0).names
+    )
+    assert (found["train"], found["val"], found["test"]) == (
+        {"a": 4, "b": 4},
+        {"a": 2, "b": 2},
+        {"a": 9, "b": 9},
+    )
+
+
+@st.composite
+def collections(draw):
+    """Two classes of pictures, many of them near-duplicates and in groups."""
+    size = draw(st.integers(16, 60))
+    number = st.integers(0, size // 2)
+    return table(
+        [
+            {
+                "label": "ab"[index % 2],
+                "perceptual_hash": FAR[draw(number)] ^ np.uint64(draw(st.sampled_from([0, 1]))),
+                "group": draw(st.sampled_from(["", "", "", f"g{draw(number)}"])),
+            }
+            for index in range(size)
+        ]
+    )
+
+
+@settings(max_examples=40)
+@given(pictures=collections(), seed=st.integers(0, 20), role=st.sampled_from(list(Role)))
+def test_what_belongs_together_is_never_parted(pictures, seed, role):
+    try:
+        names = split(pictures, options(), role, seed).names
+    except UserError as error:
+        assert "are left" in str(error)  # noqa: PT017
+        return
+    for _, of_group in pictures[pictures["group"] != ""].groupby("group"):
+        assert len(set(names[of_group.index])) == 1
+    hashes = pictures["perceptual_hash"].tolist()
+    for row, one in enumerate(hashes):
+        for other in range(row):
+            assert (one ^ hashes[other]).bit_count() > 2 or names[row] == names[other]
+
+
+@settings(max_examples=15)
+@given(pictures=collections(), seed=st.integers(0, 20))
+def test_the_same_seed_splits_the_same(pictures, seed):
+    def attempt():
+        try:
+            return split(pictures, options(), Role.target, seed).names.tolist()
+        except UserError as error:
+            return str(error)
+
+    assert attempt() == attempt()
+
+
+def test_another_seed_splits_otherwise():
+    pictures = table(labelled(a=30, b=30))
+    first, second = (split(pictures, options(), Role.target, seed).names for seed in (0, 1))
+    assert (first != second).any()
+
+
+def test_near_duplicates_are_listed():
+    rows = labelled(a=8, b=8)
+    rows[3]["perceptual_hash"] = FAR[0] ^ np.uint64(3)
+    assert split(table(rows), options(), Role.target, 0).near_duplicates == [["0", "3"]]
+    assert split(table(rows), options(near_duplicate_bits=1), Role.target, 0).near_duplicates == []
+
+
+def test_identical_pixels_stay_together_even_without_comparison():
+    rows = labelled(a=12, b=8)
+    for row in rows[:6]:
+        row.update(content_hash="same", perceptual_hash=FAR[0])
+    for row in rows[12:]:
+        row.update(perceptual_hash=FAR[12])
+    result = split(table(rows), options(near_duplicate_bits=-1), Role.target, 0)
+    assert result.near_duplicates == [[str(index) for index in range(6)]]
+    assert len(set(result.names[:6])) == 1
+    assert len(set(result.names[12:])) == 3
+
+
+def test_a_suspiciously_large_near_duplicate_group_is_pointed_out():
+    rows = labelled(a=30, b=30)
+    for row in rows[:15]:
+        row["perceptual_hash"] = FAR[0]
+    (note,) = split(table(rows), options(), Role.target, 0).notes
+    assert note.startswith("15 of 60 pictures count as one near-duplicate group")
+
+
+def given_and_alike(**alike) -> pd.DataFrame:
+    """The first training picture is like the first test picture."""
+    rows = [{"label": label, "split": name} for name in ("train", "test") for label in "ab" * 6]
+    rows[0].update(alike)
+    rows[12].update(alike)
+    return table(rows)
+
+
+@pytest.mark.parametrize(
+    ("alike", "reason", "detail"),
+    [
+        ({"perceptual_hash": FAR[0]}, "a train picture that looks like a given test picture", "12"),
+        ({"group": "g"}, "a train picture whose group has given test pictures", "g"),
+    ],
+)
+def test_training_pictures_like_given_test_pictures_are_dropped(alike, reason, detail):
+    result = split(given_and_alike(**alike), options(), Role.target, 0)
+    (dropped,) = result.dropped
+    assert (dropped.path, dropped.reason, dropped.detail) == ("0", reason, detail)
+    assert result.names[[0, 12]].tolist() == ["", "test"]
+
+
+def test_without_comparison_only_identical_pixels_count_as_seen():
+    near = given_and_alike(perceptual_hash=FAR[0])
+    assert split(near, options(near_duplicate_bits=-1), Role.target, 0).dropped == []
+    same = given_and_alike(content_hash="x", perceptual_hash=FAR[0])
+    assert len(split(same, options(near_duplicate_bits=-1), Role.target, 0).dropped) == 1
+
+
+def test_a_given_validation_split_is_kept_clean_in_both_directions():
+    rows = [{"label": label, "split": name} for name in ("train", "val", "test") for label in "ab" * 3]
+    rows[6]["perceptual_hash"] = rows[0]["perceptual_hash"] = FAR[0]  # train and val
+    rows[7]["perceptual_hash"] = rows[13]["perceptual_hash"] = FAR[100]  # val and test
+    result = split(table(rows), options(), Role.target, 0)
+    assert {(d.path, d.detail) for d in result.dropped} == {("0", "6"), ("7", "13")}
+
+
+def test_one_picture_under_two_labels_is_dropped():
+    rows = labelled(a=8, b=8)
+    rows[0]["content_hash"] = rows[8]["content_hash"] = "same"
+    result = split(table(rows), options(), Role.target, 0)
+    assert [(d.path, d.reason, d.detail) for d in result.dropped] == [
+        ("0", "the same picture has several labels", "a, b"),
+        ("8", "the same picture has several labels", "a, b"),
+    ]
+    assert result.names[[0, 8]].tolist() == ["", ""]
+
+
+def test_a_class_only_tested_on():
+    rows = [{"label": label, "split": "train"} for label in "ab" * 4] + [{"label": "c", "split": "test"}]
+    with pytest.raises(
+        UserError, match=r"no training pictures of c\.\n  Classes with training pictures: a, b"
+    ):
+        split(table(rows), options(), Role.target, 0)
+
+
+def test_a_class_not_tested_on_is_noted():
+    rows = [{"label": label, "split": "train"} for label in "abc" * 4]
+    rows += [{"label": label, "split": "test"} for label in "ab"]
+    assert split(table(rows), options(), Role.target, 0).notes == ["no test pictures of c"]
+
+
+def test_a_single_class():
+    with pytest.raises(UserError, match="only one class found: a"):
+        split(table(labelled(a=9)), options(), Role.target, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "role", "message"),
+    [
+        ({}, Role.target, r"1 train \+ 1 val \+ 1 test of each class: b has 2\."),
+        (
+            {"train_per_class": 6},
+            Role.target,
+            r"6 train \+ 1 val \+ 1 test of each class: a has 7, b has 2\.",
+        ),
+        ({"val_per_class": 7}, Role.source, r"1 train \+ 7 val of each class: a has 7, b has 2\."),
+    ],
+)
+def test_too_few_pictures(fields, role, message):
+    with pytest.raises(UserError, match="too few pictures for " + message):
+        split(table(labelled(a=7, b=2)), options(**fields), role, 0)
+
+
+def test_many_short_classes_are_not_all_listed():
+    many = labelled(**{f"c{index:02d}": 1 for index in range(30)})
+    with pytest.raises(UserError, match=r"c09 has 1 and 20 more\."):
+        split(table(many), options(), Role.target, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"), [({"val_fraction": 0}, "no validation"), ({"test_fraction": 0}, "no test")]
+)
+def test_a_split_nothing_is_wanted_for(fields, message):
+    with pytest.raises(UserError, match=f"{message} pictures: the data set names none"):
+        split(table(labelled(a=9, b=9)), options(**fields), Role.target, 0)
+
+
+def test_a_class_of_look_alikes_cannot_be_split():
+    rows = labelled(a=9, b=9)
+    for row in rows[:9]:
+        row["perceptual_hash"] = FAR[0]
+    with pytest.raises(UserError, match="no test pictures of a are left.*\n.*9 of 18 pictures count as one"):
+        split(table(rows), options(), Role.target, 0)

@@ -1,0 +1,186 @@
+"""The stage, end to end, on a network of a dozen weights."""
+
+import json
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from thawline.artifacts import Artifacts, read_json, write_json
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Contender, Evaluate, Trainer
+from thawline.data.store import write_store
+from thawline.data.transform import Transform
+from thawline.evaluation.evaluate import evaluate
+from thawline.evaluation.metrics import METRICS
+from thawline.evaluation.tables import read_table
+from thawline.models.checkpoint import ModelCard, save_model
+
+CLASSES = ("red", "green", "blue")
+TRANSFORM = Transform(4, 4, 3, "crop", "bilinear", (0.5,) * 3, (0.25,) * 3)
+CONFIG = Config(evaluate=Evaluate(resamples=50, batch_size=7), trainer=Trainer(accelerator="cpu", threads=1))
+
+
+class Colours(nn.Module):
+    """Scores classes by the mean of the channels."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(images.mean((2, 3)))
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("tiny_networks")
+    module.Colours = Colours  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tiny_networks", module)
+
+
+def pictures(labels: np.ndarray) -> np.ndarray:
+    """Each the colour of its class, in noise."""
+    noise = np.random.default_rng(0).integers(0, 100, (len(labels), 4, 4, 3))
+    return (noise + 120 * np.eye(3, dtype=int)[labels][:, None, None]).astype(np.uint8)
+
+
+def store(folder: Path, splits: list[str], classes: tuple[str, ...] = CLASSES, **changes: Any) -> None:
+    labels = np.arange(len(splits)) % 3
+    manifest = pd.DataFrame(
+        {
+            "path": [f"{folder.name}/{number}.png" for number in range(len(splits))],
+            "label": np.array(classes)[labels],
+            "split": splits,
+            "group": "",
+            "content_hash": "x",
+            "width": 4,
+            "height": 4,
+        }
+    )
+    write_store(folder, pictures(labels), manifest, classes, replace(TRANSFORM, **changes))
+
+
+def models(folder: Path, strength: float, classes: tuple[str, ...] = CLASSES, seeds: int = 2) -> None:
+    card = ModelCard("tiny_networks.Colours", {}, classes, TRANSFORM, "by hand")
+    for seed in range(seeds):
+        network = Colours(3)
+        rows = [CLASSES.index(name) if name in CLASSES else 0 for name in classes]
+        network.head.weight.data = strength * torch.eye(3)[rows] + 0.01 * seed
+        network.head.bias.data.zero_()
+        save_model(folder / "weights" / f"seed_{seed}.safetensors", folder / "card.json", network, card)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Artifacts:
+    """A pipeline whose fine-tuned models know the colours, whose others confuse them all."""
+    artifacts = Artifacts.under(tmp_path)
+    store(artifacts.data_output("target"), ["train"] * 9 + ["val"] * 6)
+    store(artifacts.data_output("test"), ["test"] * 30)
+    for contender in Contender:
+        strength = 5.0 if contender is Contender.finetuned else -5.0
+        models(artifacts.stage_output("finetune", contender.name), strength)
+    recipe = {"contender": "finetuned", "recipe": {"seeds": 2, "depth": 1}, "depth": 1, "unit": "conv"}
+    write_json(artifacts.stage_output("search", "finetuned") / "recipe.json", recipe)
+    return artifacts
+
+
+def test_metrics_are_complete(finished: Artifacts) -> None:
+    returned = evaluate(CONFIG, finished)
+    assert returned == read_json(finished.reports / "metrics.json")
+    for name in ("finetuned", "linear_probe", "from_scratch", "difference", "difference_linear_probe"):
+        assert set(returned[name]) == {*METRICS, "n_test", "seeds"}
+        assert all(set(returned[name][metric]) == {"mean", "low", "high"} for metric in METRICS)
+        assert (returned[name]["n_test"], returned[name]["seeds"]) == (30, [0, 1])
+    assert returned["finetuned"]["accuracy"] == {"mean": 1, "low": 1, "high": 1}
+    assert returned["from_scratch"]["accuracy"]["mean"] == 0
+    assert returned["difference"]["accuracy"]["mean"] == 1
+    assert returned["recipe"]["unit"] == "conv"
+
+
+def test_the_data_are_described(finished: Artifacts) -> None:
+    data = evaluate(CONFIG, finished)["data"]
+    assert data["classes"] == list(CLASSES)
+    assert {split: size["total"] for split, size in data["sizes"].items()} == {
+        "train": 9,
+        "val": 6,
+        "test": 30,
+    }
+    assert data["sizes"]["train"]["per_class"] == {"red": 3, "green": 3, "blue": 3}
+    assert set(data["fingerprints"]) == {"target", "test"}
+
+
+def test_a_second_run_writes_the_same_bytes(finished: Artifacts) -> None:
+    def written() -> dict[str, bytes]:
+        evaluate(CONFIG, finished)
+        paths = [*finished.stage_output("evaluate").iterdir(), finished.reports / "metrics.json"]
+        return {path.name: path.read_bytes() for path in paths}
+
+    first = written()
+    assert len(first) == 5
+    assert written() == first
+
+
+def test_predictions_name_pictures_and_models(finished: Artifacts) -> None:
+    evaluate(CONFIG, finished)
+    table = read_table(finished.stage_output("evaluate") / "predictions.csv")
+    assert len(table) == 30 * 3 * 2
+    assert table.groupby(["contender", "seed"]).ngroups == 6
+    assert (table["correct"] == (table["label"] == table["predicted"])).all()
+    shares = table[[f"p_{name}" for name in CLASSES]]
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=5e-6)
+    np.testing.assert_allclose(shares.max(axis=1), table["confidence"])
+
+
+def test_classes_in_another_order_are_matched_by_name(finished: Artifacts) -> None:
+    expected = evaluate(CONFIG, finished)["finetuned"]
+    models(finished.stage_output("finetune", "finetuned"), 5.0, classes=("blue", "red", "green"))
+    assert evaluate(CONFIG, finished)["finetuned"] == expected
+
+
+def _other_classes(artifacts: Artifacts) -> None:
+    models(artifacts.stage_output("finetune", "linear_probe"), 5.0, classes=("red", "green", "violet"))
+
+
+def _other_transform(artifacts: Artifacts) -> None:
+    store(artifacts.data_output("test"), ["test"] * 30, mean=(0.4, 0.5, 0.6))
+
+
+def _missing_seed(artifacts: Artifacts) -> None:
+    (artifacts.stage_output("finetune", "from_scratch") / "weights" / "seed_1.safetensors").unlink()
+
+
+def _diverged(artifacts: Artifacts) -> None:
+    models(artifacts.stage_output("finetune", "from_scratch"), float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_other_classes, r"(?s)linear_probe.*other classes.*only in the model: violet.*test pictures: blue"),
+        (_other_transform, r"(?s)prepared in another way.*mean=\(0.5.*mean=\(0.4"),
+        (_missing_seed, r"asks for 2 seeds, .*from_scratch/weights holds the weights of 1\.\n.*dvc repro"),
+        (_diverged, r"from_scratch/weights/seed_0.safetensors: the network's output is not a number"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    finished: Artifacts, spoil: Callable[[Artifacts], None], message: str
+) -> None:
+    spoil(finished)
+    with pytest.raises(UserError, match=message):
+        evaluate(CONFIG, finished)
+    assert not (finished.reports / "metrics.json").exists()
+
+
+def test_nothing_that_varies_between_runs_is_in_the_metrics(finished: Artifacts) -> None:
+    evaluate(CONFIG, finished)
+    text = json.dumps(read_json(finished.reports / "metrics.json"))
+    assert not any(word in text for word in ("seconds", "date", str(finished.root)))

@@ -1,0 +1,49 @@
+"""Small networks of every kind, in float64 so that "equal" can mean equal."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+from torchvision.models.densenet import DenseNet
+from torchvision.models.swin_transformer import SwinTransformer
+from torchvision.models.vision_transformer import VisionTransformer
+
+from thawline.models.zoo import build
+
+# Several test processes share the cores: two threads each would wait for each other.
+torch.set_num_threads(1)
+
+CLASSES = 5
+NETWORKS = {
+    "resnet18": partial(build, "resnet18", CLASSES),
+    "mobilenet_v3_small": partial(build, "mobilenet_v3_small", CLASSES),
+    "shufflenet_v2_x0_5": partial(build, "shufflenet_v2_x0_5", CLASSES),
+    "squeezenet1_1": partial(build, "squeezenet1_1", CLASSES),
+    "densenet": partial(DenseNet, 4, (2, 2), 8, bn_size=2, drop_rate=0.2, num_classes=CLASSES),
+    "vit": partial(VisionTransformer, 32, 8, 2, 2, 8, 16, dropout=0.1, num_classes=CLASSES),
+    "swin": partial(
+        SwinTransformer, [4, 4], 8, [1, 2], [1, 2], [4, 4], attention_dropout=0.1, num_classes=CLASSES
+    ),
+    "convnext": lambda: ConvNeXt(
+        [CNBlockConfig(8, 16, 2), CNBlockConfig(16, None, 1)], 0.3, num_classes=CLASSES
+    ),
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request) -> nn.Module:
+    torch.manual_seed(0)
+    return NETWORKS[request.param]().double()
+
+
+@pytest.fixture
+def pictures() -> torch.Tensor:
+    return torch.randn(3, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def resnet() -> nn.Module:
+    torch.manual_seed(0)
+    return NETWORKS["resnet18"]().double()

@@ -1,0 +1,182 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from thawline.models.cuts import units
+from thawline.models.freezing import freeze, state_hashes, thaw, trainable_parameters
+from thawline.models.head import replace_head
+from thawline.models.splitting import split
+from thawline.models.zoo import build
+
+
+def step(model: nn.Module, network: nn.Module, pictures: torch.Tensor) -> None:
+    """One optimizer step on everything that may be trained."""
+    free = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(free, 0.1, weight_decay=0.1)
+    model(pictures).square().sum().backward()
+    optimizer.step()
+
+
+def test_training_changes_the_suffix_only(network, pictures):
+    for depth in (1, len(units(network)) // 2, len(units(network))):
+        model = freeze(network, depth).train()
+        frozen = {name for unit in units(network)[:depth] for name in (*unit.parameters, *unit.buffers)}
+        before = state_hashes(network)
+        network.train()
+        step(model, network, pictures)
+        after = state_hashes(network)
+        changed = {name for name in before if before[name] != after[name]}
+        assert not changed & frozen
+        assert changed & dict(network.named_parameters()).keys()
+
+
+def test_frozen_parameters_have_no_gradient(network, pictures):
+    network(pictures).sum().backward()
+    freeze(network, 2)
+    for unit in units(network)[:2]:
+        for name in unit.parameters:
+            parameter = network.get_parameter(name)
+            assert not parameter.requires_grad
+            assert parameter.grad is None
+    for unit in units(network)[2:]:
+        assert all(network.get_parameter(name).requires_grad for name in unit.parameters)
+
+
+def test_the_prefix_ignores_train_wherever_it_is_called(network):
+    model = freeze(network, 2)
+    frozen = [module for module in model.prefix.modules() if list(module.children()) == []]
+    for caller in (model, network, model.prefix, *frozen):
+        caller.train()
+        assert not any(module.training for module in model.prefix.modules())
+    assert all(module.training for module in model.suffix.modules())
+
+
+def test_statistics_stay_even_when_the_network_is_called_directly(resnet, pictures):
+    freeze(resnet, 4)
+    before = state_hashes(resnet)
+    resnet.train()(pictures)
+    changed = {name.split(".")[0] for name, found in state_hashes(resnet).items() if found != before[name]}
+    assert changed == {"layer2", "layer3", "layer4"}
+
+
+def test_evaluation_mode_reaches_everything(resnet):
+    model = freeze(resnet, 4).train().eval()
+    assert not any(
+        module.training for module in [*model.modules(), *resnet.modules()] if module is not resnet
+    )
+
+
+def test_features_are_what_the_suffix_needs(network, pictures):
+    model = freeze(network, 2).eval()
+    features = model.features(pictures)
+    assert not features.requires_grad
+    assert torch.equal(model.suffix(features), network.eval()(pictures))
+
+
+def test_thawing_undoes_freezing(network):
+    freeze(network, len(units(network)))
+    thaw(network)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert all(module.training for module in network.train().modules())
+
+
+def test_freezing_again_replaces_the_depth(resnet):
+    freeze(resnet, 9)
+    freeze(resnet, 1)
+    free = {name.split(".")[0] for name, tensor in resnet.named_parameters() if tensor.requires_grad}
+    assert free == {"layer1", "layer2", "layer3", "layer4", "fc"}
+    assert resnet.layer4.train()[0].bn1.training
+
+
+def test_what_was_not_trainable_before_is_not_after(resnet):
+    resnet.conv1.weight.requires_grad_(False)
+    freeze(resnet, 2)
+    thaw(resnet)
+    assert not resnet.conv1.weight.requires_grad
+
+
+def test_depth_0_freezes_nothing(resnet):
+    model = freeze(resnet, 0).train()
+    assert all(parameter.requires_grad for parameter in resnet.parameters())
+    assert all(module.training for module in resnet.modules())
+    assert model.suffix is resnet
+
+
+def test_a_copy_of_a_frozen_network_is_frozen_on_its_own(resnet):
+    freeze(resnet, 9)
+    twin = copy.deepcopy(resnet)
+    thaw(resnet)
+    assert not twin.train().conv1.training
+    assert resnet.train().conv1.training
+
+
+def test_auxiliary_heads_of_the_prefix_are_frozen():
+    network = build("googlenet", 5, seed=0, aux_logits=True)
+    freeze(network, 9)
+    assert not any(parameter.requires_grad for parameter in network.aux1.parameters())
+    assert all(parameter.requires_grad for parameter in network.aux2.parameters())
+
+
+def test_a_move_keeps_the_two_sides_and_the_network_together(network, pictures):
+    network.float()
+    model = freeze(network, 2).double().eval()
+    features = model.features(pictures)
+    assert torch.equal(model.suffix(features), network.eval()(pictures))
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    for side in (model.prefix, model.suffix):
+        for name, tensor in [*side.named_parameters(), *side.named_buffers()]:
+            assert tensor is tensors[name]
+
+
+def test_the_frozen_model_saves_and_loads(resnet):
+    model = freeze(resnet, 4)
+    state = copy.deepcopy(model.state_dict())
+    before = state_hashes(resnet)
+    with torch.no_grad():
+        resnet.fc.weight.zero_()
+    model.load_state_dict(state)
+    assert state_hashes(resnet) == before
+
+
+def test_parameters_are_copied_or_fresh(resnet):
+    target, accounting = replace_head(resnet, 3, seed=0)
+    freeze(target, 8)
+    body, head = trainable_parameters(target, accounting.initialised)
+    assert {name.rsplit(".", 2)[0] for name in body} == {"layer4.1"}
+    assert list(head) == ["fc.weight", "fc.bias"]
+    assert head["fc.weight"] is target.fc.weight
+
+
+def test_from_scratch_everything_is_fresh(resnet):
+    body, head = trainable_parameters(resnet, resnet.state_dict().keys())
+    assert not body
+    assert head.keys() == dict(resnet.named_parameters()).keys()
+
+
+def test_a_name_from_another_network_is_a_mistake(resnet):
+    with pytest.raises(ValueError, match=r"not in the network: head[.]bias, head[.]weight"):
+        trainable_parameters(resnet, ["head.weight", "head.bias", "fc.bias"])
+
+
+def test_hashes_see_values_shapes_and_types():
+    layer = nn.Linear(2, 3)
+    before = state_hashes(layer)
+    assert state_hashes(copy.deepcopy(layer)) == before
+    with torch.no_grad():
+        layer.bias[0] += 1e-6
+    assert state_hashes(layer)["bias"] != before["bias"]
+    assert state_hashes(layer)["weight"] == before["weight"]
+    zeros = [torch.zeros(2, 3), torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int32), torch.tensor(0.0)]
+    hashes = set()
+    for tensor in zeros:
+        holder = nn.Module()
+        holder.register_buffer("buffer", tensor, persistent=False)
+        hashes.add(state_hashes(holder)["buffer"])
+    assert len(hashes) == 4
+
+
+def test_a_split_alone_freezes_nothing(resnet):
+    split(resnet, 5)
+    assert all(parameter.requires_grad for parameter in resnet.parameters())

@@ -1,0 +1,61 @@
+import pytest
+
+from thawline.artifacts import Artifacts, file_hash
+from thawline.config.errors import UserError
+from thawline.config.sections import Config
+from thawline.data.transform import Transform
+from thawline.models import replace_head as stage
+from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
+from thawline.models.freezing import state_hashes
+
+CARD = ModelCard(
+    "shufflenet_v2_x0_5",
+    {},
+    ("a", "b", "c"),
+    Transform(32, 32, 1, "crop", "bilinear", (0.5,), (0.25,)),
+    "pretrained on letters",
+)
+
+
+class Target:
+    classes = ("0", "1", "2")
+
+
+@pytest.fixture
+def artifacts(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "open_store", lambda folder: Target())  # noqa: ARG005
+    artifacts = Artifacts.under(tmp_path)
+    folder = artifacts.stage_output("pretrain")
+    save_model(folder / "model.safetensors", folder / "card.json", build_random(CARD, seed=1), CARD)
+    return artifacts
+
+
+def test_the_initial_target_model_has_the_sources_body_and_the_targets_classes(artifacts):
+    stage.replace_head(Config(), artifacts)
+    source, _ = load_model(*paths(artifacts, "pretrain"))
+    target, card = load_model(*paths(artifacts, "replace_head"))
+    old, new = state_hashes(source), state_hashes(target)
+    assert {name for name in old if old[name] != new[name]} == {"fc.weight", "fc.bias"}
+    assert card.classes == ("0", "1", "2")
+    assert card.tensors["initialised"] == card.tensors["dropped"] == ["fc.bias", "fc.weight"]
+    assert len(card.tensors["copied"]) == len(new) - 2
+    assert card.source_hash == file_hash(paths(artifacts, "pretrain")[0])
+    assert card.transform == CARD.transform
+
+
+def test_a_second_run_writes_the_same_bytes(artifacts):
+    written = []
+    for _ in range(2):
+        stage.replace_head(Config(), artifacts)
+        written.append([path.read_bytes() for path in paths(artifacts, "replace_head")])
+    assert written[0] == written[1]
+
+
+def test_without_a_source_model_it_says_what_to_run(tmp_path):
+    with pytest.raises(UserError, match="dvc repro"):
+        stage.replace_head(Config(), Artifacts.under(tmp_path))
+
+
+def paths(artifacts, name):
+    folder = artifacts.stage_output(name)
+    return folder / "model.safetensors", folder / "card.json"

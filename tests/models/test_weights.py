@@ -1,0 +1,271 @@
+import os
+import pickle
+import shutil
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import GoogLeNet_Weights, ResNet18_Weights, WeightsEnum
+
+from thawline.config.errors import FieldError, UserError
+from thawline.config.sections import Config, Fit, Input, Model, Source
+from thawline.data.transform import Transform
+from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
+from thawline.models.freezing import state_hashes
+from thawline.models.head import replace_head
+from thawline.models.weights import source_model_from_weights, transform_for
+from thawline.models.zoo import build
+
+NAME = "shufflenet_v2_x0_5"
+
+
+def config(
+    weights: object, architecture: str = NAME, input: Input | None = None, **options: object
+) -> Config:
+    return Config(
+        source=Source(weights=str(weights)),
+        model=Model(architecture=architecture, options=options),
+        input=input or Input(),
+    )
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    return build(NAME, 7, seed=0)
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """torchvision's download answers with random weights; returns what was asked for."""
+    asked = []
+
+    def get_state_dict(self, *args, **kwargs):  # noqa: ARG001
+        asked.append(self)
+        aux = {"aux_logits": True} if isinstance(self, GoogLeNet_Weights) else {}
+        name = {GoogLeNet_Weights: "googlenet", ResNet18_Weights: "resnet18"}[type(self)]
+        return build(name, 1000, seed=3, **aux).state_dict()
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", get_state_dict)
+    return asked
+
+
+def test_published_weights_are_loaded_with_their_classes(published):
+    found, card = source_model_from_weights(config("DEFAULT", "resnet18"))
+    assert published == [ResNet18_Weights.IMAGENET1K_V1]
+    assert state_hashes(found) == state_hashes(build("resnet18", 1000, seed=3))
+    assert len(card.classes) == 1000
+    assert card.classes[0] == "tench"
+    assert card.origin.startswith("torchvision IMAGENET1K_V1 (https://")
+    assert not found.training
+
+
+def test_what_published_weights_change_besides_tensors_is_in_the_card(published, tmp_path):
+    found, card = source_model_from_weights(config("DEFAULT", "googlenet"))
+    assert card.options == {"transform_input": True}
+    save_model(tmp_path / "m.safetensors", tmp_path / "card.json", found, card)
+    again, _ = load_model(tmp_path / "m.safetensors", tmp_path / "card.json")
+    pictures = torch.randn(2, 3, 64, 64)
+    assert torch.equal(again(pictures), found(pictures))
+    plain = build("googlenet", 1000)
+    plain.load_state_dict(found.state_dict())
+    assert not torch.equal(plain.eval()(pictures), found(pictures))
+
+
+def test_auxiliary_heads_of_published_weights_are_kept_when_asked_for(published):
+    found, card = source_model_from_weights(config("DEFAULT", "googlenet", aux_logits=True))
+    assert card.options == {"aux_logits": True, "transform_input": True}
+    assert found.aux1.fc2.out_features == 1000
+
+
+@pytest.mark.parametrize("error", [URLError("no route"), ConnectionResetError("reset"), TimeoutError("slow")])
+def test_without_a_network_it_says_where_to_put_the_file(monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", fail)
+    with pytest.raises(UserError, match=r"resnet18-f37072fd.pth cannot be downloaded.*\n.*checkpoints"):
+        source_model_from_weights(config("DEFAULT", "resnet18"))
+
+
+def test_options_that_do_not_fit_published_weights_are_refused(published):
+    with pytest.raises(UserError, match="cannot be loaded with model.options {'width_per_group': 32}"):
+        source_model_from_weights(config("DEFAULT", "resnet18", width_per_group=32))
+
+
+def test_the_preset_counts_where_the_input_says_nothing():
+    asked = Input(size=None, fit=Fit.squash)
+    found = transform_for(config("DEFAULT", "resnet18", asked))
+    preset = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert found == Transform(224, 256, 3, "squash", "bilinear", *preset)
+
+
+def test_the_input_counts_where_it_says_something():
+    asked = Input(size=64, mean=[0.1, 0.2, 0.3])
+    found = transform_for(config("DEFAULT", "resnet18", asked))
+    assert (found.size, found.resize) == (64, 64)
+    assert found.mean == (0.1, 0.2, 0.3)
+    assert found.std == (0.229, 0.224, 0.225)
+
+
+def test_published_weights_take_colour_pictures():
+    with pytest.raises(FieldError, match="input.channels = 1 is not allowed.\n  allowed: 3, because"):
+        transform_for(config("DEFAULT", "resnet18", Input(channels=1)))
+
+
+def written(path: Path, tensors: object) -> Path:
+    if path.suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
+def test_a_state_dict_is_loaded_and_says_how_many_classes_there_are(tmp_path, network, suffix):
+    path = written(tmp_path / f"leaves{suffix}", network.state_dict())
+    found, card = source_model_from_weights(config(path))
+    assert state_hashes(found) == state_hashes(network)
+    assert card.classes == tuple(f"class {index}" for index in range(7))
+    assert card.transform == transform_for(config(path))
+    assert card.origin.startswith(f"file leaves{suffix}, SHA-256 ")
+    assert not found.training
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
+def test_a_training_checkpoint_is_unwrapped(tmp_path, network, wrapper):
+    parallel = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    path = written(tmp_path / "checkpoint.pth", {wrapper: parallel, "epoch": 3})
+    assert state_hashes(source_model_from_weights(config(path))[0]) == state_hashes(network)
+
+
+class Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("protocol", ["zip", "pickle"])
+def test_pickled_code_is_not_run(tmp_path, network, protocol):
+    path, trace = tmp_path / "evil.pth", tmp_path / "it-ran"
+    content = {**network.state_dict(), "more": Malicious(trace)}
+    if protocol == "zip":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="pickled Python objects, which are not run"):
+        source_model_from_weights(config(path))
+    assert not trace.exists()
+
+
+def test_a_whole_pickled_model_is_refused(tmp_path, network):
+    path = written(tmp_path / "model.pth", network)
+    with pytest.raises(UserError, match=r"which are not run.*\n  Save its state dict alone"):
+        source_model_from_weights(config(path))
+
+
+def test_strictness_is_not_optional(tmp_path, network):
+    """`strict=False` would load nothing of this, without a word, and call it pretrained."""
+    renamed = {f"backbone.{name}": tensor for name, tensor in network.state_dict().items()}
+    renamed["fc.weight"] = renamed.pop("backbone.fc.weight")
+    path = written(tmp_path / "other.pth", renamed)
+    with pytest.raises(
+        UserError, match=r"does not fit the network.*\n  - conv1.*(\n  - .*)+\n  [+] backbone"
+    ):
+        source_model_from_weights(config(path))
+
+
+def test_one_missing_and_one_unexpected_tensor_are_named(tmp_path, network):
+    state = network.state_dict()
+    state["fc.scale"] = state.pop("fc.bias")
+    path = written(tmp_path / "other.safetensors", state)
+    with pytest.raises(UserError, match=r"\n  - fc.bias \(7,\)\n  [+] fc.scale \(7,\)$"):
+        source_model_from_weights(config(path))
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path, network):
+    path = written(tmp_path / "other.pth", network.state_dict())
+    with pytest.raises(UserError, match="has no classifier.3.weight, the output layer.*\n.*fc.bias"):
+        source_model_from_weights(config(path, "mobilenet_v3_small"))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ([torch.zeros(1)], "holds no state dict"),
+        ({}, "holds no state dict"),
+        ({"fc.weight": torch.zeros(1), "epoch": 3}, "holds no state dict"),
+    ],
+)
+def test_other_content_is_refused(tmp_path, content, why):
+    with pytest.raises(UserError, match=why):
+        source_model_from_weights(config(written(tmp_path / "other.pth", content)))
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors here", b"PK\x03\x04 not really"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_damaged_files_are_refused(tmp_path, content, suffix):
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        source_model_from_weights(config(path))
+
+
+@pytest.mark.parametrize(
+    ("weights", "why"),
+    [
+        ("nowhere/leaves.pth", "there is no such file"),
+        ("leaves.onnx/x", "a weights name or a .safetensors/.pth/.pt file"),
+        ("IMAGENET", "no weights 'IMAGENET'"),
+    ],
+)
+def test_what_is_neither_a_file_nor_published_is_refused(weights, why):
+    with pytest.raises(UserError, match=why):
+        source_model_from_weights(config(weights))
+
+
+CARD = ModelCard(
+    NAME, {}, ("ash", "elm"), Transform(48, 50, 3, "pad", "bicubic", (0.1,) * 3, (0.2,) * 3), "leaves"
+)
+
+
+def saved(folder: Path, weights: str = "model.safetensors", card: ModelCard = CARD) -> Path:
+    network, _ = replace_head(build_random(card), len(card.classes), 0, "mlp")
+    card = ModelCard(**{**vars(card), "head": "mlp"})
+    path = folder / weights
+    save_model(path, folder / "card.json", network, card)
+    return path
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "weights/seed_0.safetensors"])
+def test_a_thawline_model_brings_its_card(tmp_path, weights):
+    path = saved(tmp_path, weights)
+    found, card = source_model_from_weights(config(path, input=Input(size=None)))
+    assert card.classes == ("ash", "elm")
+    assert card.head == "mlp"
+    assert (card.transform.size, card.transform.interpolation) == (48, "bicubic")
+    assert "leaves" in card.origin
+    assert found(torch.randn(2, 3, 48, 48)).shape == (2, 2)
+
+
+def test_a_thawline_model_of_another_architecture_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"is a shufflenet_v2_x0_5 .* but model.architecture is resnet18"):
+        source_model_from_weights(config(saved(tmp_path), "resnet18"))
+
+
+def test_without_its_card_a_thawline_model_is_a_state_dict(tmp_path, network):
+    path = written(tmp_path / "model.safetensors", network.state_dict())
+    moved = tmp_path / "deeper" / "below"
+    moved.mkdir(parents=True)
+    shutil.copy(path, moved)
+    with pytest.raises(FieldError, match="input.size"):
+        transform_for(config(moved / path.name, input=Input(size=None)))
+
+
+def test_a_configuration_without_weights_is_a_mistake():
+    with pytest.raises(FieldError, match="source.weights = None"):
+        transform_for(Config())

@@ -1,0 +1,161 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from thawline.config.errors import UserError
+from thawline.models.freezing import state_hashes
+from thawline.models.zoo import architectures, build, weights_transform
+
+VIT = "torchvision.models.vision_transformer.VisionTransformer"
+
+
+def test_builders_take_classes_and_options():
+    network = build("mobilenet_v3_small", 7, dropout=0.5)
+    assert network.classifier[3].out_features == 7
+    assert network.classifier[2].p == 0.5
+
+
+def test_any_class_is_named_by_its_path(pictures):
+    options = dict(image_size=32, patch_size=8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=16)
+    network = build(VIT, 7, **options)
+    assert network(pictures.float()).shape == (3, 7)
+
+
+def test_timm_models_are_named_with_a_prefix(pictures):
+    pytest.importorskip("timm")
+    assert build("timm:mobilenetv3_small_050", 7)(pictures.float()).shape == (3, 7)
+    assert build("timm:mobilenetv3_small_050", 7, channels=1)(pictures[:, :1].float()).shape == (3, 7)
+
+
+def test_timm_is_only_needed_for_timm_models(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match="timm:resnet18 needs the package timm.\n  Run: pip install timm"):
+        build("timm:resnet18", 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("resnet19", r"torchvision architecture 'resnet19'[.]\n  nearest: resnet1"),
+        ("efficientnet-b0", "nearest: efficientnet_b0"),
+        ("qqqq", "see the torchvision architectures of torchvision"),
+        ("timm:resnet19", r"timm model 'resnet19'[.]\n  nearest: resnet1"),
+        ("torchvision.models.no.Such", "torchvision.models.no.Such cannot be imported"),
+        ("torchvision.models.Such", "has no attribute 'Such'"),
+        ("..", "cannot be imported"),
+        ("torch.pi", "torch.pi is a float, not a class or function"),
+        ("builtins.dict", "builtins.dict made a dict, not a torch.nn.Module"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(name, nearest):
+    with pytest.raises(UserError, match=nearest):
+        build(name, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "why"),
+    [
+        ("resnet18", {"depth": 3}, "num_classes=7, depth=3:\n  .*unexpected keyword argument 'depth'"),
+        ("resnet18", {"weights": "DEFAULT"}, "weights are not an option: set source.weights"),
+        ("torch.nn.Linear", {}, "torch.nn.Linear cannot be built with num_classes=7:"),
+        (VIT, {"image_size": 33, "patch_size": 8}, "cannot be built"),
+    ],
+)
+def test_options_a_builder_does_not_take_are_refused(name, options, why):
+    with pytest.raises(UserError, match=why):
+        build(name, 7, **options)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_the_first_convolution_takes_as_many_channels_as_asked(name, channels):
+    network = build(name, 7, channels=channels).eval()
+    assert network(torch.randn(2, channels, 32, 32)).shape == (2, 7)
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    assert first.weight.isfinite().all()
+    assert first.weight.std() > 0
+
+
+def test_three_channels_change_nothing():
+    three = build("resnet18", 7, channels=3, seed=0)
+    assert state_hashes(three) == state_hashes(build("resnet18", 7, seed=0))
+
+
+def test_a_network_without_a_convolution_of_three_channels_cannot_be_adapted():
+    with pytest.raises(UserError, match=r"1 channel\(s\).*\n  Set input.channels: 3"):
+        build("torch.nn.Linear", 7, channels=1, in_features=4, out_features=7) if False else build(
+            "torchvision.ops.MLP", 7, channels=1
+        )
+
+
+def test_the_seed_decides_everything_and_spares_the_global_generator():
+    state = torch.get_rng_state()
+    one, again, other = (build("resnet18", 7, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert state_hashes(one) == state_hashes(again)
+    assert state_hashes(one)["conv1.weight"] != state_hashes(other)["conv1.weight"]
+
+
+def test_without_a_seed_the_global_generator_decides():
+    hashes = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        hashes.append(state_hashes(build("mobilenet_v3_small", 7)))
+    assert hashes[0] == hashes[1]
+
+
+def test_auxiliary_heads_are_only_there_when_asked_for():
+    assert build("googlenet", 7).aux1 is None
+    assert build("googlenet", 7, aux_logits=True).aux1 is not None
+
+
+def test_the_list_of_architectures_is_torchvisions():
+    assert {"resnet18", "vit_b_16", "maxvit_t", "googlenet"} <= set(architectures())
+
+
+def test_weights_bring_their_preset():
+    transform = weights_transform("efficientnet_b3", "DEFAULT")
+    assert (transform.size, transform.resize, transform.channels) == (300, 320, 3)
+    assert (transform.fit, transform.interpolation) == ("crop", "bicubic")
+    assert transform.mean == (0.485, 0.456, 0.406)
+    assert transform.std == (0.229, 0.224, 0.225)
+
+
+def test_every_published_preset_is_understood():
+    from torchvision.models import get_model_weights
+
+    for architecture in architectures():
+        for weights in get_model_weights(architecture).__members__:
+            transform = weights_transform(architecture, weights)
+            assert 0 < transform.size <= transform.resize
+
+
+def test_unknown_weights_are_answered_with_those_published():
+    with pytest.raises(UserError, match="no weights 'IMAGENET'.\n  published: IMAGENET1K_V1, DEFAULT"):
+        weights_transform("resnet18", "IMAGENET")
+
+
+@pytest.mark.parametrize("name", [VIT, "timm:resnet18"])
+def test_only_torchvision_publishes_weights(name):
+    with pytest.raises(UserError, match="No weights are published for"):
+        weights_transform(name, "DEFAULT")
+
+
+def test_the_package_is_cheap_to_import_and_lends_its_functions():
+    code = (
+        "import sys, thawline.models; assert 'torch' not in sys.modules;"
+        "from thawline.models import units, split, resolve_depth, freeze;"
+        "assert all(callable(f) for f in (units, split, resolve_depth, freeze));"
+        "import thawline.models as m; assert all(getattr(m, name) for name in m.__all__)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_does_not_invent_names():
+    import thawline.models
+
+    with pytest.raises(AttributeError, match="has no attribute 'melt'"):
+        thawline.models.melt  # noqa: B018

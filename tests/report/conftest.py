@@ -1,0 +1,183 @@
+"""A finished pipeline's files, made up: what the report reads without anything having been trained."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thawline.artifacts import Artifacts
+from thawline.config.sections import Config, Evaluate
+from thawline.evaluation.summary import measured
+from thawline.evaluation.tables import Predicted, Truth, write_tables
+
+UNITS = (
+    "conv1",
+    "layer1.0",
+    "layer1.1",
+    "layer2.0",
+    "layer2.1",
+    "layer3.0",
+    "layer3.1",
+    "layer4.0",
+    "layer4.1",
+)
+
+
+@dataclass
+class Story:
+    """What the made-up run found."""
+
+    classes: tuple[str, ...] = tuple("0123456789")
+    test_pictures: int = 300
+    skill: dict[str, float] = field(
+        default_factory=lambda: {"finetuned": 5.0, "linear_probe": 4.0, "from_scratch": 2.5}
+    )
+    """How far the true class's logit lies above the others', per contender."""
+    seeds: int = 3
+    searched: bool = True
+    weights: bool = False
+    depth: int = 3
+    val_pictures: int = 200
+    trials: int = 30
+
+    @property
+    def config(self) -> Config:
+        config = Config(evaluate=Evaluate(resamples=200))
+        if self.weights:
+            config.source.weights, config.source.dataset = "DEFAULT", None
+        return config
+
+
+def write_story(story: Story, root: Path) -> Artifacts:
+    artifacts = Artifacts.under(root)
+    generator = np.random.default_rng(0)
+    metrics = _evaluated(story, artifacts, generator)
+    _dump(artifacts.reports / "metrics.json", metrics)
+    for name in story.skill:
+        _dump(artifacts.stage_output("search", name) / "recipe.json", recipe(story, name))
+        table = trials(story, name, generator)
+        table.to_csv(artifacts.stage_output("search", name) / "trials.csv", index=False)
+        _dump(artifacts.stage_output("search", name) / "costs.json", {"seconds": 60.0 + len(name)})
+        folder = artifacts.stage_output("finetune", name)
+        _dump(folder / "costs.json", {"seconds": 21.5, "seeds": {}})
+        history(generator, range(story.seeds), story.skill[name]).to_csv(folder / "history.csv", index=False)
+    pretrain = artifacts.stage_output("pretrain")
+    _dump(pretrain / "costs.json", {"seconds": 0.0 if story.weights else 95.0})
+    history(generator, () if story.weights else (0,), 3).to_csv(pretrain / "history.csv", index=False)
+    return artifacts
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def _evaluated(story: Story, artifacts: Artifacts, generator: np.random.Generator) -> dict[str, Any]:
+    count = len(story.classes)
+    labels = np.arange(story.test_pictures) % count
+    models = []
+    for name, skill in story.skill.items():
+        for seed in range(story.seeds):
+            logits = 1.6 * generator.normal(size=(story.test_pictures, count))
+            logits[np.arange(story.test_pictures), labels] += skill + generator.normal(0, 0.1)
+            shares = np.exp(logits)
+            models.append(Predicted(name, seed, shares / shares.sum(1, keepdims=True)))
+    paths = [f"{number}.png" for number in range(story.test_pictures)]
+    truth = Truth(paths, labels, story.classes)
+    write_tables(artifacts.stage_output("evaluate"), truth, models, 15)
+    per_class = {name: int((labels == index).sum()) for index, name in enumerate(story.classes)}
+    sizes = {
+        split: {
+            "total": total,
+            "per_class": per_class if split == "test" else dict.fromkeys(story.classes, total // count),
+        }
+        for split, total in (("train", 20 * count), ("val", story.val_pictures), ("test", len(labels)))
+    }
+    return {
+        **measured(story.config, labels, models, paths),
+        "recipe": recipe(story, "finetuned"),
+        "data": {
+            "classes": list(story.classes),
+            "sizes": sizes,
+            "fingerprints": {"target": "a" * 64, "test": "b" * 64},
+        },
+    }
+
+
+def recipe(story: Story, name: str) -> dict[str, Any]:
+    depth = {"finetuned": story.depth, "linear_probe": len(UNITS), "from_scratch": 0}[name]
+    random = name == "from_scratch"
+    return {
+        "contender": name,
+        "recipe": {
+            "start": "random" if random else "source",
+            "depth": depth,
+            "head_lr": 3.2e-3,
+            "body_lr": None if random else 1e-3,
+            "epochs": 30,
+            "batch_size": 32,
+            "optimizer": "adamw",
+            "seeds": story.seeds,
+        },
+        "depth": depth,
+        "unit": UNITS[depth - 1] if depth else None,
+        "selected": {"trial": 7, "val_accuracy": 0.965, "val_loss": 0.12} if story.searched else None,
+    }
+
+
+def trials(story: Story, name: str, generator: np.random.Generator) -> pd.DataFrame:
+    """Trials as the search writes them; only a header where it was off."""
+    columns = [
+        "number",
+        "state",
+        "value",
+        "val_loss",
+        "depth",
+        "unit",
+        "head_lr",
+        "body_lr",
+        "epochs",
+        "seconds",
+    ]
+    rows = []
+    for number in range(story.trials if story.searched else 0):
+        fixed = {"linear_probe": len(UNITS), "from_scratch": 0}.get(name)
+        depth = int(generator.integers(0, len(UNITS) + 1)) if fixed is None else fixed
+        head, body = 10 ** generator.uniform(-4, -1), 10 ** generator.uniform(-5, -2)
+        whole = name == "finetuned" and depth < len(UNITS)
+        value = 0.95 - 0.004 * (depth - story.depth) ** 2 - 0.03 * (np.log10(head) + 2.5) ** 2
+        value -= 0.03 * (np.log10(body) + 3) ** 2 if whole else 0
+        state = "failed" if number == 5 else "pruned" if value < 0.85 else "complete"
+        value = round(float(np.clip(value + generator.normal(0, 0.01), 0, 1)) * 200) / 200
+        rows.append(
+            [number, state, None if state == "failed" else value, 1 - value, depth,
+             UNITS[depth - 1] if depth else None, head, body if whole else None, 30, 3.0]
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def history(generator: np.random.Generator, seeds: Any, skill: float) -> pd.DataFrame:
+    rows = []
+    for seed in seeds:
+        for epoch in range(12):
+            loss = 2.3 * np.exp(-epoch * skill / 10) + 0.02
+            accuracy = min(1.0, 1 - loss / 2.6 + generator.normal(0, 0.01))
+            rows.append([seed, epoch, loss * 0.8, loss + 0.05, accuracy, 0.7])
+    columns = ["seed", "epoch", "train_loss", "val_loss", "val_accuracy", "seconds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Callable[..., tuple[Config, Artifacts]]:
+    """Files of a pipeline that found what the keyword arguments (fields of `Story`) say."""
+
+    def make(**story: Any) -> tuple[Config, Artifacts]:
+        told = Story(**story)
+        return told.config, write_story(told, tmp_path)
+
+    return make

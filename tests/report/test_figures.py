@@ -1,0 +1,152 @@
+"""Figures state what is seen, repeat byte for byte, and leave out what there is nothing to show for."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thawline.report.costs import collect_costs
+from thawline.report.figures import Picture, gallery, write_picture
+from thawline.report.figures.confusion import confusion_counts, frequent_mistakes
+from thawline.report.figures.depth import depth_curve
+from thawline.report.figures.style import THEMES, render
+from thawline.report.findings import Findings, read_findings
+
+Make = Callable[..., tuple[Findings, dict[str, Picture]]]
+
+
+@pytest.fixture
+def drawn(finished: Callable[..., Any]) -> Make:
+    def make(**story: Any) -> tuple[Findings, dict[str, Picture]]:
+        config, artifacts = finished(**story)
+        findings = read_findings(artifacts, config.evaluate.confidence)
+        return findings, gallery(findings, collect_costs(findings))
+
+    return make
+
+
+def test_a_searched_pipeline_has_every_figure(drawn: Make) -> None:
+    assert list(drawn()[1]) == [
+        "contenders",
+        "accuracy_by_depth",
+        "learning_rates",
+        "training_curves",
+        "confusion",
+        "reliability",
+        "cost",
+    ]
+
+
+def test_without_a_search_its_figures_are_left_out(drawn: Make) -> None:
+    _, pictures = drawn(searched=False)
+    assert "accuracy_by_depth" not in pictures
+    assert "learning_rates" not in pictures
+
+
+@pytest.mark.parametrize(
+    ("story", "names"),
+    [
+        ({"classes": tuple(f"class {n}" for n in range(100)), "test_pictures": 400}, ["confusion"]),
+        ({"classes": ("only",), "test_pictures": 3}, ["contenders", "confusion", "reliability"]),
+        ({"classes": ("$a$", "<b> & c", "猫"), "seeds": 1}, ["contenders", "confusion"]),
+        ({"searched": False, "weights": True}, ["cost"]),
+        ({"skill": {"finetuned": 50.0}}, ["contenders", "learning_rates", "training_curves", "confusion"]),
+        ({"trials": 1}, ["learning_rates"]),
+    ],
+    ids=["100 classes", "one class", "odd labels", "no search", "one contender", "one trial"],
+)
+def test_unusual_findings_can_be_drawn(
+    drawn: Make, story: dict[str, Any], names: list[str], tmp_path: Path
+) -> None:
+    pictures = drawn(**story)[1]
+    for name in names:
+        for path in write_picture(pictures[name], tmp_path / "figures", dpi=50):
+            assert ElementTree.parse(path).getroot().tag.endswith("svg")
+            assert path.stat().st_size < 150_000
+
+
+def test_equal_findings_give_equal_bytes(drawn: Make, tmp_path: Path) -> None:
+    pictures = drawn()[1]
+    for name in ("accuracy_by_depth", "confusion"):
+        first = [path.read_bytes() for path in write_picture(pictures[name], tmp_path / "a", 100)]
+        second = [path.read_bytes() for path in write_picture(pictures[name], tmp_path / "b", 100)]
+        assert first == second
+
+
+def test_the_title_is_one_sentence(drawn: Make) -> None:
+    for picture in drawn()[1].values():
+        title = render(picture, THEMES[0], 50).get_suptitle()
+        assert title.replace("\n", " ") == picture.sentence
+        assert picture.sentence.endswith(".")
+        assert ". " not in picture.sentence
+
+
+def test_the_title_over_the_contenders_claims_no_more_than_the_intervals(drawn: Make) -> None:
+    better = drawn()[1]["contenders"].sentence
+    assert "points above training from scratch" in better
+    equal = drawn(skill={"finetuned": 3.0, "linear_probe": 3.0, "from_scratch": 3.0})[1][
+        "contenders"
+    ].sentence
+    assert equal.endswith("right, not distinguishable from training from scratch or the linear probe.")
+
+
+def curve_of(findings: Findings, rows: list[tuple[int, float, str]]) -> Any:
+    table = pd.DataFrame(rows, columns=["depth", "value", "state"])
+    more = {"unit": "u", "val_loss": 1 - table["value"], "head_lr": 1e-3, "body_lr": 1e-3, "seconds": 1.0}
+    findings.trials["finetuned"] = table.assign(**more)
+    return depth_curve(findings)
+
+
+def test_the_depth_curve_is_the_best_complete_trial_of_each_depth(drawn: Make) -> None:
+    findings, _ = drawn()
+    curve = curve_of(
+        findings,
+        [(0, 0.9, "complete"), (0, 0.8, "complete"), (3, 0.95, "complete"), (5, 0.99, "pruned")],
+    )
+    assert curve.best["depth"].tolist() == [0, 3]
+    assert curve.best["value"].tolist() == [0.9, 0.95]
+    assert curve.top["depth"] == 3
+    assert curve.equals == [3]
+
+
+def test_depths_within_the_interval_of_the_chosen_are_named(drawn: Make) -> None:
+    findings, _ = drawn()
+    trials = [(0, 0.94, "complete"), (3, 0.95, "complete"), (4, 0.96, "complete"), (6, 0.7, "complete")]
+    curve_of(findings, trials)
+    sentence = gallery(findings, collect_costs(findings))["accuracy_by_depth"].sentence
+    assert sentence == (
+        "With 3 units frozen, 95.0 % of 200 validation pictures are right; "
+        "with 0 and 4 frozen the best trials lie within its 95 % interval."
+    )
+
+
+def test_one_depth_is_no_curve(drawn: Make) -> None:
+    assert curve_of(drawn()[0], [(3, 0.9, "complete"), (3, 0.8, "complete")]) is None
+
+
+def test_confusion_counts_are_pictures_in_the_mean_over_seeds(drawn: Make) -> None:
+    findings, _ = drawn()
+    counts = confusion_counts(findings)
+    assert counts.sum() == pytest.approx(300)
+    np.testing.assert_allclose(counts.sum(1), 30)
+    accuracy = findings.metrics["finetuned"]["accuracy"]["mean"]
+    assert np.trace(counts) / 300 == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_frequent_mistakes_are_listed_where_cells_have_no_numbers(drawn: Make) -> None:
+    assert frequent_mistakes(drawn()[0]) == []
+    many, _ = drawn(classes=tuple(f"c{number}" for number in range(40)), test_pictures=400)
+    listed = frequent_mistakes(many, most=4)
+    assert len(listed) == 4
+    assert all(truth != taken for truth, taken, _ in listed)
+    numbers = [float(count) for _, _, count in listed]
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def test_a_model_without_mistakes_is_said_to_have_none(drawn: Make) -> None:
+    pictures = drawn(skill={"finetuned": 50.0})[1]
+    assert pictures["confusion"].sentence == "Every test picture is labelled correctly by every seed."

@@ -1,0 +1,110 @@
+"""The page answers first, and shows labels as they are."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thawline.report.costs import collect_costs
+from thawline.report.figures import gallery
+from thawline.report.findings import read_findings
+from thawline.report.page import cell, page
+
+
+@pytest.fixture
+def written(finished: Callable[..., Any]) -> Callable[..., str]:
+    def make(**story: Any) -> str:
+        config, artifacts = finished(**story)
+        findings = read_findings(artifacts, config.evaluate.confidence)
+        costs = collect_costs(findings)
+        return page(config, findings, costs, gallery(findings, costs))
+
+    return make
+
+
+def test_the_answer_comes_first(written: Callable[..., str]) -> None:
+    lines = [line for line in written().splitlines() if line and not line.startswith("<!--")]
+    assert lines[0] == "# What the last reproduction found"
+    assert lines[1].startswith("With the first 3 of 9 units frozen (up to `layer1.1`) and learning rates")
+    assert "percentage points more** right than the same network trained from scratch" in lines[1]
+
+
+def test_every_figure_is_shown_once_in_both_themes(written: Callable[..., str]) -> None:
+    text = written()
+    for name in ("contenders", "accuracy_by_depth", "learning_rates", "confusion", "reliability", "cost"):
+        assert text.count(f'src="figures/{name}-light.svg"') == 1
+        assert text.count(f'srcset="figures/{name}-dark.svg"') == 1
+
+
+def test_every_section_is_there(written: Callable[..., str]) -> None:
+    headings = re.findall(r"^## (.*)$", written(), re.MULTILINE)
+    assert headings == [
+        "Contenders",
+        "How much to freeze",
+        "Training",
+        "On the test pictures",
+        "The recipe",
+        "The data",
+        "What it cost",
+        "Reproduce",
+    ]
+
+
+def test_tables_have_as_many_cells_in_every_row(written: Callable[..., str]) -> None:
+    text = written(classes=("a|b", "c", "d_"), searched=False)
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) == 5
+    for table in tables:
+        widths = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
+        assert len(widths) == 1
+
+
+def test_without_a_search_the_page_says_so(written: Callable[..., str]) -> None:
+    text = written(searched=False)
+    assert "no search was made" in text
+    assert "accuracy_by_depth" not in text
+    assert "| search, fine-tuned |" in text
+
+
+def test_published_weights_are_named(written: Callable[..., str]) -> None:
+    assert "Fine-tuning starts from resnet18 with the weights `DEFAULT`." in written(weights=True)
+
+
+def test_the_source_model_says_how_good_it_is(written: Callable[..., str]) -> None:
+    text = written()
+    assert re.search(r"pretrained on glyphs for 12 epochs \(\d+\.\d % of its own validation", text)
+
+
+def test_a_chosen_linear_probe_is_not_compared_with_itself(written: Callable[..., str]) -> None:
+    text = written(depth=9)
+    assert text.splitlines()[4].startswith("With only the head trained (all 9 units frozen)")
+    assert "a linear probe (only the head trained)" not in text
+
+
+def test_many_classes_are_folded_away(written: Callable[..., str]) -> None:
+    assert "<details open>" in written()
+    text = written(classes=tuple(f"c{number}" for number in range(30)))
+    assert "<details>" in text
+    assert "| is | taken for |" in text
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("a|b", r"a\|b"),
+        ("<b> $x$ *y*", r"\<b\> \$x\$ \*y\*"),
+        ("polar_bear", "polar_bear"),
+        ("_private_", r"\_private\_"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_labels_are_no_markup(label: str, shown: str) -> None:
+    assert cell(label) == shown
+
+
+def test_the_template_is_part_of_the_package() -> None:
+    import thawline.report
+
+    assert (Path(thawline.report.__file__).parent / "templates" / "page.md.jinja").is_file()

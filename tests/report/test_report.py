@@ -1,0 +1,54 @@
+"""The stage: what it writes, what it removes, what it does not import."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from thawline.artifacts import Artifacts, read_json
+from thawline.config.errors import UserError
+from thawline.report.findings import read_findings
+from thawline.report.report import report
+
+
+def test_page_figures_and_costs_are_written(finished: Callable[..., Any]) -> None:
+    config, artifacts = finished()
+    figures = artifacts.reports / "figures"
+    figures.mkdir()
+    (figures / "of_an_earlier_report-light.svg").touch()
+    report(config, artifacts)
+    names = sorted(path.name for path in artifacts.reports.iterdir())
+    assert names == ["README.md", "costs.json", "figures", "metrics.json"]
+    page = (artifacts.reports / "README.md").read_text()
+    written = {f"figures/{path.name}" for path in figures.iterdir()}
+    assert written == set(re.findall(r'(?:src|srcset)="([^"]*)"', page))
+    assert len(written) == 14
+    assert sum(path.stat().st_size for path in figures.iterdir()) < 1_000_000
+
+
+def test_a_report_by_hand_reads_the_pipelines_metrics(finished: Callable[..., Any]) -> None:
+    config, artifacts = finished()
+    by_hand = Artifacts.under(artifacts.root, "1234")
+    assert by_hand.reports != artifacts.reports
+    found = read_findings(by_hand, config.evaluate.confidence)
+    assert found.metrics == read_json(artifacts.reports / "metrics.json")
+
+
+@pytest.mark.parametrize(
+    "name", ["evaluate/predictions.csv", "finetune/finetuned/history.csv", "search/linear_probe/recipe.json"]
+)
+def test_a_missing_artifact_is_named(finished: Callable[..., Any], name: str) -> None:
+    config, artifacts = finished()
+    (artifacts.outputs / name).unlink()
+    with pytest.raises(UserError, match=rf"{name} does not exist.\n.*dvc repro"):
+        report(config, artifacts)
+
+
+def test_nothing_that_trains_is_imported() -> None:
+    heavy = ("torch", "mlflow", "optuna", "pytorch_lightning")
+    code = f"import sys, thawline.report.report; sys.exit(str([m for m in {heavy} if m in sys.modules]))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stderr.strip() == "[]"

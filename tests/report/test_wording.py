@@ -1,0 +1,135 @@
+"""Sentences say what the numbers say, no more."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from thawline.report import wording
+from thawline.report.findings import PROBE, SCRATCH, Findings, read_findings
+
+
+@pytest.fixture
+def found(finished: Callable[..., Any]) -> Callable[..., Findings]:
+    def make(**story: Any) -> Findings:
+        config, artifacts = finished(**story)
+        return read_findings(artifacts, config.evaluate.confidence)
+
+    return make
+
+
+def with_gap(findings: Findings, mean: float, low: float, high: float) -> Findings:
+    findings.metrics["difference"]["accuracy"] = {"mean": mean, "low": low, "high": high}
+    return findings
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0312, "+3.1"),
+        (-0.0312, "−3.1"),
+        (0.0, "0.0"),
+        (0.0002, "+0.02"),
+        (-0.00001, "0.0"),
+        (1.0, "+100.0"),
+    ],
+)
+def test_points_keep_their_sign_and_do_not_hide_small_differences(share: float, text: str) -> None:
+    assert wording.points(share) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3600, "1 h 0 min"),
+        (7199, "2 h 0 min"),
+    ],
+)
+def test_durations_never_show_sixty_of_a_unit(seconds: float, text: str) -> None:
+    assert wording.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3.16e-3, "3.2e-3"), (1e-3, "1e-3"), (0.1, "1e-1"), (None, "–"), (float("nan"), "–")],
+)
+def test_learning_rates_are_short(value: float | None, text: str) -> None:
+    assert wording.rate(value) == text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([], ""), ([4], "4"), ([2, 1], "1 and 2"), ([0, 1, 2, 3, 5, 7, 8, 9], "0 to 3, 5 and 7 to 9")],
+)
+def test_runs_of_depths_are_drawn_together(numbers: list[int], text: str) -> None:
+    assert wording.ranges(numbers) == text
+
+
+@pytest.mark.parametrize(
+    ("depth", "text"),
+    [
+        (0, r"With full fine-tuning \(no unit frozen\) and learning rates 3.2e-3 \(head\) and 1e-3 \(body\)"),
+        (1, r"With the first of 9 units frozen \(`conv1`\) and learning rates"),
+        (3, r"With the first 3 of 9 units frozen \(up to `layer1.1`\) and learning rates"),
+        (9, r"With only the head trained \(all 9 units frozen\) and learning rate 3.2e-3, the model"),
+    ],
+)
+def test_the_answer_names_what_is_frozen(found: Callable[..., Findings], depth: int, text: str) -> None:
+    assert re.match(text, wording.answer(found(depth=depth)))
+
+
+def test_the_answer_gives_accuracy_interval_and_seeds(found: Callable[..., Findings]) -> None:
+    findings = found(seeds=1)
+    findings.metrics["finetuned"]["accuracy"] = {"mean": 0.972, "low": 0.9641, "high": 0.98}
+    assert (
+        "labels **97.2 %** of 300 test pictures correctly (95 % interval 96.4 to 98.0 %, one seed)"
+        in wording.answer(findings)
+    )
+
+
+@pytest.mark.parametrize(
+    ("gap", "text"),
+    [
+        ((0.031, 0.019, 0.043), "gets **3.1 percentage points more** right than the same network trained"),
+        ((-0.031, -0.043, -0.019), "gets **3.1 percentage points fewer** right than the same network"),
+        ((0.004, -0.005, 0.012), "not distinguishable from the same network trained from scratch"),
+        ((0.004, 0.0, 0.012), "interval 0.0 to +1.2, which contains zero"),
+        ((0.0, 0.0, 0.0), "the difference of 0.0 percentage points"),
+        ((0.031, 0.0002, 0.06), "interval +0.02 to +6.0; zero lies outside"),
+    ],
+)
+def test_a_difference_is_claimed_only_where_zero_lies_outside(
+    found: Callable[..., Findings], gap: tuple[float, float, float], text: str
+) -> None:
+    sentence = wording.compared(with_gap(found(), *gap), SCRATCH)
+    assert sentence is not None
+    assert text in sentence
+    assert ("not distinguishable" in sentence) == (gap[1] <= 0 <= gap[2])
+
+
+def test_an_absent_contender_is_not_compared(found: Callable[..., Findings]) -> None:
+    findings = found(skill={"finetuned": 5.0, "from_scratch": 3.0})
+    assert wording.compared(findings, PROBE) is None
+
+
+def test_the_origin_of_the_recipe_is_told(found: Callable[..., Findings]) -> None:
+    assert "trial 7, the best of 30 trials" in wording.chosen(found())
+    assert "optimistic" in wording.chosen(found())
+    assert wording.chosen(found(searched=False)) == "The recipe is the configured one; no search was made."
+
+
+def test_warnings_where_the_numbers_say_little(found: Callable[..., Findings]) -> None:
+    usual = found()
+    assert wording.one_class(usual) is None
+    assert wording.single_seed(usual) is None
+    poor = found(classes=("only",), seeds=1)
+    assert "only one class" in str(wording.one_class(poor))
+    assert "Only one seed was trained (fine-tuned, linear probe and from scratch)" in str(
+        wording.single_seed(poor)
+    )

@@ -1,0 +1,214 @@
+"""What a person sees: a real MLflow server over a store written by our tracking, in a real browser."""
+
+import math
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from thawline import tracking
+from thawline.tracking import view
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+SECONDS = 90
+"""A busy machine with two cores needs a third of this to start the server."""
+
+RECIPE = {"body_lr": 1e-3, "head_lr": 1e-2, "epochs": 12, "batch_size": 64, "optimizer": "adamw"}
+TAGS = {"contender": "finetuned", "seed": 0, "data_fingerprint": "1f2e3d4c"}
+
+
+def history(epochs, best):
+    def row(epoch):
+        left = math.exp(-(epoch + 1) / 3)
+        return {"epoch": epoch, "train_loss": 2 * left, "val_loss": 0.3 + left, "val_accuracy": best - left}
+
+    return [row(epoch) for epoch in range(epochs)]
+
+
+def record(root):
+    """A study of three trials, one of them pruned, and the chosen recipe fine-tuned with two seeds;
+    the experiment's id and each run's id by its name."""
+    experiment = tracking.connect("sqlite:///mlflow.db", "thawline", root)
+    ids = {}
+    with tracking.run("search", stage="search", parameters={"trials": 3}, tags=TAGS) as study:
+        for number, unit in enumerate(["none", "layer2.1", "layer4.1"]):
+            parameters = RECIPE | {"depth": 4 * number, "unit": unit}
+            name = f"trial {number}"
+            with tracking.run(
+                name, stage="search", parameters=parameters, tags=TAGS, parent=study.id
+            ) as trial:
+                trial.log_history(history(12 if number < 2 else 4, 0.9 - number / 20))
+                if number == 2:
+                    trial.end("pruned", "worse than half of the trials after 4 epochs")
+            ids[name] = trial.id
+        study.log_metrics({"val_accuracy": 0.9, "val_loss": 0.3})
+    ids["search"] = study.id
+    for seed in range(2):
+        parameters = RECIPE | {"depth": 4, "unit": "layer2.1"}
+        with tracking.run(
+            f"seed {seed}", stage="finetune", parameters=parameters, tags=TAGS | {"seed": seed}
+        ) as run:
+            run.log_history(history(12, 0.92 - seed / 50))
+        ids[f"seed {seed}"] = run.id
+    return experiment, ids
+
+
+@contextmanager
+def server(root):
+    """The address of `mlflow server` over `root`'s store; its whole process group ends with it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = ["--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}"]
+    place = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    log = root / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *store, *place],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | quiet,
+            start_new_session=True,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + SECONDS
+        while not answers(f"{address}/health"):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.25)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answers(address):
+    try:
+        with urlopen(address, timeout=2) as answer:
+            return answer.status == 200
+    except (URLError, OSError):
+        return False
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """Address of the experiment's saved view, and each run's id by its name."""
+    root = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DVC_ROOT", raising=False)
+        number, ids = record(root)
+    with server(root) as address:
+        yield f"{address}/{view.ADDRESS.format(experiment_id=number)}", ids
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not (CHROMIUM.exists() and DRIVER.exists()):
+        missing = "needs Debian's browser: apt-get install chromium chromium-driver"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    profile = tmp_path_factory.mktemp("browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for name in ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"):
+        options.add_argument(f"--{name}")
+    for name in ("disable-background-networking", "disable-component-update", "headless=new"):
+        options.add_argument(f"--{name}")
+    options.add_argument("--window-size=2400,1200")
+    options.add_argument(f"--user-data-dir={profile}")
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    yield driver
+    driver.quit()
+    shutil.rmtree(profile, ignore_errors=True)
+
+
+class Page:
+    def __init__(self, browser):
+        self.browser = browser
+
+    def text(self):
+        return self.browser.find_element(By.TAG_NAME, "body").text
+
+    def shows(self, *words):
+        """Wait until every word is on the page."""
+        try:
+            WebDriverWait(self.browser, SECONDS).until(lambda _: all(word in self.text() for word in words))
+        except Exception:
+            self.save("failed")
+            raise AssertionError(f"{words} are not all on the page:\n{self.text()}") from None
+
+    def click(self, by, selector):
+        found = WebDriverWait(self.browser, SECONDS).until(lambda browser: browser.find_element(by, selector))
+        # a click by script reaches elements that a fading banner still covers
+        self.browser.execute_script("arguments[0].click()", found)
+
+    def close_assistant(self):
+        for button in self.browser.find_elements(By.CSS_SELECTOR, "[aria-label='Close']"):
+            self.browser.execute_script("arguments[0].click()", button)
+
+    def row(self, run):
+        """A row's cells, whose two halves (fixed and scrolling) are apart in the page: by column."""
+        cells = self.browser.find_elements(By.CSS_SELECTOR, f"[row-id='{run}'] [role='gridcell']")
+        return {cell.get_attribute("col-id"): cell.text for cell in cells}
+
+    def save(self, name):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.browser.save_screenshot(str(SCREENSHOTS / f"mlflow-{name}.png"))
+
+
+def test_the_runs_table_compares_recipes(experiment, browser):
+    address, ids = experiment
+    page = Page(browser)
+    browser.get(address)
+    page.shows("seed 0", "seed 1", "search", "val_accuracy")
+    page.close_assistant()
+    page.click(By.CSS_SELECTOR, f"[row-id='{ids['search']}'] [col-id='attributes.`Run Name`'] button")
+    page.shows("trial 0", "trial 1", "trial 2")
+    page.save("runs")
+
+    shown = page.row(ids["seed 0"])
+    assert shown["params.`unit`"] == "layer2.1"
+    assert shown["params.`head_lr`"] == "0.01"
+    assert float(shown["metrics.`val_accuracy`"].rstrip("…")) == pytest.approx(0.92, abs=0.02)
+    assert shown["tags.`state`"] == "complete"
+    # the same names for the same things: a trial fills exactly the columns that a fine-tuning fills
+    trial = page.row(ids["trial 2"])
+    assert filled(trial) == filled(shown)
+    assert trial["tags.`state`"] == "pruned"
+
+
+def filled(row):
+    return {column for column, text in row.items() if "`" in column and text not in ("", "-")}
+
+
+def test_two_runs_are_compared_side_by_side(experiment, browser):
+    address, ids = experiment
+    page = Page(browser)
+    browser.get(address)
+    page.shows("seed 0", "seed 1")
+    page.close_assistant()
+    for name in ("seed 0", "seed 1"):
+        page.click(By.CSS_SELECTOR, f"[row-id='{ids[name]}'] .ag-selection-checkbox input")
+    page.click(By.XPATH, "//button[normalize-space()='Compare']")
+    page.shows("Comparing 2 Runs", ids["seed 0"], ids["seed 1"], "head_lr", "val_accuracy", "layer2.1")
+    browser.set_window_size(1600, 2600)
+    page.save("compare")

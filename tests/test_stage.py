@@ -1,0 +1,103 @@
+"""Scripts of pipelines/: called by hand they compose conf/, write below scratch/, and explain mistakes."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from thawline.artifacts import Artifacts
+from thawline.stage import QUIET, quiet, scratch_name
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = sorted(path.stem for path in (ROOT / "pipelines").glob("*.py"))
+HEAVY = ("torch", "pytorch_lightning", "mlflow", "optuna", "pandas", "sklearn", "matplotlib")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**kept, "PYTHONPATH": "src", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_script_is_a_stage_of_the_dag_and_the_other_way_round() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    commands = "\n".join(str(stage.get("cmd") or stage["do"]["cmd"]) for stage in stages.values())
+    assert {name for name in STAGES if f"pipelines/{name}.py" in commands} == set(STAGES)
+    assert {name.partition("_s")[0].partition("_t")[0] for name in stages} - {"params"} == set(STAGES)
+
+
+@pytest.mark.parametrize("script", STAGES)
+def test_a_script_is_short(script: str) -> None:
+    assert len((ROOT / "pipelines" / f"{script}.py").read_text().splitlines()) <= 30
+
+
+@pytest.mark.parametrize("script", STAGES)
+@pytest.mark.parametrize("override", ["finetune.hed_lr=1e-3", "finetune.epochs=many"])
+def test_a_wrong_value_fails_at_once_and_readably(script: str, override: str) -> None:
+    started = time.monotonic()
+    done = run(f"pipelines/{script}.py", override)
+    assert done.returncode != 0
+    assert override.partition("=")[0] in done.stderr
+    assert "allowed: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - started < 30  # hangs, not speed: the machine may be busy
+
+
+def test_scripts_import_nothing_heavy_before_they_know_what_to_do() -> None:
+    code = f"import sys, thawline.stage; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert run("-c", code).stdout.strip() == "[]"
+
+
+def test_reading_the_artifacts_of_another_task_is_refused() -> None:
+    done = run("pipelines/search.py", "target.train_per_class=7")
+    assert done.returncode != 0
+    assert "target.train_per_class = 7" in done.stderr
+    assert "dvc exp run -S target.train_per_class=7" in done.stderr
+
+
+def test_a_missing_artifact_names_the_stage_to_run(tmp_path: Path) -> None:
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
+    script = tmp_path / "pipelines" / "report.py"
+    script.write_text((ROOT / "pipelines/report.py").read_text())
+    done = run(str(script))
+    assert done.returncode != 0
+    assert "does not exist" in done.stderr
+    assert "dvc repro" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["x.py"], ["x.py", *QUIET]),
+        (["x.py", "-cd", ".", "-cn", "params", "a=1"], ["x.py", "-cd", ".", "-cn", "params", "a=1", *QUIET]),
+        (["x.py", "a=1,2", "-m"], ["x.py", "a=1,2", *QUIET, "-m"]),
+    ],
+)
+def test_overrides_stay_together_on_the_command_line(given: list[str], expected: list[str]) -> None:
+    assert quiet(given) == expected
+
+
+def test_stages_called_by_hand_with_equal_values_share_a_folder() -> None:
+    first = {"seed": 1, "role": "source", "contender": "finetuned"}
+    assert scratch_name(first) == scratch_name({**first, "role": "target"})
+    assert scratch_name(first) != scratch_name({**first, "seed": 2})
+
+
+def test_by_hand_own_results_are_found_before_those_of_dvc(tmp_path: Path) -> None:
+    artifacts = Artifacts.under(tmp_path, "1234abcd")
+    assert artifacts.stage("search", "finetuned") == tmp_path / "artifacts/search/finetuned"
+    artifacts.stage_output("search", "finetuned").mkdir(parents=True)
+    assert artifacts.stage("search", "finetuned") == tmp_path / "scratch/1234abcd/search/finetuned"

@@ -1,0 +1,28 @@
+"""A network small enough to train in a test, with what freezing has to get right: BatchNorm, a
+residual branch and dropout."""
+
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.norm(self.conv(x)) + x)
+
+
+class Small(nn.Module):
+    def __init__(self, num_classes: int, width: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, stride=2, padding=1), nn.BatchNorm2d(width))
+        self.blocks = nn.Sequential(Block(width), Block(width))
+        self.dropout = nn.Dropout(0.1)
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.blocks(torch.relu(self.stem(x))).mean((2, 3))
+        return self.head(self.dropout(features))

@@ -1,0 +1,200 @@
+"""One fine-tuning: what changes, what stays, what is repeated bit for bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from thawline.artifacts import CARD, COSTS, HISTORY, RECIPE, Artifacts, read_json
+from thawline.config.sections import (
+    AugmentationName,
+    ClassWeights,
+    Config,
+    Contender,
+    DataSetName,
+    Finetune,
+    Keep,
+    OptimizerName,
+    Start,
+    Target,
+    Trainer,
+)
+from thawline.data.store import Store
+from thawline.models.cuts import units
+from thawline.models.freezing import state_hashes
+from thawline.training.classifier import Row, TrainingDivergedError
+from thawline.training.finetune import balanced_weights, finetune, finetune_once, learning_groups
+from thawline.training.fit import Fitted
+from thawline.training.recipe import Chosen, write_chosen
+
+Build = Callable[[int], nn.Module]
+CPU = Trainer(accelerator="cpu", threads=1)
+
+
+def recipe(**changes: object) -> Finetune:
+    values = {"epochs": 3, "batch_size": 4, "body_lr": 1e-2, "head_lr": 5e-2, "seeds": 2}
+    return Finetune(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def train(network: nn.Module, store: Store, depth: int = 0, seed: int = 0, **changes: object) -> Fitted:
+    checkpoint = changes.pop("checkpoint", None)
+    after = changes.pop("after_epoch", [])
+    return finetune_once(
+        network, recipe(**changes), depth, store, CPU, seed=seed, mirror=False,
+        checkpoint=checkpoint, after_epoch=after,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", range(4))
+def test_exactly_the_unfrozen_tensors_change(depth: int, build_small: Build, toy_store: Store) -> None:
+    network = build_small(0)
+    assert len(units(network)) == 3
+    frozen = {name for unit in units(network)[:depth] for name in (*unit.parameters, *unit.buffers)}
+    before = state_hashes(network)
+    train(network, toy_store, depth)
+    after = state_hashes(network)
+    assert {name for name in before if before[name] == after[name]} == frozen
+    for name, parameter in network.named_parameters():
+        assert (parameter.grad is None) or name not in frozen
+
+
+def test_the_loss_goes_down_and_the_task_is_learned(build_small: Build, toy_store: Store) -> None:
+    fitted = train(build_small(0), toy_store, epochs=12)
+    losses = [row["train_loss"] for row in fitted.history]
+    assert losses[-1] < 0.7 * losses[0]
+    assert fitted.row["val_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("augmentation", AugmentationName)
+def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(
+    augmentation: AugmentationName, build_small: Build, toy_store: Store
+) -> None:
+    first, second, third = build_small(0), build_small(0), build_small(0)
+    train(first, toy_store, augmentation=augmentation)
+    train(second, toy_store, augmentation=augmentation)
+    train(third, toy_store, seed=1, augmentation=augmentation)
+    assert state_hashes(first) == state_hashes(second) != state_hashes(third)
+
+
+def test_training_leaves_no_trace_of_what_was_drawn_before(build_small: Build, toy_store: Store) -> None:
+    first, second = build_small(0), build_small(0)
+    train(first, toy_store)
+    torch.rand(17)
+    np.random.default_rng().random()
+    train(second, toy_store)
+    assert state_hashes(first) == state_hashes(second)
+
+
+@pytest.mark.parametrize("optimizer", OptimizerName)
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(
+    optimizer: OptimizerName, build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    undisturbed, killed = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, 1, epochs=4, optimizer=optimizer)
+
+    def die_in_the_third(row: Row) -> None:
+        if row["epoch"] == 2:
+            raise SystemError("killed")
+
+    where = tmp_path / "checkpoint"
+    with pytest.raises(SystemError):
+        train(
+            killed, toy_store, 1, epochs=4, optimizer=optimizer, checkpoint=where,
+            after_epoch=[die_in_the_third],
+        )  # fmt: skip
+    again = build_small(0)
+    resumed = train(again, toy_store, 1, epochs=4, optimizer=optimizer, checkpoint=where)
+    assert state_hashes(again) == state_hashes(undisturbed)
+    comparable = [[{**row, "seconds": 0} for row in each.history] for each in (expected, resumed)]
+    assert comparable[0] == comparable[1]
+    assert not where.exists()
+
+
+def test_the_best_epoch_is_kept_if_asked_for(build_small: Build, toy_store: Store) -> None:
+    fitted = train(build_small(0), toy_store, epochs=5, keep=Keep.best, head_lr=0.5, body_lr=0.1)
+    assert fitted.row["val_accuracy"] == max(row["val_accuracy"] for row in fitted.history)
+
+
+def test_early_stopping_ends_a_training_that_no_longer_improves(build_small: Build, toy_store: Store) -> None:
+    fitted = train(build_small(0), toy_store, 3, epochs=40, early_stopping=1, head_lr=0.3, body_lr=None)
+    assert len(fitted.history) < 40
+
+
+def test_a_diverged_training_says_so(build_small: Build, toy_store: Store) -> None:
+    with pytest.raises(TrainingDivergedError, match="lower the learning rate"):
+        train(build_small(0), toy_store, optimizer=OptimizerName.sgd, head_lr=1e30, body_lr=1e30)
+
+
+def test_what_starts_random_learns_at_the_heads_rate(build_small: Build) -> None:
+    network = build_small(0)
+    named = {group.name: group for group in learning_groups(network, recipe())}
+    assert {name.partition(".")[0] for name in named} == {"head", "body"}
+    assert named["head.decayed"].parameters == (network.get_parameter("head.weight"),)
+    assert named["head.decayed"].learning_rate == 5e-2
+    assert named["body.decayed"].learning_rate == 1e-2
+
+
+def test_from_scratch_has_one_rate_for_everything(build_small: Build) -> None:
+    network = build_small(0)
+    found = learning_groups(network, recipe(start=Start.random, body_lr=None))
+    assert {group.learning_rate for group in found} == {5e-2}
+    assert sum(len(group.parameters) for group in found) == len(list(network.parameters()))
+
+
+def test_class_weights_are_inverse_shares() -> None:
+    weights = balanced_weights(np.array([0, 0, 0, 1]), 2)
+    assert weights.tolist() == pytest.approx([4 / 6, 2.0])
+
+
+def test_balanced_classes_change_nothing(build_small: Build, toy_store: Store) -> None:
+    plain, weighted = build_small(0), build_small(0)
+    train(plain, toy_store)
+    train(weighted, toy_store, class_weights=ClassWeights.balanced)
+    assert state_hashes(plain) == state_hashes(weighted)
+
+
+def stage_config(tmp_path: Path, contender: Contender = Contender.finetuned) -> Config:
+    config = Config(contender=contender, target=Target(dataset=DataSetName.digits), trainer=CPU)
+    config.tracking.uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return config
+
+
+def choose(artifacts: Artifacts, contender: Contender, chosen: Finetune, depth: int) -> None:
+    path = artifacts.stage_output("search", contender.name) / RECIPE
+    write_chosen(path, Chosen(contender, chosen, depth, None, None))
+
+
+def test_the_stage_writes_one_model_per_seed(toy_artifacts: Artifacts, tmp_path: Path) -> None:
+    choose(toy_artifacts, Contender.finetuned, recipe(), 1)
+    finetune(stage_config(tmp_path), toy_artifacts)
+    folder = toy_artifacts.stage("finetune", "finetuned")
+    assert sorted(path.name for path in (folder / "weights").iterdir()) == [
+        "seed_0.safetensors",
+        "seed_1.safetensors",
+    ]
+    assert (folder / CARD).exists()
+    assert len((folder / HISTORY).read_text().splitlines()) == 1 + 2 * 3
+    assert set(read_json(folder / COSTS)["seeds"]) == {"0", "1"}
+
+
+def test_from_scratch_shares_no_weight_with_the_source(toy_artifacts: Artifacts) -> None:
+    from thawline.training.finetune import initial_network
+
+    initial = toy_artifacts.stage("replace_head")
+    copied, _ = initial_network(recipe(), initial, 0)
+    random, _ = initial_network(recipe(start=Start.random, body_lr=None), initial, 0)
+    name = "stem.0.weight"
+    assert not torch.equal(copied.get_parameter(name), random.get_parameter(name))
+
+
+def test_every_seed_has_a_head_of_its_own(toy_artifacts: Artifacts) -> None:
+    from thawline.training.finetune import initial_network
+
+    initial = toy_artifacts.stage("replace_head")
+    first, _ = initial_network(recipe(), initial, 0)
+    second, _ = initial_network(recipe(), initial, 1)
+    assert not torch.equal(first.get_parameter("head.weight"), second.get_parameter("head.weight"))
+    assert torch.equal(first.get_parameter("stem.0.weight"), second.get_parameter("stem.0.weight"))
