@@ -55,12 +55,10 @@ class Checkout:
 
     def run(self, *command: str, check: bool = True) -> str:
         """Standard output and error together."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
-        bin = str(Path(sys.executable).parent)
         done = subprocess.run(
             command,
             cwd=self.root,
-            env={**kept, "PATH": f"{bin}:{kept['PATH']}", "HOME": str(self.home), "OMP_NUM_THREADS": "1"},
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -68,6 +66,12 @@ class Checkout:
         )
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
+
+    def environment(self) -> dict[str, str]:
+        """That of a person without a git identity who has activated the virtual environment."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
+        path = f"{Path(sys.executable).parent}:{kept['PATH']}"
+        return {**kept, "PATH": path, "HOME": str(self.home), "OMP_NUM_THREADS": "1"}
 
     def stages_of(self, output: str) -> list[str]:
         return [
@@ -191,6 +195,20 @@ def test_a_changed_recipe_leaves_the_source_model_alone(checkout: Checkout, pict
     assert not {"prepare_source", "prepare_target", "pretrain", "replace_head"} & set(ran)
     assert {"search@finetuned", "finetune@finetuned", "evaluate", "report"} <= set(ran)
     assert checkout.read("reports/metrics.json")["recipe"]["recipe"]["depth"] == "all"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_dvc_shows_what_changed_in_params_metrics_and_plots(checkout: Checkout, pictures: Path) -> None:
+    checkout.run("git", "add", "-A")
+    checkout.run("git", "commit", "-qm", "before")
+    experiment(checkout, pictures, "search=off", "finetune=from_scratch")
+    assert "finetune.start" in checkout.run("dvc", "params", "diff")
+    assert "finetuned.accuracy.mean" in checkout.run("dvc", "metrics", "diff", "--all")
+    page = checkout.run("dvc", "plots", "show").strip().removeprefix("file://").replace("%20", " ")
+    shown = Path(page).read_text()
+    assert "Fine-tuning finetuned" in shown
+    assert "Confusion" in shown
 
 
 @pytest.mark.slow

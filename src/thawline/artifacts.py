@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from thawline.config.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -49,6 +54,23 @@ def read_json(path: Path) -> Any:
 
 def missing(path: Path) -> UserError:
     return UserError(f"{path} does not exist.\n  It is made by the pipeline; run: dvc repro")
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold `path` (a lock file) for the length of the block, waiting for whoever holds it: two
+    experiments may want the same study or training at once, and the second finds it done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("waiting for another process that works on the same (%s is held)", path.name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def file_hash(path: Path) -> str:
@@ -103,14 +125,20 @@ class Artifacts:
         return self.outputs.joinpath(*names)
 
     @property
+    def unfinished(self) -> Path:
+        """What an interrupted stage goes on from: outside DVC's outputs, which DVC deletes before a
+        stage runs, and in the real repository where DVC runs an experiment in a temporary copy."""
+        return Path(os.environ.get("DVC_ROOT") or self.root) / "scratch"
+
+    @property
     def checkpoints(self) -> Path:
-        """Interrupted trainings, outside DVC's outputs (which DVC deletes before a stage runs)."""
-        return self.root / "scratch" / "checkpoints"
+        """Interrupted trainings."""
+        return self.unfinished / "checkpoints"
 
     @property
     def studies(self) -> Path:
-        """Optuna's database of studies, outside DVC's outputs so that a killed study goes on."""
-        return self.root / "scratch" / "studies.db"
+        """Optuna's database of studies."""
+        return self.unfinished / "studies.db"
 
     @property
     def params_checked(self) -> Path:

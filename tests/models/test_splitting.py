@@ -13,13 +13,12 @@ from thawline.models.zoo import build
 
 @torch.no_grad()
 def test_every_cut_is_exact(network, pictures):
-    network.eval()
-    expected = network(pictures)
-    for depth in range(len(units(network)) + 1):
-        prefix, suffix = split(network, depth)
-        features = prefix(pictures)
+    expected = network.eval()(pictures)
+    whole = plan(network)
+    for depth in range(len(whole.units) + 1):
+        features = part(whole, 0, depth)(pictures)
         assert len(features) == len(pictures)
-        assert (suffix(features) - expected).abs().max() == 0
+        assert (part(whole, depth)(features) - expected).abs().max() == 0
 
 
 def test_every_cut_is_exact_while_training(network, pictures):
@@ -138,8 +137,9 @@ def test_auxiliary_logits_are_those_of_the_network(googlenet, pictures):
 def test_auxiliary_heads_are_silent_in_evaluation_mode(googlenet, pictures):
     prefix, suffix = (side.eval() for side in split(googlenet, 5))
     googlenet.eval()
-    assert logits_of(suffix(prefix(pictures))) == (suffix(prefix(pictures)), ()) or True
-    assert torch.equal(suffix(prefix(pictures)), googlenet(pictures))
+    main, auxiliary = logits_of(suffix(prefix(pictures)))
+    assert auxiliary == ()
+    assert torch.equal(main, googlenet(pictures))
 
 
 def test_a_copy_of_a_side_is_independent(resnet, pictures):
@@ -189,3 +189,46 @@ def test_a_cut_without_one_row_per_picture_is_found_out():
     network = nn.Sequential(nn.Linear(4, 4), MixesPictures(), nn.Linear(2, 5))
     with pytest.raises(UserError, match=r"hands over \(6, 2\) for 3 pictures"):
         check_split(network, 1, torch.randn(3, 4))
+
+
+class WithAuxiliaryHead(nn.Module):
+    """Branches on its mode in the outermost forward, with other constants in each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head, self.extra = (nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, x):
+        x = self.first(x) + torch.arange(4)
+        extra = self.extra(x) * torch.arange(1, 5) if self.training else None
+        factor = torch.tensor([1.0, 2.0, 3.0, 4.0])
+        x = self.head(self.second(x) * factor)
+        return {"logits": x, "extra": extra} if self.training else x
+
+
+def test_both_ways_through_a_network_find_their_constants():
+    network, x = WithAuxiliaryHead(), torch.randn(3, 4)
+    prefix, suffix = split(network, 1)
+    assert torch.equal(suffix.eval()(prefix.eval()(x)), network.eval()(x))
+    main, auxiliary = logits_of(suffix.train()(prefix.train()(x)))
+    expected = network.train()(x)
+    assert torch.equal(main, expected["logits"])
+    assert torch.equal(*auxiliary, expected["extra"])
+    assert set(dict(suffix.named_parameters())) == {
+        f"{name}.{kind}" for name in ("second", "head", "extra") for kind in ("weight", "bias")
+    }
+
+
+class OtherWeightsWhileTraining(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 4), nn.Linear(4, 5)
+        self.one, self.two = (nn.Parameter(torch.randn(4)) for _ in range(2))
+
+    def forward(self, x):
+        return self.head(self.first(x) * (self.one if self.training else self.two))
+
+
+def test_a_network_that_trains_other_weights_is_refused():
+    with pytest.raises(UserError, match="in another way while training"):
+        split(OtherWeightsWhileTraining(), 1)

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -111,7 +113,7 @@ def test_a_failed_trace_leaves_the_network_as_it_was():
 
 
 class Constant(nn.Module):
-    """A tensor made while running, and a buffer that is changed before use."""
+    """Tensors made while running, and a buffer that is changed before use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,14 +126,9 @@ class Constant(nn.Module):
 
 def test_buffers_are_read_when_the_graph_runs():
     network = Constant()
-    _, suffix = split(network, 1)
+    prefix, suffix = split(network, 1)
     network.scale.fill_(3)
-    features = torch.ones(1, 4)
-    expected = network.head(features * 4 + torch.arange(4) + 1)
-    assert torch.equal(suffix(between(network, 0, 0)(features)), suffix(features))
-    prefix, _ = split(network, 1)
-    assert torch.equal(split(network, 1)[1](prefix(features)), network(features))
-    assert expected.shape == suffix(features).shape
+    assert torch.equal(suffix(prefix(torch.ones(1, 4))), network(torch.ones(1, 4)))
 
 
 def test_constants_do_not_stay_on_the_network():
@@ -184,8 +181,6 @@ def test_a_network_that_trains_another_way_is_refused():
 
 
 def test_tracing_is_fast(resnet):
-    import time
-
     start = time.perf_counter()
     units(resnet)
     assert time.perf_counter() - start < 1

@@ -19,8 +19,7 @@ def test_builders_take_classes_and_options():
 
 
 def test_any_class_is_named_by_its_path(pictures):
-    options = dict(image_size=32, patch_size=8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=16)
-    network = build(VIT, 7, **options)
+    network = build(VIT, 7, image_size=32, patch_size=8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=16)
     assert network(pictures.float()).shape == (3, 7)
 
 
@@ -84,11 +83,13 @@ def test_three_channels_change_nothing():
     assert state_hashes(three) == state_hashes(build("resnet18", 7, seed=0))
 
 
-def test_a_network_without_a_convolution_of_three_channels_cannot_be_adapted():
-    with pytest.raises(UserError, match=r"1 channel\(s\).*\n  Set input.channels: 3"):
-        build("torch.nn.Linear", 7, channels=1, in_features=4, out_features=7) if False else build(
-            "torchvision.ops.MLP", 7, channels=1
-        )
+def test_a_network_without_a_convolution_of_three_channels_cannot_be_adapted(monkeypatch):
+    def flat(num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(12, num_classes))
+
+    monkeypatch.setattr(nn, "flat", flat, raising=False)
+    with pytest.raises(UserError, match=r"1 channel\(s\)(.*\n)*.*Set input.channels: 3"):
+        build("torch.nn.flat", 7, channels=1)
 
 
 def test_the_seed_decides_everything_and_spares_the_global_generator():

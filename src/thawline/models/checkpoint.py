@@ -1,5 +1,6 @@
 """A model on disk: its tensors as safetensors, and a JSON card that is enough to build it again."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -67,7 +68,7 @@ def save_model(path: Path, card_path: Path, network: nn.Module, card: ModelCard)
     """
     with atomic_path(path) as temporary:
         save_file(_independent(network.state_dict()), temporary, metadata={"format": "pt"})
-    others = _other_weights(card_path, card)
+    others = _other_weights(card_path, card.to_dict())
     written = replace(card, weights={**others, path.name: file_hash(path)})
     write_json(card_path, written.to_dict())
     return written
@@ -122,14 +123,12 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, torch.Tensor], origi
     network.load_state_dict(dict(tensors), strict=True)
 
 
-def _other_weights(card_path: Path, card: ModelCard) -> dict[str, str]:
-    if not card_path.is_file():
-        return {}
-    try:
-        old = ModelCard.from_dict(read_json(card_path))
-    except (UserError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
-    return old.weights if replace(old, weights={}) == replace(card, weights={}) else {}
+def _other_weights(card_path: Path, card: dict[str, Any]) -> dict[str, str]:
+    """Hashes of the other files that share the card, unless it says something else than `card`."""
+    old = read_json(card_path) if card_path.is_file() else {}
+    as_read = json.loads(json.dumps(card))
+    shared = isinstance(old, dict) and {**old, "weights": None} == {**as_read, "weights": None}
+    return dict(old["weights"]) if shared else {}
 
 
 def _independent(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from thawline.config.errors import UserError
 from thawline.models.steps import State, drops, is_tensor
-from thawline.models.tracing import Trace, output_of, trace
+from thawline.models.tracing import Trace, trace
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def plan(network: nn.Module) -> Plan:
 
 def _head(traced: Trace, nodes: tuple[fx.Node, ...], state: State) -> fx.Node:
     head = next((node for node in reversed(nodes) if state.weighs(node)), None)
-    if head is None or head.op != "call_module" or output_of(traced.main) is nodes[0]:
+    if head is None or head.op != "call_module":
         raise UserError(
             f"{type(traced.network).__name__} has no output layer that can be replaced: the last step "
             f"with weights is {'missing' if head is None else repr(str(head.target))}, not a module.\n"

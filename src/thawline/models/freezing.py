@@ -10,7 +10,8 @@ from torch import nn
 
 from thawline.models.splitting import require_rows, share_again, split
 
-_MARK = "_thawline_frozen"
+# Attribute of a frozen network, on the network so that a copy of it can be thawed too.
+_FROZEN = "_frozen_parameters"
 
 
 class PartlyFrozen(nn.Module):
@@ -68,9 +69,11 @@ def freeze(network: nn.Module, depth: int) -> PartlyFrozen:
     thaw(network)
     prefix, suffix = split(network, depth)
     trained = {id(parameter) for parameter in suffix.parameters()}
-    for parameter in network.parameters():
-        if id(parameter) not in trained:
-            _freeze_parameter(parameter)
+    frozen = {n: p for n, p in network.named_parameters() if id(p) not in trained and p.requires_grad}
+    for parameter in frozen.values():
+        parameter.requires_grad_(False)
+        parameter.grad = None
+    network.__dict__[_FROZEN] = tuple(frozen)
     working = {path for path, _ in suffix.named_modules()}
     idle = [module for path, module in network.named_modules() if path not in working]
     for module in [*idle, *prefix.modules()]:
@@ -83,17 +86,10 @@ def thaw(network: nn.Module) -> None:
     """Undo `freeze`: parameters it froze can be trained again, and modules follow `.train()`."""
     for module in network.modules():
         module.__dict__.pop("train", None)
-    for parameter in network.parameters():
-        if hasattr(parameter, _MARK):
+    frozen = set(network.__dict__.pop(_FROZEN, ()))
+    for name, parameter in network.named_parameters():
+        if name in frozen:
             parameter.requires_grad_(True)
-            delattr(parameter, _MARK)
-
-
-def _freeze_parameter(parameter: nn.Parameter) -> None:
-    if parameter.requires_grad:
-        setattr(parameter, _MARK, True)
-    parameter.requires_grad_(False)
-    parameter.grad = None
 
 
 def _stay_in_evaluation_mode(module: nn.Module, mode: bool = True) -> nn.Module:  # noqa: ARG001

@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from thawline.config.errors import FieldError, UserError
 from thawline.models.accounting import Accounting, account
-from thawline.models.cuts import Plan, plan
+from thawline.models.cuts import Plan, head_name, plan
 from thawline.models.freezing import thaw
 from thawline.models.randomness import own_randomness
 from thawline.models.steps import State
@@ -21,6 +21,10 @@ _DROPOUT = 0.2
 
 class Head(Leaf, nn.Sequential):
     """An output layer and what is trained with it, counted as one."""
+
+    def __init__(self, variant: HeadVariant, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.variant = variant
 
 
 def replace_head(
@@ -72,25 +76,22 @@ def _require_one_output_layer(whole: Plan, state: State) -> None:
 def attach_heads(
     network: nn.Module, classes: int, variant: HeadVariant = "linear", seed: int = 0
 ) -> tuple[str, ...]:
-    """Put new heads into `network` itself; returns their module paths, the main one first."""
+    """Put new heads into `network` itself; returns the module paths of all of them."""
     if variant not in get_args(HeadVariant):
         raise FieldError("head", variant, ", ".join(get_args(HeadVariant)))
     main, *auxiliary = head_names(network)
     with own_randomness(seed):
-        _replace(network, main, classes, variant)
+        replaced = _replace(network, main, classes, variant)
         for path in auxiliary:
-            _replace(network, path, classes, "linear")
-    return main, *auxiliary
+            replaced += _replace(network, path, classes, "linear")
+    return tuple(replaced)
 
 
 def with_fresh_head(network: nn.Module, seed: int) -> nn.Module:
     """`network` itself, its heads initialised anew, as `replace_head` would with this `seed`."""
-    with own_randomness(seed):
-        for path in head_names(network):
-            layers = _layers(network.get_submodule(path))
-            for layer in layers:
-                layer.reset_parameters()
-            _zero_bias(layers[-1])
+    head = network.get_submodule(head_name(network))
+    variant = head.variant if isinstance(head, Head) else "linear"
+    attach_heads(network, len(_layers(head)[-1].weight), variant, seed)
     return network
 
 
@@ -100,14 +101,16 @@ def head_parameters(network: nn.Module) -> set[str]:
     return {f"{path}.{name}" for path, head in heads for name, _ in head.named_parameters()}
 
 
-def _replace(network: nn.Module, path: str, classes: int, variant: HeadVariant) -> None:
+def _replace(network: nn.Module, path: str, classes: int, variant: HeadVariant) -> list[str]:
+    """Returns every path the new module has: the same layer may go by several names."""
     old = network.get_submodule(path)
     weight = next(old.parameters())
     new = _new_head(path, old, classes, variant).to(weight.device, weight.dtype).train(old.training)
-    for alias, module in list(network.named_modules(remove_duplicate=False)):
-        if module is old:
-            parent, _, name = alias.rpartition(".")
-            setattr(network.get_submodule(parent), name, new)
+    aliases = [alias for alias, module in network.named_modules(remove_duplicate=False) if module is old]
+    for alias in aliases:
+        parent, _, name = alias.rpartition(".")
+        setattr(network.get_submodule(parent), name, new)
+    return aliases
 
 
 def _new_head(path: str, old: nn.Module, classes: int, variant: HeadVariant) -> nn.Module:
@@ -123,8 +126,8 @@ def _new_head(path: str, old: nn.Module, classes: int, variant: HeadVariant) -> 
     if variant == "linear":
         return output
     if variant == "dropout_linear":
-        return Head(nn.Dropout(_DROPOUT), output)
-    return Head(_like(last, width, width), nn.GELU(), output)
+        return Head(variant, nn.Dropout(_DROPOUT), output)
+    return Head(variant, _like(last, width, width), nn.GELU(), output)
 
 
 def _layers(head: nn.Module) -> list[nn.Linear | _ConvNd]:

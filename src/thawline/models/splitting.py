@@ -23,13 +23,14 @@ def split(network: nn.Module, depth: int) -> tuple[nn.Module, nn.Module]:
     `depth` is from 0 (the prefix is the identity) to the number of units (the suffix is the head and
     what leads to it without weights). Raises `ValueError` outside that range.
     """
-    return between(network, 0, depth), between(network, depth)
+    if depth == 0:
+        return nn.Identity(), network
+    whole = plan(network)
+    return part(whole, 0, depth), part(whole, depth)
 
 
 def between(network: nn.Module, start: int, stop: int | None = None) -> nn.Module:
     """The part of `network` from the cut at depth `start` to the one at `stop`; None: to the end."""
-    if start == 0 and stop is None:
-        return network
     return part(plan(network), start, stop)
 
 
@@ -40,12 +41,19 @@ def part(whole: Plan, start: int, stop: int | None = None) -> nn.Module:
         raise ValueError(f"no part from depth {start} to {stop}: depths go from 0 to {deepest}")
     if start == stop:
         return nn.Identity()
+    if start == 0 and stop is None:
+        return whole.trace.network
     if stop is not None:
         return _module(whole, _stretch(whole, start, stop))
-    main = _module(whole, _stretch(whole, start, None))
+    main = _stretch(whole, start, None)
     if whole.trace.training is None:
-        return main
-    return _ByMode(main, _module(whole, _training_stretch(whole, whole.trace.training, start)))
+        return _module(whole, main)
+    training = _training_stretch(whole, whole.trace.training, start)
+    # Reading them, if only that, makes fx provide what the other way needs.
+    with training.inserting_before(next(reversed(training.nodes))):
+        for target in sorted(_targets(main) - _targets(training)):
+            training.create_node("get_attr", target)
+    return _ByMode(_module(whole, main), _module(whole, training))
 
 
 def check_split(network: nn.Module, depth: int, pictures: torch.Tensor) -> None:
@@ -95,6 +103,10 @@ def _training_stretch(whole: Plan, training: fx.Graph, start: int) -> fx.Graph:
     return builder.finish(tuple(results) if len(results) > 1 else results[0])
 
 
+def _targets(graph: fx.Graph) -> set[str]:
+    return {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
+
+
 class _Builder:
     """A new graph whose input is the value of `source`, filled with copies of steps."""
 
@@ -131,11 +143,7 @@ class _Builder:
 def _module(whole: Plan, graph: fx.Graph) -> fx.GraphModule:
     """The graph as a module that holds the network's own layers and parameters."""
     trace = whole.trace
-    attributes = {
-        node.target: _own(trace.value(node.target))
-        for node in graph.nodes
-        if node.op in ("call_module", "get_attr")
-    }
+    attributes = {target: _own(trace.value(target)) for target in _targets(graph)}
     module = fx.GraphModule(attributes, graph, type(trace.network).__name__)
     originals = dict(trace.network.named_modules())
     for path, holder in module.named_modules():
@@ -162,8 +170,11 @@ def share_again(side: nn.Module, network: nn.Module) -> None:
 
 def _own(value: Any) -> Any:
     """A copy of a layer without tensors: it may be called on both sides, in different modes."""
-    stateless = isinstance(value, nn.Module) and not [*value.parameters(), *value.buffers()]
-    return copy.deepcopy(value) if stateless else value
+    if not isinstance(value, nn.Module) or [*value.parameters(), *value.buffers()]:
+        return value
+    twin = copy.copy(value)
+    twin.__dict__["_modules"] = {name: _own(child) for name, child in value.named_children()}
+    return twin
 
 
 class _ByMode(nn.Module):

@@ -19,7 +19,7 @@ _NORMALISATIONS = (
 _NORMALISATION_FUNCTIONS = {"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"}
 # Steps that put a bare parameter (class token, positional embedding, layer scale) beside or on top of
 # what flows: the parameter is not the weight of a layer.
-_JOINS = {"add", "iadd", "add_", "sub", "mul", "imul", "mul_", "cat", "concat", "stack", "where"}
+_JOINS = {"add", "iadd", "add_", "sub", "mul", "imul", "mul_", "div", "truediv", "cat", "concat", "stack"}
 _TUPLES = {"chunk", "split", "tensor_split", "unbind"}
 
 
@@ -95,6 +95,7 @@ def is_tensor(node: fx.Node) -> bool:
 
 
 def drops(node: fx.Node, state: State) -> bool:
+    """Whether the step is dropout, as a layer or as a function that is told the mode."""
     if node.op == "call_module":
         return isinstance(state.module(node), dropout._DropoutNd)
     return any(name.rpartition(".")[2] == "training" for name in _read(node))

@@ -18,6 +18,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from thawline.config.errors import UserError
 
+# How the names of constants begin that fx parks on the network: in evaluation and in training mode.
+_CONSTANTS = ("_evaluation", "_training")
+
 
 class Leaf:
     """Mixed into a module that is one step of the graph, whatever it consists of."""
@@ -65,10 +68,11 @@ def trace(network: nn.Module) -> Trace:
 
 def _twins(network: nn.Module, main: fx.Graph, training: fx.Graph) -> dict[fx.Node, fx.Node]:
     ours = [node for node in needed(main, output_of(main)) if node.op != "get_attr"]
-    theirs = [node for node in needed(training, results_of(training)[0]) if node.op != "get_attr"]
+    logits = results_of(training)[:1]
+    theirs = [node for result in logits for node in needed(training, result) if node.op != "get_attr"]
     twins = dict(zip(ours, theirs, strict=False))
     same = len(ours) == len(theirs) and all(
-        (one.op, one.target) == (other.op, other.target)
+        (one.op, one.target, _state(one)) == (other.op, other.target, _state(other))
         and [twins[node] for node in _values(one)] == _values(other)
         for one, other in twins.items()
     )
@@ -78,6 +82,11 @@ def _twins(network: nn.Module, main: fx.Graph, training: fx.Graph) -> dict[fx.No
             "mode, so it cannot be cut in two.\n  Choose another architecture."
         )
     return twins
+
+
+def _state(node: fx.Node) -> list[str]:
+    names = [str(source.target) for source in node.all_input_nodes if source.op == "get_attr"]
+    return [name for name in names if not name.startswith(_CONSTANTS)]
 
 
 def _values(node: fx.Node) -> list[fx.Node]:
@@ -188,7 +197,7 @@ class _Tracer(fx.Tracer):
 
     def get_fresh_qualname(self, prefix: str) -> str:
         # The graphs of the two modes are used together: their constants must not share names.
-        return super().get_fresh_qualname(f"_{'training' if self.mode else 'evaluation'}{prefix}")
+        return super().get_fresh_qualname(f"{_CONSTANTS[self.mode]}{prefix}")
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         # Subclasses of these live outside torch.nn, but are layers like them.

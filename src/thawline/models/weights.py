@@ -1,5 +1,6 @@
 """A source model from published weights or from a file, instead of pretraining one."""
 
+import inspect
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from torchvision import models as torchvision_models
 
-from thawline.artifacts import file_hash
+from thawline.artifacts import file_hash, read_json
 from thawline.config.errors import FieldError, UserError
 from thawline.config.sections import Config, Input
 from thawline.data.transform import Transform, transform_of
@@ -82,9 +83,10 @@ def _path(weights: str) -> Path | None:
 
 
 def _card_path(path: Path) -> Path | None:
-    """The card of a thawline model: beside its weights, or above the folder they are collected in."""
+    """The card that lists `path`: beside it, or above the folder the weights are collected in."""
     for card in (path.with_name("card.json"), path.parent.with_name("card.json")):
-        if path.suffix == ".safetensors" and card.is_file():
+        content = read_json(card) if card.is_file() else None
+        if isinstance(content, dict) and path.name in content.get("weights", {}):
             return card
     return None
 
@@ -111,16 +113,18 @@ def _published(config: Config, weights: str, transform: Transform) -> tuple[nn.M
     entry = zoo.published_weights(architecture, weights)
     classes = tuple(entry.meta["categories"])
     loaded = _download(architecture, entry, given)
-    network = zoo.build(architecture, len(classes), seed=0, **given)
-    options = {**given, **_implied_options(architecture, loaded, network)}
+    options = given | _implied_options(loaded, zoo.build(architecture, len(classes), seed=0, **given))
     network = zoo.build(architecture, len(classes), seed=0, **options)
-    load_strictly(network, loaded.state_dict(), f"{architecture} {entry.name}")
+    tensors = loaded.state_dict()
+    dropped = [] if options.get("aux_logits") else sorted(tensors.keys() - network.state_dict().keys())
+    load_strictly(network, {name: tensors[name] for name in tensors.keys() - dropped}, entry.url)
     card = ModelCard(
         architecture=architecture,
         options=options,
         classes=classes,
         transform=transform,
         origin=f"torchvision {entry.name} ({entry.url})",
+        tensors={"copied": sorted(tensors.keys() - dropped), "dropped": dropped, "initialised": []},
     )
     return network.eval(), card
 
@@ -128,9 +132,10 @@ def _published(config: Config, weights: str, transform: Transform) -> tuple[nn.M
 def _download(architecture: str, entry: Any, options: Mapping[str, Any]) -> nn.Module:
     """torchvision's own loading, which knows the names its older files use."""
     builder = torchvision_models.get_model_builder(architecture)
-    leave_out = {"aux_logits": False} if "aux_logits" in zoo.made_by(builder) else {}
     try:
-        return builder(weights=entry, progress=False, **{**leave_out, **options})
+        # GoogLeNet refuses to leave auxiliary heads out; they are dropped afterwards.
+        asked = {name: value for name, value in options.items() if (name, value) != ("aux_logits", False)}
+        loaded: nn.Module = builder(weights=entry, progress=False, **asked)
     except (URLError, ConnectionError, TimeoutError) as error:
         raise UserError(
             f"{entry.url} cannot be downloaded: {error}\n  Without a network, put that file into "
@@ -138,14 +143,15 @@ def _download(architecture: str, entry: Any, options: Mapping[str, Any]) -> nn.M
         ) from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{entry} cannot be loaded with model.options {dict(options)}:\n  {error}") from error
+    return loaded
 
 
-def _implied_options(architecture: str, loaded: nn.Module, plain: nn.Module) -> dict[str, Any]:
-    """What torchvision changes in the network, not its tensors, when it loads published weights."""
-    names = zoo.made_by(torchvision_models.get_model_builder(architecture))
-    simple = (bool, int, float, str)
-    found = {name: vars(loaded)[name] for name in names if isinstance(vars(loaded).get(name), simple)}
-    return {name: value for name, value in found.items() if value != vars(plain).get(name)}
+def _implied_options(loaded: nn.Module, plain: nn.Module) -> dict[str, Any]:
+    """What torchvision changes in the network, not in its tensors, when it loads published weights."""
+    names = set(inspect.signature(type(plain)).parameters) - {"aux_logits"}
+    found = {name: vars(loaded)[name] for name in names & vars(loaded).keys()}
+    simple = {name: value for name, value in found.items() if isinstance(value, bool | int | float | str)}
+    return {name: value for name, value in simple.items() if value != vars(plain).get(name)}
 
 
 def _from_file(config: Config, path: Path, transform: Transform) -> tuple[nn.Module, ModelCard]:

@@ -45,7 +45,7 @@ def _built(
 ) -> nn.Module:
     try:
         network = builder(num_classes=num_classes, **options)
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise UserError(
             f"{architecture} cannot be built with num_classes={num_classes}{', ' if given else ''}{given}:\n"
@@ -146,7 +146,7 @@ def _from_path(path: str) -> Callable[..., Any]:
     module_name, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} cannot be imported: {error}\n"
             "  Give an importable package.module.Class, or the name of a torchvision builder (resnet18)."

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from thawline.artifacts import (
     TRIALS,
     Artifacts,
     atomic_path,
+    exclusive,
     fingerprint,
     write_json,
 )
@@ -33,7 +35,7 @@ from thawline.search.study import REASON, best_trial, counted, open_study, run_t
 from thawline.training.classifier import Row
 from thawline.training.finetune import finetune_once, initial_network
 from thawline.training.fit import prepare_machine
-from thawline.training.recipe import Chosen, lock_of, recipe_of, tracked, write_chosen
+from thawline.training.recipe import Chosen, lock_of, plain, recipe_of, tracked, write_chosen
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,10 @@ class Searching:
             "data": self.store.fingerprint,
             "source": self.card.source_hash,
             "architecture": self.card.architecture,
+            "options": self.card.options,
+            "mirror": self.config.target.mirror,
+            "trainer": plain(self.config.trainer),
+            "version": version("thawline"),
         }
         return f"{self.config.contender.name}-{fingerprint(decisive)[:12]}"
 
@@ -205,7 +211,8 @@ def search(config: Config, artifacts: Artifacts) -> None:
     if config.search.enabled:
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
-        study = searching.run(artifacts.studies)
+        with exclusive(artifacts.studies.with_name(f"{searching.name()}.lock")):
+            study = searching.run(artifacts.studies)
     folder = artifacts.stage_output("search", config.contender.name)
     with atomic_path(folder / TRIALS) as path:
         trials_table(study).to_csv(path, index=False, lineterminator="\n")

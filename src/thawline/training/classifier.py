@@ -38,6 +38,7 @@ class Classifier(pl.LightningModule):
         seed: decides dropout and stochastic depth, step by step, so that a resumed training repeats
             an uninterrupted one.
         after_epoch: called with each finished epoch's row; may raise to end the training.
+        after_step: called with the number of optimizer steps done so far.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Classifier(pl.LightningModule):
         class_weights: torch.Tensor | None = None,
         keep: Keep = Keep.last,
         after_epoch: Sequence[Callable[[Row], None]] = (),
+        after_step: Sequence[Callable[[int], None]] = (),
     ) -> None:
         super().__init__()
         self.network = network
@@ -58,6 +60,7 @@ class Classifier(pl.LightningModule):
         self.seed = seed
         self.keep = keep
         self.after_epoch = (refuse_divergence, *after_epoch)
+        self.after_step = tuple(after_step)
         self.class_weights: torch.Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.history: list[Row] = []
@@ -96,6 +99,10 @@ class Classifier(pl.LightningModule):
         # kept on the device: reading the value here would wait for the GPU at every step
         self._train.append(torch.stack([loss.detach() * len(labels), loss.new_tensor(len(labels))]))
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        for listener in self.after_step:
+            listener(self.global_step)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         images, labels, _ = batch

@@ -19,6 +19,7 @@ from thawline.artifacts import (
     MODEL,
     RECIPE,
     Artifacts,
+    exclusive,
     file_hash,
     fingerprint,
     seed_weights,
@@ -34,7 +35,7 @@ from thawline.training.classifier import Classifier, Row
 from thawline.training.fit import Fitted, batches, fit, prepare_machine, show
 from thawline.training.optimization import Group, groups
 from thawline.training.pretrain import write_history
-from thawline.training.recipe import Chosen, head_rate, lock_of, read_chosen, tracked
+from thawline.training.recipe import Chosen, head_rate, lock_of, plain, read_chosen, tracked
 
 VALIDATION_BATCH = 256
 
@@ -114,19 +115,19 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
     tracking.reconcile()
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
     total = chosen.recipe.seeds * chosen.recipe.epochs
-    with progress(f"finetune {name}", total) as advance:
+    with exclusive(work.with_suffix(".lock")), progress(f"finetune {name}", total) as advance:
         for index in range(chosen.recipe.seeds):
             seed = config.seed * 1000 + index
             if not (work / f"{seed}.json").exists():
                 _finetune_seed(config, chosen, store, initial, work, seed, show(advance))
             else:
                 advance(chosen.recipe.epochs)
-    _collect(work, artifacts.stage_output("finetune", name))
+        _collect(work, artifacts.stage_output("finetune", name))
 
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
-    trainer = [config.trainer.precision.name, config.trainer.threads, config.trainer.devices]
-    parts = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash, trainer]
+    parts = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
+    parts.append(plain(config.trainer))
     return f"finetune-{chosen.contender.name}-{fingerprint([*parts, config.seed, config.target.mirror])[:12]}"
 
 

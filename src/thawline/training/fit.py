@@ -44,6 +44,18 @@ def show(advance: Advance) -> Callable[[Row], None]:
     return listener
 
 
+def show_steps(advance: Advance) -> Callable[[int], None]:
+    """An `after_step` listener that advances a progress display to the steps done so far."""
+    shown = 0
+
+    def listener(step: int) -> None:
+        nonlocal shown
+        advance(step - shown)
+        shown = step
+
+    return listener
+
+
 def prepare_machine(settings: Trainer) -> None:
     """Threads and quiet logs for this process."""
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)

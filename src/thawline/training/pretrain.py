@@ -1,12 +1,23 @@
 """The stage that makes the source model: trained from scratch, or taken from weights."""
 
+import logging
 import time
 from pathlib import Path
 
 import pandas as pd
 
 from thawline import tracking
-from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, atomic_path, fingerprint, write_json
+from thawline.artifacts import (
+    CARD,
+    COSTS,
+    HISTORY,
+    MODEL,
+    Artifacts,
+    atomic_path,
+    exclusive,
+    fingerprint,
+    write_json,
+)
 from thawline.config.sections import Config
 from thawline.data.store import Store, open_store
 from thawline.models.checkpoint import ModelCard, save_model
@@ -14,9 +25,11 @@ from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
 from thawline.progress import progress
 from thawline.training.classifier import Classifier, Row
-from thawline.training.fit import batches, fit, prepare_machine, show
+from thawline.training.fit import batches, fit, prepare_machine, show_steps
 from thawline.training.optimization import groups
 from thawline.training.recipe import lock_of, plain
+
+log = logging.getLogger(__name__)
 
 
 def pretrain(config: Config, artifacts: Artifacts) -> None:
@@ -46,36 +59,12 @@ def _trained(config: Config, store: Store, checkpoints: Path) -> tuple:
         seed=config.seed,
         **config.model.options,
     )
-    parameters = {**plain(settings), "architecture": config.model.architecture}
+    parameters = {
+        **plain(settings),
+        "architecture": config.model.architecture,
+        "options": dict(config.model.options),
+    }
     tags = {"seed": config.seed, "data_fingerprint": store.fingerprint}
-    checkpoint = checkpoints / f"pretrain-{fingerprint([parameters, tags])[:12]}"
-    with (
-        tracking.run(
-            "pretrain", stage="pretrain", parameters=parameters, tags=tags, lock=lock_of(config)
-        ) as run,
-        progress("pretrain", settings.epochs) as advance,
-    ):
-        classifier = Classifier(
-            network,
-            groups("all", network.parameters(), settings.learning_rate, settings.weight_decay),
-            settings,
-            seed=config.seed,
-            after_epoch=[show(advance)],
-        )
-        fitted = fit(
-            classifier,
-            batches(
-                store.part("train"),
-                settings.batch_size,
-                seed=config.seed,
-                augmentation=settings.augmentation,
-                mirror=config.source.mirror,
-            ),
-            batches(store.part("val"), settings.batch_size),
-            config.trainer,
-            checkpoint=checkpoint,
-        )
-        run.log_history(fitted.history)
     card = ModelCard(
         architecture=config.model.architecture,
         options=dict(config.model.options),
@@ -83,7 +72,50 @@ def _trained(config: Config, store: Store, checkpoints: Path) -> tuple:
         transform=store.transform,
         origin=f"pretrained on {config.source.dataset.name if config.source.dataset else None}",
     )
+    train = batches(
+        store.part("train"),
+        settings.batch_size,
+        seed=config.seed,
+        augmentation=settings.augmentation,
+        mirror=config.source.mirror,
+    )
+    decisive = [parameters, tags, config.source.mirror, plain(config.trainer)]
+    checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
+    with (
+        exclusive(checkpoint.with_suffix(".lock")),
+        tracking.run(
+            "pretrain", stage="pretrain", parameters=parameters, tags=tags, lock=lock_of(config)
+        ) as run,
+        progress("pretrain", settings.epochs * len(train)) as advance,
+    ):
+        classifier = Classifier(
+            network,
+            groups("all", network.parameters(), settings.learning_rate, settings.weight_decay),
+            settings,
+            seed=config.seed,
+            after_epoch=[say],
+            after_step=[show_steps(advance)],
+        )
+        fitted = fit(
+            classifier,
+            train,
+            batches(store.part("val"), settings.batch_size),
+            config.trainer,
+            checkpoint=checkpoint,
+        )
+        run.log_history(fitted.history)
+        run.log_dict(CARD, card.to_dict())
     return network, card, fitted.history
+
+
+def say(row: Row) -> None:
+    """An `after_epoch` listener that tells how an epoch went."""
+    log.info(
+        "pretrain: epoch %d, loss %.3f, validation accuracy %.3f",
+        row["epoch"] + 1,
+        row["train_loss"],
+        row["val_accuracy"],
+    )
 
 
 def write_history(path: Path, histories: dict[int, list[Row]]) -> None:

@@ -1,0 +1,118 @@
+"""`thawline predict`: labels for pictures, from the bundle that stage export made."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TRANSFORM, toy_pictures
+from PIL import Image
+
+from thawline.artifacts import CARD, HISTORY, MODEL, RECIPE, Artifacts, write_json, write_text
+from thawline.config.sections import Config
+from thawline.models.checkpoint import ModelCard, load_model, save_model
+from thawline.models.zoo import build
+from thawline.serving.cli import main
+from thawline.serving.export import best_seed, export
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    card = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "random")
+    folder = tmp_path / "export"
+    save_model(folder / MODEL, folder / CARD, build("tests_networks.Small", 2, seed=0), card)
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, image in enumerate(toy_pictures(2, 0)[0]):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    return folder
+
+
+def call(bundle: Path, *arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--model", str(bundle), *arguments])
+    return ended.value.code
+
+
+def test_json_has_label_and_probabilities_by_name(
+    bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(bundle, "--json", str(pictures)) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert [Path(entry["path"]).name for entry in entries] == ["0.png", "1.png", "2.png", "3.png"]
+    for entry in entries:
+        assert sum(entry["probabilities"].values()) == pytest.approx(1)
+        assert entry["label"] == max(entry["probabilities"], key=entry["probabilities"].get)
+
+
+def test_text_has_one_line_per_picture(
+    bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(bundle, str(pictures / "0.png"), str(pictures / "1.png")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.split("\t")[1] in ("across", "down") for line in lines)
+
+
+def test_an_unreadable_picture_is_named_and_the_others_are_labelled(
+    bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "1.png").write_bytes(b"no picture")
+    assert call(bundle, "--json", str(pictures)) == 1
+    entries = json.loads(capsys.readouterr().out)
+    assert "cannot be read as a picture" in entries[1]["error"]
+    assert [("label" in entry) for entry in entries] == [True, False, True, True]
+
+
+def test_what_is_not_there_is_named(bundle: Path, tmp_path: Path, pictures: Path) -> None:
+    assert "nothing.png does not exist" in str(call(bundle, str(tmp_path / "nothing.png")))
+    (tmp_path / "empty").mkdir()
+    assert "holds no picture" in str(call(bundle, str(tmp_path / "empty")))
+    assert "dvc repro" in str(call(tmp_path / "nowhere", str(pictures)))
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys\nfrom thawline.serving.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def history(path: Path, rows: list[tuple[int, int, float, float]]) -> Path:
+    lines = ["seed,epoch,train_loss,val_loss,val_accuracy,seconds"]
+    lines += [f"{seed},{epoch},0.1,{loss},{accuracy},1.0" for seed, epoch, loss, accuracy in rows]
+    write_text(path, "\n".join(lines) + "\n")
+    return path
+
+
+def test_the_exported_seed_is_the_one_that_validated_best(tmp_path: Path) -> None:
+    path = history(
+        tmp_path / "h.csv", [(0, 0, 0.1, 0.9), (0, 1, 0.5, 0.6), (1, 0, 0.4, 0.5), (1, 1, 0.4, 0.8)]
+    )
+    assert best_seed(path, keep_best=False) == (1, 0.8)
+    assert best_seed(path, keep_best=True) == (0, 0.9)
+
+
+def test_the_bundle_holds_that_seeds_weights(tmp_path: Path) -> None:
+    artifacts = Artifacts.under(tmp_path)
+    folder = artifacts.stage_output("finetune", "finetuned")
+    card = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
+    for seed in (0, 1):
+        network = build("tests_networks.Small", 2, seed=seed)
+        save_model(folder / "weights" / f"seed_{seed}.safetensors", folder / CARD, network, card)
+    history(folder / HISTORY, [(0, 0, 0.5, 0.5), (1, 0, 0.4, 0.7)])
+    write_json(artifacts.stage_output("search", "finetuned") / RECIPE, {"recipe": {"keep": "last"}})
+    export(Config(), artifacts)
+    bundle = artifacts.stage("export")
+    network, exported = load_model(bundle / MODEL, bundle / CARD)
+    assert exported.notes == {"seed": 1, "validation_accuracy": 0.7}
+    expected = build("tests_networks.Small", 2, seed=1).get_parameter("head.weight")
+    assert network.get_parameter("head.weight").equal(expected)

@@ -1,0 +1,87 @@
+"""The stage that makes the source model."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import write_toy_store
+
+from thawline.artifacts import CARD, HISTORY, MODEL, Artifacts, file_hash
+from thawline.config.sections import Config, Model, Pretrain, Source, Trainer
+from thawline.models.checkpoint import load_model
+from thawline.training.classifier import Classifier
+from thawline.training.pretrain import pretrain
+
+
+def config_of(tmp_path: Path) -> Config:
+    config = Config(
+        model=Model("tests_networks.Small"),
+        pretrain=Pretrain(epochs=6, batch_size=8, learning_rate=2e-2),
+        trainer=Trainer(accelerator="cpu", threads=1),
+    )
+    config.tracking.uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return config
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    made = Artifacts.under(tmp_path)
+    write_toy_store(made.data_output("source"), {"train": 16, "val": 8})
+    return made
+
+
+def test_the_source_model_is_trained_and_knows_its_labels(artifacts: Artifacts, tmp_path: Path) -> None:
+    pretrain(config_of(tmp_path), artifacts)
+    folder = artifacts.stage("pretrain")
+    _, card = load_model(folder / MODEL, folder / CARD)
+    assert card.classes == ("across", "down")
+    history = pd.read_csv(folder / HISTORY)
+    assert list(history["epoch"]) == list(range(6))
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+
+
+def test_a_killed_pretraining_goes_on_bit_for_bit(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrain(config_of(tmp_path), artifacts)
+    model = artifacts.stage("pretrain") / MODEL
+    undisturbed = file_hash(model)
+    model.unlink()
+    step = Classifier.training_step
+
+    def dies_in_the_fourth_epoch(self: Classifier, batch: object, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == 3:
+            raise SystemError("killed")
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "training_step", dies_in_the_fourth_epoch)
+        with pytest.raises(SystemError):
+            pretrain(config_of(tmp_path), artifacts)
+    seen = []
+    monkeypatch.setattr(
+        Classifier, "on_train_epoch_start", lambda self: seen.append(self.current_epoch) or _start(self)
+    )
+    pretrain(config_of(tmp_path), artifacts)
+    assert seen == [3, 4, 5]
+    assert file_hash(model) == undisturbed
+
+
+_start = Classifier.on_train_epoch_start
+
+
+def test_weights_are_taken_over_without_training(tmp_path: Path) -> None:
+    from thawline.models.zoo import build
+
+    network = build("tests_networks.Small", 5, seed=3)
+    torch.save(network.state_dict(), tmp_path / "published.pth")
+    config = config_of(tmp_path)
+    config.source = Source(dataset=None, weights=str(tmp_path / "published.pth"))
+    artifacts = Artifacts.under(tmp_path)
+    pretrain(config, artifacts)
+    folder = artifacts.stage("pretrain")
+    loaded, card = load_model(folder / MODEL, folder / CARD)
+    assert len(card.classes) == 5
+    assert torch.equal(loaded.get_parameter("head.weight"), network.get_parameter("head.weight"))
+    assert len((folder / HISTORY).read_text().splitlines()) == 1
