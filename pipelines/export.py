@@ -4,8 +4,6 @@ from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
 from thawline.stage import run
 
-UPSTREAM = ("source", "target", "input", "seed", "model", "pretrain", "search", "finetune")
-
 
 def export(config: Config, artifacts: Artifacts) -> None:
     from thawline.serving.export import export
@@ -14,4 +12,4 @@ def export(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, export, upstream=UPSTREAM)
+    run(__file__, export, reads=("search/finetuned", "finetune/finetuned"))

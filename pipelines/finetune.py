@@ -4,8 +4,6 @@ from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
 from thawline.stage import run
 
-UPSTREAM = ("source", "target", "input", "seed", "model", "pretrain", "search", "finetune")
-
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
     from thawline.training.finetune import finetune
@@ -14,4 +12,4 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, finetune, upstream=UPSTREAM)
+    run(__file__, finetune, reads=("prepare/target", "replace_head", "search/{contender}"))

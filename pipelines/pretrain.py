@@ -12,4 +12,4 @@ def pretrain(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, pretrain, upstream=("source", "input", "seed"))
+    run(__file__, pretrain, reads=("prepare/source",))

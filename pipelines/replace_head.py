@@ -12,4 +12,4 @@ def replace_head(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, replace_head, upstream=("source", "target", "input", "seed", "model", "pretrain"))
+    run(__file__, replace_head, reads=("pretrain", "prepare/target"))

@@ -4,7 +4,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
 from thawline.stage import run
 
-UPSTREAM = ("source", "target", "input", "seed", "model", "pretrain", "search", "finetune", "evaluate")
+FINETUNED = ("finetune/finetuned", "finetune/linear_probe", "finetune/from_scratch")
 
 
 def report(config: Config, artifacts: Artifacts) -> None:
@@ -14,4 +14,4 @@ def report(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, report, upstream=UPSTREAM)
+    run(__file__, report, reads=("evaluate", "search/finetuned", *FINETUNED))

@@ -12,4 +12,4 @@ def search(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, search, upstream=("source", "target", "input", "seed", "model", "pretrain"))
+    run(__file__, search, reads=("prepare/target", "replace_head"))

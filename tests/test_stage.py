@@ -65,6 +65,23 @@ def test_reading_the_artifacts_of_another_task_is_refused() -> None:
     assert "dvc exp run -S target.train_per_class=7" in done.stderr
 
 
+def test_what_one_stage_left_by_hand_does_not_vouch_for_another(tmp_path: Path) -> None:
+    import shutil
+
+    import omegaconf
+
+    from thawline.config.composition import compose
+
+    for name in ("conf", "pipelines"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    values = compose(ROOT, ["finetune.epochs=5"])
+    assert isinstance(values, omegaconf.DictConfig)
+    (tmp_path / "scratch" / scratch_name(values) / "finetune" / "finetuned").mkdir(parents=True)
+    done = run(str(tmp_path / "pipelines/evaluate.py"), "finetune.epochs=5")
+    assert "finetune.epochs = 5, but what stage evaluate would read" in done.stderr
+
+
 def test_a_missing_artifact_names_the_stage_to_run(tmp_path: Path) -> None:
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "conf").symlink_to(ROOT / "conf")
@@ -101,3 +118,33 @@ def test_by_hand_own_results_are_found_before_those_of_dvc(tmp_path: Path) -> No
     assert artifacts.stage("search", "finetuned") == tmp_path / "artifacts/search/finetuned"
     artifacts.stage_output("search", "finetuned").mkdir(parents=True)
     assert artifacts.stage("search", "finetuned") == tmp_path / "scratch/1234abcd/search/finetuned"
+
+
+def imported_by(module: str) -> set[str]:
+    """Files of the layers that compute, which `module` imports directly or not, as paths below src."""
+    import grimp
+
+    graph = grimp.build_graph("thawline", exclude_type_checking_imports=True)
+    found = {module, *graph.find_upstream_modules(module)}
+    layers = tuple(
+        f"thawline.{name}." for name in ("data", "models", "training", "search", "evaluation", "serving")
+    )
+    return {f"src/{name.replace('.', '/')}.py" for name in found if name.startswith(layers)}
+
+
+@pytest.mark.parametrize(
+    ("stage", "module"),
+    [
+        ("pretrain", "training.pretrain"),
+        ("replace_head", "models.replace_head"),
+        ("search", "search.search"),
+        ("finetune", "training.finetune"),
+        ("evaluate", "evaluation.evaluate"),
+    ],
+)
+def test_a_stage_depends_on_the_code_it_runs(stage: str, module: str) -> None:
+    entry = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
+    listed = entry.get("do", entry)["deps"]
+    missing = {path for path in imported_by(f"thawline.{module}") if not path.startswith(tuple(listed))}
+    # preparing has stages of its own, whose outputs are the dependency
+    assert {path for path in missing if not path.startswith("src/thawline/data/")} == set()

@@ -59,7 +59,7 @@ def missing(path: Path) -> UserError:
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold `path` (a lock file) for the length of the block, waiting for whoever holds it: two
-    experiments may want the same study or training at once, and the second finds it done."""
+    experiments may want the same study or training at once, and would spoil each other's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:

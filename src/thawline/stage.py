@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from thawline.artifacts import Artifacts, fingerprint
-from thawline.config.composition import flatten, install, load_lock, located, to_config
+from thawline.config.composition import WEIGHT_FILES, flatten, install, load_lock, located, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
 
@@ -34,12 +34,12 @@ QUIET = (
 has no `hydra` node."""
 
 
-def run(script: str, stage: Stage, upstream: tuple[str, ...] = ()) -> None:
+def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
     """Run `stage` as the script `script` (its `__file__`).
 
     Args:
-        upstream: the configuration sections (dotted names) that decided what earlier stages wrote.
-            By hand they must agree with the lock, or the stage would read artifacts of another task.
+        reads: the artifacts it reads. By hand, what decided them must agree with the lock, or the
+            stage would read artifacts of another task.
     """
     import hydra
 
@@ -58,7 +58,7 @@ def run(script: str, stage: Stage, upstream: tuple[str, ...] = ()) -> None:
         locked = HydraConfig.get().job.config_name == "params"
         try:
             OmegaConf.resolve(values)
-            _run(name, stage, values, root, locked, upstream)
+            _run(name, stage, values, root, locked, reads)
         except UserError as error:
             sys.exit(f"error in stage {name}: {error}")
         except KeyboardInterrupt:
@@ -75,15 +75,18 @@ def quiet(arguments: list[str]) -> list[str]:
     return [*arguments[:place], *QUIET, *arguments[place:]]
 
 
-def _run(name: str, stage: Stage, values: Any, root: Path, locked: bool, upstream: tuple[str, ...]) -> None:
+def _run(name: str, stage: Stage, values: Any, root: Path, locked: bool, reads: tuple[str, ...]) -> None:
     config = to_config(values)
     for section in (config.source, config.target):
         section.root = section.root and str(located(section.root))
+    weights = config.source.weights
+    if weights and Path(weights).suffix in WEIGHT_FILES:
+        config.source.weights = str(located(weights))
     if locked:
         artifacts = Artifacts.under(root)
     else:
         artifacts = Artifacts.under(root, scratch_name(values))
-        _refuse_other_task(name, artifacts, values, upstream)
+        _refuse_other_task(name, artifacts, config, values, reads)
     with _alone(root, f"{name}-{config.contender.value}-{config.role.value}"):
         stage(config, artifacts)
     if not locked:
@@ -97,17 +100,37 @@ def scratch_name(values: Any) -> str:
     return fingerprint({key: str(value) for key, value in rest.items()})[:8]
 
 
-def _refuse_other_task(name: str, artifacts: Artifacts, values: Any, upstream: tuple[str, ...]) -> None:
-    if artifacts.outputs.exists():
+def _refuse_other_task(
+    name: str, artifacts: Artifacts, config: Config, values: Any, reads: tuple[str, ...]
+) -> None:
+    """Unless earlier stages called by hand with these values left everything this one reads, the values
+    that decided what lies in artifacts/ must be those of the lock."""
+    inputs = [each.format(contender=config.contender.name) for each in reads]
+    if all((artifacts.outputs / each).exists() for each in inputs):
         return
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
     for key, value in ours.items():
-        concerned = any(key == section or key.startswith(section + ".") for section in upstream)
+        concerned = any(
+            key == section or key.startswith(section + ".") for each in inputs for section in decided_by(each)
+        )
         if concerned and value != lock.get(key):
             raise UserError(
                 f"{key} = {value}, but what stage {name} would read from artifacts/ was made with "
                 f"{lock.get(key)}.\n  run the whole pipeline: dvc exp run -S {key}={value}"
             )
+
+
+def decided_by(artifact: str) -> tuple[str, ...]:
+    """The configuration sections that decided what lies in an artifact."""
+    stage = artifact.partition("/")[0]
+    order = ("prepare", "pretrain", "replace_head", "search", "finetune", "evaluate")
+    decides = {
+        "prepare": ("seed", "source", "target", "input"),
+        "pretrain": ("model", "pretrain", "trainer"),
+        "search": ("search", "finetune"),
+        "evaluate": ("evaluate",),
+    }
+    return tuple(name for each in order[: order.index(stage) + 1] for name in decides.get(each, ()))
 
 
 def _alone(root: Path, name: str) -> FileLock:

@@ -92,12 +92,28 @@ def test_depth_is_a_count_a_fraction_or_a_name(depth: str) -> None:
         ("target=image_folder", r"target\.root = .* is not allowed.*a folder"),
         ("finetune.body_lr=null", r"finetune\.head_lr = None is not allowed"),
         ("source.weights=DEFAULT", r"source\.weights = 'DEFAULT' is not allowed"),
+        ("model.architecture=resnt18", r"model\.architecture = 'resnt18' is not allowed.*resnet18"),
+        ("trainer.devices=2", r"trainer\.devices = 2 is not allowed"),
         ("seed=-1", r"seed = -1 is not allowed"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_explained(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         config_of(override)
+
+
+def test_an_unfrozen_body_needs_a_rate() -> None:
+    with pytest.raises(ConfigError, match=r"finetune\.body_lr = None is not allowed.*(?s:.*)not frozen"):
+        config_of("finetune.body_lr=null", "finetune.head_lr=1e-3")
+    assert config_of("finetune=linear_probe", "finetune.body_lr=null").finetune.body_lr is None
+
+
+def test_the_known_architectures_are_torchvisions() -> None:
+    from torchvision import models
+
+    from thawline.config.architectures import ARCHITECTURES
+
+    assert sorted(models.list_models(module=models)) == list(ARCHITECTURES)
 
 
 def test_freezing_a_random_network_is_refused() -> None:

@@ -128,6 +128,27 @@ def test_a_move_keeps_the_two_sides_and_the_network_together(network, pictures):
             assert tensor is tensors[name]
 
 
+class Scaled(nn.Module):
+    """Reads a buffer itself, so that no layer of either side owns it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = (nn.Linear(4, 4) for _ in range(3))
+        self.register_buffer("scale", torch.ones(4))
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x)) * self.scale)
+
+
+def test_a_moved_buffer_is_still_the_networks_own():
+    network = Scaled()
+    model = freeze(network, 1).double()
+    network.scale.fill_(3)
+    x = torch.randn(2, 4, dtype=torch.float64)
+    assert model.suffix.scale is network.scale
+    assert torch.equal(model(x), network(x))
+
+
 def test_the_frozen_model_saves_and_loads(resnet):
     model = freeze(resnet, 4)
     state = copy.deepcopy(model.state_dict())

@@ -94,8 +94,27 @@ def test_a_search_in_which_everything_diverges_says_what_to_do(
         run(config_of(tmp_path, head_lr=wild, body_lr=wild), toy_artifacts)
 
 
+def test_from_scratch_can_be_what_is_fine_tuned(toy_artifacts: Artifacts, tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    config.finetune = Finetune(epochs=1, batch_size=8, start=Start.random, body_lr=None, head_lr=1e-2)
+    recipe, trials = run(config, toy_artifacts)
+    assert recipe["depth"] == 0
+    assert set(trials["state"]) == {"complete"}
+
+
+def test_a_finished_study_is_not_recorded_again(toy_artifacts: Artifacts, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    for _ in range(2):
+        run(config_of(tmp_path, trials=2), toy_artifacts)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("thawline")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 1 + 2
+
+
 def test_depths_that_the_network_does_not_have_are_refused(toy_artifacts: Artifacts, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"search\.depths = \[7\].*0 to 3"):
+    with pytest.raises(UserError, match=r"(?s)search\.depths = \[7\].*from 0 to 3"):
         run(config_of(tmp_path, depths=[7]), toy_artifacts)
 
 

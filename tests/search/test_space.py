@@ -12,13 +12,17 @@ SCRATCH = Finetune(start=Start.random, depth=0, body_lr=None, head_lr=1e-3)
 
 
 def test_the_fine_tuned_model_may_freeze_from_nothing_to_everything() -> None:
-    assert depths(Search(), Contender.finetuned, 3) == [0, 1, 2, 3]
-    assert depths(Search(depths=[0, 2, 9]), Contender.finetuned, 3) == [0, 2]
+    assert depths(Search(), Contender.finetuned, RECIPE, 3) == [0, 1, 2, 3]
+    assert depths(Search(depths=[0, 2]), Contender.finetuned, RECIPE, 3) == [0, 2]
 
 
 def test_the_baselines_have_one_depth() -> None:
-    assert depths(Search(), Contender.linear_probe, 3) == [3]
-    assert depths(Search(), Contender.from_scratch, 3) == [0]
+    assert depths(Search(), Contender.linear_probe, RECIPE, 3) == [3]
+    assert depths(Search(), Contender.from_scratch, SCRATCH, 3) == [0]
+
+
+def test_a_random_start_is_never_frozen_whoever_asks() -> None:
+    assert depths(Search(), Contender.finetuned, SCRATCH, 3) == [0]
 
 
 @given(st.integers(0, 3), st.integers(0, 100))
@@ -26,7 +30,7 @@ def test_the_body_has_a_rate_exactly_if_some_of_it_is_unfrozen(depth: int, seed:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     study.enqueue_trial({"depth": depth})
     recipe = suggest(study.ask(), RECIPE, Search(), [0, 1, 2, 3], 3)
-    assert recipe.depth == depth
+    assert recipe.depth == ("all" if depth == 3 else depth)
     assert (recipe.body_lr is not None) == (depth < 3)
     assert recipe.head_lr is not None
     assert 3e-4 <= recipe.head_lr <= 3e-2
@@ -36,6 +40,13 @@ def test_from_scratch_searches_one_rate() -> None:
     trial = optuna.create_study().ask()
     assert suggest(trial, SCRATCH, Search(), [0], 3).body_lr is None
     assert list(trial.params) == ["head_lr"]
+
+
+def test_a_whole_network_has_rates_of_its_own() -> None:
+    search = Search(head_lr=Range(1e-2, 1e-1), scratch_lr=Range(1e-4, 1e-3))
+    recipe = suggest(optuna.create_study().ask(), SCRATCH, search, [0], 3)
+    assert recipe.head_lr is not None
+    assert 1e-4 <= recipe.head_lr <= 1e-3
 
 
 def test_a_recipe_becomes_the_first_point_within_the_ranges() -> None:

@@ -51,6 +51,17 @@ def test_json_has_label_and_probabilities_by_name(
         assert entry["label"] == max(entry["probabilities"], key=entry["probabilities"].get)
 
 
+def test_a_picture_named_twice_is_labelled_twice(
+    bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(pictures / name) for name in ("0.png", "0.png", "1.png")]
+    assert call(bundle, "--json", *files) == 0
+    twice = json.loads(capsys.readouterr().out)
+    assert call(bundle, "--json", *files[1:]) == 0
+    assert twice[1:] == json.loads(capsys.readouterr().out)
+    assert twice[0] == twice[1]
+
+
 def test_text_has_one_line_per_picture(
     bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

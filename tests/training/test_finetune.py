@@ -39,11 +39,11 @@ def recipe(**changes: object) -> Finetune:
     return Finetune(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def train(network: nn.Module, store: Store, depth: int = 0, seed: int = 0, **changes: object) -> Fitted:
+def train(network: nn.Module, store: Store, frozen: int = 0, seed: int = 0, **changes: object) -> Fitted:
     checkpoint = changes.pop("checkpoint", None)
     after = changes.pop("after_epoch", [])
     return finetune_once(
-        network, recipe(**changes), depth, store, CPU, seed=seed, mirror=False,
+        network, recipe(**changes), frozen, store, CPU, seed=seed, mirror=False,
         checkpoint=checkpoint, after_epoch=after,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -108,9 +108,9 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     again = build_small(0)
     resumed = train(again, toy_store, 1, epochs=4, optimizer=optimizer, checkpoint=where)
     assert state_hashes(again) == state_hashes(undisturbed)
+    assert where.exists()  # until the caller has saved the result
     comparable = [[{**row, "seconds": 0} for row in each.history] for each in (expected, resumed)]
     assert comparable[0] == comparable[1]
-    assert not where.exists()
 
 
 def test_the_best_epoch_is_kept_if_asked_for(build_small: Build, toy_store: Store) -> None:
@@ -119,7 +119,7 @@ def test_the_best_epoch_is_kept_if_asked_for(build_small: Build, toy_store: Stor
 
 
 def test_early_stopping_ends_a_training_that_no_longer_improves(build_small: Build, toy_store: Store) -> None:
-    fitted = train(build_small(0), toy_store, 3, epochs=40, early_stopping=1, head_lr=0.3, body_lr=None)
+    fitted = train(build_small(0), toy_store, 3, epochs=40, early_stopping=1, head_lr=0.3, depth="all")
     assert len(fitted.history) < 40
 
 
@@ -165,6 +165,23 @@ def stage_config(tmp_path: Path, contender: Contender = Contender.finetuned) -> 
 def choose(artifacts: Artifacts, contender: Contender, chosen: Finetune, depth: int) -> None:
     path = artifacts.stage_output("search", contender.name) / RECIPE
     write_chosen(path, Chosen(contender, chosen, depth, None, None))
+
+
+def test_a_tracking_server_that_is_gone_costs_no_training(
+    toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(toy_artifacts, Contender.finetuned, recipe(seeds=1), 1)
+
+    def gone(*_: object, **__: object) -> None:
+        raise ConnectionError("the server is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("thawline.tracking.Run.log_history", gone)
+        with pytest.raises(ConnectionError):
+            finetune(stage_config(tmp_path), toy_artifacts)
+    left = sorted(path.name for path in toy_artifacts.checkpoints.rglob("*") if path.is_file())
+    assert "seed_0.safetensors" in left
+    assert "last.ckpt" in left
 
 
 def test_the_stage_writes_one_model_per_seed(toy_artifacts: Artifacts, tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ def check(root: Path) -> None:
     config = to_config(lock)
     for role, section in (("source", config.source), ("target", config.target)):
         if not Path(root, section.watch).exists():
-            raise ConfigError(f"{role}.root = {section.root!r}: {section.watch} does not exist.")
+            weights = getattr(section, "weights", None)
+            given = f"{role}.weights = {weights!r}" if weights else f"{role}.root = {section.root!r}"
+            raise ConfigError(f"{given}: {section.watch} does not exist.")
     if "DVC_EXP_NAME" in os.environ or "DVC_EXP_BASELINE_REV" in os.environ:
         return
     found = differences(lock, compose(root, []))

@@ -12,6 +12,7 @@ from thawline.config.errors import ConfigError, FieldError
 from thawline.config.explain import composition_message, field_message
 from thawline.config.sections import Config
 
+WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 LOCK = "params.yaml"
 LOCK_HEADER = "# Written from conf/ by: python -m thawline.config --write\n"
 
@@ -35,7 +36,7 @@ def watch(root: str | None, download: bool, weights: str | None = None) -> str:
     if root is not None:
         # a folder that is still to be downloaded cannot be a DVC dependency
         return "constraints.txt" if download else str(located(root))
-    if weights is not None and Path(weights).suffix in {".safetensors", ".pth", ".pt"}:
+    if weights is not None and Path(weights).suffix in WEIGHT_FILES:
         return str(located(weights))
     return "constraints.txt"
 

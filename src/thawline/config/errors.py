@@ -1,5 +1,13 @@
 """Errors a person can act on: they are printed without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """The names most like `name`, as a list in words."""
+    return ", ".join(difflib.get_close_matches(name, list(names), n=6, cutoff=0.4)) or "see the documentation"
+
 
 class UserError(Exception):
     """Something the person can put right; the message says what, where and how."""

@@ -7,6 +7,7 @@ Under each field stands what it means and its unit. Checks live in `__post_init_
 from dataclasses import dataclass, field
 from typing import Any
 
+from thawline.config.architectures import ARCHITECTURES
 from thawline.config.choices import (
     EMBEDDED as EMBEDDED,
 )
@@ -49,7 +50,7 @@ from thawline.config.choices import (
 from thawline.config.choices import (
     Start as Start,
 )
-from thawline.config.errors import FieldError
+from thawline.config.errors import FieldError, closest
 
 
 def _require(ok: bool, name: str, value: object, allowed: str) -> None:
@@ -198,9 +199,19 @@ class Model:
     """The network."""
 
     architecture: str = "resnet18"
-    """A torchvision classification builder."""
+    """A torchvision classification builder (`resnet18`), a timm model (`timm:resnet18`), or the
+    dotted path of a class of your own that takes `num_classes`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the builder."""
+
+    def __post_init__(self) -> None:
+        own = "." in self.architecture or self.architecture.startswith("timm:")
+        _require(
+            own or self.architecture in ARCHITECTURES,
+            "architecture",
+            self.architecture,
+            closest(self.architecture, ARCHITECTURES),
+        )
 
 
 @dataclass
@@ -279,6 +290,12 @@ class Finetune(Optimization):
         if isinstance(self.depth, int):
             _require(self.depth >= 0, "depth", self.depth, "a count of 0 or more frozen units")
         _require(
+            self.start is Start.random or self.depth == "all" or self.body_lr is not None,
+            "body_lr",
+            self.body_lr,
+            "a learning rate, because some of the body is not frozen (depth is not all)",
+        )
+        _require(
             self.start is Start.source or self.depth == 0,
             "depth",
             self.depth,
@@ -313,14 +330,14 @@ class Search:
     depths: list[int] | None = None
     """Depths searched; null: every one, from 0 to all units."""
     head_lr: Range = field(default_factory=lambda: Range(3e-4, 3e-2))
-    """For parameters that start random: the head, or the whole network from scratch."""
+    """For the head of a network that comes from the source model."""
+    scratch_lr: Range = field(default_factory=lambda: Range(1e-4, 1e-2))
+    """For the whole network where it is trained from scratch."""
     body_lr: Range = field(default_factory=lambda: Range(3e-5, 3e-3))
     """For unfrozen parameters that start from the source model."""
-    minutes: float | None = None
-    """Time after which no new trial starts, per contender; null: no limit."""
 
     def __post_init__(self) -> None:
-        _positive(self, "trials", "startup_trials", "minutes")
+        _positive(self, "trials", "startup_trials")
         _require(
             self.depths is None or (len(self.depths) > 0 and min(self.depths) >= 0),
             "depths",
@@ -379,7 +396,7 @@ class Trainer:
     """CPU threads of the process; 0: one per core. Results are bit-identical for equal counts."""
 
     def __post_init__(self) -> None:
-        _positive(self, "devices")
+        _require(self.devices == 1, "devices", self.devices, "1 (several devices are not built yet)")
         _not_negative(self, "threads")
         choices = ("auto", "cpu", "gpu", "cuda", "mps")
         _require(self.accelerator in choices, "accelerator", self.accelerator, ", ".join(choices))

@@ -34,7 +34,7 @@ def predict(
     )
     try:
         with torch.inference_mode():
-            outputs = [network(pixels).double().softmax(1).cpu() for pixels, _, _ in batches]
+            outputs = [network(pixels).cpu().double().softmax(1) for pixels, _, _ in batches]
     finally:
         network.train(was_training)
     probabilities = torch.cat(outputs).numpy()

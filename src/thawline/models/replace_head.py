@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from thawline.artifacts import CARD, MODEL, Artifacts, file_hash
+from thawline.config.errors import UserError
 from thawline.config.sections import Config
 from thawline.data.store import open_store
 from thawline.models import head
@@ -17,7 +18,14 @@ def replace_head(config: Config, artifacts: Artifacts) -> None:
     """
     source, folder = artifacts.stage("pretrain"), artifacts.stage_output("replace_head")
     network, card = load_model(source / MODEL, source / CARD)
-    classes = open_store(artifacts.data("target")).classes
+    store = open_store(artifacts.data("target"))
+    if store.transform != card.transform:
+        raise UserError(
+            "the target's pictures were prepared in another way than the source model expects.\n"
+            f"  pictures: {store.transform}\n  model:    {card.transform}\n"
+            "  run the whole pipeline: dvc repro"
+        )
+    classes = store.classes
     target, accounting = head.replace_head(network, len(classes), config.seed)
     target_card = replace(
         card,

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,16 @@ from thawline.artifacts import (
     write_json,
 )
 from thawline.config.errors import UserError
-from thawline.config.sections import Config, Finetune
+from thawline.config.sections import Config, Finetune, Start
 from thawline.data.store import Store, open_store
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_depth
 from thawline.progress import progress
-from thawline.search.space import depths, point, suggest
+from thawline.search.space import depths, fresh_rates, point, suggest
 from thawline.search.study import REASON, best_trial, counted, open_study, run_trials
 from thawline.training.classifier import Row
+from thawline.training.code import code_version
 from thawline.training.finetune import finetune_once, initial_network
 from thawline.training.fit import prepare_machine
 from thawline.training.recipe import Chosen, lock_of, plain, recipe_of, tracked, write_chosen
@@ -56,29 +56,32 @@ class Searching:
         self.base = recipe_of(config.contender, config.finetune)
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
         self.units = units(network)
-        self.depths = depths(config.search, config.contender, len(self.units))
-        if not self.depths:
+        self.depths = depths(config.search, config.contender, self.base, len(self.units))
+        if max(self.depths) > len(self.units):
             raise UserError(
-                f"search.depths = {config.search.depths} has no depth the network has "
-                f"(0 to {len(self.units)}).\n  allowed: {', '.join(map(str, range(len(self.units) + 1)))}"
+                f"search.depths = {config.search.depths}, but {self.card.architecture} has "
+                f"{len(self.units)} units.\n  allowed: counts of frozen units from 0 to {len(self.units)}"
             )
 
     def name(self) -> str:
         """The study's name: what decides its trials, so that a changed search is another study."""
         search = self.config.search
+        random = self.base.start is Start.random
         decisive: dict[str, Any] = {
-            "recipe": tracked(self.base),
-            "ranges": [search.head_lr.low, search.head_lr.high, search.body_lr.low, search.body_lr.high],
+            # each final fine-tuning has a seed, a trial has none of them
+            "recipe": {name: value for name, value in tracked(self.base).items() if name != "seeds"},
+            "fresh_rates": plain(fresh_rates(self.base, search)),
+            "body_rates": None if self.depths == [len(self.units)] or random else plain(search.body_lr),
             "sampler": [search.sampler.name, search.startup_trials, search.pruner.name],
             "depths": self.depths,
             "seed": self.config.seed,
             "data": self.store.fingerprint,
-            "source": self.card.source_hash,
+            "source": None if random else self.card.source_hash,
             "architecture": self.card.architecture,
             "options": self.card.options,
             "mirror": self.config.target.mirror,
             "trainer": plain(self.config.trainer),
-            "version": version("thawline"),
+            "code": code_version(),
         }
         return f"{self.config.contender.name}-{fingerprint(decisive)[:12]}"
 
@@ -108,12 +111,15 @@ class Searching:
                 run.log_history(rows)
                 run.end("pruned", str(pruned))
                 raise
+            except UserError:
+                run.log_history(rows)
+                raise
             finally:
                 trial.set_user_attr("depth", depth)
                 trial.set_user_attr("unit", unit)
                 trial.set_user_attr("epochs", len(rows))
                 trial.set_user_attr("seconds", time.monotonic() - started)
-            run.log_history(fitted.history)
+            run.log_history(fitted.curve)
             trial.set_user_attr("val_loss", fitted.row["val_loss"])
         return fitted.row["val_accuracy"]
 
@@ -153,17 +159,20 @@ class Searching:
         """All trials, each recorded under one MLflow run for the study."""
         search = self.config.search
         study = open_study(database, self.name(), search)
+        if len(counted(study)) >= search.trials:
+            log.info("search %s: all %d trials were run before", self.config.contender.name, search.trials)
+            return study
         parameters = {"trials": search.trials, "sampler": search.sampler, "pruner": search.pruner}
         label = f"search {self.config.contender.name}"
         with (
             tracking.run(
                 label, stage="search", parameters=parameters, tags=self._tags(), lock=lock_of(self.config)
             ) as parent,
-            progress(label, search.trials, counted(study)) as advance,
+            progress(label, search.trials, len(counted(study))) as advance,
         ):
 
             def after(trial: Trial, state: TrialState) -> None:  # noqa: ARG001
-                best = best_trial(study)
+                best = best_trial(study, search.trials)
                 advance(1, f"best validation accuracy {best.value:.3f}" if best else "")
 
             run_trials(
@@ -174,7 +183,7 @@ class Searching:
                 seed=self.config.seed,
                 after_trial=after,
             )
-            best = best_trial(study)
+            best = best_trial(study, search.trials)
             if best is not None:
                 parent.log_metrics({"val_accuracy": best.value, "val_loss": best.user_attrs["val_loss"]})
         return study
@@ -183,18 +192,19 @@ class Searching:
         """The recipe the best trial used; the configured one where there was no search."""
         recipe, selected = self.base, None
         if study is not None:
-            best = best_trial(study)
+            trials = self.config.search.trials
+            best = best_trial(study, trials)
             if best is None:
                 raise UserError(
-                    f"all {counted(study)} trials of {self.config.contender.name} failed or were pruned.\n"
+                    f"all {trials} trials of {self.config.contender.name} failed or were pruned.\n"
                     f"  last reason: {_last_reason(study)}\n"
-                    "  lower search.head_lr.high and search.body_lr.high"
+                    "  lower search.head_lr.high, search.scratch_lr.high and search.body_lr.high"
                 )
             fixed = optuna.trial.FixedTrial(best.params)
             recipe = suggest(fixed, self.base, self.config.search, self.depths, len(self.units))
             selected = {
                 "trial": best.number,
-                "trials": counted(study),
+                "trials": trials,
                 "val_accuracy": best.value,
                 "val_loss": best.user_attrs["val_loss"],
             }
@@ -209,20 +219,25 @@ def search(config: Config, artifacts: Artifacts) -> None:
     searching = Searching(config, artifacts)
     study = None
     if config.search.enabled:
+        log.info(
+            "search %s: depth and learning rates are searched, the configured ones are tried first "
+            "(search=off uses them as they stand)",
+            config.contender.name,
+        )
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
         with exclusive(artifacts.studies.with_name(f"{searching.name()}.lock")):
             study = searching.run(artifacts.studies)
     folder = artifacts.stage_output("search", config.contender.name)
     with atomic_path(folder / TRIALS) as path:
-        trials_table(study).to_csv(path, index=False, lineterminator="\n")
+        trials_table(study, config.search.trials).to_csv(path, index=False, lineterminator="\n")
     write_json(folder / COSTS, {"seconds": time.monotonic() - started, "study": study and study.study_name})
     chosen = searching.chosen(study)
     write_chosen(folder / RECIPE, chosen)
     log.info("%s: depth %s, head rate %s, body rate %s", *_summary(chosen))
 
 
-def trials_table(study: optuna.Study | None) -> pd.DataFrame:
+def trials_table(study: optuna.Study | None, total: int) -> pd.DataFrame:
     """One row per trial: number, state, value (validation accuracy), val_loss, depth, unit, head_lr,
     body_lr, epochs, seconds, reason."""
     columns = ["number", "state", "value", "val_loss", "depth", "unit", "head_lr", "body_lr"]
@@ -231,8 +246,7 @@ def trials_table(study: optuna.Study | None) -> pd.DataFrame:
     rows = [
         {**trial.params, **trial.user_attrs, "number": trial.number, "state": states[trial.state]}
         | {"value": trial.value}
-        for trial in (study.get_trials(deepcopy=False) if study else [])
-        if trial.state in states
+        for trial in (counted(study, total) if study else [])
     ]
     return pd.DataFrame(rows, columns=columns)
 

@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import optuna
 
-from thawline.config.sections import Contender, Finetune, Range, Search
+from thawline.config.sections import Contender, Finetune, Range, Search, Start
 
 DEPTH, HEAD_LR, BODY_LR = "depth", "head_lr", "body_lr"
 
 
-def depths(search: Search, contender: Contender, units: int) -> list[int]:
+def depths(search: Search, contender: Contender, base: Finetune, units: int) -> list[int]:
     """The depths a contender may take: every one from 0 to all `units` unless the search lists some;
-    only all for the linear probe, only 0 from scratch."""
+    only all for the linear probe, only 0 where the body starts random."""
     if contender is Contender.linear_probe:
         return [units]
-    if contender is Contender.from_scratch:
+    if base.start is Start.random:
         return [0]
-    return [depth for depth in search.depths or range(units + 1) if depth <= units]
+    return search.depths or list(range(units + 1))
 
 
 def suggest(
@@ -28,10 +28,15 @@ def suggest(
     The body has a rate only where some of it is unfrozen and comes from the source model.
     """
     depth = allowed[0] if len(allowed) == 1 else trial.suggest_categorical(DEPTH, list(allowed))
-    head_lr = _rate(trial, HEAD_LR, search.head_lr)
+    head_lr = _rate(trial, HEAD_LR, fresh_rates(base, search))
     thawed = depth < units and base.body_lr is not None
     body_lr = _rate(trial, BODY_LR, search.body_lr) if thawed else None
-    return replace(base, depth=depth, head_lr=head_lr, body_lr=body_lr)
+    return replace(base, depth="all" if depth == units else depth, head_lr=head_lr, body_lr=body_lr)
+
+
+def fresh_rates(base: Finetune, search: Search) -> Range:
+    """The rates searched for what starts random: a head, or a whole network, which wants lower ones."""
+    return search.scratch_lr if base.start is Start.random else search.head_lr
 
 
 def _rate(trial: optuna.trial.BaseTrial, name: str, interval: Range) -> float:
@@ -45,7 +50,7 @@ def point(
     recipe first."""
     found: dict[str, float] = {DEPTH: depth} if len(allowed) > 1 else {}
     assert recipe.head_lr is not None
-    found[HEAD_LR] = _within(recipe.head_lr, search.head_lr)
+    found[HEAD_LR] = _within(recipe.head_lr, fresh_rates(recipe, search))
     if depth < units and recipe.body_lr is not None:
         found[BODY_LR] = _within(recipe.body_lr, search.body_lr)
     return found

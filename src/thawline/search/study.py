@@ -1,11 +1,11 @@
 """A resumable, seeded Optuna study: trials one after another until their total is reached."""
 
 import logging
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import optuna
 from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -41,14 +41,16 @@ def open_study(database: Path, name: str, search: Search) -> optuna.Study:
     return study
 
 
-def counted(study: optuna.Study) -> int:
-    """Trials that count towards the total: finished, pruned, or failed for a reason of their own (an
-    interruption is not one)."""
-    return sum(
-        trial.state in SETTLED
-        or (trial.state is TrialState.FAIL and trial.user_attrs.get(REASON) != INTERRUPTED)
+def counted(study: optuna.Study, total: int | None = None) -> list[FrozenTrial]:
+    """Trials that count, the first `total` of them: finished, pruned, or failed for a reason of their
+    own (an interruption is not one). A smaller total than last time so gives what it always gives."""
+    found = [
+        trial
         for trial in study.get_trials(deepcopy=False)
-    )
+        if trial.state in SETTLED
+        or (trial.state is TrialState.FAIL and trial.user_attrs.get(REASON) != INTERRUPTED)
+    ]
+    return found[:total]
 
 
 def run_trials(
@@ -60,17 +62,16 @@ def run_trials(
     seed: int,
     after_trial: Callable[[Trial, TrialState], None],
 ) -> None:
-    """Run trials until `search.trials` are counted or `search.minutes` are over.
+    """Run trials until `search.trials` are counted.
 
     The sampler is seeded anew from (seed, trials counted so far), so that a study that was
     interrupted proposes what an undisturbed one would have. `first` are the parameters of the first
     trial.
     """
-    deadline = time.monotonic() + 60 * search.minutes if search.minutes else float("inf")
-    while (index := counted(study)) < search.trials and time.monotonic() < deadline:
-        study.sampler = _sampler(search, seed * 100_003 + index)
-        if index == 0:
-            study.enqueue_trial(first, skip_if_exists=True)
+    while (index := len(counted(study))) < search.trials:
+        study.sampler = _sampler(search, int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))
+        if index == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            study.enqueue_trial(first)
         trial = study.ask()
         after_trial(trial, _settle(study, trial, objective))
 
@@ -93,10 +94,10 @@ def _settle(study: optuna.Study, trial: Trial, objective: Callable[[Trial], floa
         raise
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The complete trial with the best validation accuracy; ties go to the lower validation loss,
-    then to the earlier trial. None if no trial completed."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+def best_trial(study: optuna.Study, total: int | None = None) -> FrozenTrial | None:
+    """Of the first `total` trials that count, the complete one with the best validation accuracy; ties
+    go to the lower validation loss, then to the earlier trial. None if no trial completed."""
+    complete = [trial for trial in counted(study, total) if trial.state is TrialState.COMPLETE]
     return min(
         complete,
         key=lambda trial: (-(trial.value or 0.0), trial.user_attrs["val_loss"], trial.number),

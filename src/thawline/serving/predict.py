@@ -59,13 +59,12 @@ def predict(network: nn.Module, card: ModelCard, files: list[Path]) -> Iterator[
     """One prediction per file, in order, in batches; unreadable files get their `error`."""
     for start in range(0, len(files), BATCH):
         block = files[start : start + BATCH]
-        read = {path: _read(path, card.transform) for path in block}
-        images = [image for image in read.values() if isinstance(image, np.ndarray)]
+        contents = [_read(path, card.transform) for path in block]
+        images = [content for content in contents if isinstance(content, np.ndarray)]
         rows = iter(
             probabilities_of(network, np.stack(images), card.transform, BATCH, "cpu") if images else []
         )
-        for path in block:
-            content = read[path]
+        for path, content in zip(block, contents, strict=True):
             if isinstance(content, str):
                 yield Prediction(path, None, {}, content)
             else:

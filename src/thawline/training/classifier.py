@@ -112,13 +112,13 @@ class Classifier(pl.LightningModule):
         self._val.append(torch.stack([loss, correct.float(), loss.new_tensor(len(labels))]))
 
     def on_validation_epoch_end(self) -> None:
-        loss, correct, count = torch.stack(self._val).sum(0).double().tolist()
+        loss, correct, count = torch.stack(self._val).cpu().double().sum(0).tolist()
         self._val.clear()
         self._validated = (loss / count, correct / count)
         self.log("val_loss", loss / count)
 
     def on_train_epoch_end(self) -> None:
-        total, count = torch.stack(self._train).sum(0).double().tolist()
+        total, count = torch.stack(self._train).cpu().double().sum(0).tolist()
         self._train.clear()
         val_loss, val_accuracy = getattr(self, "_validated", (float("nan"), float("nan")))
         row = (

@@ -19,6 +19,7 @@ from thawline.artifacts import (
     MODEL,
     RECIPE,
     Artifacts,
+    atomic_path,
     exclusive,
     file_hash,
     fingerprint,
@@ -32,6 +33,7 @@ from thawline.models.freezing import freeze
 from thawline.models.head import head_parameters, with_fresh_head
 from thawline.progress import progress
 from thawline.training.classifier import Classifier, Row
+from thawline.training.code import code_version
 from thawline.training.fit import Fitted, batches, fit, prepare_machine, show
 from thawline.training.optimization import Group, groups
 from thawline.training.pretrain import write_history
@@ -127,7 +129,7 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
     parts = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
-    parts.append(plain(config.trainer))
+    parts += [plain(config.trainer), code_version()]
     return f"finetune-{chosen.contender.name}-{fingerprint([*parts, config.seed, config.target.mirror])[:12]}"
 
 
@@ -166,8 +168,9 @@ def _finetune_seed(
             after_epoch=[after_epoch],
             checkpoint=work / f"seed-{seed}",
         )
-        run.log_history(fitted.history)
+        # first to disk: the tracking server may be gone by now
         save_model(work / seed_weights(seed), work / CARD, network, card)
+        run.log_history(fitted.curve)
         run.log_artifact(work / CARD)
     cost = {"seconds": time.monotonic() - started, "epoch": fitted.epoch}
     # written last: its presence says that this seed is finished
@@ -188,11 +191,15 @@ def _collect(work: Path, folder: Path) -> None:
     results = {int(path.stem): json.loads(path.read_text()) for path in sorted(work.glob("[0-9]*.json"))}
     for seed in sorted(results):
         target = folder / "weights" / seed_weights(seed)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(work / seed_weights(seed), target)
-    shutil.copyfile(work / CARD, folder / CARD)
+        _copy(work / seed_weights(seed), target)
+    _copy(work / CARD, folder / CARD)
     write_history(folder / HISTORY, {seed: results[seed]["history"] for seed in sorted(results)})
     costs: dict[str, Any] = {str(seed): result["cost"] for seed, result in sorted(results.items())}
     total = sum(cost["seconds"] for cost in costs.values())
     write_json(folder / COSTS, {"seconds": total, "seeds": costs})
     shutil.rmtree(work)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,13 @@ class Fitted:
 
     history: list[Row]
     epoch: int
+
+    @property
+    def curve(self) -> list[Row]:
+        """The history, and where an earlier epoch was kept its row once more, one step later: what is
+        shown last is what the kept weights achieve."""
+        last = len(self.history) - 1
+        return self.history if self.epoch == last else [*self.history, {**self.row, "epoch": last + 1}]
 
     @property
     def row(self) -> Row:
@@ -58,10 +64,17 @@ def show_steps(advance: Advance) -> Callable[[int], None]:
 
 def prepare_machine(settings: Trainer) -> None:
     """Threads and quiet logs for this process."""
-    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    torch.set_num_threads(settings.threads or cores())
     torch.set_float32_matmul_precision("high")
     for name in ("pytorch_lightning", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def cores() -> int:
+    """The processor cores this process may use (a container may be given fewer than there are)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def precision(settings: Trainer) -> str:
@@ -87,7 +100,7 @@ def fit(
         early_stopping: epochs without a better validation loss before stopping; 0 never stops.
         checkpoint: a folder for the state after each epoch. If an earlier call with the same folder
             was killed, this one goes on after its last finished epoch and gives bit for bit what an
-            uninterrupted one would have; removed at the end.
+            uninterrupted one would have. The caller removes it once the result is saved.
 
     Raises:
         TrainingDivergedError: the loss became infinite or NaN.
@@ -125,8 +138,6 @@ def fit(
         except SystemExit:
             # Lightning ends the process on Ctrl-C; our callers have things to put in order first
             raise KeyboardInterrupt from None
-    if checkpoint is not None:
-        shutil.rmtree(checkpoint, ignore_errors=True)
     return _keep(classifier)
 
 

@@ -1,6 +1,7 @@
 """The stage that makes the source model: trained from scratch, or taken from weights."""
 
 import logging
+import shutil
 import time
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
 from thawline.progress import progress
 from thawline.training.classifier import Classifier, Row
+from thawline.training.code import code_version
 from thawline.training.fit import batches, fit, prepare_machine, show_steps
 from thawline.training.optimization import groups
 from thawline.training.recipe import lock_of, plain
@@ -39,18 +41,18 @@ def pretrain(config: Config, artifacts: Artifacts) -> None:
     prepare_machine(config.trainer)
     if config.source.weights is not None:
         network, card = source_model_from_weights(config)
-        history: list[Row] = []
+        save_model(folder / MODEL, folder / CARD, network, card)
+        write_history(folder / HISTORY, {config.seed: []})
     else:
         store = open_store(artifacts.data("source"))
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
-        network, card, history = _trained(config, store, artifacts.checkpoints)
-    save_model(folder / MODEL, folder / CARD, network, card)
-    write_history(folder / HISTORY, {config.seed: history})
+        _train(config, store, folder, artifacts.checkpoints)
     write_json(folder / COSTS, {"seconds": time.monotonic() - started})
 
 
-def _trained(config: Config, store: Store, checkpoints: Path) -> tuple:
+def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> None:
+    """Train on the store and save to `folder`; the checkpoint goes only when all that is done."""
     settings = config.pretrain
     network = build(
         config.model.architecture,
@@ -79,7 +81,7 @@ def _trained(config: Config, store: Store, checkpoints: Path) -> tuple:
         augmentation=settings.augmentation,
         mirror=config.source.mirror,
     )
-    decisive = [parameters, tags, config.source.mirror, plain(config.trainer)]
+    decisive = [parameters, tags, config.source.mirror, plain(config.trainer), code_version()]
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     with (
         exclusive(checkpoint.with_suffix(".lock")),
@@ -103,9 +105,12 @@ def _trained(config: Config, store: Store, checkpoints: Path) -> tuple:
             config.trainer,
             checkpoint=checkpoint,
         )
-        run.log_history(fitted.history)
+        # first to disk: the tracking server may be gone by now
+        card = save_model(folder / MODEL, folder / CARD, network, card)
+        write_history(folder / HISTORY, {config.seed: fitted.history})
+        run.log_history(fitted.curve)
         run.log_dict(CARD, card.to_dict())
-    return network, card, fitted.history
+        shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def say(row: Row) -> None:

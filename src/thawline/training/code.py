@@ -1,0 +1,20 @@
+"""Which code a training ran, so that what an older one left unfinished is not gone on with."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import thawline
+from thawline.artifacts import file_hash, fingerprint
+
+FOLDERS = ("data", "models", "training", "search")
+
+
+def code_version() -> str:
+    """Hash of the modules that decide a training, of torch and of what it computes on."""
+    root = Path(thawline.__file__).parent
+    files = [path for folder in FOLDERS for path in sorted((root / folder).glob("*.py"))]
+    parts = [[f"{path.parent.name}/{path.name}", file_hash(path)] for path in files]
+    libraries = [version("torch"), version("torchvision"), version("optuna")]
+    return fingerprint([parts, libraries, torch.get_num_threads(), torch.cuda.is_available()])
