@@ -17,20 +17,31 @@ SIDES = {"alexnet": 63, "inception_v3": 75, "vit_h_14": 28, "vit_b_32": 64, "vit
 
 
 def fill(network: nn.Module) -> None:
-    """Weights of the usual size (He et al. 2015), tiled from a little noise."""
+    """Weights of the usual size (He et al. 2015), all different, but cut from a few shared buffers: the
+    largest networks would take 5 GB each."""
+    parameters = dict(network.named_parameters())
+    longest: dict[int, int] = {}
+    for parameter in parameters.values():
+        longest[fan_in(parameter)] = max(longest.get(fan_in(parameter), 0), parameter.numel())
     noise = torch.randn(9973, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            flat = parameter.view(-1)
-            flat.copy_(noise.repeat(-(-len(flat) // len(noise)))[: len(flat)])
-            flat.mul_(math.sqrt(2 / parameter[0].numel()) if parameter.dim() > 1 else 0.1)
-            if parameter.dim() == 1 and name.endswith("weight"):
-                flat.add_(1)  # scales of a normalisation
+    buffers = {
+        fan: noise.repeat((length + 997) // 9973 + 1) * (math.sqrt(2 / fan) if fan else 0.1)
+        for fan, length in longest.items()
+    }
+    for index, (name, parameter) in enumerate(parameters.items()):
+        start = index % 997
+        values = buffers[fan_in(parameter)][start : start + parameter.numel()].view(parameter.shape)
+        scale = parameter.dim() == 1 and name.endswith("weight")  # of a normalisation
+        parameter.data = values + 1 if scale else values
+
+
+def fan_in(parameter: nn.Parameter) -> int:
+    return parameter[0].numel() if parameter.dim() > 1 else 0
 
 
 @pytest.fixture
 def made(monkeypatch):
-    """Builds a network without drawing its weights, which takes longer than the proof."""
+    """Builds a network without drawing its weights: that takes longer than the proof."""
     for name in (
         "uniform_",
         "normal_",

@@ -12,9 +12,13 @@ from torch.nn import functional
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Keep, Optimization
+from thawline.models.cuts import logits_of
 from thawline.training.optimization import Group, build_optimizer, factor
 
 COLUMNS = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
+
+AUXILIARY_WEIGHT = 0.3
+"""Of an auxiliary head's loss, where a network has one (Szegedy et al. 2015, GoogLeNet)."""
 
 Row = dict[str, float]
 """One finished epoch, with the keys `COLUMNS`."""
@@ -90,15 +94,18 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         images, labels, _ = batch
-        loss = functional.cross_entropy(
-            self.network(images),
-            labels,
-            weight=self.class_weights,
-            label_smoothing=self.settings.label_smoothing,
-        )
+        logits, auxiliary = logits_of(self.network(images))
+        loss = self.loss(logits, labels)
+        for each in auxiliary:
+            loss = loss + AUXILIARY_WEIGHT * self.loss(each, labels)
         # kept on the device: reading the value here would wait for the GPU at every step
         self._train.append(torch.stack([loss.detach() * len(labels), loss.new_tensor(len(labels))]))
         return loss
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy with class weights and label smoothing."""
+        smoothing = self.settings.label_smoothing
+        return functional.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         for listener in self.after_step:
@@ -106,7 +113,7 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         images, labels, _ = batch
-        logits = self.network(images).float()
+        logits = logits_of(self.network(images))[0].float()
         loss = functional.cross_entropy(logits, labels, reduction="sum")
         correct = (logits.argmax(1) == labels).sum()
         self._val.append(torch.stack([loss, correct.float(), loss.new_tensor(len(labels))]))
