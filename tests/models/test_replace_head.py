@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from thawline.artifacts import Artifacts, file_hash
@@ -19,6 +21,7 @@ CARD = ModelCard(
 
 class Target:
     classes = ("0", "1", "2")
+    transform = CARD.transform
 
 
 @pytest.fixture
@@ -59,3 +62,9 @@ def test_without_a_source_model_it_says_what_to_run(tmp_path):
 def paths(artifacts, name):
     folder = artifacts.stage_output(name)
     return folder / "model.safetensors", folder / "card.json"
+
+
+def test_pictures_prepared_in_another_way_are_refused_before_any_training(artifacts, monkeypatch):
+    monkeypatch.setattr(Target, "transform", replace(CARD.transform, size=8, resize=8))
+    with pytest.raises(UserError, match=r"(?s)prepared in another way.*size=8"):
+        stage.replace_head(Config(), artifacts)
