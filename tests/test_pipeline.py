@@ -110,13 +110,18 @@ def experiment(checkout: Checkout, pictures: Path, *changes: str, check: bool = 
     return checkout.run("dvc", "exp", "run", *settings, check=check)
 
 
-pytestmark = pytest.mark.xdist_group("pipeline")
+@pytest.fixture(scope="module")
+def first(checkout: Checkout, pictures: Path) -> str:
+    """What the first experiment printed; everything later starts from its results."""
+    return experiment(checkout, pictures)
+
+
+pytestmark = [pytest.mark.xdist_group("pipeline"), pytest.mark.usefixtures("first")]
 
 
 @pytest.mark.timeout(280)
-def test_one_command_goes_from_pictures_to_a_report(checkout: Checkout, pictures: Path) -> None:
-    output = experiment(checkout, pictures)
-    assert checkout.stages_of(output)[0] == "params"
+def test_one_command_goes_from_pictures_to_a_report(checkout: Checkout, first: str) -> None:
+    assert checkout.stages_of(first)[0] == "params"
     metrics = checkout.read("reports/metrics.json")
     for name in ("finetuned", "linear_probe", "from_scratch"):
         found = metrics[name]["accuracy"]
@@ -189,7 +194,9 @@ def test_every_run_is_in_mlflow_and_none_is_left_running(checkout: Checkout) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_changed_recipe_leaves_the_source_model_alone(checkout: Checkout, pictures: Path) -> None:
+def test_a_changed_recipe_leaves_the_source_model_alone(
+    checkout: Checkout, pictures: Path, first: str
+) -> None:
     output = experiment(checkout, pictures, "search=off", "finetune=linear_probe")
     ran = checkout.stages_of(output)
     assert not {"prepare_source", "prepare_target", "pretrain", "replace_head"} & set(ran)

@@ -62,7 +62,7 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
         except UserError as error:
             sys.exit(f"error in stage {name}: {error}")
         except KeyboardInterrupt:
-            print(f"\nstage {name} interrupted; run the same command again to go on", file=sys.stderr)  # noqa: T201
+            sys.stderr.write(f"\nstage {name} interrupted; run the same command again to go on\n")
             sys.exit(130)
 
     hydra.main(version_base=None, config_path=str(root / "conf"), config_name="config")(task)()

@@ -8,190 +8,57 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thawline.config.architectures import ARCHITECTURES
+from thawline.config.checks import in_unit_interval, not_negative, positive, require
 from thawline.config.choices import (
-    EMBEDDED as EMBEDDED,
+    EMBEDDED,
+    AugmentationName,
+    ClassWeights,
+    Contender,
+    DataSetName,
+    Fit,
+    Keep,
+    OptimizerName,
+    Precision,
+    PrunerName,
+    Role,
+    SamplerName,
+    ScheduleName,
+    Start,
 )
-from thawline.config.choices import (
-    AugmentationName as AugmentationName,
-)
-from thawline.config.choices import (
-    ClassWeights as ClassWeights,
-)
-from thawline.config.choices import (
-    Contender as Contender,
-)
-from thawline.config.choices import (
-    DataSetName as DataSetName,
-)
-from thawline.config.choices import (
-    Fit as Fit,
-)
-from thawline.config.choices import (
-    Keep as Keep,
-)
-from thawline.config.choices import (
-    OptimizerName as OptimizerName,
-)
-from thawline.config.choices import (
-    Precision as Precision,
-)
-from thawline.config.choices import (
-    PrunerName as PrunerName,
-)
-from thawline.config.choices import (
-    Role as Role,
-)
-from thawline.config.choices import (
-    SamplerName as SamplerName,
-)
-from thawline.config.choices import (
-    ScheduleName as ScheduleName,
-)
-from thawline.config.choices import (
-    Start as Start,
-)
-from thawline.config.errors import FieldError, closest
+from thawline.config.errors import closest
+from thawline.config.pictures import DataSet, Input, Source, Target
 
-
-def _require(ok: bool, name: str, value: object, allowed: str) -> None:
-    if not ok:
-        raise FieldError(name, value, allowed)
-
-
-def _positive(section: object, *names: str) -> None:
-    for name in names:
-        value = getattr(section, name)
-        _require(value is None or value > 0, name, value, "greater than 0")
-
-
-def _in_unit_interval(section: object, *names: str) -> None:
-    for name in names:
-        value = getattr(section, name)
-        _require(value is None or 0 <= value < 1, name, value, "at least 0 and below 1")
-
-
-def _not_negative(section: object, *names: str) -> None:
-    for name in names:
-        value = getattr(section, name)
-        _require(value is None or value >= 0, name, value, "0 or more")
-
-
-@dataclass
-class DataSet:
-    """Where labelled pictures come from and how they are split."""
-
-    dataset: DataSetName | None = None
-    """The named data set."""
-    root: str | None = None
-    """image_folder: the folder or .tar/.zip with one sub-folder per class (or train/val/test
-    folders of them). torchvision's data sets: the folder they lie in or are downloaded to.
-    Not used by the embedded data sets."""
-    watch: str = "constraints.txt"
-    """The path whose content DVC compares to decide whether the pictures changed. Computed when the
-    configuration is composed: the root as an absolute path; for embedded data sets the pins of the
-    packages they are taken from."""
-    download: bool = False
-    """torchvision's data sets only: fetch what is missing under `root`."""
-    train_per_class: int | None = None
-    """Labelled training pictures kept of each class; null keeps all."""
-    val_per_class: int | None = None
-    """Validation pictures taken from each class; null uses `val_fraction`."""
-    val_fraction: float = 0.2
-    """Share of the training pictures used for validation where the data set names none."""
-    test_fraction: float = 0.25
-    """Share of all pictures used as the test split where the data set names none."""
-    near_duplicate_bits: int = 2
-    """Pictures whose 64-bit perceptual hashes differ in at most this many bits are kept on one side
-    of every split; -1 switches the comparison off."""
-    mirror: bool = False
-    """Whether a mirrored picture keeps its label (lets `augmentation: standard` flip)."""
-
-    def __post_init__(self) -> None:
-        _positive(self, "train_per_class", "val_per_class")
-        _in_unit_interval(self, "val_fraction", "test_fraction")
-        _require(
-            -1 <= self.near_duplicate_bits <= 32,
-            "near_duplicate_bits",
-            self.near_duplicate_bits,
-            "from -1 (off) to 32 bits",
-        )
-        _require(
-            self.root is not None or self.dataset is None or self.dataset in EMBEDDED,
-            "root",
-            self.root,
-            f"a folder (or .tar/.zip) with pictures, because dataset is "
-            f"{self.dataset.name if self.dataset else None}",
-        )
-
-
-@dataclass
-class Source(DataSet):
-    """The data set the source model is pretrained on, or the weights used instead."""
-
-    weights: str | None = None
-    """Published or local weights instead of pretraining: a torchvision weights name (`DEFAULT`,
-    `IMAGENET1K_V1`) or the path of a .safetensors/.pth/.pt state dict. null pretrains on `dataset`."""
-    glyphs_per_class: int = 320
-    """glyphs only: pictures drawn of each of the 52 letters."""
-    scan_px: int = 8
-    """glyphs only: side in pixels each letter is reduced to before it is enlarged to the input size,
-    as the scanner of the digits did."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _positive(self, "glyphs_per_class", "scan_px")
-        _require(
-            (self.dataset is None) != (self.weights is None),
-            "weights",
-            self.weights,
-            "set if and only if `dataset` is null (a source is either pictures or weights)",
-        )
-
-
-@dataclass
-class Target(DataSet):
-    """The data set the model is fine-tuned for."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.dataset is not None, "dataset", self.dataset, "a data set's name")
-
-
-@dataclass
-class Input:
-    """What the network is given."""
-
-    size: int | None = 32
-    """Side of the square input in pixels. null: as the source weights' own preset says."""
-    resize: int | None = None
-    """Side the shorter edge is resized to before the centre crop to `size`; null: equal to `size`."""
-    channels: int = 3
-    """1 (gray) or 3 (RGB)."""
-    fit: Fit = Fit.crop
-    """How a picture becomes square: centre crop, squash, or pad with black."""
-    mean: list[float] | None = None
-    """Per channel, in units of the range 0..1; null: 0.5, or the source weights' own preset."""
-    std: list[float] | None = None
-    """Per channel, in units of the range 0..1; null: 0.25, or the source weights' own preset."""
-
-    def __post_init__(self) -> None:
-        _positive(self, "size", "resize")
-        _require(self.channels in (1, 3), "channels", self.channels, "1 (gray) or 3 (RGB)")
-        _require(
-            self.size is None or self.resize is None or self.resize >= self.size,
-            "resize",
-            self.resize,
-            f"at least size ({self.size})",
-        )
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            _require(
-                values is None or len(values) == self.channels,
-                name,
-                values,
-                f"{self.channels} numbers, one per channel",
-            )
-        _require(self.std is None or min(self.std) > 0, "std", self.std, "numbers greater than 0")
+__all__ = [
+    "AugmentationName",
+    "ClassWeights",
+    "Config",
+    "Contender",
+    "DataSet",
+    "DataSetName",
+    "EMBEDDED",
+    "Evaluate",
+    "Finetune",
+    "Fit",
+    "Input",
+    "Keep",
+    "Model",
+    "Optimization",
+    "OptimizerName",
+    "Precision",
+    "Pretrain",
+    "PrunerName",
+    "Range",
+    "Report",
+    "Role",
+    "SamplerName",
+    "ScheduleName",
+    "Search",
+    "Source",
+    "Start",
+    "Target",
+    "Tracking",
+    "Trainer",
+]
 
 
 @dataclass
@@ -206,7 +73,7 @@ class Model:
 
     def __post_init__(self) -> None:
         own = "." in self.architecture or self.architecture.startswith("timm:")
-        _require(
+        require(
             own or self.architecture in ARCHITECTURES,
             "architecture",
             self.architecture,
@@ -235,9 +102,9 @@ class Optimization:
     augmentation: AugmentationName = AugmentationName.none
 
     def __post_init__(self) -> None:
-        _positive(self, "epochs", "batch_size")
-        _not_negative(self, "weight_decay")
-        _in_unit_interval(self, "momentum", "warmup", "label_smoothing")
+        positive(self, "epochs", "batch_size")
+        not_negative(self, "weight_decay")
+        in_unit_interval(self, "momentum", "warmup", "label_smoothing")
 
 
 @dataclass
@@ -248,7 +115,7 @@ class Pretrain(Optimization):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive(self, "learning_rate")
+        positive(self, "learning_rate")
 
 
 @dataclass
@@ -277,25 +144,25 @@ class Finetune(Optimization):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive(self, "body_lr", "head_lr", "seeds")
-        _not_negative(self, "early_stopping")
-        _require(
+        positive(self, "body_lr", "head_lr", "seeds")
+        not_negative(self, "early_stopping")
+        require(
             self.head_lr is not None or self.body_lr is not None,
             "head_lr",
             self.head_lr,
             "a learning rate, because body_lr is null and head_lr cannot default to 10 x body_lr",
         )
         if isinstance(self.depth, float):
-            _require(0 < self.depth < 1, "depth", self.depth, "a fraction strictly between 0 and 1")
+            require(0 < self.depth < 1, "depth", self.depth, "a fraction strictly between 0 and 1")
         if isinstance(self.depth, int):
-            _require(self.depth >= 0, "depth", self.depth, "a count of 0 or more frozen units")
-        _require(
+            require(self.depth >= 0, "depth", self.depth, "a count of 0 or more frozen units")
+        require(
             self.start is Start.random or self.depth == "all" or self.body_lr is not None,
             "body_lr",
             self.body_lr,
             "a learning rate, because some of the body is not frozen (depth is not all)",
         )
-        _require(
+        require(
             self.start is Start.source or self.depth == 0,
             "depth",
             self.depth,
@@ -311,8 +178,8 @@ class Range:
     high: float = 3e-2
 
     def __post_init__(self) -> None:
-        _positive(self, "low")
-        _require(self.high > self.low, "high", self.high, f"greater than low ({self.low})")
+        positive(self, "low")
+        require(self.high > self.low, "high", self.high, f"greater than low ({self.low})")
 
 
 @dataclass
@@ -337,8 +204,8 @@ class Search:
     """For unfrozen parameters that start from the source model."""
 
     def __post_init__(self) -> None:
-        _positive(self, "trials", "startup_trials")
-        _require(
+        positive(self, "trials", "startup_trials")
+        require(
             self.depths is None or (len(self.depths) > 0 and min(self.depths) >= 0),
             "depths",
             self.depths,
@@ -359,8 +226,8 @@ class Evaluate:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        _positive(self, "resamples", "calibration_bins", "batch_size", "confidence")
-        _require(self.confidence < 1, "confidence", self.confidence, "between 0 and 1")
+        positive(self, "resamples", "calibration_bins", "batch_size", "confidence")
+        require(self.confidence < 1, "confidence", self.confidence, "between 0 and 1")
 
 
 @dataclass
@@ -372,7 +239,7 @@ class Report:
     """Resolution of the figures in dots per inch."""
 
     def __post_init__(self) -> None:
-        _positive(self, "dpi")
+        positive(self, "dpi")
 
 
 @dataclass
@@ -396,10 +263,10 @@ class Trainer:
     """CPU threads of the process; 0: one per core. Results are bit-identical for equal counts."""
 
     def __post_init__(self) -> None:
-        _require(self.devices == 1, "devices", self.devices, "1 (several devices are not built yet)")
-        _not_negative(self, "threads")
+        require(self.devices == 1, "devices", self.devices, "1 (several devices are not built yet)")
+        not_negative(self, "threads")
         choices = ("auto", "cpu", "gpu", "cuda", "mps")
-        _require(self.accelerator in choices, "accelerator", self.accelerator, ", ".join(choices))
+        require(self.accelerator in choices, "accelerator", self.accelerator, ", ".join(choices))
 
 
 @dataclass
@@ -425,9 +292,9 @@ class Config:
     trainer: Trainer = field(default_factory=Trainer)
 
     def __post_init__(self) -> None:
-        _require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
         if self.source.weights is None:
-            _require(
+            require(
                 self.input.size is not None,
                 "input.size",
                 self.input.size,

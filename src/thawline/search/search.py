@@ -220,7 +220,7 @@ def search(config: Config, artifacts: Artifacts) -> None:
     study = None
     if config.search.enabled:
         log.info(
-            "search %s: depth and learning rates are searched, the configured ones are tried first "
+            "search %s: the configured learning rates and depth are only the first trial "
             "(search=off uses them as they stand)",
             config.contender.name,
         )

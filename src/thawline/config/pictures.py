@@ -1,0 +1,124 @@
+"""The sections about pictures: where they come from, how they are split, what the network is given."""
+
+from dataclasses import dataclass
+
+from thawline.config.checks import in_unit_interval, positive, require
+from thawline.config.choices import EMBEDDED, DataSetName, Fit
+
+
+@dataclass
+class DataSet:
+    """Where labelled pictures come from and how they are split."""
+
+    dataset: DataSetName | None = None
+    """The named data set."""
+    root: str | None = None
+    """image_folder: the folder or .tar/.zip with one sub-folder per class (or train/val/test
+    folders of them). torchvision's data sets: the folder they lie in or are downloaded to.
+    Not used by the embedded data sets."""
+    watch: str = "constraints.txt"
+    """The path whose content DVC compares to decide whether the pictures changed. Computed when the
+    configuration is composed: the root as an absolute path; for embedded data sets the pins of the
+    packages they are taken from."""
+    download: bool = False
+    """torchvision's data sets only: fetch what is missing under `root`."""
+    train_per_class: int | None = None
+    """Labelled training pictures kept of each class; null keeps all."""
+    val_per_class: int | None = None
+    """Validation pictures taken from each class; null uses `val_fraction`."""
+    val_fraction: float = 0.2
+    """Share of the training pictures used for validation where the data set names none."""
+    test_fraction: float = 0.25
+    """Share of all pictures used as the test split where the data set names none."""
+    near_duplicate_bits: int = 2
+    """Pictures whose 64-bit perceptual hashes differ in at most this many bits are kept on one side
+    of every split; -1 switches the comparison off."""
+    mirror: bool = False
+    """Whether a mirrored picture keeps its label (lets `augmentation: standard` flip)."""
+
+    def __post_init__(self) -> None:
+        positive(self, "train_per_class", "val_per_class")
+        in_unit_interval(self, "val_fraction", "test_fraction")
+        require(
+            -1 <= self.near_duplicate_bits <= 32,
+            "near_duplicate_bits",
+            self.near_duplicate_bits,
+            "from -1 (off) to 32 bits",
+        )
+        require(
+            self.root is not None or self.dataset is None or self.dataset in EMBEDDED,
+            "root",
+            self.root,
+            f"a folder (or .tar/.zip) with pictures, because dataset is "
+            f"{self.dataset.name if self.dataset else None}",
+        )
+
+
+@dataclass
+class Source(DataSet):
+    """The data set the source model is pretrained on, or the weights used instead."""
+
+    weights: str | None = None
+    """Published or local weights instead of pretraining: a torchvision weights name (`DEFAULT`,
+    `IMAGENET1K_V1`) or the path of a .safetensors/.pth/.pt state dict. null pretrains on `dataset`."""
+    glyphs_per_class: int = 320
+    """glyphs only: pictures drawn of each of the 52 letters."""
+    scan_px: int = 8
+    """glyphs only: side in pixels each letter is reduced to before it is enlarged to the input size,
+    as the scanner of the digits did."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "glyphs_per_class", "scan_px")
+        require(
+            (self.dataset is None) != (self.weights is None),
+            "weights",
+            self.weights,
+            "set if and only if `dataset` is null (a source is either pictures or weights)",
+        )
+
+
+@dataclass
+class Target(DataSet):
+    """The data set the model is fine-tuned for."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.dataset is not None, "dataset", self.dataset, "a data set's name")
+
+
+@dataclass
+class Input:
+    """What the network is given."""
+
+    size: int | None = 32
+    """Side of the square input in pixels. null: as the source weights' own preset says."""
+    resize: int | None = None
+    """Side the shorter edge is resized to before the centre crop to `size`; null: equal to `size`."""
+    channels: int = 3
+    """1 (gray) or 3 (RGB)."""
+    fit: Fit = Fit.crop
+    """How a picture becomes square: centre crop, squash, or pad with black."""
+    mean: list[float] | None = None
+    """Per channel, in units of the range 0..1; null: 0.5, or the source weights' own preset."""
+    std: list[float] | None = None
+    """Per channel, in units of the range 0..1; null: 0.25, or the source weights' own preset."""
+
+    def __post_init__(self) -> None:
+        positive(self, "size", "resize")
+        require(self.channels in (1, 3), "channels", self.channels, "1 (gray) or 3 (RGB)")
+        require(
+            self.size is None or self.resize is None or self.resize >= self.size,
+            "resize",
+            self.resize,
+            f"at least size ({self.size})",
+        )
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            require(
+                values is None or len(values) == self.channels,
+                name,
+                values,
+                f"{self.channels} numbers, one per channel",
+            )
+        require(self.std is None or min(self.std) > 0, "std", self.std, "numbers greater than 0")
