@@ -93,7 +93,7 @@ def test_nothing_is_left_in_the_folder(tmp_path, transform, noise):
 
 def test_few_pictures_are_decoded_ahead(monkeypatch):
     """However slowly the results are taken, so that memory use does not grow with the collection."""
-    monkeypatch.setattr(scan_module.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(scan_module, "cores", lambda: 2)
     opened, lock = [], threading.Lock()
 
     def note(index: int) -> int:

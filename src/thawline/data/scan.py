@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from PIL import Image
 from thawline.data.collection import Collection, Dropped
 from thawline.data.store import require_space
 from thawline.data.transform import Transform, UnusablePictureError
+from thawline.machine import cores
 from thawline.progress import progress
 
 _BATCH = 16
@@ -117,7 +117,7 @@ def _nameless_array(directory: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def _in_order(function: Callable[[int], T], count: int) -> Iterator[T]:
     """function(0), function(1), ... computed by threads; decoding and hashing release the GIL."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     pending: deque[Future[list[T]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, count, _BATCH):

@@ -1,7 +1,5 @@
 """What a network says of stored pictures."""
 
-import os
-
 import numpy as np
 import torch
 from torch import nn
@@ -10,6 +8,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Trainer
 from thawline.data.batches import Batches
 from thawline.data.transform import Transform
+from thawline.machine import cores
 
 
 def predict(
@@ -54,7 +53,7 @@ def _require_finite(probabilities: np.ndarray) -> None:
 def prepare_device(settings: Trainer) -> torch.device:
     """Set this process's CPU threads and find the device that Lightning's word for an accelerator
     means: `auto` is the GPU where there is one, else the CPU."""
-    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    torch.set_num_threads(settings.threads or cores())
     if settings.accelerator in ("auto", "gpu"):
         found = torch.accelerator.current_accelerator(check_available=True)
         if found is None and settings.accelerator == "gpu":

@@ -1,7 +1,6 @@
 """One training: a classifier, its data and a Lightning trainer."""
 
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from thawline.config.sections import AugmentationName, Keep, Precision, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store
+from thawline.machine import cores
 from thawline.progress import Advance
 from thawline.training.classifier import Classifier, Row, best_epoch
 
@@ -68,13 +68,6 @@ def prepare_machine(settings: Trainer) -> None:
     torch.set_float32_matmul_precision("high")
     for name in ("pytorch_lightning", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def cores() -> int:
-    """The processor cores this process may use (a container may be given fewer than there are)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def precision(settings: Trainer) -> str:
