@@ -28,17 +28,59 @@ class Fit(Enum):
 class OptimizerName(Enum):
     adamw = "adamw"
     sgd = "sgd"
+    lamb = "lamb"
 
 
 class ScheduleName(Enum):
     cosine = "cosine"
     linear = "linear"
     constant = "constant"
+    one_cycle = "one_cycle"
+    step = "step"
 
 
 class AugmentationName(Enum):
     none = "none"
     standard = "standard"
+    rand_augment = "rand_augment"
+    trivial_augment = "trivial_augment"
+
+
+class Mix(Enum):
+    none = "none"
+    mixup = "mixup"
+    cutmix = "cutmix"
+
+
+class Method(Enum):
+    """What learns in the unfrozen part of the body."""
+
+    full = "full"
+    bias = "bias"
+    norm = "norm"
+    scale_shift = "scale_shift"
+    lora = "lora"
+    adapter = "adapter"
+    prompt = "prompt"
+
+
+class Phases(Enum):
+    one = "one"
+    probe_first = "probe_first"
+    gradual = "gradual"
+
+
+class BatchNorm(Enum):
+    frozen = "frozen"
+    statistics = "statistics"
+    affine = "affine"
+    train = "train"
+
+
+class HeadVariant(Enum):
+    linear = "linear"
+    dropout_linear = "dropout_linear"
+    mlp = "mlp"
 
 
 class Start(Enum):

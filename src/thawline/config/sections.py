@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thawline.config.architectures import ARCHITECTURES
-from thawline.config.checks import in_unit_interval, not_negative, positive, require
+from thawline.config.checks import not_negative, positive, require
 from thawline.config.choices import (
     EMBEDDED,
     AugmentationName,
+    BatchNorm,
     ClassWeights,
     Contender,
     DataSetName,
     Fit,
+    HeadVariant,
     Keep,
+    Method,
+    Mix,
     OptimizerName,
+    Phases,
     Precision,
     PrunerName,
     Role,
@@ -27,9 +32,11 @@ from thawline.config.choices import (
 )
 from thawline.config.errors import closest
 from thawline.config.pictures import DataSet, Input, Source, Target
+from thawline.config.recipe import Finetune, Optimization, Pretrain
 
 __all__ = [
     "AugmentationName",
+    "BatchNorm",
     "ClassWeights",
     "Config",
     "Contender",
@@ -39,11 +46,15 @@ __all__ = [
     "Evaluate",
     "Finetune",
     "Fit",
+    "HeadVariant",
     "Input",
     "Keep",
+    "Method",
+    "Mix",
     "Model",
     "Optimization",
     "OptimizerName",
+    "Phases",
     "Precision",
     "Pretrain",
     "PrunerName",
@@ -70,6 +81,8 @@ class Model:
     dotted path of a class of your own that takes `num_classes`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the builder."""
+    head: HeadVariant = HeadVariant.linear
+    """The target's new head: one linear layer; dropout (0.2) before it; or two layers with a GELU between."""
 
     def __post_init__(self) -> None:
         own = "." in self.architecture or self.architecture.startswith("timm:")
@@ -78,95 +91,6 @@ class Model:
             "architecture",
             self.architecture,
             closest(self.architecture, ARCHITECTURES),
-        )
-
-
-@dataclass
-class Optimization:
-    """What pretraining and fine-tuning share."""
-
-    epochs: int = 3
-    """Passes over the training pictures."""
-    batch_size: int = 64
-    """Pictures per optimizer step."""
-    optimizer: OptimizerName = OptimizerName.adamw
-    momentum: float = 0.9
-    """sgd only."""
-    weight_decay: float = 0.01
-    """Decoupled for adamw, L2 for sgd; never applied to biases and normalisation parameters."""
-    schedule: ScheduleName = ScheduleName.cosine
-    """Shape of the learning rate after warm-up, as a factor from 1 to 0 (constant: stays 1)."""
-    warmup: float = 0.1
-    """Share of all steps over which the learning rate rises linearly from 0."""
-    label_smoothing: float = 0.0
-    augmentation: AugmentationName = AugmentationName.none
-
-    def __post_init__(self) -> None:
-        positive(self, "epochs", "batch_size")
-        not_negative(self, "weight_decay")
-        in_unit_interval(self, "momentum", "warmup", "label_smoothing")
-
-
-@dataclass
-class Pretrain(Optimization):
-    """Training the source model from scratch on the source data."""
-
-    learning_rate: float = 1e-3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "learning_rate")
-
-
-@dataclass
-class Finetune(Optimization):
-    """The recipe: everything that decides one fine-tuning."""
-
-    start: Start = Start.source
-    """Where the body begins: the source model's weights, or a random initialisation (from scratch)."""
-    depth: int | float | str = 0
-    """Frozen leading units: a count (0 = full fine-tuning), a fraction of all units strictly between
-    0 and 1, the name of the last frozen unit, or `all` (linear probe)."""
-    body_lr: float | None = 3e-4
-    """Learning rate of the unfrozen parameters copied from the source model."""
-    head_lr: float | None = None
-    """Learning rate of the randomly initialised parameters (the head; everything when `start` is
-    random); null: 10 x body_lr."""
-    early_stopping: int = 0
-    """Epochs without a better validation loss after which training stops; 0 never stops early."""
-    keep: Keep = Keep.last
-    """Weights kept: of the last epoch, or of the epoch with the best validation accuracy (ties: the
-    lower validation loss)."""
-    class_weights: ClassWeights = ClassWeights.none
-    """balanced: the loss weighs each class by the inverse of its share of the training pictures."""
-    seeds: int = 3
-    """Fine-tunings of the chosen recipe, each with its own head, order and augmentation."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "body_lr", "head_lr", "seeds")
-        not_negative(self, "early_stopping")
-        require(
-            self.head_lr is not None or self.body_lr is not None,
-            "head_lr",
-            self.head_lr,
-            "a learning rate, because body_lr is null and head_lr cannot default to 10 x body_lr",
-        )
-        if isinstance(self.depth, float):
-            require(0 < self.depth < 1, "depth", self.depth, "a fraction strictly between 0 and 1")
-        if isinstance(self.depth, int):
-            require(self.depth >= 0, "depth", self.depth, "a count of 0 or more frozen units")
-        require(
-            self.start is Start.random or self.depth == "all" or self.body_lr is not None,
-            "body_lr",
-            self.body_lr,
-            "a learning rate, because some of the body is not frozen (depth is not all)",
-        )
-        require(
-            self.start is Start.source or self.depth == 0,
-            "depth",
-            self.depth,
-            "0, because start is random and freezing random weights trains nothing useful",
         )
 
 

@@ -12,10 +12,10 @@ DEPTH, HEAD_LR, BODY_LR = "depth", "head_lr", "body_lr"
 
 def depths(search: Search, contender: Contender, base: Finetune, units: int) -> list[int]:
     """The depths a contender may take: every one from 0 to all `units` unless the search lists some;
-    only all for the linear probe, only 0 where the body starts random."""
+    only all for the linear probe, only 0 where the body starts random or `units` says what learns."""
     if contender is Contender.linear_probe:
         return [units]
-    if base.start is Start.random:
+    if base.start is Start.random or base.units is not None:
         return [0]
     return search.depths or list(range(units + 1))
 
@@ -29,7 +29,7 @@ def suggest(
     """
     depth = allowed[0] if len(allowed) == 1 else trial.suggest_categorical(DEPTH, list(allowed))
     head_lr = _rate(trial, HEAD_LR, fresh_rates(base, search))
-    thawed = depth < units and base.body_lr is not None
+    thawed = base.body_learns(depth == units) and base.body_lr is not None
     body_lr = _rate(trial, BODY_LR, search.body_lr) if thawed else None
     return replace(base, depth="all" if depth == units else depth, head_lr=head_lr, body_lr=body_lr)
 
@@ -51,7 +51,7 @@ def point(
     found: dict[str, float] = {DEPTH: depth} if len(allowed) > 1 else {}
     assert recipe.head_lr is not None
     found[HEAD_LR] = _within(recipe.head_lr, fresh_rates(recipe, search))
-    if depth < units and recipe.body_lr is not None:
+    if recipe.body_learns(depth == units) and recipe.body_lr is not None:
         found[BODY_LR] = _within(recipe.body_lr, search.body_lr)
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from thawline.artifacts import read_json, write_json
+from thawline.config.recipe import FROM_SOURCE
 from thawline.config.sections import Config, Contender, Finetune, Start
 
 HEAD_TO_BODY = 10.0
@@ -38,17 +39,21 @@ def head_rate(recipe: Finetune) -> float:
 
 
 def recipe_of(contender: Contender, configured: Finetune) -> Finetune:
-    """The configured recipe as each contender would use it: equal budget, other start or depth.
+    """The configured recipe as each contender would use it: equal budget, other start or depth, and none
+    of what only means something for a body that is fine-tuned.
 
     From scratch everything starts random and a head's tenfold rate would be too fast for a whole
     network, so it gets the body's rate where one is configured.
     """
+    if contender is Contender.finetuned:
+        return replace(configured, head_lr=head_rate(configured))
+    plain_body = {name: getattr(Finetune(), name) for name in FROM_SOURCE}
     if contender is Contender.linear_probe:
-        return replace(configured, start=Start.source, depth="all", head_lr=head_rate(configured))
-    if contender is Contender.from_scratch:
+        changes = {**plain_body, "start": Start.source, "depth": "all", "head_lr": head_rate(configured)}
+    else:
         rate = configured.body_lr or head_rate(configured)
-        return replace(configured, start=Start.random, depth=0, body_lr=None, head_lr=rate)
-    return replace(configured, head_lr=head_rate(configured))
+        changes = {**plain_body, "start": Start.random, "body_lr": None, "head_lr": rate}
+    return replace(configured, **changes)
 
 
 def tracked(recipe: Finetune, depth: int | None = None, unit: str | None = None) -> dict[str, Any]:

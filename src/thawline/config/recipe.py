@@ -1,0 +1,208 @@
+"""What decides one training: the sections `pretrain` and `finetune`.
+
+A fine-tuning is one point in one space. Its axes are independent of each other: where the weights start,
+which units are frozen, what learns in the others (`method`), in which phases, at which rates, what pulls
+the weights back or averages them, and what is done to the pictures.
+"""
+
+from dataclasses import dataclass
+
+from thawline.config.checks import in_unit_interval, not_negative, positive, require
+from thawline.config.choices import (
+    AugmentationName,
+    BatchNorm,
+    ClassWeights,
+    Keep,
+    Method,
+    Mix,
+    OptimizerName,
+    Phases,
+    ScheduleName,
+    Start,
+)
+
+ADDED = (Method.lora, Method.adapter, Method.prompt)
+"""Methods that put new modules into the network; averaging their weights does not average what they do."""
+
+
+@dataclass
+class Optimization:
+    """What pretraining and fine-tuning share."""
+
+    epochs: int = 3
+    """Passes over the training pictures."""
+    batch_size: int = 64
+    """Pictures per optimizer step."""
+    optimizer: OptimizerName = OptimizerName.adamw
+    """adamw (Loshchilov & Hutter 2019), sgd with momentum, or lamb (You et al. 2020; needs timm)."""
+    momentum: float = 0.9
+    """sgd only."""
+    weight_decay: float = 0.01
+    """Decoupled for adamw and lamb, L2 for sgd."""
+    decay_all: bool = False
+    """Weight decay on biases and normalisation parameters too."""
+    schedule: ScheduleName = ScheduleName.cosine
+    """Shape of the learning rate after warm-up, as a factor from 1 to 0 (constant: stays 1; step: a
+    tenth after 30, 60 and 90 % of the steps; one_cycle: rises along a cosine during warm-up too)."""
+    warmup: float = 0.1
+    """Share of all steps over which the learning rate rises from near 0."""
+    label_smoothing: float = 0.0
+    augmentation: AugmentationName = AugmentationName.none
+    """none; standard (zoom, stretch, turn, shift, mirror where the task allows it); rand_augment (Cubuk
+    et al. 2020) or trivial_augment (Mueller & Hutter 2021), each after the standard mirroring."""
+    mix: Mix = Mix.none
+    """Pairs of pictures and their labels mixed: mixup (Zhang et al. 2018) or cutmix (Yun et al. 2019)."""
+    mix_alpha: float = 0.2
+    """Both parameters of the Beta distribution the share of the first picture is drawn from."""
+
+    def __post_init__(self) -> None:
+        positive(self, "epochs", "batch_size", "mix_alpha")
+        not_negative(self, "weight_decay")
+        in_unit_interval(self, "momentum", "warmup", "label_smoothing")
+
+
+@dataclass
+class Pretrain(Optimization):
+    """Training the source model from scratch on the source data."""
+
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "learning_rate")
+
+
+@dataclass
+class Finetune(Optimization):
+    """The recipe: everything that decides one fine-tuning."""
+
+    start: Start = Start.source
+    """Where the body begins: the source model's weights, or a random initialisation (from scratch)."""
+    depth: int | float | str = 0
+    """Frozen leading units: a count (0 = full fine-tuning), a fraction of all units strictly between
+    0 and 1, the name of the last frozen unit, or `all` (linear probe)."""
+    units: list[str] | None = None
+    """Names of the only units (or modules made of units) that learn, wherever they are (surgical
+    fine-tuning, Lee et al. 2023); null: all after `depth`."""
+    method: Method = Method.full
+    """What learns in the unfrozen units: full, bias (BitFit), norm (normalisation layers), scale_shift
+    (SSF), lora, adapter (a bottleneck after each unit), prompt (tokens for a transformer). The head
+    always learns."""
+    frozen_batch_norm: BatchNorm = BatchNorm.frozen
+    """BatchNorm in frozen units. frozen: nothing changes and stored statistics normalise; statistics:
+    normalises by the batch and goes on estimating; affine: scale and shift learn; train: both."""
+    batch_norm: BatchNorm = BatchNorm.train
+    """BatchNorm in unfrozen units; scale and shift learn only where `method` lets them, too."""
+    phases: Phases = Phases.one
+    """one; probe_first: the head alone, then everything at body_lr (LP-FT, Kumar et al. 2022); gradual:
+    one more unit at a time, from the head down (Howard & Ruder 2018)."""
+    phase_share: float = 0.5
+    """Share of the epochs before everything that may learn does (probe_first and gradual)."""
+    body_lr: float | None = 3e-4
+    """Learning rate of what learns in the body, the last unit's where layer_decay is below 1."""
+    head_lr: float | None = None
+    """Learning rate of the randomly initialised parameters (the head; everything when `start` is
+    random); null: 10 x body_lr."""
+    layer_decay: float = 1.0
+    """Each unit learns this factor slower than the one after it; 1: all alike."""
+    lora_rank: int = 4
+    """Rank of the change of each weight matrix or kernel (Hu et al. 2022)."""
+    lora_scale: float = 2.0
+    """Factor of that change: alpha / rank in the paper's terms."""
+    adapter_width: int = 16
+    """Channels inside an adapter (Houlsby et al. 2019; convolutional: Chen et al. 2024)."""
+    prompt_tokens: int = 8
+    """Tokens added to a transformer's (Jia et al. 2022)."""
+    prompt_deep: bool = True
+    """New prompt tokens before every block, not before the first unfrozen one only."""
+    l2_sp: float = 0.0
+    """Pull of the body towards the source model's weights in place of weight decay: the loss gains
+    l2_sp / 2 times the squared distance (Li et al. 2018); 0: none."""
+    ema: float = 0.0
+    """Decay per step of an exponential moving average of the weights, which is what is validated and
+    kept; 0: none."""
+    wise_ft: float = 1.0
+    """Share of the fine-tuned body in the kept one, the rest is the source's (Wortsman et al. 2022a)."""
+    soup: int = 1
+    """Trainings per seed, from one head, whose weights are averaged as long as the validation accuracy
+    does not fall (greedy soup, Wortsman et al. 2022b); 1: no soup."""
+    early_stopping: int = 0
+    """Epochs without a better validation loss after which a phase stops; 0 never stops early."""
+    keep: Keep = Keep.last
+    """Weights kept: of the last epoch, or of the epoch with the best validation accuracy (ties: the
+    lower validation loss)."""
+    class_weights: ClassWeights = ClassWeights.none
+    """balanced: the loss weighs each class by the inverse of its share of the training pictures."""
+    seeds: int = 3
+    """Fine-tunings of the chosen recipe, each with its own head, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "body_lr", "head_lr", "seeds", "soup", "layer_decay", "wise_ft")
+        positive(self, "lora_rank", "lora_scale", "adapter_width", "prompt_tokens", "phase_share")
+        not_negative(self, "early_stopping", "l2_sp")
+        in_unit_interval(self, "ema", "phase_share")
+        for name in ("layer_decay", "wise_ft"):
+            require(getattr(self, name) <= 1, name, getattr(self, name), "above 0 and at most 1")
+        self._check_rates()
+        self._check_depth()
+        if self.start is Start.random:
+            self._check_random()
+        if self.method in ADDED:
+            for name in ("wise_ft", "soup"):
+                value = getattr(self, name)
+                allowed = f"1, because averaging weights does not average what {self.method.name} modules do"
+                require(value == 1, name, value, allowed)
+
+    def _check_rates(self) -> None:
+        require(
+            self.head_lr is not None or self.body_lr is not None,
+            "head_lr",
+            self.head_lr,
+            "a learning rate, because body_lr is null and head_lr cannot default to 10 x body_lr",
+        )
+        require(
+            self.start is Start.random
+            or not self.body_learns(self.depth == "all")
+            or self.body_lr is not None,
+            "body_lr",
+            self.body_lr,
+            "a learning rate, because some of the body learns (depth is not all, or frozen_batch_norm is "
+            "affine or train)",
+        )
+
+    def body_learns(self, all_frozen: bool) -> bool:
+        """Whether anything in the body needs a learning rate, given whether all of its units are frozen."""
+        return not all_frozen or self.frozen_batch_norm in (BatchNorm.affine, BatchNorm.train)
+
+    def _check_depth(self) -> None:
+        if isinstance(self.depth, float):
+            require(0 < self.depth < 1, "depth", self.depth, "a fraction strictly between 0 and 1")
+        if isinstance(self.depth, int):
+            require(self.depth >= 0, "depth", self.depth, "a count of 0 or more frozen units")
+        if self.units is not None:
+            require(len(self.units) > 0, "units", self.units, "null or the names of at least one unit")
+            allowed = "0, because units says which units learn and all others are frozen"
+            require(self.depth == 0, "depth", self.depth, allowed)
+
+    def _check_random(self) -> None:
+        reason = "because start is random: no source model, and freezing random weights trains nothing useful"
+        alone = Finetune(start=Start.source)
+        for name in FROM_SOURCE:
+            value, only = getattr(self, name), getattr(alone, name)
+            shown = "null" if only is None else getattr(only, "name", only)
+            require(value == only, name, value, f"{shown}, {reason}")
+
+
+FROM_SOURCE = (
+    "depth",
+    "units",
+    "method",
+    "frozen_batch_norm",
+    "batch_norm",
+    "phases",
+    "layer_decay",
+    "l2_sp",
+    "wise_ft",
+)
+"""Fields that mean something only for weights that come from a source model."""
