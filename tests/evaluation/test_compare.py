@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from thawline.evaluation.compare import Estimate, difference, estimates, image_weights, intervals
+from thawline.evaluation.compare import Estimate, difference, estimates, intervals
 from thawline.evaluation.metrics import METRICS, Contributions, contributions
 
 
@@ -92,20 +92,6 @@ def test_pictures_of_one_object_are_drawn_together() -> None:
     alone = accuracy(estimates({"a": [model_right_on(right)]}, resamples=500, seed=0)["a"])
     grouped = accuracy(estimates({"a": [model_right_on(right)]}, resamples=500, seed=0, groups=objects)["a"])
     assert grouped["high"] - grouped["low"] > 2 * (alone["high"] - alone["low"])
-
-
-@given(st.integers(0, 10**6), st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 5))
-@settings(max_examples=50, deadline=None)
-def test_every_resample_draws_as_many_clusters_as_there_are(
-    seed: int, clusters: list[int], resamples: int
-) -> None:
-    index = np.unique(clusters, return_inverse=True)[1]
-    weights = image_weights(np.random.default_rng(seed), index, resamples)
-    first = [int(np.flatnonzero(index == cluster)[0]) for cluster in range(index.max() + 1)]
-    assert weights.shape == (len(clusters), resamples)
-    assert (weights[first].sum(0) == len(first)).all()
-    for position, cluster in enumerate(index):
-        assert (weights[position] == weights[first[cluster]]).all()
 
 
 @given(st.integers(0, 10**6), st.integers(2, 40), st.integers(1, 4))

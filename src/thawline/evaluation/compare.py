@@ -17,9 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thawline.evaluation.metrics import METRICS, Contributions, measure
-
-_CHUNK = 250
-"""Resamples computed at once: bounds memory to this many numbers per test image."""
+from thawline.resampling import clusters_of, image_draws, over_seeds, percentiles
 
 
 @dataclass(frozen=True)
@@ -47,41 +45,19 @@ def estimates(
             independent). None: every image on its own.
     """
     images = next(iter(contenders.values()))[0].rows.shape[1]
-    clusters = np.unique(np.arange(images) if groups is None else np.asarray(groups), return_inverse=True)[1]
+    clusters = clusters_of(images, groups)
     generator = np.random.default_rng(seed)
     metrics: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
-    for start in range(0, resamples, _CHUNK):
-        weights = image_weights(generator, clusters, min(_CHUNK, resamples - start))
+    for weights in image_draws(generator, clusters, resamples):
         for name, models in contenders.items():
             metrics[name].append(np.stack([measure(model, weights) for model in models]))
     result = {}
     for name, models in contenders.items():
         value = np.mean([measure(model)[0] for model in models], axis=0)
         own = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        averaged = _over_seeds(np.concatenate(metrics[name], axis=1), own)
+        averaged = over_seeds(np.concatenate(metrics[name], axis=1), own)
         result[name] = Estimate(value, _centred(value, averaged))
     return result
-
-
-def image_weights(generator: np.random.Generator, clusters: np.ndarray, resamples: int) -> np.ndarray:
-    """(N, resamples): how often each image is drawn when its cluster (0..G-1, given for each image)
-    is drawn G times with replacement."""
-    count = int(clusters.max()) + 1
-    drawn = generator.integers(0, count, (resamples, count)) + count * np.arange(resamples)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=count * resamples).reshape(resamples, count)
-    return times.T[clusters].astype(np.float64)
-
-
-def _over_seeds(metrics: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """(S, R, 5) metrics per seed to (R, 5), the mean over resampled seeds.
-
-    S - 1 of S seeds are drawn: with S draws the variance of the mean comes out (S - 1)/S too small,
-    a third for three seeds (McCarthy and Snowden 1985, The bootstrap and finite population sampling).
-    A single seed says nothing about how seeds vary, and the interval then holds for that seed only.
-    """
-    seeds, resamples, _ = metrics.shape
-    times = generator.multinomial(max(1, seeds - 1), np.full(seeds, 1 / seeds), size=resamples)
-    return np.einsum("srm,rs->rm", metrics, times / times.sum(1, keepdims=True))
 
 
 def _centred(value: np.ndarray, resamples: np.ndarray) -> np.ndarray:
@@ -107,10 +83,9 @@ def intervals(estimate: Estimate, confidence: float) -> dict[str, dict[str, floa
 
     Rounded to 6 decimals, so that the last bits of a sum do not change files.
     """
-    tail = (1 - confidence) / 2
     result = {}
     for column, name in enumerate(METRICS):
-        low, high = np.quantile(estimate.resamples[:, column], [tail, 1 - tail])
+        low, high = percentiles(estimate.resamples[:, column], confidence)
         result[name] = {
             "mean": _rounded(estimate.value[column]),
             "low": _rounded(low),

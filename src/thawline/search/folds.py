@@ -1,0 +1,145 @@
+"""Validation for sets too small to hold much back: repeated cross-validation, and when to choose it."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from thawline.config.errors import UserError
+
+FEW = 500
+"""Fewer pictures than this, test pictures apart, are cross-validated."""
+FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Rows to train on and rows to validate on, both increasing; together they are all rows."""
+
+    repeat: int
+    fold: int
+    train: np.ndarray
+    val: np.ndarray
+
+
+def folds(
+    labels: np.ndarray,
+    groups: np.ndarray | None = None,
+    *,
+    count: int = FOLDS,
+    repeats: int = 1,
+    seed: int = 0,
+) -> list[Fold]:
+    """Stratified cross-validation, `repeats` times over with different shuffles: `repeats * count` folds.
+
+    In each repetition every row is validated on once. Each fold has about the same share of every class;
+    rows of one group are never separated.
+
+    Args:
+        labels: (N,) of everything that is not test.
+        groups: (N,) or None: every row on its own. With groups the shares are as even as groups allow.
+        count: folds in each repetition.
+        seed: decides every shuffle; a repetition's folds do not depend on how many repetitions there are.
+
+    Raises UserError where there are too few pictures or groups for `count` folds, and where some fold's
+    training pictures lack a class.
+    """
+    labels = np.asarray(labels)
+    things = "pictures" if groups is None else "groups of pictures"
+    have = len(labels) if groups is None else len(np.unique(groups))
+    largest = max(per_class(labels, groups))
+    if count < 2 or have < count or largest < count:
+        raise UserError(
+            f"{count} folds are impossible with {have} {things}, at most {largest} of one class.\n"
+            f"  allowed: from 2 to {min(have, largest)} folds; or search.validation=holdout"
+        )
+    found = []
+    for repeat in range(repeats):
+        for fold, (train, val) in enumerate(_splits(labels, groups, count, seed, repeat)):
+            _require_classes(labels, train, things)
+            found.append(Fold(repeat, fold, train, val))
+    return found
+
+
+def _splits(
+    labels: np.ndarray, groups: np.ndarray | None, count: int, seed: int, repeat: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    state = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter = kind(count, shuffle=True, random_state=state)
+    with warnings.catch_warnings():
+        # a class with fewer pictures than folds is validated on in some of them only
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        return list(splitter.split(np.zeros(len(labels)), labels, groups))
+
+
+def per_class(labels: np.ndarray, groups: np.ndarray | None = None) -> list[int]:
+    """How many pictures, or groups, each class has, in the order of the classes."""
+    own = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    return [len(np.unique(own[labels == label])) for label in np.unique(labels)]
+
+
+def _require_classes(labels: np.ndarray, train: np.ndarray, things: str) -> None:
+    lacking = np.setdiff1d(labels, labels[train])
+    if len(lacking):
+        raise UserError(
+            f"cross-validation would leave no training pictures of class {lacking[0]} in one fold: "
+            f"it has too few {things}.\n  Add some, or use search.validation=holdout."
+        )
+
+
+def stitched(parts: Sequence[Fold], values: Sequence[np.ndarray]) -> np.ndarray:
+    """(repeats, N) from each fold's values of its `val` rows: one row per repetition, in picture order.
+
+    This is what `evidence.AtDepth.correct` takes.
+    """
+    repeats = 1 + max(part.repeat for part in parts)
+    result = np.full((repeats, len(parts[0].train) + len(parts[0].val)), np.nan)
+    for part, value in zip(parts, values, strict=True):
+        result[part.repeat, part.val] = value
+    if np.isnan(result).any():
+        raise ValueError("some pictures were never validated on: a fold is missing, or a value is NaN")
+    return result
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How trials are validated. `folds` is 1 for a held-out part; `reason` is a sentence."""
+
+    kind: Literal["holdout", "kfold"]
+    folds: int
+    reason: str
+
+
+def validation_of(images: int, held_out: int, rarest: int) -> Validation:
+    """The default way to validate: fewer than `FEW` pictures are cross-validated.
+
+    Once over only: where several seeds are trained, each takes its own repetition.
+
+    Args:
+        images: pictures that are not test, training and validation ones together.
+        held_out: how many of them a held-out part would be.
+        rarest: pictures (or groups) of the rarest class; with fewer than 2 folds are impossible.
+    """
+    told = f"{held_out:,} held-out pictures tell an accuracy of 90 % to within {_points(held_out)} points"
+    if images >= FEW:
+        return Validation("holdout", 1, f"Validated on a held-out part of {images:,} pictures: {told}.")
+    if rarest < 2:
+        why = "some class is too small to be divided into folds"
+        return Validation("holdout", 1, f"Validated on a held-out part, because {why}; {told}.")
+    count = min(FOLDS, rarest)
+    return Validation(
+        "kfold",
+        count,
+        f"Validated by {count}-fold cross-validation, because {images:,} pictures are few: {told}, "
+        f"all {images:,} to within {_points(images)}. Each trial takes {count} trainings.",
+    )
+
+
+def _points(images: int) -> str:
+    """Half the width of the 95 % interval of an accuracy of 90 %, in points."""
+    return f"{196 * math.sqrt(0.09 / max(images, 1)):.0f}"

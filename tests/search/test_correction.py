@@ -1,0 +1,134 @@
+"""The winner's score is what it will be on other pictures, however many trials it had to beat."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from thawline.search.correction import Corrected, corrected
+
+
+def guesses(generator: np.random.Generator, trials: int, images: int, alike: float) -> np.ndarray:
+    """Trials on random labels of two classes; `alike` is the share of pictures they all answer alike."""
+    common = generator.random(images) < 0.5
+    own = generator.random((trials, images)) < 0.5
+    return np.where(generator.random((trials, images)) < alike, common, own).astype(float)
+
+
+def naive_interval(found: Corrected) -> tuple[float, float]:
+    """What is usually reported: the best trial's accuracy and 1.96 binomial standard errors."""
+    half = 1.96 * np.sqrt(found.naive * (1 - found.naive) / found.images)
+    return found.naive - half, found.naive + half
+
+
+def covering(trials: int, images: int, alike: float, studies: int = 40) -> tuple[int, int, float]:
+    """In how many studies on random labels the corrected and the naive interval hold chance; and the
+    mean corrected score."""
+    generator = np.random.default_rng([trials, images, int(10 * alike)])
+    found = [
+        corrected(guesses(generator, trials, images, alike), resamples=500, seed=seed)
+        for seed in range(studies)
+    ]
+    honest = sum(one.low <= 0.5 <= one.high for one in found)
+    naive = sum(low <= 0.5 <= high for low, high in map(naive_interval, found))
+    return honest, naive, float(np.mean([one.mean for one in found]))
+
+
+def test_on_random_labels_the_interval_covers_chance_and_the_best_trials_does_not() -> None:
+    honest, naive, mean = covering(trials=40, images=100, alike=0.0)
+    assert honest >= 36
+    assert naive < 20
+    assert mean == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [20, 50, 100, 300, 1000])
+@pytest.mark.parametrize("trials", [1, 5, 24, 60, 200])
+@pytest.mark.parametrize("alike", [0.0, 0.5, 0.9])
+def test_on_random_labels_of_any_study_the_interval_covers_chance(
+    trials: int, images: int, alike: float
+) -> None:
+    honest, naive, mean = covering(trials, images, alike, studies=200)
+    assert honest >= 0.9 * 200
+    assert mean == pytest.approx(0.5, abs=0.03)
+    if trials >= 24 and alike == 0.0:
+        assert naive < 0.9 * 200
+
+
+def differing(
+    generator: np.random.Generator, trials: int, images: int, spread: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Trials of about 85 % whose true accuracies differ; pictures differ in difficulty."""
+    skill = generator.normal(2.5, 6 * spread, (trials, 1))
+    right = expit(skill + generator.normal(0, 1.5, 4000))
+    return (generator.random((trials, images)) < right[:, :images]).astype(float), right.mean(1)
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.2])
+def test_where_trials_differ_the_interval_covers_what_the_winner_achieves(spread: float) -> None:
+    generator = np.random.default_rng(0)
+    covered, bias, width = [], [], []
+    for seed in range(100):
+        correct, truth = differing(generator, 20, 150, spread)
+        found = corrected(correct, resamples=300, seed=seed)
+        covered.append(found.low <= truth[found.winner] <= found.high)
+        bias.append(found.mean - truth[found.winner])
+        width.append(found.high - found.low)
+    assert np.mean(covered) >= 0.9
+    assert abs(np.mean(bias)) < 0.015
+    assert np.mean(width) < 0.15
+
+
+def test_a_clear_winner_keeps_its_score_and_the_interval_of_one_model() -> None:
+    generator = np.random.default_rng(0)
+    correct = (generator.random((30, 400)) < 0.5).astype(float)
+    correct[7] = generator.random(400) < 0.9
+    found = corrected(correct)
+    low, high = naive_interval(found)
+    assert found.winner == 7
+    assert found.mean == pytest.approx(found.naive, abs=0.003)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.008)
+
+
+def test_pictures_of_one_object_widen_the_interval() -> None:
+    objects = np.repeat(np.arange(25), 8)
+    correct = (np.random.default_rng(0).random((5, 25)) < 0.7).astype(float)[:, objects]
+    alone, grouped = corrected(correct), corrected(correct, objects)
+    assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
+
+
+def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_trial() -> None:
+    correct = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1]])
+    assert corrected(correct).winner == 0
+    assert corrected(correct, losses=np.array([3.0, 2.0, 2.0, 0.0])).winner == 1
+    per_picture = np.array([[3, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 1.5], [0, 0, 0, 0]])
+    assert corrected(correct, losses=per_picture).winner == 2
+
+
+def test_the_losses_of_the_drawn_pictures_break_ties_in_each_resample() -> None:
+    # Two equal trials: which of them is scored cannot matter, so neither can the loss.
+    right = np.random.default_rng(0).random(60) < 0.8
+    correct = np.stack([right, right]).astype(float)
+    losses = np.random.default_rng(1).random((2, 60))
+    assert corrected(correct, losses=losses).mean == corrected(correct).mean
+
+
+def test_a_single_group_says_nothing() -> None:
+    found = corrected(np.ones((3, 5)), np.zeros(5))
+    assert (found.low, found.mean, found.high) == (0.0, 1.0, 1.0)
+
+
+def test_all_right_is_no_certainty() -> None:
+    found = corrected(np.ones((3, 30)))
+    assert (found.mean, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.886, abs=0.001)
+
+
+def test_equal_seeds_repeat_exactly() -> None:
+    correct = np.random.default_rng(0).random((6, 40)) < 0.8
+    assert corrected(correct, seed=1) == corrected(correct, seed=1)
+    assert corrected(correct, seed=1) != corrected(correct, seed=2)
+
+
+def test_nothing_to_choose_from_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 trials on 4 pictures"):
+        corrected(np.zeros((0, 4)))
