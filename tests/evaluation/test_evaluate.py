@@ -22,7 +22,7 @@ from thawline.data.transform import Transform
 from thawline.evaluation.evaluate import evaluate
 from thawline.evaluation.metrics import METRICS
 from thawline.evaluation.tables import read_table
-from thawline.models.checkpoint import ModelCard, save_model
+from thawline.models.checkpoint import ModelCard, load_model, save_model
 
 CLASSES = ("red", "green", "blue")
 TRANSFORM = Transform(4, 4, 3, "crop", "bilinear", (0.5,) * 3, (0.25,) * 3)
@@ -178,6 +178,23 @@ def test_what_does_not_fit_together_is_refused(
     with pytest.raises(UserError, match=message):
         evaluate(CONFIG, finished)
     assert not (finished.reports / "metrics.json").exists()
+
+
+def test_models_are_completed_by_the_one_they_were_made_from(finished: Artifacts) -> None:
+    expected = evaluate(CONFIG, finished)
+    base = finished.stage_output("replace_head") / "model.safetensors"
+    card = ModelCard("tiny_networks.Colours", {}, CLASSES, TRANSFORM, "by hand")
+    save_model(base, base.with_name("card.json"), Colours(3), card)
+    for contender in Contender:
+        folder = finished.stage_output("finetune", contender.name)
+        paths = sorted((folder / "weights").iterdir())
+        networks = [load_model(path, folder / "card.json")[0] for path in paths]
+        for path, network in zip(paths, networks, strict=True):
+            save_model(path, folder / "card.json", network, card, base)
+    assert evaluate(CONFIG, finished) == expected
+    base.unlink()
+    with pytest.raises(UserError, match="replace_head/model.safetensors does not exist"):
+        evaluate(CONFIG, finished)
 
 
 def test_nothing_that_varies_between_runs_is_in_the_metrics(finished: Artifacts) -> None:

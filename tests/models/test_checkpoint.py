@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.data.transform import Transform
 from thawline.models import checkpoint
@@ -51,7 +52,7 @@ def test_loading_draws_no_random_numbers(saved):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("variant", ["linear", "dropout_linear", "mlp"])
+@pytest.mark.parametrize("variant", list(HeadVariant))
 def test_the_card_says_which_head_the_model_has(tmp_path, network, variant):
     target, _ = replace_head(network, 3, 0, variant)
     save_model(tmp_path / "m.safetensors", tmp_path / "c.json", target, replace(CARD, head=variant))
@@ -126,6 +127,8 @@ def test_a_missing_file_is_answered_with_the_command_that_makes_it(saved):
         lambda card: card.update(extra=1),
         lambda card: card.update(transform={}),
         lambda card: card.update(transform=None),
+        lambda card: card.update(head="deep"),
+        lambda card: card.update(adaptation={"method": "lora"}),
     ],
 )
 def test_a_damaged_card_is_refused(saved, change):

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from thawline.models.cuts import units
-from thawline.models.freezing import freeze, state_hashes, thaw, trainable_parameters
+from thawline.models.freezing import freeze, hold, state_hashes, thaw, trainable_parameters
 from thawline.models.head import replace_head
+from thawline.models.selection import Selection, select
 from thawline.models.splitting import split
 from thawline.models.zoo import build
 
@@ -199,3 +200,74 @@ def test_hashes_see_values_shapes_and_types():
 def test_a_split_alone_freezes_nothing(resnet):
     split(resnet, 5)
     assert all(parameter.requires_grad for parameter in resnet.parameters())
+
+
+@pytest.mark.parametrize("depth", [-1, 10])
+def test_a_depth_beyond_the_units_is_a_mistake(resnet, depth):
+    with pytest.raises(ValueError, match=rf"cannot freeze {depth} units: depths go from 0 to 9"):
+        freeze(resnet, depth)
+
+
+def test_a_selection_of_another_network_is_a_mistake(resnet):
+    other = Selection(frozenset(), frozenset({"fc.weight", "head.weight"}), frozenset({"norm"}))
+    with pytest.raises(ValueError, match=r"not in the network: head[.]weight, norm"):
+        hold(resnet, other)
+
+
+@pytest.mark.parametrize(("frozen", "depth"), [({1, 2}, 0), ({0, 1, 3}, 2)])
+def test_cut_out_units_compute_what_they_did(network, pictures, frozen, depth):
+    model = hold(network, select(network, frozen))
+    assert model.depth == depth
+    assert torch.equal(model.eval()(pictures), network.eval()(pictures))
+
+
+def test_frozen_units_in_the_middle_stay_while_the_others_train(network, pictures):
+    frozen = {1, 2, len(units(network)) - 1}
+    model = hold(network, select(network, frozen)).train()
+    held = {
+        n for index in frozen for n in (*units(network)[index].parameters, *units(network)[index].buffers)
+    }
+    before = state_hashes(network)
+    step(model, network, pictures)
+    after = state_hashes(network)
+    changed = {name for name in before if before[name] != after[name]}
+    assert not changed & held
+    assert changed & set(units(network)[0].parameters)
+
+
+def test_a_selection_can_be_of_nothing(resnet):
+    model = hold(resnet, Selection(frozenset(), frozenset(), frozenset()))
+    assert model.depth == 9
+    assert not any(parameter.requires_grad for parameter in resnet.parameters())
+
+
+def test_phases_take_turns(resnet, pictures):
+    """Probe, then everything, then the probe again: each time exactly what is selected learns."""
+    for frozen in (range(9), (), {1, 3}, range(9)):
+        selection = select(resnet, frozen)
+        model = hold(resnet, selection).train()
+        assert {n for n, p in resnet.named_parameters() if p.requires_grad} == selection.parameters
+        norms = {n for n, m in resnet.named_modules() if isinstance(m, nn.BatchNorm2d) and m.training}
+        assert norms == selection.moving
+        step(model, resnet, pictures)
+    thaw(resnet)
+    assert all(parameter.requires_grad for parameter in resnet.parameters())
+
+
+def test_a_copy_of_the_held_model_holds_on_its_own(network, pictures):
+    """An average of the weights is a copy."""
+    model = hold(network, select(network, {0, 2, 3})).train()
+    twin = copy.deepcopy(model)
+    torch.manual_seed(3)
+    ours = model.train()(pictures)
+    torch.manual_seed(3)
+    assert torch.equal(twin.train()(pictures), ours)
+    assert twin.eval()(pictures).equal(model.eval()(pictures))
+    shared = {id(tensor) for tensor in [*model.parameters(), *model.buffers()]}
+    assert not shared & {id(tensor) for tensor in [*twin.parameters(), *twin.buffers()]}
+
+
+def test_a_held_network_moves_as_one(network, pictures):
+    network.float()
+    model = hold(network, select(network, {0, 2, 3})).double().eval()
+    assert torch.equal(model(pictures), network.eval()(pictures))

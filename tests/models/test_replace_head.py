@@ -1,14 +1,16 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from thawline.artifacts import Artifacts, file_hash
 from thawline.config.errors import UserError
-from thawline.config.sections import Config
+from thawline.config.sections import Config, HeadVariant, Model
 from thawline.data.transform import Transform
 from thawline.models import replace_head as stage
 from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
 from thawline.models.freezing import state_hashes
+from thawline.models.head import head_parameters
 
 CARD = ModelCard(
     "shufflenet_v2_x0_5",
@@ -68,3 +70,20 @@ def test_pictures_prepared_in_another_way_are_refused_before_any_training(artifa
     monkeypatch.setattr(Target, "transform", replace(CARD.transform, size=8, resize=8))
     with pytest.raises(UserError, match=r"(?s)prepared in another way.*size=8"):
         stage.replace_head(Config(), artifacts)
+
+
+@pytest.mark.parametrize("variant", list(HeadVariant))
+def test_the_configured_head_is_attached_and_on_the_card(artifacts, variant):
+    stage.replace_head(Config(model=Model(head=variant)), artifacts)
+    target, card = load_model(*paths(artifacts, "replace_head"))
+    assert card.head is variant
+    assert head_parameters(target) == set(card.tensors["initialised"])
+    assert len(head_parameters(target)) == (4 if variant is HeadVariant.mlp else 2)
+
+
+def test_a_head_for_as_many_classes_as_the_source_has_is_never_reused(artifacts):
+    assert len(Target.classes) == len(CARD.classes)
+    stage.replace_head(Config(), artifacts)
+    source, _ = load_model(*paths(artifacts, "pretrain"))
+    target, _ = load_model(*paths(artifacts, "replace_head"))
+    assert not torch.equal(target.fc.weight, source.fc.weight)

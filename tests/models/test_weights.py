@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import GoogLeNet_Weights, ResNet18_Weights, WeightsEnum
 
+from thawline.config.choices import HeadVariant
 from thawline.config.errors import FieldError, UserError
 from thawline.config.sections import Config, Fit, Input, Model, Source
 from thawline.data.transform import Transform
@@ -234,8 +235,8 @@ CARD = ModelCard(
 
 
 def saved(folder: Path, weights: str = "model.safetensors", card: ModelCard = CARD) -> Path:
-    network, _ = replace_head(build_random(card), len(card.classes), 0, "mlp")
-    card = ModelCard(**{**vars(card), "head": "mlp"})
+    network, _ = replace_head(build_random(card), len(card.classes), 0, HeadVariant.mlp)
+    card = ModelCard(**{**vars(card), "head": HeadVariant.mlp})
     path = folder / weights
     save_model(path, folder / "card.json", network, card)
     return path
@@ -246,7 +247,7 @@ def test_a_thawline_model_brings_its_card(tmp_path, weights):
     path = saved(tmp_path, weights)
     found, card = source_model_from_weights(config(path, input=Input(size=None)))
     assert card.classes == ("ash", "elm")
-    assert card.head == "mlp"
+    assert card.head is HeadVariant.mlp
     assert (card.transform.size, card.transform.interpolation) == (48, "bicubic")
     assert "leaves" in card.origin
     assert found(torch.randn(2, 3, 48, 48)).shape == (2, 2)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from thawline.report import machine
-from thawline.report.costs import collect_costs, stage_name
+from thawline.report.costs import collect_costs, saved, stage_name, training_costs
 from thawline.report.findings import read_findings
 
 
@@ -16,7 +16,8 @@ def test_costs_are_collected_from_every_stage(finished: Callable[..., Any]) -> N
     stages = collect_costs(read_findings(artifacts, config.evaluate.confidence))["stages"]
     assert len(stages) == 7
     assert stages["pretrain"] == {"seconds": 95.0, "runs": 1}
-    assert stages["finetune/finetuned"] == {"seconds": 21.5, "runs": 3, "seeds": {}}
+    finetuned = stages["finetune/finetuned"]
+    assert (finetuned["seconds"], finetuned["runs"], len(finetuned["seeds"])) == (21.5, 3, 3)
     # thirty trials of 3 s, although the last call of the resumed search took 69 s
     assert stages["search/finetuned"] == {"seconds": 90.0, "runs": 30}
 
@@ -26,6 +27,45 @@ def test_weights_that_were_given_cost_no_run(finished: Callable[..., Any]) -> No
     stages = collect_costs(read_findings(artifacts, config.evaluate.confidence))["stages"]
     assert stages["pretrain"] == {"seconds": 0.0, "runs": 0}
     assert stages["search/finetuned"] == {"seconds": 69.0, "runs": 0}
+
+
+def measured(finished: Callable[..., Any], **story: Any) -> dict[str, dict[str, float]]:
+    config, artifacts = finished(**story)
+    return training_costs(collect_costs(read_findings(artifacts, config.evaluate.confidence)))
+
+
+def test_what_a_training_costs_is_the_mean_over_its_seeds(finished: Callable[..., Any]) -> None:
+    trainings = measured(finished)
+    assert list(trainings) == ["finetuned", "linear_probe", "from_scratch"]
+    assert trainings["from_scratch"]["seconds_per_epoch"] == pytest.approx(0.63)
+    assert trainings["from_scratch"]["step_flops"] == 3 * 74_000_000
+
+
+def test_every_number_a_training_measures_is_there(finished: Callable[..., Any]) -> None:
+    import dataclasses
+
+    from thawline.training.cost import Cost
+
+    assert measured(finished)["finetuned"].keys() == {field.name for field in dataclasses.fields(Cost)}
+
+
+def test_trainings_of_earlier_versions_are_left_out(finished: Callable[..., Any]) -> None:
+    assert measured(finished, costs_measured=False) == {}
+    assert training_costs({"stages": {"finetune/finetuned": {"seconds": 1.0, "seeds": {}}}}) == {}
+    half = {"0": {"seconds": 1.0}, "1": {"seconds": 1.0, "cost": {"step_flops": 1}}}
+    assert training_costs({"stages": {"finetune/finetuned": {"seconds": 2.0, "seeds": half}}}) == {}
+
+
+def test_what_freezing_saves_is_told_against_training_everything(finished: Callable[..., Any]) -> None:
+    text = saved(measured(finished))
+    assert text is not None
+    assert "40.0 % of the parameters to train, 26.7 % of the operations per training step and" in text
+
+
+def test_nothing_is_told_where_nothing_is_saved(finished: Callable[..., Any]) -> None:
+    trainings = measured(finished)
+    assert saved({**trainings, "finetuned": trainings["from_scratch"]}) is None
+    assert saved({"finetuned": trainings["finetuned"]}) is None
 
 
 def test_stages_are_named_in_words() -> None:

@@ -55,10 +55,24 @@ def test_every_section_is_there(written: Callable[..., str]) -> None:
 def test_tables_have_as_many_cells_in_every_row(written: Callable[..., str]) -> None:
     text = written(classes=("a|b", "c", "d_"), searched=False)
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    assert len(tables) == 5
+    assert len(tables) == 6
     for table in tables:
         widths = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
         assert len(widths) == 1
+
+
+def test_what_freezing_saves_is_shown(written: Callable[..., str]) -> None:
+    text = written()
+    assert "| fine-tuned | 6.60 M (60.0 %) | 74.0 MFLOP | 163 MFLOP | 0.5 s | 562 | 700 MiB |" in text
+    assert "| linear probe | 11.0 k (0.1 %) |" in text
+    assert "the fine-tuned contender saves 40.0 % of the parameters to train" in text
+
+
+def test_trainings_of_earlier_versions_have_no_costs_to_show(written: Callable[..., str]) -> None:
+    text = written(costs_measured=False)
+    assert "trained parameters" not in text
+    assert "saves" not in text
+    assert "| finetune, fine-tuned | 22 s | 3 |" in text
 
 
 def test_without_a_search_the_page_says_so(written: Callable[..., str]) -> None:

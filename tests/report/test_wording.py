@@ -133,3 +133,27 @@ def test_warnings_where_the_numbers_say_little(found: Callable[..., Findings]) -
     assert "Only one seed was trained (fine-tuned, linear probe and from scratch)" in str(
         wording.single_seed(poor)
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0, "", "0"),
+        (850.4, "", "850"),
+        (999.6, "", "1.00 k"),
+        (11_179_077, "", "11.2 M"),
+        (1_814_073_344, "FLOP", "1.81 GFLOP"),
+        (740, "FLOP", "740 FLOP"),
+        (999_600_000, "FLOP", "1.00 GFLOP"),
+    ],
+)
+def test_amounts_have_three_digits(value: float, unit: str, text: str) -> None:
+    assert wording.amount(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(2**19, "0 MiB"), (700 * 2**20, "700 MiB"), (3 * 2**29, "1.5 GiB"), (2**40, "1024.0 GiB")],
+)
+def test_memory_is_in_binary_units(size: float, text: str) -> None:
+    assert wording.memory(size) == text

@@ -1,5 +1,6 @@
 """The stage: a recipe file that finetune obeys, and a run in MLflow for every trial."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from thawline.config.sections import (
     Contender,
     DataSetName,
     Finetune,
+    Phases,
     PrunerName,
     Range,
     Search,
@@ -100,6 +102,13 @@ def test_from_scratch_can_be_what_is_fine_tuned(toy_artifacts: Artifacts, tmp_pa
     recipe, trials = run(config, toy_artifacts)
     assert recipe["depth"] == 0
     assert set(trials["state"]) == {"complete"}
+
+
+def test_a_trial_is_one_training_over_all_phases(toy_artifacts: Artifacts, tmp_path: Path) -> None:
+    config = config_of(tmp_path, trials=2, pruner=PrunerName.median)
+    config.finetune = replace(config.finetune, phases=Phases.probe_first, epochs=3, soup=4)
+    _, trials = run(config, toy_artifacts)
+    assert list(trials["epochs"]) == [3, 3]
 
 
 def test_a_finished_study_is_not_recorded_again(toy_artifacts: Artifacts, tmp_path: Path) -> None:

@@ -6,28 +6,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
-from thawline.artifacts import CARD, COSTS, HISTORY, RECIPE, Artifacts, read_json
+from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, RECIPE, Artifacts, read_json
 from thawline.config.sections import (
     AugmentationName,
+    BatchNorm,
     ClassWeights,
     Config,
     Contender,
     DataSetName,
     Finetune,
     Keep,
+    Method,
     OptimizerName,
     Start,
     Target,
     Trainer,
 )
 from thawline.data.store import Store
+from thawline.models.adapters import added_parameters
+from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
 from thawline.training.classifier import Row, TrainingDivergedError
-from thawline.training.finetune import balanced_weights, finetune, finetune_once, learning_groups
+from thawline.training.finetune import finetune
 from thawline.training.fit import Fitted
+from thawline.training.learning import balanced_weights, learning_groups
+from thawline.training.once import finetune_once
 from thawline.training.recipe import Chosen, write_chosen
 
 Build = Callable[[int], nn.Module]
@@ -39,11 +46,11 @@ def recipe(**changes: object) -> Finetune:
     return Finetune(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def train(network: nn.Module, store: Store, frozen: int = 0, seed: int = 0, **changes: object) -> Fitted:
+def train(network: nn.Module, store: Store, depth: int = 0, seed: int = 0, **changes: object) -> Fitted:
     checkpoint = changes.pop("checkpoint", None)
     after = changes.pop("after_epoch", [])
     return finetune_once(
-        network, recipe(**changes), frozen, store, CPU, seed=seed, mirror=False,
+        network, recipe(depth=depth, **changes), store, CPU, seed=seed, mirror=False,
         checkpoint=checkpoint, after_epoch=after,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -119,7 +126,7 @@ def test_the_best_epoch_is_kept_if_asked_for(build_small: Build, toy_store: Stor
 
 
 def test_early_stopping_ends_a_training_that_no_longer_improves(build_small: Build, toy_store: Store) -> None:
-    fitted = train(build_small(0), toy_store, 3, epochs=40, early_stopping=1, head_lr=0.3, depth="all")
+    fitted = train(build_small(0), toy_store, 3, epochs=40, early_stopping=1, head_lr=0.3)
     assert len(fitted.history) < 40
 
 
@@ -170,7 +177,7 @@ def choose(artifacts: Artifacts, contender: Contender, chosen: Finetune, depth: 
 def test_a_tracking_server_that_is_gone_costs_no_training(
     toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choose(toy_artifacts, Contender.finetuned, recipe(seeds=1), 1)
+    choose(toy_artifacts, Contender.finetuned, recipe(depth=1, seeds=1), 1)
 
     def gone(*_: object, **__: object) -> None:
         raise ConnectionError("the server is gone")
@@ -185,7 +192,7 @@ def test_a_tracking_server_that_is_gone_costs_no_training(
 
 
 def test_the_stage_writes_one_model_per_seed(toy_artifacts: Artifacts, tmp_path: Path) -> None:
-    choose(toy_artifacts, Contender.finetuned, recipe(), 1)
+    choose(toy_artifacts, Contender.finetuned, recipe(depth=1), 1)
     finetune(stage_config(tmp_path), toy_artifacts)
     folder = toy_artifacts.stage("finetune", "finetuned")
     assert sorted(path.name for path in (folder / "weights").iterdir()) == [
@@ -194,7 +201,25 @@ def test_the_stage_writes_one_model_per_seed(toy_artifacts: Artifacts, tmp_path:
     ]
     assert (folder / CARD).exists()
     assert len((folder / HISTORY).read_text().splitlines()) == 1 + 2 * 3
-    assert set(read_json(folder / COSTS)["seeds"]) == {"0", "1"}
+    costs = read_json(folder / COSTS)["seeds"]
+    assert set(costs) == {"0", "1"}
+    cost = costs["0"]["cost"]
+    assert 0 < cost["trainable_parameters"] < cost["total_parameters"]
+    assert cost["forward_flops"] < cost["step_flops"] < 3 * cost["forward_flops"]
+    assert min(cost["seconds_per_epoch"], cost["pictures_per_second"], cost["peak_memory_bytes"]) > 0
+
+
+def test_a_seed_may_be_a_soup_of_adapted_networks_and_is_saved_as_what_it_adds(
+    toy_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    chosen = recipe(seeds=1, soup=2, depth=1, method=Method.scale_shift, batch_norm=BatchNorm.frozen)
+    choose(toy_artifacts, Contender.finetuned, chosen, 1)
+    finetune(stage_config(tmp_path), toy_artifacts)
+    folder, base = toy_artifacts.stage("finetune", "finetuned"), toy_artifacts.stage("replace_head") / MODEL
+    saved = folder / "weights" / "seed_0.safetensors"
+    network, _ = load_model(saved, folder / CARD, base=base)
+    assert load_file(saved).keys() == added_parameters(network) | {"head.weight", "head.bias"}
+    assert set(read_json(folder / COSTS)["seeds"]["0"]["soup"]) <= {0, 1}
 
 
 def test_from_scratch_shares_no_weight_with_the_source(toy_artifacts: Artifacts) -> None:

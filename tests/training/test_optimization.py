@@ -1,6 +1,7 @@
 """Parameter groups, optimizers and schedules."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from thawline.config.errors import UserError
 from thawline.config.sections import Optimization, OptimizerName, ScheduleName
 from thawline.training.optimization import build_optimizer, factor, groups
 
@@ -66,3 +68,49 @@ def test_warm_up_rises_then_the_cosine_falls_to_nothing() -> None:
 def test_a_line_falls_evenly_and_a_constant_stays() -> None:
     assert factor(ScheduleName.linear, 0.0, 10)(5) == pytest.approx(0.5)
     assert factor(ScheduleName.constant, 0.0, 10)(9) == 1
+
+
+@pytest.mark.parametrize("steps", [3, 7, 50, 100])
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.3])
+def test_one_cycle_is_pytorchs(warmup: float, steps: int) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=steps, pct_start=warmup)
+    ours = factor(ScheduleName.one_cycle, warmup, steps)
+    for step in range(steps):
+        assert ours(step) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
+        optimizer.step()
+        if step + 1 < steps:
+            theirs.step()
+
+
+def test_one_cycle_reaches_the_top_where_pytorchs_divides_by_zero() -> None:
+    assert factor(ScheduleName.one_cycle, 0.1, 10)(0) == 1
+
+
+def test_steps_go_down_to_tenths() -> None:
+    at = factor(ScheduleName.step, 0.0, 100)
+    assert [at(step) for step in (0, 29, 30, 59, 60, 89, 90, 99)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+    )
+
+
+def test_decay_all_is_one_group() -> None:
+    layer = nn.Linear(3, 2)
+    (only,) = groups("all", layer.parameters(), 1e-3, 0.1, decay_all=True)
+    assert (len(only.parameters), only.weight_decay) == (2, 0.1)
+
+
+def test_lamb_changes_each_tensor_by_a_share_of_its_length() -> None:
+    weight = nn.Parameter(torch.full((4, 4), 3.0))
+    optimizer = build_optimizer(groups("a", [weight], 0.01, 0.1), Optimization(optimizer=OptimizerName.lamb))
+    weight.square().sum().backward()
+    before = weight.detach().clone()
+    optimizer.step()
+    assert (weight - before).norm().item() == pytest.approx(0.01 * before.norm().item(), rel=1e-4)
+
+
+def test_lamb_without_timm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm.optim", None)
+    weights = groups("a", [nn.Parameter(torch.zeros(2, 2))], 1e-3, 0.0)
+    with pytest.raises(UserError, match=r"needs the package timm(?s:.*)pip install 'thawline\[timm\]'"):
+        build_optimizer(weights, Optimization(optimizer=OptimizerName.lamb))

@@ -92,7 +92,8 @@ class Finetune(Optimization):
     """BatchNorm in frozen units. frozen: nothing changes and stored statistics normalise; statistics:
     normalises by the batch and goes on estimating; affine: scale and shift learn; train: both."""
     batch_norm: BatchNorm = BatchNorm.train
-    """BatchNorm in unfrozen units; scale and shift learn only where `method` lets them, too."""
+    """BatchNorm in unfrozen units; scale and shift learn only where `method` lets them, too. What a method
+    adds beside them (scale_shift, lora) learns whatever is said here."""
     phases: Phases = Phases.one
     """one; probe_first: the head alone, then everything at body_lr (LP-FT, Kumar et al. 2022); gradual:
     one more unit at a time, from the head down (Howard & Ruder 2018)."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from thawline.config.sections import AugmentationName
-from thawline.data.augment import NUMBERS, augment
+from thawline.data.augment import NUMBERS, POLICIES, augment, augment_by_policy
 from thawline.data.transform import Transform
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -58,18 +58,24 @@ class Batches:
         count = len(self.images)
         order = self._random(_ORDER).permutation(count) if self.shuffle else np.arange(count)
         # One row of random numbers per picture, whatever batch it ends up in.
-        changes = self._random(_CHANGES).random((count, NUMBERS)) if self._augments else None
+        augments = self.augmentation is not AugmentationName.none
+        changes = self._random(_CHANGES).random((count, NUMBERS)) if augments else None
         for start in range(0, count, self.batch_size):
             indices = order[start : start + self.batch_size]
-            pixels = as_pixels(self._rows(start, indices), self.device)
-            if changes is not None:
-                pixels = augment(pixels, changes[indices], self.mirror)
+            pixels = self._pixels(start, indices, changes)
             labels = torch.from_numpy(self.labels[indices]).to(self.device)
             yield normalised(pixels, self.transform), labels, torch.from_numpy(indices).to(self.device)
 
-    @property
-    def _augments(self) -> bool:
-        return self.augmentation is AugmentationName.standard
+    def _pixels(self, start: int, indices: np.ndarray, changes: np.ndarray | None) -> torch.Tensor:
+        """As `as_pixels`, changed by each picture's row of `changes`."""
+        rows = self._rows(start, indices)
+        if changes is None:
+            return as_pixels(rows, self.device)
+        if self.augmentation in POLICIES:
+            fill = [255 * mean for mean in self.transform.mean]
+            rows = augment_by_policy(rows, changes[indices], self.mirror, self.augmentation, fill)
+            return as_pixels(rows, self.device)
+        return augment(as_pixels(rows, self.device), changes[indices], self.mirror)
 
     def _random(self, purpose: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, self.epoch, purpose])))

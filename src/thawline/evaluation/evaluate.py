@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from thawline.artifacts import CARD, METRICS, RECIPE, Artifacts, read_json, write_json
+from thawline.artifacts import CARD, METRICS, MODEL, RECIPE, Artifacts, read_json, write_json
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, open_store
@@ -33,6 +33,7 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
             contender.name,
             artifacts.stage("finetune", contender.name),
             test,
+            base=artifacts.stage("replace_head") / MODEL,
             # one number for all: contenders differ in depth, start and rates only
             seeds=recipe["recipe"]["seeds"],
             batch_size=config.evaluate.batch_size,
@@ -51,16 +52,24 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
 
 
 def predictions(
-    contender: str, folder: Path, test: Store, *, seeds: int, batch_size: int, device: torch.device
+    contender: str,
+    folder: Path,
+    test: Store,
+    *,
+    base: Path,
+    seeds: int,
+    batch_size: int,
+    device: torch.device,
 ) -> list[Predicted]:
     """What the model of every seed in `folder` says of the test pictures, classes in the store's order.
+    `base` is the file of the initial target model, which completes theirs.
 
     Raises `UserError` when there are not `seeds` models, or when one was trained for other classes or
     other input.
     """
     result = []
     for seed, weights in seed_files(folder / "weights", seeds).items():
-        network, card = load_model(weights, folder / CARD)
+        network, card = load_model(weights, folder / CARD, base)
         order = class_order(card, test, weights)
         try:
             found = predict(network, test.images, test.transform, batch_size, device)

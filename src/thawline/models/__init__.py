@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thawline.models.checkpoint import ModelCard, load_model, save_model
     from thawline.models.cuts import Unit, head_name, logits_of, units
-    from thawline.models.depth import resolve_depth
-    from thawline.models.freezing import freeze, state_hashes, thaw, trainable_parameters
+    from thawline.models.depth import frozen_units, resolve_depth
+    from thawline.models.freezing import freeze, hold, state_hashes, thaw, trainable_parameters
+    from thawline.models.selection import Selection, select
     from thawline.models.splitting import between, check_split, split
     from thawline.models.zoo import build, weights_transform
 
 _HOMES = {
     "checkpoint": ("ModelCard", "load_model", "save_model"),
     "cuts": ("Unit", "head_name", "logits_of", "units"),
-    "depth": ("resolve_depth",),
-    "freezing": ("freeze", "state_hashes", "thaw", "trainable_parameters"),
+    "depth": ("frozen_units", "resolve_depth"),
+    "freezing": ("freeze", "hold", "state_hashes", "thaw", "trainable_parameters"),
+    "selection": ("Selection", "select"),
     "splitting": ("between", "check_split", "split"),
     "zoo": ("build", "weights_transform"),
 }
@@ -26,16 +28,20 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ModelCard",
+    "Selection",
     "Unit",
     "between",
     "build",
     "check_split",
     "freeze",
+    "frozen_units",
     "head_name",
+    "hold",
     "load_model",
     "logits_of",
     "resolve_depth",
     "save_model",
+    "select",
     "split",
     "state_hashes",
     "thaw",

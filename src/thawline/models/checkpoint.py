@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,72 +12,56 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from thawline.artifacts import atomic_path, file_hash, missing, read_json, write_json
+from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
-from thawline.data.transform import Transform
 from thawline.models import zoo
 from thawline.models.accounting import require_match
-from thawline.models.head import HeadVariant, attach_heads
+from thawline.models.adapters import adapt, adaptation_in, plain_name
+from thawline.models.card import ModelCard, read_card
+from thawline.models.head import attach_heads
+
+__all__ = [
+    "ModelCard",
+    "build_random",
+    "load_model",
+    "load_strictly",
+    "read_card",
+    "read_tensors",
+    "save_model",
+]
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """Everything about a model but its tensors.
-
-    `options` are the builder's; `classes` are the labels in the order of the logits; `origin` says in
-    words where the weights came from; `source_hash` is the SHA-256 of the source model's file;
-    `tensors` lists the names `copied`, `dropped` and `initialised`; `head` is the variant of the head;
-    `weights` maps the name of each file that belongs to this card to its SHA-256 (several fine-tunings
-    of one recipe share a card).
-    """
-
-    architecture: str
-    options: dict[str, Any]
-    classes: tuple[str, ...]
-    transform: Transform
-    origin: str
-    source_hash: str | None = None
-    tensors: dict[str, list[str]] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
-    head: str = "linear"
-    weights: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def channels(self) -> int:
-        """Of the network's input."""
-        return self.transform.channels
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-like; `from_dict` undoes it."""
-        return asdict(self) | {"classes": list(self.classes), "transform": self.transform.to_dict()}
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> "ModelCard":
-        """Raises `ValueError` when a field is missing or unknown."""
-        names = {item.name for item in fields(cls)}
-        if value.keys() != names:
-            raise ValueError(f"fields differ: {', '.join(sorted(names ^ value.keys()))}")
-        transform = Transform.from_dict(value["transform"])
-        return cls(**{**value, "classes": tuple(value["classes"]), "transform": transform})
-
-
-def save_model(path: Path, card_path: Path, network: nn.Module, card: ModelCard) -> ModelCard:
+def save_model(
+    path: Path, card_path: Path, network: nn.Module, card: ModelCard, base: Path | None = None
+) -> ModelCard:
     """Write the tensors to `path` as safetensors and the card to `card_path`, each atomically.
 
-    The card is written last and gains the file's hash; the hashes of other files stay if the card
-    says the same otherwise. Returns the card as written. Equal models give equal bytes.
+    With `base`, the file of the model that `network` was made from, only those tensors are written that
+    are not in it or differ in a bit; the card then names it by its hash, and `load_model` needs it again.
+
+    The card is written last. It gains the file's hash and what `adapt` added to the network; the hashes
+    of other files stay if the card says the same otherwise. Returns the card as written. Equal models
+    give equal bytes.
     """
+    tensors = _independent(network.state_dict())
+    if base is not None:
+        tensors = _not_in(read_tensors(base), tensors)
     with atomic_path(path) as temporary:
-        save_file(_independent(network.state_dict()), temporary, metadata={"format": "pt"})
-    others = _other_weights(card_path, card.to_dict())
-    written = replace(card, weights={**others, path.name: file_hash(path)})
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    base_hash = None if base is None else file_hash(base)
+    known = replace(card, base=base_hash, adaptation=adaptation_in(network))
+    others = _other_weights(card_path, known.to_dict())
+    written = replace(known, weights={**others, path.name: file_hash(path)})
     write_json(card_path, written.to_dict())
     return written
 
 
-def load_model(path: Path, card_path: Path) -> tuple[nn.Module, ModelCard]:
+def load_model(path: Path, card_path: Path, base: Path | None = None) -> tuple[nn.Module, ModelCard]:
     """The network in evaluation mode, on the CPU, and its card. Draws no random numbers.
 
-    Raises `UserError` when a file is missing or damaged, the two do not belong together, or a tensor
+    Where the card names a base, its tensors complete those of `path`; otherwise `base` is not read.
+
+    Raises `UserError` when a file is missing or damaged, they do not belong together, or a tensor
     does not fit (with sorted +/- lists).
     """
     card = read_card(card_path)
@@ -89,24 +73,19 @@ def load_model(path: Path, card_path: Path) -> tuple[nn.Module, ModelCard]:
             "  Restore both, or delete them and run: dvc repro"
         )
     network = build_random(card)
-    load_strictly(network, read_tensors(path), str(path))
+    tensors = read_tensors(path)
+    if card.base is not None:
+        tensors = _completed(tensors, _base_tensors(path, card.base, base), network)
+    load_strictly(network, tensors, str(path))
     return network.eval(), card
 
 
 def build_random(card: ModelCard, seed: int = 0) -> nn.Module:
     """The network a card describes, randomly initialised by `seed`; the global generator is spared."""
     network = zoo.build(card.architecture, len(card.classes), card.channels, seed=seed, **card.options)
-    if card.head != "linear":
-        attach_heads(network, len(card.classes), cast(HeadVariant, card.head), seed)
-    return network
-
-
-def read_card(path: Path) -> ModelCard:
-    """The card at `path`. Raises `UserError` when it is missing or is not a model card."""
-    try:
-        return ModelCard.from_dict(read_json(path))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is not a model card: {error}.\n  Delete it and run: dvc repro") from error
+    if card.head is not HeadVariant.linear:
+        attach_heads(network, len(card.classes), card.head, seed)
+    return network if card.adaptation is None else adapt(network, card.adaptation, seed=seed)
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -121,6 +100,46 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, torch.Tensor], origi
     """Copy `tensors` into `network`; `UserError` with sorted +/- lists unless every one fits."""
     require_match(tensors, network.state_dict(), origin)
     network.load_state_dict(dict(tensors), strict=True)
+
+
+def _not_in(base: Mapping[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if (old := base.get(name, base.get(plain_name(name)))) is None or not _same_bits(old, tensor)
+    }
+
+
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    # torch.equal takes 0 and -0 for equal, and no NaN for itself.
+    same_kind = (one.dtype, one.shape) == (other.dtype, other.shape)
+    return same_kind and torch.equal(*(each.reshape(-1).view(torch.uint8) for each in (one, other)))
+
+
+def _base_tensors(path: Path, wanted: str, base: Path | None) -> dict[str, torch.Tensor]:
+    if base is None:
+        raise UserError(
+            f"{path} holds only what differs from its base, the model it was fine-tuned from, and no base is "
+            f"given.\n  wanted: the file with SHA-256 {wanted}, which stage replace_head made\n"
+            "  Or take the model that stage export makes: it is complete."
+        )
+    if not base.is_file():
+        raise missing(base)
+    if file_hash(base) != wanted:
+        raise UserError(
+            f"{base} is not the base of {path}, the model it was fine-tuned from.\n"
+            f"  wanted: SHA-256 {wanted}\n  found:  SHA-256 {file_hash(base)}\n"
+            "  Restore it, or fine-tune again; run: dvc repro"
+        )
+    return read_tensors(base)
+
+
+def _completed(
+    tensors: dict[str, torch.Tensor], base: dict[str, torch.Tensor], network: nn.Module
+) -> dict[str, torch.Tensor]:
+    """`tensors` and those of `base` that they do not replace, under the names they have in `network`."""
+    names = {plain_name(name): name for name in network.state_dict()}
+    return {names.get(name, name): tensor for name, tensor in base.items()} | tensors
 
 
 def _other_weights(card_path: Path, card: dict[str, Any]) -> dict[str, str]:

@@ -75,7 +75,7 @@ def plan(network: nn.Module) -> Plan:
     state = State(traced)
     head = _head(traced, nodes, state)
     body_end = nodes.index(head)
-    cuts = {0: nodes[0], **{at: node for at, node in _cuts(nodes, state) if at < body_end}}
+    cuts = {0: nodes[0], **{at: node for at, node in cuts_of(nodes, state) if at < body_end}}
     groups = _groups(nodes, sorted(cuts), state)
     positions = (0, *(group[-1] for group in groups))
     return Plan(
@@ -110,7 +110,7 @@ def batch_sizes(nodes: Sequence[fx.Node]) -> frozenset[fx.Node]:
     return frozenset(found)
 
 
-def _cuts(nodes: tuple[fx.Node, ...], state: State) -> Iterator[tuple[int, fx.Node]]:
+def cuts_of(nodes: tuple[fx.Node, ...], state: State) -> Iterator[tuple[int, fx.Node]]:
     """Every position after which one tensor is alive, with the step that made the tensor."""
     index = {node: position for position, node in enumerate(nodes)}
     counts = batch_sizes(nodes)

@@ -1,10 +1,29 @@
-"""What a recipe's `depth` means for one network."""
+"""What a recipe's `depth` and `units` mean for one network."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from thawline.config.errors import UserError
 from thawline.models.cuts import Unit
+
+
+def frozen_units(
+    depth: int | float | str, names: Collection[str] | None, units: Sequence[Unit]
+) -> frozenset[int]:
+    """The indices of the frozen units.
+
+    Without `names`, the leading ones that `depth` says (see `resolve_depth`). With `names`, `depth` means
+    nothing: all units are frozen but those so called and those that hold some parameters of a module so
+    called, which learn as a whole (surgical fine-tuning, Lee et al. 2023). Raises `UserError` for names
+    that are neither.
+    """
+    if names is None:
+        return frozenset(range(resolve_depth(depth, units)))
+    learning = {unit.index for name in names for unit in _named(name, units)}
+    unknown = [name for name in names if not _named(name, units)]
+    if unknown:
+        raise _no_such_units(unknown, units)
+    return frozenset(unit.index for unit in units) - learning
 
 
 def resolve_depth(depth: int | float | str, units: Sequence[Unit]) -> int:
@@ -26,10 +45,14 @@ def resolve_depth(depth: int | float | str, units: Sequence[Unit]) -> int:
 
 
 def _depth_of_name(name: str, units: Sequence[Unit]) -> int:
-    holders = [unit for unit in units if unit.name == name or _holds(unit, name)]
+    holders = _named(name, units)
     if not holders:
         raise _not_allowed(name, units)
     return holders[-1].index + 1
+
+
+def _named(name: str, units: Sequence[Unit]) -> list[Unit]:
+    return [unit for unit in units if unit.name == name or _holds(unit, name)]
 
 
 def _holds(unit: Unit, module: str) -> bool:
@@ -38,9 +61,22 @@ def _holds(unit: Unit, module: str) -> bool:
 
 def _not_allowed(depth: object, units: Sequence[Unit]) -> UserError:
     names = [unit.name for unit in units]
-    near = difflib.get_close_matches(str(depth), names, n=5, cutoff=0.4) if isinstance(depth, str) else []
+    near = _nearest(depth, units) if isinstance(depth, str) else []
     return UserError(
         f"depth = {depth!r} is not allowed for a network of {len(units)} units.\n"
         f"  allowed: a count from 0 to {len(units)}, a fraction strictly between 0 and 1, `all`, or the name "
         f"of a unit\n  {'nearest' if near else 'units'}: {', '.join(near or names)}"
     )
+
+
+def _no_such_units(unknown: Sequence[str], units: Sequence[Unit]) -> UserError:
+    found = {name: ", ".join(_nearest(name, units)) or "none" for name in unknown}
+    nearest = "\n".join(f"  nearest to {name!r}: {near}" for name, near in found.items())
+    return UserError(
+        f"units = {unknown!r}: the network has no such units or modules.\n{nearest}\n"
+        f"  allowed: {', '.join(unit.name for unit in units)}, or modules made of these"
+    )
+
+
+def _nearest(name: str, units: Sequence[Unit]) -> list[str]:
+    return difflib.get_close_matches(name, [unit.name for unit in units], n=5, cutoff=0.4)

@@ -1,30 +1,31 @@
 """Frozen means frozen: no gradient, no change of a buffer, evaluation mode whatever is called."""
 
 import hashlib
-import types
 from collections.abc import Callable, Collection
 from typing import NamedTuple, Self
 
 import torch
 from torch import nn
 
-from thawline.models.splitting import require_rows, share_again, split
-
-# Attribute of a frozen network, on the network so that a copy of it can be thawed too.
-_FROZEN = "_frozen_parameters"
+from thawline.models.cuts import Plan, plan, units
+from thawline.models.modes import frozen_modules, told_to_evaluate
+from thawline.models.selection import Selection, batch_norms, quiet_units, select
+from thawline.models.splitting import part, require_rows, rest, share_again
+from thawline.models.thawing import hold_mode, hold_parameters, thaw
 
 
 class PartlyFrozen(nn.Module):
     """A frozen prefix and a trainable suffix, called one after the other.
 
     `.train()` reaches the suffix only. What the prefix returns carries no gradient, so it may be
-    stored and given to `suffix` later.
+    stored and given to `suffix` later. `depth` is the number of units in the prefix.
     """
 
     _network: nn.Module
 
-    def __init__(self, network: nn.Module, prefix: nn.Module, suffix: nn.Module) -> None:
+    def __init__(self, network: nn.Module, prefix: nn.Module, suffix: nn.Module, depth: int) -> None:
         super().__init__()
+        self.depth = depth
         self.prefix = prefix
         self.suffix = suffix
         # Not a sub-module: its tensors are those of the two sides.
@@ -59,41 +60,61 @@ class PartlyFrozen(nn.Module):
 
 
 def freeze(network: nn.Module, depth: int) -> PartlyFrozen:
-    """Freeze the first `depth` units of `network` and thaw the others.
+    """Freeze the first `depth` units of `network` and thaw the others: `hold` with everything else selected.
 
-    Frozen parameters have `requires_grad=False` and `grad=None`; frozen layers stay in evaluation
-    mode whatever `.train()` is called, so that their buffers never change. Frozen too is what is left
-    out of the suffix: auxiliary heads that branch off inside the prefix. `thaw` undoes all of it.
-    Raises `ValueError` unless `depth` is from 0 to the number of units.
+    Frozen too is what is left out of the suffix: auxiliary heads that branch off inside the prefix.
+    `thaw` undoes all of it. Raises `ValueError` unless `depth` is from 0 to the number of units.
     """
+    deepest = len(units(network))
+    if not 0 <= depth <= deepest:
+        raise ValueError(f"cannot freeze {depth} units: depths go from 0 to {deepest}")
+    return hold(network, select(network, range(depth)))
+
+
+def hold(network: nn.Module, selection: Selection) -> PartlyFrozen:
+    """Freeze `network` so that exactly what is selected can change; `thaw` undoes all of it.
+
+    The leading units in which nothing learns and no statistics move are the prefix, computed without
+    gradient. Every parameter that is not selected has `requires_grad=False` and `grad=None`. What only
+    frozen units use stays in evaluation mode whatever `.train()` is called (no dropout, no stochastic
+    depth), and so does every BatchNorm layer that is not `moving`; those that are follow `.train()` even
+    in a frozen unit. Dropout that frozen and other units share, and dropout that is a function, is off
+    in the frozen ones when the returned module is called, not when `network` itself is.
+
+    Raises:
+        ValueError: the selection names parameters or layers that the network does not have.
+    """
+    _require_known(network, selection)
     thaw(network)
-    prefix, suffix = split(network, depth)
-    trained = {id(parameter) for parameter in suffix.parameters()}
-    frozen = {n: p for n, p in network.named_parameters() if id(p) not in trained and p.requires_grad}
-    for parameter in frozen.values():
-        parameter.requires_grad_(False)
-        parameter.grad = None
-    network.__dict__[_FROZEN] = tuple(frozen)
-    working = {path for path, _ in suffix.named_modules()}
-    idle = [module for path, module in network.named_modules() if path not in working]
-    for module in [*idle, *prefix.modules()]:
-        module.eval()
-        module.__dict__["train"] = types.MethodType(_stay_in_evaluation_mode, module)
-    return PartlyFrozen(network, prefix, suffix)
+    whole = plan(network)
+    depth = quiet_units(whole.units, selection)
+    still = frozen_modules(whole, selection.frozen, depth)
+    prefix, suffix, twins = _sides(whole, selection, depth)
+    present = {path for path, _ in suffix.named_modules()}
+    still |= {path for path, _ in network.named_modules() if path not in present}
+    still = (still | batch_norms(network).keys() | twins) - selection.moving
+    named = [*network.named_modules(), *suffix.named_modules()]
+    for module in [*prefix.modules(), *(module for path, module in named if path in still)]:
+        hold_mode(module)
+    names = [name for name, _ in network.named_parameters() if name not in selection.parameters]
+    hold_parameters(network, names)
+    return PartlyFrozen(network, prefix, suffix, depth)
 
 
-def thaw(network: nn.Module) -> None:
-    """Undo `freeze`: parameters it froze can be trained again, and modules follow `.train()`."""
-    for module in network.modules():
-        module.__dict__.pop("train", None)
-    frozen = set(network.__dict__.pop(_FROZEN, ()))
-    for name, parameter in network.named_parameters():
-        if name in frozen:
-            parameter.requires_grad_(True)
+def _sides(whole: Plan, selection: Selection, depth: int) -> tuple[nn.Module, nn.Module, frozenset[str]]:
+    prefix = part(whole, 0, depth)
+    if all(index < depth for index in selection.frozen):
+        return prefix, part(whole, depth), frozenset()
+    # frozen units behind others: the steps themselves have to know
+    told, twins = told_to_evaluate(whole, selection.frozen, depth, selection.moving)
+    return prefix, rest(told, depth), twins
 
 
-def _stay_in_evaluation_mode(module: nn.Module, mode: bool = True) -> nn.Module:  # noqa: ARG001
-    return module
+def _require_known(network: nn.Module, selection: Selection) -> None:
+    known = {name for name, _ in network.named_parameters()} | {path for path, _ in network.named_modules()}
+    unknown = sorted((selection.parameters | selection.moving) - known)
+    if unknown:
+        raise ValueError(f"not in the network: {', '.join(unknown)}")
 
 
 class Trainable(NamedTuple):

@@ -2,20 +2,20 @@
 
 import copy
 from collections.abc import Callable
-from typing import Literal, cast, get_args
+from typing import cast
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from thawline.config.errors import FieldError, UserError
+from thawline.config.choices import HeadVariant
+from thawline.config.errors import UserError
 from thawline.models.accounting import Accounting, account
 from thawline.models.cuts import Plan, head_name, plan
-from thawline.models.freezing import thaw
 from thawline.models.randomness import own_randomness
 from thawline.models.steps import State
+from thawline.models.thawing import thaw
 from thawline.models.tracing import Leaf, needed, results_of
 
-HeadVariant = Literal["linear", "dropout_linear", "mlp"]
 _DROPOUT = 0.2
 
 
@@ -28,7 +28,7 @@ class Head(Leaf, nn.Sequential):
 
 
 def replace_head(
-    network: nn.Module, classes: int, seed: int, variant: HeadVariant = "linear"
+    network: nn.Module, classes: int, seed: int, variant: HeadVariant = HeadVariant.linear
 ) -> tuple[nn.Module, Accounting]:
     """A copy of `network` with a new head for `classes` classes, and where each tensor came from.
 
@@ -74,23 +74,21 @@ def _require_one_output_layer(whole: Plan, state: State) -> None:
 
 
 def attach_heads(
-    network: nn.Module, classes: int, variant: HeadVariant = "linear", seed: int = 0
+    network: nn.Module, classes: int, variant: HeadVariant = HeadVariant.linear, seed: int = 0
 ) -> tuple[str, ...]:
     """Put new heads into `network` itself; returns the module paths of all of them."""
-    if variant not in get_args(HeadVariant):
-        raise FieldError("head", variant, ", ".join(get_args(HeadVariant)))
     main, *auxiliary = head_names(network)
     with own_randomness(seed):
         replaced = _replace(network, main, classes, variant)
         for path in auxiliary:
-            replaced += _replace(network, path, classes, "linear")
+            replaced += _replace(network, path, classes, HeadVariant.linear)
     return tuple(replaced)
 
 
 def with_fresh_head(network: nn.Module, seed: int) -> nn.Module:
     """`network` itself, its heads initialised anew, as `replace_head` would with this `seed`."""
     head = network.get_submodule(head_name(network))
-    variant = head.variant if isinstance(head, Head) else "linear"
+    variant = head.variant if isinstance(head, Head) else HeadVariant.linear
     attach_heads(network, len(_layers(head)[-1].weight), variant, seed)
     return network
 
@@ -123,9 +121,9 @@ def _new_head(path: str, old: nn.Module, classes: int, variant: HeadVariant) -> 
     width, last = _inputs(layers[0]), layers[-1]
     output = _like(last, width, classes)
     _zero_bias(output)
-    if variant == "linear":
+    if variant is HeadVariant.linear:
         return output
-    if variant == "dropout_linear":
+    if variant is HeadVariant.dropout_linear:
         return Head(variant, nn.Dropout(_DROPOUT), output)
     return Head(variant, _like(last, width, width), nn.GELU(), output)
 

@@ -26,12 +26,12 @@ def replace_head(config: Config, artifacts: Artifacts) -> None:
             "  run the whole pipeline: dvc repro"
         )
     classes = store.classes
-    target, accounting = head.replace_head(network, len(classes), config.seed)
+    target, accounting = head.replace_head(network, len(classes), config.seed, config.model.head)
     target_card = replace(
         card,
         classes=classes,
         source_hash=file_hash(source / MODEL),
         tensors=accounting.to_dict(),
-        head="linear",
+        head=config.model.head,
     )
     save_model(folder / MODEL, folder / CARD, target, target_card)

@@ -1,11 +1,24 @@
 """What of a network learns: which parameters, and where BatchNorm goes on estimating statistics."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.modules import batchnorm
 
 from thawline.config.sections import BatchNorm, Method
+from thawline.models.adapters import added_parameters
+from thawline.models.cuts import Plan, Unit, plan
+from thawline.models.head import head_parameters
+from thawline.models.splitting import part
+from thawline.models.steps import NORMALISATIONS
+from thawline.models.thawing import held_parameters
+
+AFFINE = (BatchNorm.affine, BatchNorm.train)
+"""Policies under which scale and shift learn."""
+
+MOVING = (BatchNorm.statistics, BatchNorm.train)
+"""Policies under which a layer normalises by the batch and goes on estimating its statistics."""
 
 
 @dataclass(frozen=True)
@@ -30,5 +43,100 @@ def select(
     frozen_batch_norm: BatchNorm = BatchNorm.frozen,
     batch_norm: BatchNorm = BatchNorm.train,
 ) -> Selection:
-    """What learns in `network` when the units with the indices `frozen` do not."""
-    raise NotImplementedError
+    """What learns in `network` when the units with the indices `frozen` do not.
+
+    The heads learn; in units that are not frozen, what `method` says does: every parameter (full), those
+    that are biases (bias; BitFit, Ben Zaken et al. 2022), scale and shift of normalisation layers (norm),
+    or what `adapt` added and nothing else. Parameters of no unit (behind the last cut, or in auxiliary
+    branches) count as not frozen. BatchNorm layers follow `frozen_batch_norm` in frozen units, where scale
+    and shift may learn whatever the method, and `batch_norm` in all others, where they learn only if the
+    method selects them, too; what `adapt` added to such a layer always learns.
+
+    Auxiliary branches that read something from inside the leading units in which nothing changes are never
+    computed: nothing learns there, their heads included. Neither does a parameter that required no gradient
+    before any freezing.
+
+    Raises:
+        ValueError: an index is not one of the network's units.
+    """
+    whole = plan(network)
+    unknown = sorted(set(frozen) - set(range(len(whole.units))))
+    if unknown:
+        raise ValueError(f"no units {unknown} to freeze: indices go from 0 to {len(whole.units) - 1}")
+    held = {
+        name for unit in whole.units if unit.index in frozen for name in (*unit.parameters, *unit.buffers)
+    }
+    able = {name for name, tensor in network.named_parameters() if tensor.requires_grad}
+    able |= held_parameters(network)
+    learning = head_parameters(network) | (_of_method(network, method) - held)
+    moving, added = set(), added_parameters(network)
+    for path, layer in batch_norms(network).items():
+        tensors = [f"{path}.{name}" for name, _ in (*layer.named_parameters(), *layer.named_buffers())]
+        inside = not held.isdisjoint(tensors)
+        policy = frozen_batch_norm if inside else batch_norm
+        if policy not in AFFINE:
+            # what was added beside the layer's own scale and shift is the method's, not BatchNorm's
+            learning.difference_update(set(tensors) - added)
+        elif inside:
+            learning.update(tensors)
+        if policy in MOVING and layer.running_mean is not None:
+            moving.add(path)
+    return _without_idle(whole, Selection(frozenset(frozen), frozenset(learning & able), frozenset(moving)))
+
+
+def batch_norms(network: nn.Module) -> dict[str, batchnorm._NormBase]:
+    """The layers that have estimated statistics (or, without statistics, are BatchNorm), by path."""
+    layers = [(path, m) for path, m in network.named_modules() if isinstance(m, batchnorm._NormBase)]
+    return {
+        path: layer
+        for path, layer in layers
+        if isinstance(layer, batchnorm._BatchNorm) or layer.running_mean is not None
+    }
+
+
+def quiet_units(units: Sequence[Unit], selection: Selection) -> int:
+    """How many leading units there are in which nothing learns and no statistics move."""
+    for unit in units:
+        owners = {name.rpartition(".")[0] for name in unit.buffers}
+        if not selection.parameters.isdisjoint(unit.parameters) or not selection.moving.isdisjoint(owners):
+            return unit.index
+    return len(units)
+
+
+def _of_method(network: nn.Module, method: Method) -> set[str]:
+    names = {name for name, _ in network.named_parameters()}
+    if method is Method.full:
+        return names
+    if method is Method.bias:
+        return {name for name in names if name.endswith("bias")}
+    if method is Method.norm:
+        return _of_normalisations(network) & names
+    return set(added_parameters(network))
+
+
+def _of_normalisations(network: nn.Module) -> set[str]:
+    """Scale and shift of every normalisation layer: of torch's kinds, or called one and made of vectors."""
+    found = set()
+    for path, module in network.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        called_one = "norm" in type(module).__name__.lower()
+        vectors = called_one and all(tensor.dim() == 1 for tensor in own.values())
+        if isinstance(module, NORMALISATIONS) or vectors:
+            found |= {f"{path}.{name}" for name in own}
+    return found
+
+
+def _without_idle(whole: Plan, selection: Selection) -> Selection:
+    """Nothing learns or moves in what hangs off the quiet units: it is not computed."""
+    depth = quiet_units(whole.units, selection)
+    rest = part(whole, depth)
+    if rest is whole.trace.network:
+        return selection
+    modules = {id(module) for module in rest.modules()}
+    tensors = {id(tensor) for tensor in rest.parameters()}
+    network = whole.trace.network
+    return Selection(
+        selection.frozen,
+        frozenset(name for name in selection.parameters if id(network.get_parameter(name)) in tensors),
+        frozenset(path for path in selection.moving if id(network.get_submodule(path)) in modules),
+    )

@@ -43,8 +43,12 @@ def part(whole: Plan, start: int, stop: int | None = None) -> nn.Module:
         return nn.Identity()
     if start == 0 and stop is None:
         return whole.trace.network
-    if stop is not None:
-        return _module(whole, _stretch(whole, start, stop))
+    return rest(whole, start) if stop is None else _module(whole, _stretch(whole, start, stop))
+
+
+def rest(whole: Plan, start: int) -> nn.Module:
+    """The part from the cut at depth `start` to the end, made from the steps of `whole` even where it
+    is everything."""
     main = _stretch(whole, start, None)
     if whole.trace.training is None:
         return _module(whole, main)

@@ -7,9 +7,9 @@ from collections import defaultdict
 from torch import fx, nn
 from torch.nn.modules import batchnorm, dropout, instancenorm, normalization
 
-from thawline.models.tracing import Trace
+from thawline.models.tracing import Added, Trace
 
-_NORMALISATIONS = (
+NORMALISATIONS = (
     batchnorm._NormBase,
     instancenorm._InstanceNorm,
     normalization.LayerNorm,
@@ -59,7 +59,7 @@ class State:
         if node in self._derived:
             return False
         if node.op == "call_module":
-            minor = isinstance(self.module(node), _NORMALISATIONS)
+            minor = isinstance(self.module(node), (*NORMALISATIONS, Added))
         else:
             minor = _operation(node) in _JOINS | _NORMALISATION_FUNCTIONS
         return not minor and self.weight(node) is not None

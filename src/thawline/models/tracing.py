@@ -26,20 +26,25 @@ class Leaf:
     """Mixed into a module that is one step of the graph, whatever it consists of."""
 
 
+class Added(Leaf, nn.Module):
+    """A module that was added to a network to adapt it: part of the unit it sits in or follows."""
+
+
 @dataclass(frozen=True)
 class Trace:
     """What a network computes.
 
     `main` goes from the pictures to the logits. `training` is set only for networks that compute
     something else besides while training (auxiliary heads): the same steps and more; `twins` maps each
-    step of `main` that the logits depend on to the same step of `training`.
+    step of `main` that the logits depend on to the same step of `training`. `constants` are what steps
+    refer to that the network itself does not have.
     """
 
     network: nn.Module
     main: fx.Graph
     training: fx.Graph | None
     twins: dict[fx.Node, fx.Node]
-    constants: dict[str, torch.Tensor]
+    constants: dict[str, Any]
 
     def value(self, target: str) -> Any:
         """What a `call_module` or `get_attr` step of the graph refers to."""

@@ -1,10 +1,16 @@
-"""What every stage cost, collected."""
+"""What every stage cost, collected, and what one training of each contender did."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from statistics import mean
 from typing import Any
 
-from thawline.report.findings import NAMES, Findings
+from thawline.report.findings import FINETUNED, NAMES, SCRATCH, Findings
 from thawline.report.machine import describe_machine
+from thawline.report.wording import listed, percent
+
+_WORTH_TELLING = 0.005
+"""Smallest share saved that the text tells of."""
 
 
 def collect_costs(findings: Findings) -> dict[str, Any]:
@@ -28,6 +34,42 @@ def _time(findings: Findings, stage: str) -> dict[str, Any]:
     if kind == "finetune":
         return {"seconds": seconds, "runs": int(findings.histories[contender]["seed"].nunique())}
     return {"seconds": seconds, "runs": int(findings.source_history is not None)}
+
+
+def training_costs(costs: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """By contender, the means over the seeds of what each training measured (the names are those of
+    `thawline.training.cost.Cost`). A contender is left out unless all of its seeds say what they cost:
+    those trained by earlier versions do not.
+
+    costs: from `collect_costs`.
+    """
+    found = {}
+    for name in NAMES:
+        seeds = costs["stages"].get(f"finetune/{name}", {}).get("seeds", {}).values()
+        measured = [seed["cost"] for seed in seeds if "cost" in seed]
+        if measured and len(measured) == len(seeds):
+            found[name] = {key: mean(each[key] for each in measured) for key in measured[0]}
+    return found
+
+
+def saved(trainings: Mapping[str, Mapping[str, float]]) -> str | None:
+    """What the fine-tuned contender's training saves against training everything from scratch; None
+    where either is missing or hardly anything is saved."""
+    if not {FINETUNED, SCRATCH} <= trainings.keys():
+        return None
+    ours, theirs = trainings[FINETUNED], trainings[SCRATCH]
+    words = []
+    for key, what in (
+        ("trainable_parameters", "parameters to train"),
+        ("step_flops", "operations per training step"),
+        ("seconds_per_epoch", "time per epoch"),
+    ):
+        share = 1 - ours[key] / theirs[key]
+        if share > _WORTH_TELLING:
+            words.append(f"{percent(share)} of the {what}")
+    if not words:
+        return None
+    return f"Against training everything from scratch, the fine-tuned contender saves {listed(words)}."
 
 
 def stage_name(stage: str) -> str:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from thawline.config.sections import Config
 from thawline.evaluation.metrics import METRICS
 from thawline.report import wording
-from thawline.report.costs import stage_name
+from thawline.report.costs import saved, stage_name, training_costs
 from thawline.report.figures import Picture
 from thawline.report.figures.confusion import frequent_mistakes
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
@@ -68,6 +68,8 @@ def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Ma
         mistakes=frequent_mistakes(findings),
         folded=_FOLDED,
         costs=cost_rows(costs),
+        trainings=training_rows(costs),
+        saved=saved(training_costs(costs)),
         machine=costs["machine"],
         reported=costs["reported"].replace("T", " ").replace("+00:00", " UTC"),
     )
@@ -180,3 +182,22 @@ def cost_rows(costs: dict[str, Any]) -> list[dict[str, Any]]:
         )
     total = sum(cost["seconds"] for cost in costs["stages"].values())
     return [*rows, {"stage": "**all**", "seconds": wording.duration(total), "runs": "", "each": ""}]
+
+
+def training_rows(costs: dict[str, Any]) -> list[dict[str, str]]:
+    """What one training of each contender costs, for the table's cells; no rows where none was measured."""
+    rows = []
+    for name, cost in training_costs(costs).items():
+        share = cost["trainable_parameters"] / cost["total_parameters"]
+        rows.append(
+            {
+                "name": NAMES[name],
+                "trainable": f"{wording.amount(cost['trainable_parameters'])} ({wording.percent(share)})",
+                "forward": wording.amount(cost["forward_flops"], "FLOP"),
+                "step": wording.amount(cost["step_flops"], "FLOP"),
+                "epoch": wording.duration(cost["seconds_per_epoch"]),
+                "pictures": wording.amount(cost["pictures_per_second"]),
+                "memory": wording.memory(cost["peak_memory_bytes"]),
+            }
+        )
+    return rows

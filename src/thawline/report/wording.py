@@ -12,6 +12,7 @@ _AGAINST = {
     SCRATCH: "the same network trained from scratch on the same pictures",
     PROBE: "a linear probe (only the head trained)",
 }
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 DIFFERENCES = {SCRATCH: "difference", PROBE: "difference_linear_probe"}
 """Key in metrics.json of the fine-tuned contender's lead over another one."""
 
@@ -48,6 +49,20 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def amount(value: float, unit: str = "") -> str:
+    """Three digits and a decimal prefix: `11.2 M`, `850`, `1.81 GFLOP`."""
+    power = 0
+    while abs(value) >= 999.5 and power < len(_PREFIXES) - 1:
+        value, power = value / 1000, power + 1
+    number = f"{value:#.3g}".rstrip(".") if power else f"{value:.0f}"
+    return f"{number} {_PREFIXES[power]}{unit}".strip()
+
+
+def memory(size: float) -> str:
+    """Bytes as `512 MiB` or `1.5 GiB`."""
+    return f"{size / 2**20:,.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
 
 
 def rate(value: float | None) -> str:

@@ -33,8 +33,9 @@ from thawline.search.space import depths, fresh_rates, point, suggest
 from thawline.search.study import REASON, best_trial, counted, open_study, run_trials
 from thawline.training.classifier import Row
 from thawline.training.code import code_version
-from thawline.training.finetune import finetune_once, initial_network
+from thawline.training.finetune import initial_network
 from thawline.training.fit import prepare_machine
+from thawline.training.once import finetune_once
 from thawline.training.recipe import Chosen, lock_of, plain, recipe_of, tracked, write_chosen
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Searching:
         ) as run:
             rows: list[Row] = []
             try:
-                fitted = self._train(recipe, depth, trial, rows)
+                fitted = self._train(recipe, trial, rows)
             except optuna.TrialPruned as pruned:
                 run.log_history(rows)
                 run.end("pruned", str(pruned))
@@ -120,10 +121,11 @@ class Searching:
                 trial.set_user_attr("epochs", len(rows))
                 trial.set_user_attr("seconds", time.monotonic() - started)
             run.log_history(fitted.curve)
+            run.log_metrics(fitted.cost)
             trial.set_user_attr("val_loss", fitted.row["val_loss"])
         return fitted.row["val_accuracy"]
 
-    def _train(self, recipe: Finetune, depth: int, trial: Trial, rows: list[Row]) -> Any:
+    def _train(self, recipe: Finetune, trial: Trial, rows: list[Row]) -> Any:
         seed = self.config.seed * 1000 + SEARCH_SEED
 
         def report(row: Row) -> None:
@@ -139,7 +141,6 @@ class Searching:
         return finetune_once(
             network,
             recipe,
-            depth,
             self.store,
             self.config.trainer,
             seed=seed,

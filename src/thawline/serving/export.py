@@ -7,20 +7,23 @@ import pandas as pd
 
 from thawline.artifacts import CARD, HISTORY, MODEL, RECIPE, Artifacts, read_json, seed_weights
 from thawline.config.sections import Config, Contender
+from thawline.models.adapters import merge
 from thawline.models.checkpoint import load_model, save_model
 
 
 def export(config: Config, artifacts: Artifacts) -> None:  # noqa: ARG001
     """Write the bundle: of the fine-tuned seeds, the one that did best on the validation pictures
-    (the test split decides nothing)."""
+    (the test split decides nothing). It is complete, and plain where what was added to the network can be
+    merged into its weights."""
     name = Contender.finetuned.name
     folder = artifacts.stage("finetune", name)
     keep_best = read_json(artifacts.stage("search", name) / RECIPE)["recipe"]["keep"] == "best"
     seed, accuracy = best_seed(folder / HISTORY, keep_best)
-    network, card = load_model(folder / "weights" / seed_weights(seed), folder / CARD)
+    base = artifacts.stage("replace_head") / MODEL
+    network, card = load_model(folder / "weights" / seed_weights(seed), folder / CARD, base)
     notes = {**card.notes, "seed": seed, "validation_accuracy": accuracy}
     bundle = artifacts.stage_output("export")
-    save_model(bundle / MODEL, bundle / CARD, network, replace(card, notes=notes, weights={}))
+    save_model(bundle / MODEL, bundle / CARD, merge(network), replace(card, notes=notes, weights={}))
 
 
 def best_seed(history: Path, keep_best: bool) -> tuple[int, float]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,9 +11,13 @@ from torch import nn
 from torch.nn import functional
 
 from thawline.config.errors import UserError
-from thawline.config.sections import Keep, Optimization
+from thawline.config.sections import Keep, Mix, Optimization
+from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
-from thawline.training.optimization import Group, build_optimizer, factor
+from thawline.training.averaging import moving_average
+from thawline.training.optimization import Group, Span, build_optimizer, factor
+from thawline.training.pull import Pull
+from thawline.training.resumption import require_same
 
 COLUMNS = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 
@@ -32,15 +36,23 @@ class Classifier(pl.LightningModule):
     """Cross-entropy training of `network` on its parameter groups.
 
     `history` holds one row per finished epoch with the keys `COLUMNS`; validation entries are NaN
-    where there are no validation pictures.
+    where there are no validation pictures. The training loss is the cross-entropy alone, without `pull`.
+    `validated` is the last validation's loss and accuracy.
 
     Args:
         network: pictures (B, C, H, W) to logits (B, classes). Its `train()` decides what stays in
             evaluation mode (a frozen prefix does).
         groups: what learns, and how fast.
         class_weights: (classes,) factors of the loss, or None.
-        seed: decides dropout and stochastic depth, step by step, so that a resumed training repeats
-            an uninterrupted one.
+        seed: decides dropout, stochastic depth and mixed pictures, step by step, so that a resumed
+            training repeats an uninterrupted one.
+        classes: how many; needed only where pictures are mixed.
+        ema: decay per step of an average of the weights, which is then what is validated and kept; 0: none.
+        pull: towards where the weights started, or None.
+        history: of the phases before this one; epochs are counted on from there.
+        first: epochs planned before this training, and `span`: those its schedule runs over; None:
+            this training's own.
+        identity: what a checkpoint must agree with to be gone on from.
         after_epoch: called with each finished epoch's row; may raise to end the training.
         after_step: called with the number of optimizer steps done so far.
     """
@@ -52,8 +64,15 @@ class Classifier(pl.LightningModule):
         settings: Optimization,
         *,
         seed: int,
+        classes: int = 0,
         class_weights: torch.Tensor | None = None,
         keep: Keep = Keep.last,
+        ema: float = 0.0,
+        pull: Pull | None = None,
+        history: Sequence[Row] = (),
+        first: int = 0,
+        span: Span | None = None,
+        identity: Mapping[str, Any] | None = None,
         after_epoch: Sequence[Callable[[Row], None]] = (),
         after_step: Sequence[Callable[[int], None]] = (),
     ) -> None:
@@ -62,58 +81,87 @@ class Classifier(pl.LightningModule):
         self.groups = groups
         self.settings = settings
         self.seed = seed
+        self.classes = classes
         self.keep = keep
+        self.average = moving_average(network, ema) if ema else None
+        self.pull = pull
+        self.first = first
+        self.span = span or Span(first, settings.epochs)
+        self.identity = dict(identity or {})
         self.after_epoch = (refuse_divergence, *after_epoch)
         self.after_step = tuple(after_step)
         self.class_weights: torch.Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self.history: list[Row] = []
+        self.history: list[Row] = list(history)
         self.best: dict[str, torch.Tensor] | None = None
+        self.validated = (math.nan, math.nan)
+        self._steps_before = 0
         self._started = 0.0
         self._train: list[torch.Tensor] = []
         self._val: list[torch.Tensor] = []
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network whose weights are validated and kept: the average where there is one."""
+        return self.network if self.average is None else self.average.module
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.network(images)
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.groups, self.settings)
-        steps = int(self.trainer.estimated_stepping_batches)
-        at = factor(self.settings.schedule, self.settings.warmup, steps)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, at)
+        per_epoch = self._steps_per_epoch()
+        at = factor(self.settings.schedule, self.settings.warmup, self.span.epochs * per_epoch)
+        done = (self.first - self.span.first) * per_epoch
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: at(done + step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _steps_per_epoch(self) -> int:
+        assert self.trainer.max_epochs is not None
+        return int(self.trainer.estimated_stepping_batches) // self.trainer.max_epochs
+
+    def on_train_start(self) -> None:
+        self._steps_before = self.first * self._steps_per_epoch()
 
     def on_train_epoch_start(self) -> None:
         self._started = time.monotonic()
         loader = self.trainer.train_dataloader
         if loader is not None:
-            loader.set_epoch(self.current_epoch)
+            loader.set_epoch(self.first + self.current_epoch)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+        torch.manual_seed(self.seed * 1_000_003 + self._steps_before + self.global_step)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         images, labels, _ = batch
+        targets = labels
+        if self.settings.mix is not Mix.none:
+            images, targets = mix(images, labels, self.classes, self.settings.mix, self.settings.mix_alpha)
         logits, auxiliary = logits_of(self.network(images))
-        loss = self.loss(logits, labels)
+        loss = self.loss(logits, targets)
         for each in auxiliary:
-            loss = loss + AUXILIARY_WEIGHT * self.loss(each, labels)
+            loss = loss + AUXILIARY_WEIGHT * self.loss(each, targets)
         # kept on the device: reading the value here would wait for the GPU at every step
         self._train.append(torch.stack([loss.detach() * len(labels), loss.new_tensor(len(labels))]))
         return loss
 
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy with class weights and label smoothing."""
-        smoothing = self.settings.label_smoothing
-        return functional.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
+        return cross_entropy(logits, targets, self.class_weights, self.settings.label_smoothing)
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
+        if self.pull is not None:
+            self.pull.add_gradient()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        if self.average is not None:
+            self.average.update_parameters(self.network)
         for listener in self.after_step:
             listener(self.global_step)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         images, labels, _ = batch
-        logits = logits_of(self.network(images))[0].float()
+        logits = logits_of(self.kept(images))[0].float()
         loss = functional.cross_entropy(logits, labels, reduction="sum")
         correct = (logits.argmax(1) == labels).sum()
         self._val.append(torch.stack([loss, correct.float(), loss.new_tensor(len(labels))]))
@@ -121,32 +169,55 @@ class Classifier(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         loss, correct, count = torch.stack(self._val).cpu().double().sum(0).tolist()
         self._val.clear()
-        self._validated = (loss / count, correct / count)
+        self.validated = (loss / count, correct / count)
         self.log("val_loss", loss / count)
 
     def on_train_epoch_end(self) -> None:
         total, count = torch.stack(self._train).cpu().double().sum(0).tolist()
         self._train.clear()
-        val_loss, val_accuracy = getattr(self, "_validated", (float("nan"), float("nan")))
+        val_loss, val_accuracy = self.validated
         row = (
-            self.current_epoch,
+            len(self.history),
             total / count,
             val_loss,
             val_accuracy,
             time.monotonic() - self._started,
         )
         self.history.append(dict(zip(COLUMNS, row, strict=True)))
-        if self.keep is Keep.best and best_epoch(self.history) == self.current_epoch:
-            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+        if self.keep is Keep.best and best_epoch(self.history) == self.history[-1]["epoch"]:
+            self.best = {name: value.clone() for name, value in self.kept.state_dict().items()}
         for listener in self.after_epoch:
             listener(self.history[-1])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["thawline"] = {"history": self.history, "best": self.best}
+        checkpoint["thawline"] = {"identity": self.identity, "history": self.history, "best": self.best}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        require_same(checkpoint["thawline"]["identity"], self.identity)
         self.history = checkpoint["thawline"]["history"]
         self.best = checkpoint["thawline"]["best"]
+
+
+def cross_entropy(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    class_weights: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Mean cross-entropy of (B, classes) logits; targets are (B,) labels or (B, classes) shares.
+
+    Shares of 0 and 1 give what labels give: PyTorch divides a weighted loss by the sum of the pictures'
+    weights for labels, but by their number for shares, which is made up for here.
+    """
+    shares = targets.is_floating_point()
+    if class_weights is None or not shares:
+        return functional.cross_entropy(
+            logits, targets, weight=class_weights, label_smoothing=label_smoothing
+        )
+    total = functional.cross_entropy(
+        logits, targets, weight=class_weights, label_smoothing=label_smoothing, reduction="sum"
+    )
+    return total / (targets @ class_weights).sum()
 
 
 def refuse_divergence(row: Row) -> None:

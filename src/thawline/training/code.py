@@ -14,7 +14,7 @@ FOLDERS = ("data", "models", "training", "search")
 def code_version() -> str:
     """Hash of the modules that decide a training, of torch and of what it computes on."""
     root = Path(thawline.__file__).parent
-    files = [path for folder in FOLDERS for path in sorted((root / folder).glob("*.py"))]
-    parts = [[f"{path.parent.name}/{path.name}", file_hash(path)] for path in files]
+    files = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))]
+    parts = [[path.relative_to(root).as_posix(), file_hash(path)] for path in files]
     libraries = [version("torch"), version("torchvision"), version("optuna")]
     return fingerprint([parts, libraries, torch.get_num_threads(), torch.cuda.is_available()])

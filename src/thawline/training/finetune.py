@@ -3,12 +3,10 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
 from thawline import tracking
@@ -26,83 +24,20 @@ from thawline.artifacts import (
     seed_weights,
     write_json,
 )
-from thawline.config.sections import ClassWeights, Config, Finetune, Start, Trainer
+from thawline.config.sections import Config, Finetune, Start
 from thawline.data.store import Store, open_store
+from thawline.models.adapters import adapt, adaptation_of
 from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
-from thawline.models.freezing import freeze
-from thawline.models.head import head_parameters, with_fresh_head
+from thawline.models.cuts import units
+from thawline.models.depth import frozen_units
+from thawline.models.head import with_fresh_head
 from thawline.progress import progress
-from thawline.training.classifier import Classifier, Row
+from thawline.training.classifier import Row
 from thawline.training.code import code_version
-from thawline.training.fit import Fitted, batches, fit, prepare_machine, show
-from thawline.training.optimization import Group, groups
+from thawline.training.fit import Fitted, prepare_machine, show
 from thawline.training.pretrain import write_history
-from thawline.training.recipe import Chosen, head_rate, lock_of, plain, read_chosen, tracked
-
-VALIDATION_BATCH = 256
-
-
-def learning_groups(network: nn.Module, recipe: Finetune) -> tuple[Group, ...]:
-    """Parameter groups of everything that is not frozen: what starts random at the head's rate, what
-    comes from the source model at the body's."""
-    head = head_parameters(network)
-    fresh: list[nn.Parameter] = []
-    copied: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            random = recipe.start is Start.random or name in head
-            (fresh if random else copied).append(parameter)
-    found = groups("head", fresh, head_rate(recipe), recipe.weight_decay)
-    if copied:
-        assert recipe.body_lr is not None, "a body that is not frozen needs body_lr"
-        found += groups("body", copied, recipe.body_lr, recipe.weight_decay)
-    return found
-
-
-def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
-    """(classes,) float32: the inverse of each class's share of `labels`, all 1 for equal shares
-    (King & Zeng 2001; scikit-learn's `balanced`)."""
-    counts = np.bincount(labels, minlength=classes)
-    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-def finetune_once(
-    network: nn.Module,
-    recipe: Finetune,
-    depth: int,
-    store: Store,
-    trainer: Trainer,
-    *,
-    seed: int,
-    mirror: bool,
-    after_epoch: Sequence[Callable[[Row], None]] = (),
-    checkpoint: Path | None = None,
-) -> Fitted:
-    """Train `network` in place on the store's training pictures, `depth` leading units frozen.
-
-    Raises:
-        TrainingDivergedError: the loss became infinite or NaN.
-    """
-    frozen = freeze(network, depth)
-    train, val = store.part("train"), store.part("val")
-    weighted = recipe.class_weights is ClassWeights.balanced
-    classifier = Classifier(
-        frozen,
-        learning_groups(network, recipe),
-        recipe,
-        seed=seed,
-        class_weights=balanced_weights(train.labels, len(store.classes)) if weighted else None,
-        keep=recipe.keep,
-        after_epoch=after_epoch,
-    )
-    return fit(
-        classifier,
-        batches(train, recipe.batch_size, seed=seed, augmentation=recipe.augmentation, mirror=mirror),
-        batches(val, VALIDATION_BATCH),
-        trainer,
-        early_stopping=recipe.early_stopping,
-        checkpoint=checkpoint,
-    )
+from thawline.training.recipe import Chosen, lock_of, plain, read_chosen, tracked
+from thawline.training.soup import finetune_soup
 
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
@@ -116,14 +51,15 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
     tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
     tracking.reconcile()
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
-    total = chosen.recipe.seeds * chosen.recipe.epochs
+    epochs = chosen.recipe.epochs * chosen.recipe.soup
+    total = chosen.recipe.seeds * epochs
     with exclusive(work.with_suffix(".lock")), progress(f"finetune {name}", total) as advance:
         for index in range(chosen.recipe.seeds):
             seed = config.seed * 1000 + index
             if not (work / f"{seed}.json").exists():
                 _finetune_seed(config, chosen, store, initial, work, seed, show(advance))
             else:
-                advance(chosen.recipe.epochs)
+                advance(epochs)
         _collect(work, artifacts.stage_output("finetune", name))
 
 
@@ -157,10 +93,9 @@ def _finetune_seed(
         tags=tags,
         lock=lock_of(config),
     ) as run:
-        fitted = finetune_once(
+        fitted = finetune_soup(
             network,
             chosen.recipe,
-            chosen.depth,
             store,
             config.trainer,
             seed=seed,
@@ -169,21 +104,30 @@ def _finetune_seed(
             checkpoint=work / f"seed-{seed}",
         )
         # first to disk: the tracking server may be gone by now
-        save_model(work / seed_weights(seed), work / CARD, network, card)
+        save_model(work / seed_weights(seed), work / CARD, network, card, base=initial / MODEL)
         run.log_history(fitted.curve)
+        run.log_metrics(fitted.cost)
         run.log_artifact(work / CARD)
-    cost = {"seconds": time.monotonic() - started, "epoch": fitted.epoch}
+    cost = _cost_of(fitted, time.monotonic() - started)
     # written last: its presence says that this seed is finished
     write_json(work / f"{seed}.json", {"history": fitted.history, "cost": cost})
 
 
+def _cost_of(fitted: Fitted, seconds: float) -> dict[str, Any]:
+    """One seed's entry in costs.json."""
+    found: dict[str, Any] = {"seconds": seconds, "epoch": fitted.epoch, "cost": fitted.cost}
+    return found if fitted.soup is None else {**found, "soup": list(fitted.soup)}
+
+
 def initial_network(recipe: Finetune, initial: Path, seed: int) -> tuple[nn.Module, ModelCard]:
-    """The network one fine-tuning starts from: the initial target model with a head of its own, or
-    (from scratch) the same architecture with every weight random."""
+    """The network one fine-tuning starts from: the initial target model with a head of its own and with
+    what the method adds, or (from scratch) the same architecture with every weight random."""
     network, card = load_model(initial / MODEL, initial / CARD)
     if recipe.start is Start.random:
         return build_random(card, seed), card
-    return with_fresh_head(network, seed), card
+    network = with_fresh_head(network, seed)
+    adaptation = adaptation_of(recipe, frozen_units(recipe.depth, recipe.units, units(network)))
+    return network if adaptation is None else adapt(network, adaptation, seed=seed), card
 
 
 def _collect(work: Path, folder: Path) -> None:

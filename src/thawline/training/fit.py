@@ -1,10 +1,13 @@
 """One training: a classifier, its data and a Lightning trainer."""
 
 import logging
+import math
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -15,18 +18,23 @@ from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.machine import cores
 from thawline.progress import Advance
-from thawline.training.classifier import Classifier, Row, best_epoch
+from thawline.training.classifier import COLUMNS, Classifier, Row, best_epoch
 
 
 @dataclass(frozen=True)
 class Fitted:
     """What a training leaves behind besides the changed network.
 
-    `history` has a row per epoch; `epoch` is the one whose weights the network now holds.
+    `history` has a row per epoch; `epoch` is the one whose weights the network now holds. Where the
+    weights were averaged after the last epoch, one more row says what the average achieves (its training
+    loss is NaN). `cost` has the fields of `Cost`, for whole fine-tunings; `soup` are the trainings that
+    were averaged into the kept weights, None without a soup.
     """
 
     history: list[Row]
     epoch: int
+    cost: dict[str, float] = field(default_factory=dict)
+    soup: tuple[int, ...] | None = None
 
     @property
     def curve(self) -> list[Row]:
@@ -103,20 +111,59 @@ def fit(
         callbacks.append(EarlyStopping("val_loss", patience=early_stopping, check_on_train_epoch_end=False))
     if checkpoint is not None:
         callbacks.append(ModelCheckpoint(checkpoint, filename="last", save_on_train_epoch_end=True))
-    trainer = pl.Trainer(
+    trainer = _trainer(
+        settings,
+        max_epochs=classifier.settings.epochs,
+        callbacks=callbacks,
+        enable_checkpointing=checkpoint is not None,
+    )
+    last = checkpoint and checkpoint / "last.ckpt"
+    # Lightning trains in the mode it is given, and a loaded network is in evaluation mode
+    classifier.train()
+    with _quiet():
+        try:
+            trainer.fit(classifier, train, val, ckpt_path=last if last and last.exists() else None)
+        except SystemExit:
+            # Lightning ends the process on Ctrl-C; our callers have things to put in order first
+            raise KeyboardInterrupt from None
+    return _keep(classifier)
+
+
+def validate(classifier: Classifier, val: Batches, settings: Trainer) -> tuple[float, float]:
+    """Validation accuracy and loss of the network as it is now."""
+    trainer = _trainer(settings, enable_checkpointing=False)
+    with _quiet():
+        trainer.validate(classifier, val, verbose=False)
+    loss, accuracy = classifier.validated
+    return accuracy, loss
+
+
+def averaged_row(history: list[Row], accuracy: float, loss: float, seconds: float) -> Row:
+    """The history row of weights that no epoch trained; `seconds` is what making them took."""
+    return dict(zip(COLUMNS, (len(history), math.nan, loss, accuracy, seconds), strict=True))
+
+
+def device_of(settings: Trainer) -> torch.device:
+    """The device Lightning trains on with these settings."""
+    return torch.device(_trainer(settings, enable_checkpointing=False).strategy.root_device)
+
+
+def _trainer(settings: Trainer, **options: Any) -> pl.Trainer:
+    return pl.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
         precision=precision(settings),  # type: ignore[arg-type]
-        max_epochs=classifier.settings.epochs,
-        callbacks=callbacks,
         logger=False,
-        enable_checkpointing=checkpoint is not None,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        **options,
     )
-    last = checkpoint and checkpoint / "last.ckpt"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         # batches are slices of an array in memory: worker processes would only slow them down
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -126,19 +173,18 @@ def fit(
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
         # Lightning asks PyTorch in a way PyTorch has since renamed
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
-        try:
-            trainer.fit(classifier, train, val, ckpt_path=last if last and last.exists() else None)
-        except SystemExit:
-            # Lightning ends the process on Ctrl-C; our callers have things to put in order first
-            raise KeyboardInterrupt from None
-    return _keep(classifier)
+        yield
 
 
 def _keep(classifier: Classifier) -> Fitted:
+    """With `Keep.best`, the best epoch may be one of an earlier phase: then the network stays as it is."""
     history = classifier.history
-    if classifier.keep is Keep.best and classifier.best is not None:
-        classifier.network.load_state_dict(classifier.best)
+    if classifier.keep is Keep.best and history:
+        if classifier.best is not None:
+            classifier.network.load_state_dict(classifier.best)
         return Fitted(history, best_epoch(history))
+    if classifier.average is not None:
+        classifier.network.load_state_dict(classifier.average.module.state_dict())
     return Fitted(history, len(history) - 1)
 
 

@@ -1,16 +1,25 @@
-"""From a recipe to parameter groups, an optimizer and a learning-rate schedule.
+"""From rates to parameter groups, an optimizer and a learning-rate schedule.
 
 Freezing is the absence of a group: a frozen parameter is in none (DESIGN: "frozen means frozen").
 """
 
+import importlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
+from thawline.config.errors import UserError
 from thawline.config.sections import Optimization, OptimizerName, ScheduleName
+
+ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 25e4
+"""First and last factor of one_cycle: those of torch.optim.lr_scheduler.OneCycleLR."""
+
+STEPS_DOWN = (0.3, 0.6, 0.9)
+"""Shares of all steps after which the step schedule falls to a tenth (Kolesnikov et al. 2020, BiT)."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +33,19 @@ class Group:
 
 
 def groups(
-    name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float
+    name: str,
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    weight_decay: float,
+    *,
+    decay_all: bool = False,
 ) -> tuple[Group, ...]:
     """At most two groups: matrices and kernels (two or more axes), which decay, and biases and
-    normalisation parameters (one axis), which do not (He et al. 2019, "Bag of Tricks", 3.1)."""
+    normalisation parameters (one axis), which do not (He et al. 2019, "Bag of Tricks", 3.1) unless
+    `decay_all`."""
     parameters = tuple(parameters)
-    decayed = tuple(each for each in parameters if each.ndim > 1)
-    others = tuple(each for each in parameters if each.ndim <= 1)
+    decayed = tuple(each for each in parameters if decay_all or each.ndim > 1)
+    others = tuple(each for each in parameters if not decay_all and each.ndim <= 1)
     both = (
         Group(f"{name}.decayed", decayed, learning_rate, weight_decay),
         Group(f"{name}.undecayed", others, learning_rate, 0.0),
@@ -39,7 +54,10 @@ def groups(
 
 
 def build_optimizer(groups: tuple[Group, ...], settings: Optimization) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) or SGD with momentum over `groups`; fused on a GPU."""
+    """AdamW (Loshchilov & Hutter 2019), SGD with momentum or LAMB (You et al. 2020; timm's) over `groups`.
+
+    AdamW and SGD are fused on a GPU. Raises `UserError` where LAMB is wanted and timm is not installed.
+    """
     if not groups:
         raise ValueError("nothing to train: no parameter group")
     described = [
@@ -51,10 +69,32 @@ def build_optimizer(groups: tuple[Group, ...], settings: Optimization) -> torch.
         }
         for group in groups
     ]
+    if settings.optimizer is OptimizerName.lamb:
+        # the paper's algorithm: timm would clip the whole gradient first
+        optimizer: torch.optim.Optimizer = _lamb()(described, lr=0.0, max_grad_norm=None)
+        return optimizer
     fused = all(each.is_cuda for group in groups for each in group.parameters) or None
     if settings.optimizer is OptimizerName.sgd:
         return torch.optim.SGD(described, lr=0.0, momentum=settings.momentum, fused=fused)
     return torch.optim.AdamW(described, lr=0.0, fused=fused)
+
+
+def _lamb() -> Any:
+    try:
+        return importlib.import_module("timm.optim").Lamb
+    except ModuleNotFoundError:
+        raise UserError(
+            "optimizer = lamb needs the package timm, which is not installed.\n"
+            "  run: pip install 'thawline[timm]', or choose adamw or sgd"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Span:
+    """The epochs one learning-rate schedule runs over: `epochs` of them, from epoch `first` on."""
+
+    first: int
+    epochs: int
 
 
 def factor(schedule: ScheduleName, warmup: float, steps: int) -> Callable[[int], float]:
@@ -62,16 +102,36 @@ def factor(schedule: ScheduleName, warmup: float, steps: int) -> Callable[[int],
 
     Rises linearly over the first `warmup` share of the steps, never from exactly 0 (the first step
     would be wasted), then falls to 0 after the last step along half a cosine (Loshchilov & Hutter
-    2017, SGDR) or a line, or stays at 1.
+    2017, SGDR) or a line, falls to a tenth at each of `STEPS_DOWN`, or stays at 1. one_cycle rises and
+    falls along half cosines, from `ONE_CYCLE_START` to `ONE_CYCLE_END` (Smith & Topin 2019).
     """
+    if schedule is ScheduleName.one_cycle:
+        return _one_cycle(warmup, steps)
     rising = math.ceil(warmup * steps)
 
     def at(step: int) -> float:
         if step < rising:
             return (step + 1) / (rising + 1)
+        if schedule is ScheduleName.step:
+            return 0.1 ** sum(step >= share * steps for share in STEPS_DOWN)
         share = min(1.0, (step - rising) / max(1, steps - rising))
         if schedule is ScheduleName.cosine:
             return 0.5 * (1 + math.cos(math.pi * share))
         return 1 - share if schedule is ScheduleName.linear else 1.0
 
     return at
+
+
+def _one_cycle(warmup: float, steps: int) -> Callable[[int], float]:
+    top, last = warmup * steps - 1, steps - 1
+
+    def at(step: int) -> float:
+        if step < top:
+            return _along_cosine(ONE_CYCLE_START, 1.0, step / top)
+        return _along_cosine(1.0, ONE_CYCLE_END, min(1.0, (step - top) / (last - top)))
+
+    return at
+
+
+def _along_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))

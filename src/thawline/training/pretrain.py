@@ -92,9 +92,16 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
     ):
         classifier = Classifier(
             network,
-            groups("all", network.parameters(), settings.learning_rate, settings.weight_decay),
+            groups(
+                "all",
+                network.parameters(),
+                settings.learning_rate,
+                settings.weight_decay,
+                decay_all=settings.decay_all,
+            ),
             settings,
             seed=config.seed,
+            classes=len(store.classes),
             after_epoch=[say],
             after_step=[show_steps(advance)],
         )

@@ -1,0 +1,26 @@
+"""Pairs of pictures and their labels mixed, a whole batch at once."""
+
+import torch
+from torchvision.transforms import v2
+
+from thawline.config.sections import Mix
+
+
+def mix(
+    images: torch.Tensor, labels: torch.Tensor, classes: int, kind: Mix, alpha: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every picture mixed with the one before it in the batch (the first with the last).
+
+    mixup (Zhang et al. 2018): the weighted mean of both. cutmix (Yun et al. 2019): a rectangle of the
+    picture replaced by the other's. One share per batch, drawn from Beta(alpha, alpha) with torch's
+    global CPU generator. Neither input is changed. Give it shuffled batches, or the same neighbours
+    mix in every epoch.
+
+    images: `(b, channels, h, w)` float. labels: `(b,)` int64. Returns images of the same shape and
+    labels `(b, classes)` float32 that sum to 1; with `Mix.none` both as they came.
+    """
+    if kind is Mix.none:
+        return images, labels
+    mixer = (v2.MixUp if kind is Mix.mixup else v2.CutMix)(alpha=alpha, num_classes=classes)
+    mixed, shares = mixer(images, labels)
+    return mixed, shares

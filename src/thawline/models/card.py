@@ -1,0 +1,74 @@
+"""The card of a model: everything about it but its tensors, as JSON beside them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from thawline.artifacts import read_json
+from thawline.config.choices import HeadVariant
+from thawline.config.errors import UserError
+from thawline.data.transform import Transform
+from thawline.models.adapters import Adaptation
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything about a model but its tensors.
+
+    `options` are the builder's; `classes` are the labels in the order of the logits; `origin` says in
+    words where the weights came from; `source_hash` is the SHA-256 of the source model's file;
+    `tensors` lists the names `copied`, `dropped` and `initialised`; `head` is the variant of the head;
+    `weights` maps the name of each file that belongs to this card to its SHA-256 (several fine-tunings
+    of one recipe share a card). `adaptation` says what was added to the architecture, `base` is the
+    SHA-256 of the file of the model whose tensors complete those in `weights` (None: they are complete).
+    """
+
+    architecture: str
+    options: dict[str, Any]
+    classes: tuple[str, ...]
+    transform: Transform
+    origin: str
+    source_hash: str | None = None
+    tensors: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    head: HeadVariant = HeadVariant.linear
+    weights: dict[str, str] = field(default_factory=dict)
+    base: str | None = None
+    adaptation: Adaptation | None = None
+
+    @property
+    def channels(self) -> int:
+        """Of the network's input."""
+        return self.transform.channels
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-like; `from_dict` undoes it."""
+        return asdict(self) | {
+            "classes": list(self.classes),
+            "transform": self.transform.to_dict(),
+            "head": self.head.name,
+            "adaptation": None if self.adaptation is None else self.adaptation.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "ModelCard":
+        """Raises `ValueError`, `TypeError` or `KeyError` when a field is missing, unknown or damaged."""
+        names = {item.name for item in fields(cls)}
+        if value.keys() != names:
+            raise ValueError(f"fields differ: {', '.join(sorted(names ^ value.keys()))}")
+        parsed = {
+            "classes": tuple(value["classes"]),
+            "transform": Transform.from_dict(value["transform"]),
+            "head": HeadVariant[value["head"]],
+            "adaptation": value["adaptation"] and Adaptation.from_dict(value["adaptation"]),
+        }
+        return cls(**{**value, **parsed})
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card at `path`. Raises `UserError` when it is missing or is not a model card."""
+    try:
+        return ModelCard.from_dict(read_json(path))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is not a model card: {error}.\n  Delete it and run: dvc repro") from error

@@ -1,0 +1,193 @@
+"""What one training costs: parameters, operations, time and memory, all counted or measured."""
+
+import copy
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from thawline.models.cuts import logits_of
+from thawline.models.freezing import PartlyFrozen
+from thawline.models.randomness import own_randomness
+from thawline.training.classifier import Row
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the metrics of a run and costs.json call by the same names.
+
+    Operations are per picture; a `step` is forward and backward as the training does them. Epochs
+    include their validation. Memory is the process's, or the GPU's where the network was trained on one.
+    """
+
+    trainable_parameters: int
+    total_parameters: int
+    forward_flops: int
+    step_flops: int
+    seconds_per_epoch: float
+    pictures_per_second: float
+    peak_memory_bytes: int
+
+
+class Parameters(NamedTuple):
+    """Counts of numbers, not of tensors."""
+
+    trainable: int
+    total: int
+
+
+class Flops(NamedTuple):
+    """Floating-point operations per picture, a multiplication and an addition counted as two."""
+
+    forward: int
+    step: int
+
+
+def measure(
+    network: nn.Module,
+    shape: Sequence[int],
+    batch_size: int,
+    history: Sequence[Row],
+    pictures: int,
+    device: torch.device | str = "cpu",
+) -> Cost:
+    """The cost of a finished training.
+
+    Args:
+        network: as it was trained (a `PartlyFrozen`), on any device; nothing of it changes.
+        shape: (channels, height, width) of a picture.
+        history: a row per epoch.
+        pictures: training pictures in an epoch.
+        device: where it was trained; call `reset_peak_memory` with it before the training.
+    """
+    learning, operations = parameters(network), flops(network, shape, batch_size)
+    seconds = sum(row["seconds"] for row in history)
+    return Cost(
+        trainable_parameters=learning.trainable,
+        total_parameters=learning.total,
+        forward_flops=operations.forward,
+        step_flops=operations.step,
+        seconds_per_epoch=seconds / len(history),
+        pictures_per_second=pictures * len(history) / seconds,
+        peak_memory_bytes=peak_memory(device),
+    )
+
+
+def parameters(network: nn.Module) -> Parameters:
+    """Numbers that learn, and all of them; what is shared counts once.
+
+    Of a `PartlyFrozen`, the network's that was frozen: auxiliary heads that its two sides leave out count.
+    """
+    whole = network._network if isinstance(network, PartlyFrozen) else network
+    sizes = [(each.numel(), each.requires_grad) for each in whole.parameters()]
+    return Parameters(sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes))
+
+
+def flops(network: nn.Module, shape: Sequence[int], batch_size: int = 2) -> Flops:
+    """Operations per picture of a forward pass in evaluation mode, and of a training step: forward and
+    backward as this network really does them, so less for a frozen prefix.
+
+    Counted by PyTorch (`torch.utils.flop_counter`: matrix products, convolutions and attention; a
+    normalisation or an activation counts nothing) on a copy without memory, on the meta device; a
+    network that cannot run there is copied and run on the CPU, once in each mode. Leaves weights,
+    buffers, modes, gradients and random state as they are. What costs the same for any number of
+    pictures, such as adding a low-rank change to a weight, is shared out over the batch.
+
+    shape: (channels, height, width). batch_size: pictures in a step; 2 or more where BatchNorm may see
+    a single position per channel.
+    """
+    try:
+        return _flops(_without_memory(network), torch.empty(batch_size, *shape, device="meta"))
+    except RuntimeError:
+        # Mostly a tensor the network makes on its own on the CPU. If the network itself is at fault,
+        # running it for real says so better than the meta device does.
+        with own_randomness(0), _unfused_attention():
+            return _flops(copy.deepcopy(network).cpu(), torch.rand(batch_size, *shape))
+
+
+def _flops(network: nn.Module, pictures: torch.Tensor) -> Flops:
+    network.eval()
+    with _counter() as forward, torch.no_grad():
+        network(pictures)
+    network.train()
+    with _counter() as step, torch.enable_grad():
+        logits, auxiliary = logits_of(network(pictures))
+        loss = sum((each.sum() for each in auxiliary), start=logits.sum())
+        if loss.requires_grad:
+            loss.backward()
+    return Flops(*(round(each.get_total_flops() / len(pictures)) for each in (forward, step)))
+
+
+def _counter() -> FlopCounterMode:
+    mapping = {torch.ops.aten.convolution_backward: _convolution_backward}
+    return FlopCounterMode(display=False, custom_mapping=mapping)
+
+
+def _convolution_backward(
+    gradient: list[int], given: list[int], weight: list[int], *arguments: Any, **_: Any
+) -> int:
+    """Either gradient of a convolution takes the multiplications of its forward pass. PyTorch's own formula
+    leaves the groups out of the weight's: 24 times too many for MobileNet (pytorch/pytorch#183405)."""
+    transposed, wanted = arguments[4], arguments[7]
+    return sum(wanted[:2]) * conv_flop_count(given, weight, gradient, transposed)
+
+
+@contextmanager
+def _unfused_attention() -> Iterator[None]:
+    """Without it, a layer of attention in evaluation mode is one operation that has no formula."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def _without_memory(network: nn.Module) -> nn.Module:
+    """A copy on the meta device, made without copying a tensor first."""
+    found: dict[int, torch.Tensor] = {}
+    for module in network.modules():
+        # plain attributes too: networks keep masks and indices in them
+        for holder in (module._parameters, module._buffers, module.__dict__):
+            for value in holder.values():
+                if isinstance(value, torch.Tensor):
+                    found[id(value)] = _meta(value)
+    # deepcopy takes what is in its memo for copied
+    return copy.deepcopy(network, dict(found))
+
+
+def _meta(tensor: torch.Tensor) -> torch.Tensor:
+    empty = torch.empty_like(tensor, device="meta", requires_grad=False)
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+def reset_peak_memory(device: torch.device | str = "cpu") -> None:
+    """Let `peak_memory` start anew, as far as the system can: on Linux and on a GPU."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _CLEAR.exists():
+        # 5: the high-water mark of resident memory (proc(5)); some containers forbid it
+        with suppress(OSError):
+            _CLEAR.write_text("5")
+
+
+def peak_memory(device: torch.device | str = "cpu") -> int:
+    """Bytes: the most that tensors took on the GPU, or that the process had in memory, since
+    `reset_peak_memory` (elsewhere than on Linux: since the process started)."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if _STATUS.exists():
+        line = next(each for each in _STATUS.read_text().splitlines() if each.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,73 @@
+"""From a recipe to parameter groups: who learns at which rate, with how much weight decay."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from thawline.config.sections import Finetune, Start
+from thawline.models.adapters import added_parameters
+from thawline.models.cuts import units
+from thawline.models.head import head_parameters
+from thawline.training.optimization import Group, groups
+from thawline.training.recipe import head_rate
+
+
+def learning_groups(network: nn.Module, recipe: Finetune) -> tuple[Group, ...]:
+    """Parameter groups of everything that is not frozen.
+
+    What starts random (the heads; everything when `start` is random) learns at the head's rate, the rest
+    at the body's: unit i of n at body_lr * layer_decay ** (n - 1 - i), weights that belong to no unit at
+    body_lr. With `l2_sp`, what was copied from the source model does not decay: it is pulled instead.
+    """
+    head = head_parameters(network)
+    fresh: list[nn.Parameter] = []
+    copied: dict[str, nn.Parameter] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            if recipe.start is Start.random or name in head:
+                fresh.append(parameter)
+            else:
+                copied[name] = parameter
+    found = groups("head", fresh, head_rate(recipe), recipe.weight_decay, decay_all=recipe.decay_all)
+    if copied:
+        found += _body_groups(network, copied, recipe)
+    return found
+
+
+def _body_groups(network: nn.Module, copied: dict[str, nn.Parameter], recipe: Finetune) -> tuple[Group, ...]:
+    assert recipe.body_lr is not None, "a body that is not frozen needs body_lr"
+    pulled = copied.keys() - added_parameters(network) if recipe.l2_sp else set()
+    found: tuple[Group, ...] = ()
+    for label, learning_rate, names in _by_rate(network, copied, recipe.body_lr, recipe.layer_decay):
+        for kind, chosen, weight_decay in (
+            ("", [name for name in names if name not in pulled], recipe.weight_decay),
+            (".pulled", [name for name in names if name in pulled], 0.0),
+        ):
+            parameters = [copied[name] for name in chosen]
+            found += groups(label + kind, parameters, learning_rate, weight_decay, decay_all=recipe.decay_all)
+    return found
+
+
+def _by_rate(
+    network: nn.Module, copied: dict[str, nn.Parameter], body_lr: float, layer_decay: float
+) -> list[tuple[str, float, list[str]]]:
+    """Label, learning rate and names of what shares it; one label only without layer decay."""
+    if layer_decay == 1:
+        return [("body", body_lr, list(copied))]
+    found = units(network)
+    unit_of = {id(network.get_parameter(name)): unit for unit in found for name in unit.parameters}
+    names: dict[str, list[str]] = {name: [] for name in ("", *(unit.name for unit in found))}
+    for name, parameter in copied.items():
+        unit = unit_of.get(id(parameter))
+        names["" if unit is None else unit.name].append(name)
+    rates = {unit.name: body_lr * layer_decay ** (len(found) - 1 - unit.index) for unit in found}
+    return [(f"body.{unit.name}", rates[unit.name], names[unit.name]) for unit in found] + [
+        ("body", body_lr, names[""])
+    ]
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
+    """(classes,) float32: the inverse of each class's share of `labels`, all 1 for equal shares
+    (King & Zeng 2001; scikit-learn's `balanced`)."""
+    counts = np.bincount(labels, minlength=classes)
+    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)

@@ -1,0 +1,229 @@
+"""One fine-tuning by a recipe: phase after phase, then what is averaged."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from thawline.config.sections import ClassWeights, Finetune, Keep, Trainer
+from thawline.data.store import Store
+from thawline.models.adapters import added_parameters
+from thawline.models.cuts import units
+from thawline.models.depth import frozen_units
+from thawline.models.freezing import PartlyFrozen, hold
+from thawline.models.head import head_parameters
+from thawline.models.selection import Selection, select
+from thawline.training.averaging import estimate_statistics, snapshot, towards
+from thawline.training.classifier import Classifier, Row
+from thawline.training.cost import measure, reset_peak_memory
+from thawline.training.fit import Fitted, averaged_row, batches, device_of, fit, validate
+from thawline.training.learning import balanced_weights, learning_groups
+from thawline.training.phases import Phase, phases
+from thawline.training.pull import Pull
+from thawline.training.recipe import tracked
+from thawline.training.resumption import Finished, read_finished, write_finished
+
+VALIDATION_BATCH = 256
+
+
+def finetune_once(
+    network: nn.Module,
+    recipe: Finetune,
+    store: Store,
+    trainer: Trainer,
+    *,
+    seed: int,
+    mirror: bool,
+    after_epoch: Sequence[Callable[[Row], None]] = (),
+    checkpoint: Path | None = None,
+) -> Fitted:
+    """Train `network` in place on the store's training pictures, as `recipe` says but for its soup.
+
+    Args:
+        network: the initial target model with a head of its own and with what the method adds (see
+            `initial_network`).
+        checkpoint: a folder for the state after each epoch, from which a killed training goes on bit for
+            bit as if nothing had happened. The caller removes it once the result is saved.
+
+    Raises:
+        TrainingDivergedError: the loss became infinite or NaN.
+        UserError: `checkpoint` holds another training, or the recipe does not fit the network.
+    """
+    training = Training(network, recipe, store, trainer, seed=seed, mirror=mirror)
+    return training.run(after_epoch, checkpoint)
+
+
+class Training:
+    """One fine-tuning of `network` and what it can do with the weights afterwards.
+
+    Where the weights are when this is made is where L2-SP pulls to and WiSE-FT goes back to.
+    """
+
+    def __init__(
+        self, network: nn.Module, recipe: Finetune, store: Store, trainer: Trainer, *, seed: int, mirror: bool
+    ) -> None:
+        self.network, self.recipe, self.trainer, self.seed = network, recipe, trainer, seed
+        self.store, self.mirror = store, mirror
+        self.train, self.val = store.part("train"), store.part("val")
+        self.units = units(network)
+        frozen = frozen_units(recipe.depth, recipe.units, self.units)
+        self.phases = phases(recipe, len(self.units), frozen)
+        self.heads = head_parameters(network)
+        self.start = snapshot(network) if recipe.wise_ft < 1 else {}
+        self.pull = self._pull() if recipe.l2_sp else None
+        self.held: PartlyFrozen | None = None
+
+    def run(
+        self, after_epoch: Sequence[Callable[[Row], None]] = (), checkpoint: Path | None = None
+    ) -> Fitted:
+        """All phases; the network then holds the kept weights."""
+        device = device_of(self.trainer)
+        reset_peak_memory(device)
+        fitted = Fitted([], -1)
+        for index, phase in enumerate(self.phases):
+            fitted = self._phase(phase, fitted, after_epoch, checkpoint and checkpoint / f"phase-{index}")
+        assert self.held is not None
+        transform = self.store.transform
+        cost = measure(
+            self.held,
+            (transform.channels, transform.size, transform.size),
+            max(2, self.recipe.batch_size),
+            fitted.history,
+            len(self.train.labels),
+            device,
+        )
+        if self.recipe.wise_ft < 1:
+            fitted = self._with_source(fitted)
+        return replace(fitted, cost=asdict(cost))
+
+    def score(self) -> tuple[float, float]:
+        """Validation accuracy and loss of the weights the network holds now."""
+        return validate(self._classifier(self.held or self.network), self._val(), self.trainer)
+
+    def renew_statistics(self) -> None:
+        """Measure the statistics of BatchNorm layers that moved anew, for weights that were averaged."""
+        moving = frozenset().union(*(self._select(phase).moving for phase in self.phases))
+        device = device_of(self.trainer)
+        # moved through what holds it, so that both go on sharing their tensors
+        together = self.held or self.network
+        together.to(device)
+        estimate_statistics(self.network, moving, self._plain_pictures(device))
+        together.cpu()
+
+    def _phase(
+        self,
+        phase: Phase,
+        before: Fitted,
+        after_epoch: Sequence[Callable[[Row], None]],
+        folder: Path | None,
+    ) -> Fitted:
+        identity = self._identity(phase)
+        self.held = hold(self.network, self._select(phase))
+        done = folder and read_finished(folder, identity, self.network)
+        if done:
+            return Fitted(done.history, done.epoch)
+        best_so_far = snapshot(self.network) if self.recipe.keep is Keep.best and before.history else None
+        settings = phase.applied(self.recipe)
+        classifier = self._classifier(
+            self.held,
+            settings,
+            groups=learning_groups(self.network, settings),
+            ema=settings.ema,
+            pull=self.pull,
+            history=before.history,
+            first=phase.first,
+            span=phase.span,
+            identity=identity,
+            after_epoch=after_epoch,
+        )
+        fitted = fit(
+            classifier,
+            self._train(),
+            self._val(),
+            self.trainer,
+            early_stopping=self.recipe.early_stopping,
+            checkpoint=folder,
+        )
+        if best_so_far is not None and fitted.epoch < len(before.history):
+            self.network.load_state_dict(best_so_far)
+        if folder is not None:
+            finished = Finished(fitted.history, fitted.epoch)
+            write_finished(folder, identity, finished, self.network.state_dict())
+        return fitted
+
+    def _with_source(self, fitted: Fitted) -> Fitted:
+        started = time.monotonic()
+        mixed = towards(self.start, snapshot(self.network), self.recipe.wise_ft, but=self.heads)
+        self.network.load_state_dict(mixed)
+        self.renew_statistics()
+        return self.averaged(fitted, *self.score(), time.monotonic() - started)
+
+    @staticmethod
+    def averaged(fitted: Fitted, accuracy: float, loss: float, seconds: float) -> Fitted:
+        """`fitted` with a row for weights that were averaged after its last epoch."""
+        row = averaged_row(fitted.history, accuracy, loss, seconds)
+        return replace(fitted, history=[*fitted.history, row], epoch=len(fitted.history))
+
+    def _select(self, phase: Phase) -> Selection:
+        recipe = self.recipe
+        return select(
+            self.network,
+            phase.frozen,
+            method=recipe.method,
+            frozen_batch_norm=recipe.frozen_batch_norm,
+            batch_norm=recipe.batch_norm,
+        )
+
+    def _pull(self) -> Pull:
+        """On what was copied and learns in any phase: the last one's selection holds all of it."""
+        learning = frozenset().union(*(self._select(phase).parameters for phase in self.phases))
+        names = sorted(learning - self.heads - added_parameters(self.network))
+        return Pull([self.network.get_parameter(name) for name in names], self.recipe.l2_sp)
+
+    def _identity(self, phase: Phase) -> dict[str, Any]:
+        """What a checkpoint of this phase must agree with."""
+        depth = len(phase.frozen)
+        unit = self.units[max(phase.frozen)].name if phase.frozen else None
+        recipe = tracked(self.recipe, depth, unit)
+        del recipe["seeds"]  # how many others there are
+        return {"phase": phase.name, **recipe, "seed": self.seed, "data": self.store.fingerprint}
+
+    def _classifier(
+        self, network: nn.Module, settings: Finetune | None = None, groups: Any = (), **more: Any
+    ) -> Classifier:
+        classes = len(self.store.classes)
+        weighted = self.recipe.class_weights is ClassWeights.balanced
+        return Classifier(
+            network,
+            groups,
+            settings or self.recipe,
+            seed=self.seed,
+            classes=classes,
+            class_weights=balanced_weights(self.train.labels, classes) if weighted else None,
+            keep=self.recipe.keep,
+            **more,
+        )
+
+    def _train(self) -> Any:
+        recipe = self.recipe
+        return batches(
+            self.train,
+            recipe.batch_size,
+            seed=self.seed,
+            augmentation=recipe.augmentation,
+            mirror=self.mirror,
+        )
+
+    def _val(self) -> Any:
+        return batches(self.val, VALIDATION_BATCH)
+
+    def _plain_pictures(self, device: torch.device) -> Iterator[torch.Tensor]:
+        """The training pictures as validation would see them, in batches of nearly equal size."""
+        count = len(self.train.labels)
+        size = -(-count // -(-count // VALIDATION_BATCH))
+        for images, _, _ in batches(self.train, size):
+            yield images.to(device)

@@ -1,0 +1,83 @@
+"""One fine-tuning as phases: which units are frozen from which epoch on, and at which rates others learn."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from thawline.config.errors import UserError
+from thawline.config.sections import Finetune, Phases
+from thawline.training.optimization import Span
+from thawline.training.recipe import head_rate
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Consecutive epochs with the same frozen units and the same rates, trained by one optimizer.
+
+    `first` is the phase's first epoch (from 0, counted over all phases), `frozen` are the indices of the
+    frozen units. `span` is what the schedule runs over: the phase, or the whole training.
+    """
+
+    name: str
+    first: int
+    epochs: int
+    frozen: frozenset[int]
+    head_lr: float
+    body_lr: float | None
+    span: Span
+
+    def applied(self, recipe: Finetune) -> Finetune:
+        """`recipe` with this phase's epochs and rates."""
+        return replace(recipe, epochs=self.epochs, head_lr=self.head_lr, body_lr=self.body_lr)
+
+
+def phases(recipe: Finetune, units: int, frozen: Collection[int]) -> tuple[Phase, ...]:
+    """The phases of `recipe` for a network of `units` units of which `frozen` never learn.
+
+    one: a single phase. probe_first (LP-FT, Kumar et al. 2022): for `phase_share` of the epochs all
+    units are frozen, then everything that may learn does so at body_lr, the head included; each phase has
+    a schedule of its own. gradual (ULMFiT, Howard & Ruder 2018): first the head alone, then one more
+    learning unit at a time from the head down, at equal distances, so that after `phase_share` of the
+    epochs all of them learn; with more units than epochs several join at once. One schedule runs over
+    all phases. Where no unit may learn there is one phase, whatever the recipe says.
+
+    Raises `UserError` for several phases in fewer than two epochs.
+    """
+    learning = sorted(set(range(units)) - set(frozen))
+    whole, fixed = Span(0, recipe.epochs), frozenset(frozen)
+    if recipe.phases is Phases.one or not learning:
+        return (Phase("one", 0, recipe.epochs, fixed, head_rate(recipe), recipe.body_lr, whole),)
+    before = _epochs_before(recipe)
+    if recipe.phases is Phases.probe_first:
+        return _probe_first(recipe, units, fixed, before)
+    counts = [
+        epoch * len(learning) // before if epoch < before else len(learning) for epoch in range(recipe.epochs)
+    ]
+    found = []
+    for count, group in groupby(range(recipe.epochs), key=lambda epoch: counts[epoch]):
+        epochs = list(group)
+        asleep = frozenset(learning[: len(learning) - count])
+        name = f"{count} of {len(learning)} units"
+        found.append(
+            Phase(name, epochs[0], len(epochs), fixed | asleep, head_rate(recipe), recipe.body_lr, whole)
+        )
+    return tuple(found)
+
+
+def _probe_first(recipe: Finetune, units: int, frozen: frozenset[int], before: int) -> tuple[Phase, ...]:
+    body_lr, after = recipe.body_lr, recipe.epochs - before
+    assert body_lr is not None  # checked by Finetune: units learn
+    return (
+        Phase("probe", 0, before, frozenset(range(units)), head_rate(recipe), body_lr, Span(0, before)),
+        Phase("everything", before, after, frozen, body_lr, body_lr, Span(before, after)),
+    )
+
+
+def _epochs_before(recipe: Finetune) -> int:
+    """Epochs before everything that may learn does: at least one before and one after."""
+    if recipe.epochs < 2:
+        raise UserError(
+            f"finetune.phases = {recipe.phases.name} needs at least 2 epochs, but finetune.epochs = "
+            f"{recipe.epochs}.\n  raise finetune.epochs, or set finetune.phases=one"
+        )
+    return min(max(1, round(recipe.phase_share * recipe.epochs)), recipe.epochs - 1)

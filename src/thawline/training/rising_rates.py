@@ -1,0 +1,149 @@
+"""The loss while the learning rate rises step by step, on a copy of the network."""
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+
+from thawline.config.errors import UserError
+from thawline.data.batches import Batch, Batches
+from thawline.training.classifier import Classifier
+from thawline.training.optimization import build_optimizer
+
+COLUMNS = ("step", "rate", "loss", "smoothed")
+
+LOW, HIGH, STEPS = 1e-6, 1.0, 100
+SMOOTHING = 0.04
+"""Deviation of the smoothing Gaussian, as a share of the steps."""
+_TOO_MUCH = 4.0
+"""Times its lowest value that the running mean of the loss may reach."""
+_BOUND = 2.0
+"""Times the first loss that any loss counts for at most where losses are smoothed."""
+_MEMORY = 0.9
+"""Of that running mean, per step."""
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """A finished test. `rates`, `losses` and `smoothed` have one entry per step, fewer than asked for
+    where the loss diverged. Rates are those of the fastest group; every other keeps its ratio to it."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    diverged: bool
+
+    @property
+    def steepest(self) -> float | None:
+        """The rate at which the smoothed loss falls fastest, over the logarithm of the rate; None where
+        it never falls by more than single steps scatter."""
+        slope = np.gradient(self.smoothed, np.log(self.rates))[: self._lowest + 1]
+        return self.rates[int(slope.argmin())] if self._falls else None
+
+    @property
+    def tenth_of_minimum(self) -> float | None:
+        """A tenth of the rate with the lowest smoothed loss; None where `steepest` is."""
+        return self.rates[self._lowest] / 10 if self._falls else None
+
+    @property
+    def _lowest(self) -> int:
+        return int(np.argmin(self.smoothed))
+
+    @property
+    def _falls(self) -> bool:
+        scatter = np.std(np.subtract(self.losses, self.smoothed)[: self._lowest + 1])
+        return bool(self.smoothed[0] - self.smoothed[self._lowest] > scatter)
+
+    def rows(self) -> list[dict[str, float]]:
+        """One per step: step, rate, loss, smoothed."""
+        columns = zip(self.rates, self.losses, self.smoothed, strict=True)
+        return [dict(zip(COLUMNS, (step, *values), strict=True)) for step, values in enumerate(columns)]
+
+
+def loss_by_rate(
+    classifier: Classifier,
+    train: Batches,
+    *,
+    low: float = LOW,
+    high: float = HIGH,
+    steps: int = STEPS,
+    device: torch.device | str = "cpu",
+) -> RangeTest:
+    """The training loss at rates that rise geometrically from `low` to `high` (Smith 2017, "Cyclical
+    Learning Rates", 3.3), or until it diverges: is no number, or on the average of the last steps both
+    higher than at first and four times its lowest.
+
+    Works on a copy: network, optimizer, modes, the position in `train` and the random state are afterwards
+    bit for bit what they were. Goes through the pictures as often as the steps need. Raises `UserError`
+    when hardly a step gave a finite loss.
+
+    Args:
+        classifier: the training to be tested; it has not been given to a trainer yet. `low` and `high`
+            are rates of its fastest group.
+        device: where to compute.
+    """
+    if not (0 < low < high and steps > 2):
+        raise ValueError(f"no range from {low} to {high} in {steps} steps")
+    if not len(train):
+        raise ValueError("no range without pictures")
+    trial = copy.deepcopy(classifier).to(device).train()
+    rates = np.geomspace(low, high, steps).tolist()
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        losses, diverged = _until_divergence(_losses(trial, train, rates, device))
+    if len(losses) < 3:
+        raise UserError(
+            f"after {len(losses)} steps from learning rate {low:g} on, the loss is no finite number: there "
+            "is no range to test.\n  look at the pictures and the weights"
+        )
+    # a loss that explodes would otherwise show in the steps before it
+    bounded = np.minimum(losses, _BOUND * losses[0])
+    smoothed = gaussian_filter1d(bounded, SMOOTHING * steps, mode="nearest").tolist()
+    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), tuple(smoothed), diverged)
+
+
+def _losses(trial: Classifier, train: Batches, rates: list[float], device: torch.device) -> Iterator[float]:
+    optimizer = build_optimizer(trial.groups, trial.settings)
+    fastest = max(group.learning_rate for group in trial.groups)
+    for step, (rate, batch) in enumerate(zip(rates, _endless(train), strict=False)):
+        for described, group in zip(optimizer.param_groups, trial.groups, strict=True):
+            described["lr"] = rate * group.learning_rate / fastest
+        # torch.manual_seed would seed accelerators that are not used as well
+        torch.default_generator.manual_seed(trial.seed * 1_000_003 + step)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(trial.seed * 1_000_003 + step)
+        loss = trial.training_step(tuple(each.to(device) for each in batch), step)
+        yield float(loss.detach())
+        optimizer.zero_grad()
+        loss.backward()
+        trial.on_before_optimizer_step(optimizer)
+        optimizer.step()
+
+
+def _endless(train: Batches) -> Iterator[Batch]:
+    # a copy, because the epoch is part of its state
+    batches = copy.copy(train)
+    for epoch in itertools.count():
+        batches.set_epoch(epoch)
+        yield from batches
+
+
+def _until_divergence(losses: Iterator[float]) -> tuple[list[float], bool]:
+    """The finite losses, and whether the last one is where they diverged."""
+    kept: list[float] = []
+    mean, lowest = 0.0, math.inf
+    for loss in losses:
+        if not math.isfinite(loss):
+            return kept, True
+        kept.append(loss)
+        mean = _MEMORY * mean + (1 - _MEMORY) * loss
+        unbiased = mean / (1 - _MEMORY ** len(kept))
+        lowest = min(lowest, unbiased)
+        if unbiased > max(_TOO_MUCH * lowest, kept[0]):
+            return kept, True
+    return kept, False

@@ -1,0 +1,61 @@
+"""The bundle stands alone, whatever the fine-tuned model was made from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TRANSFORM
+from torch import nn
+
+from thawline.artifacts import CARD, HISTORY, MODEL, RECIPE, Artifacts, seed_weights, write_json, write_text
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Finetune, Method
+from thawline.models.adapters import adapt, adaptation_in, adaptation_of, added_parameters
+from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.serving.export import export
+from thawline.serving.predict import open_bundle
+
+SMALL = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
+
+
+@pytest.fixture(params=[Method.full, Method.lora, Method.scale_shift, Method.adapter])
+def finetuned(request, tmp_path: Path) -> tuple[Artifacts, nn.Module]:
+    """A pipeline that stands before its export, and the network to be exported."""
+    artifacts = Artifacts.under(tmp_path)
+    base = artifacts.stage_output("replace_head") / MODEL
+    network = build_random(SMALL, seed=1)
+    save_model(base, base.with_name(CARD), network, SMALL)
+    if adaptation := adaptation_of(Finetune(method=request.param), [0]):
+        adapt(network, adaptation, seed=0)
+    with torch.no_grad():
+        for name in added_parameters(network) or {"head.weight"}:
+            network.get_parameter(name).add_(0.1)
+    folder = artifacts.stage_output("finetune", "finetuned")
+    save_model(folder / "weights" / seed_weights(0), folder / CARD, network, SMALL, base)
+    rows = "seed,epoch,train_loss,val_loss,val_accuracy,seconds\n0,0,0.1,0.5,0.5,1.0\n"
+    write_text(folder / HISTORY, rows)
+    write_json(artifacts.stage_output("search", "finetuned") / RECIPE, {"recipe": {"keep": "last"}})
+    return artifacts, network.eval()
+
+
+def test_the_bundle_needs_no_base_and_is_plain_where_that_is_possible(finetuned) -> None:
+    artifacts, network = finetuned
+    export(Config(), artifacts)
+    (artifacts.stage("replace_head") / MODEL).unlink()
+    exported, card = open_bundle(artifacts.stage("export"))
+    assert card.base is None
+    adaptation = adaptation_in(network)
+    mergeable = adaptation is None or adaptation.method in (Method.lora, Method.scale_shift)
+    assert card.adaptation == (None if mergeable else adaptation)
+    assert (exported.state_dict().keys() == build_random(SMALL).state_dict().keys()) == mergeable
+    pictures = torch.randn(2, 3, 16, 16)
+    assert torch.equal(exported(pictures), network(pictures))
+
+
+def test_a_fine_tuned_model_is_not_exported_on_another_base(finetuned) -> None:
+    artifacts, _ = finetuned
+    base = artifacts.stage("replace_head") / MODEL
+    save_model(base, base.with_name(CARD), build_random(SMALL, seed=2), SMALL)
+    with pytest.raises(UserError, match="is not the base of .*seed_0"):
+        export(Config(), artifacts)
+    assert not (artifacts.stage_output("export") / MODEL).exists()

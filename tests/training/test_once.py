@@ -1,0 +1,393 @@
+"""One fine-tuning: phases, what pulls and averages the weights, and going on after a kill."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from thawline.config.errors import UserError
+from thawline.config.sections import (
+    AugmentationName,
+    BatchNorm,
+    ClassWeights,
+    Finetune,
+    Keep,
+    Method,
+    Mix,
+    OptimizerName,
+    Phases,
+    ScheduleName,
+    Trainer,
+)
+from thawline.data.batches import Batches
+from thawline.data.mix import mix
+from thawline.data.store import Store
+from thawline.models.adapters import adapt, adaptation_of
+from thawline.models.cuts import units
+from thawline.models.depth import frozen_units
+from thawline.models.freezing import state_hashes
+from thawline.training.classifier import Row
+from thawline.training.fit import Fitted
+from thawline.training.once import Training, finetune_once
+from thawline.training.soup import finetune_soup, member_seed
+
+Build = Callable[[int], nn.Module]
+CPU = Trainer(accelerator="cpu", threads=1)
+PROBE, GRADUAL = {"phases": Phases.probe_first, "epochs": 4}, {"phases": Phases.gradual, "epochs": 6}
+
+
+def recipe(**changes: object) -> Finetune:
+    values = {"epochs": 2, "batch_size": 4, "body_lr": 1e-2, "head_lr": 5e-2}
+    return Finetune(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def train(
+    network: nn.Module,
+    store: Store,
+    *,
+    after: Callable[[Row], None] | None = None,
+    checkpoint: Path | None = None,
+    function: Callable[..., Fitted] = finetune_once,
+    **changes: object,
+) -> Fitted:
+    settings = recipe(**changes)
+    adaptation = adaptation_of(settings, frozen_units(settings.depth, settings.units, units(network)))
+    if adaptation is not None:
+        network = adapt(network, adaptation, seed=0)
+    listeners = [] if after is None else [after]
+    return function(
+        network, settings, store, CPU, seed=0, mirror=False, after_epoch=listeners, checkpoint=checkpoint
+    )
+
+
+def die_after(epoch: int) -> Callable[[Row], None]:
+    def listener(row: Row) -> None:
+        if row["epoch"] == epoch:
+            raise SystemError("killed")
+
+    return listener
+
+
+def comparable(fitted: Fitted) -> list[Row]:
+    """The history without times; NaN equals nothing, so it is written in letters."""
+    return [{name: repr(value) for name, value in row.items() if name != "seconds"} for row in fitted.history]  # type: ignore[misc]
+
+
+def changed_by_epoch(network: nn.Module, store: Store, **changes: object) -> list[set[str]]:
+    """The modules in which something changed, epoch by epoch."""
+    seen = [state_hashes(network)]
+    train(network, store, after=lambda _: seen.append(state_hashes(network)), **changes)
+    return [
+        {name.rpartition(".")[0] for name in before if before[name] != after[name]}
+        for before, after in zip(seen, seen[1:], strict=False)
+    ]
+
+
+BLOCKS = {f"blocks.{index}.{layer}" for index in (0, 1) for layer in ("conv", "norm")}
+EVERYTHING = {"stem.0", "stem.1", *BLOCKS, "head"}
+
+
+def test_an_optimizer_is_built_for_every_phase(build_small: Build, toy_store: Store) -> None:
+    """Built once, while the body is frozen, it would never move it."""
+    changed = changed_by_epoch(build_small(0), toy_store, **PROBE)
+    assert changed == [{"head"}, {"head"}, EVERYTHING, EVERYTHING]
+
+
+@pytest.mark.parametrize("phased", [{}, PROBE, GRADUAL])
+def test_a_network_in_evaluation_mode_is_trained_as_any_other(
+    phased: dict, build_small: Build, toy_store: Store
+) -> None:
+    """Loaded networks are in evaluation mode, in which BatchNorm would neither look at the batch nor go on
+    estimating, and dropout would do nothing."""
+    training, evaluating = build_small(0).train(), build_small(0).eval()
+    train(training, toy_store, **phased)
+    train(evaluating, toy_store, **phased)
+    assert state_hashes(training) == state_hashes(evaluating) != state_hashes(build_small(0))
+    assert evaluating.get_buffer("stem.1.num_batches_tracked") > 0
+
+
+def test_gradual_unfreezing_reaches_one_more_unit_at_a_time(build_small: Build, toy_store: Store) -> None:
+    changed = changed_by_epoch(build_small(0), toy_store, **GRADUAL, phase_share=0.5)
+    last = {"head", "blocks.1.conv", "blocks.1.norm"}
+    assert changed == [{"head"}, last, BLOCKS | {"head"}, EVERYTHING, EVERYTHING, EVERYTHING]
+
+
+@pytest.mark.parametrize("phased", [PROBE, GRADUAL])
+def test_epochs_are_counted_on_over_phases(phased: dict, build_small: Build, toy_store: Store) -> None:
+    seen: list[float] = []
+    fitted = train(build_small(0), toy_store, after=lambda row: seen.append(row["epoch"]), **phased)
+    assert seen == [row["epoch"] for row in fitted.history] == list(range(phased["epochs"]))
+    assert fitted.epoch == phased["epochs"] - 1
+
+
+def test_no_phase_repeats_the_random_numbers_of_another(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    train(build_small(0), toy_store, **PROBE)
+    assert len(set(seeds)) == len(seeds) == 4 * 4  # 16 pictures are 4 steps an epoch
+
+
+def test_the_best_epoch_may_be_one_of_an_earlier_phase(build_small: Build, toy_store: Store) -> None:
+    network, seen = build_small(0), []
+    fitted = train(
+        network, toy_store, after=lambda _: seen.append(state_hashes(network)),
+        **PROBE, keep=Keep.best, body_lr=30.0, optimizer=OptimizerName.sgd, momentum=0.0,
+    )  # fmt: skip
+    assert fitted.epoch < 2
+    assert state_hashes(network) == seen[fitted.epoch]
+
+
+def plain_lp_ft(network: nn.Module, store: Store, settings: Finetune) -> None:
+    """LP-FT as anyone would write it down (Kumar et al. 2022), without dropout."""
+    part = store.part("train")
+    data = Batches(part.images, part.labels, part.transform, settings.batch_size, shuffle=True, seed=0)
+    body = [each for name, each in network.named_parameters() if not name.startswith("head")]
+    head = list(network.get_submodule("head").parameters())
+    half, assumed = settings.epochs // 2, 0.1
+    for parameters, rate, epochs, probing in (
+        (head, settings.head_lr, range(half), True),
+        (body + head, settings.body_lr, range(half, settings.epochs), False),
+    ):
+        network.train(not probing)
+        for parameter in network.parameters():
+            parameter.requires_grad_(any(parameter is each for each in parameters))
+        decays = [(p, settings.weight_decay if p.ndim > 1 else 0.0) for p in parameters]
+        optimizer = torch.optim.AdamW([{"params": [p], "weight_decay": decay} for p, decay in decays])
+        total, step = len(epochs) * len(data), 0
+        rising = math.ceil(assumed * total)
+        for epoch in epochs:
+            data.set_epoch(epoch)
+            for images, labels, _ in data:
+                share = (step - rising) / (total - rising)
+                height = (step + 1) / (rising + 1) if step < rising else (1 + math.cos(math.pi * share)) / 2
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * height
+                optimizer.zero_grad()
+                functional.cross_entropy(network(images), labels).backward()
+                optimizer.step()
+                step += 1
+
+
+def test_probe_first_is_lp_ft(build_small: Build, toy_store: Store) -> None:
+    ours, theirs = build_small(0), build_small(0)
+    for network in (ours, theirs):
+        network.get_submodule("dropout").p = 0.0
+    train(ours, toy_store, **PROBE, weight_decay=0.1)
+    plain_lp_ft(theirs, toy_store, recipe(**PROBE, weight_decay=0.1))
+    for name, tensor in ours.state_dict().items():
+        torch.testing.assert_close(tensor, theirs.state_dict()[name], atol=1e-6, rtol=0, msg=name)
+
+
+KILLED = [
+    pytest.param(3, PROBE, id="in the second phase"),
+    pytest.param(1, PROBE, id="after the first phase"),
+    pytest.param(2, {**GRADUAL, "schedule": ScheduleName.one_cycle}, id="while thawing"),
+    pytest.param(1, {"epochs": 3, "ema": 0.7, "depth": 1}, id="with a moving average"),
+    pytest.param(2, {**PROBE, "ema": 0.7, "l2_sp": 0.1, "wise_ft": 0.5, "keep": Keep.best}, id="with all"),
+    pytest.param(1, {"epochs": 3, "mix": Mix.cutmix, "augmentation": AugmentationName.standard}, id="mixed"),
+]
+
+
+@pytest.mark.parametrize(("epoch", "changes"), KILLED)
+def test_a_killed_training_goes_on_bit_for_bit(
+    epoch: int, changes: dict, build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, **changes)
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, checkpoint=tmp_path / "c", after=die_after(epoch), **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path / "c", **changes)
+    assert state_hashes(again) == state_hashes(undisturbed)
+    assert comparable(resumed) == comparable(expected)
+    assert resumed.epoch == expected.epoch
+
+
+def test_a_phase_that_stopped_early_is_not_gone_on_with(
+    build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    changes = {**PROBE, "epochs": 40, "early_stopping": 1, "head_lr": 0.3, "body_lr": 0.1}
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, checkpoint=tmp_path / "a", **changes)
+    first = torch.load(tmp_path / "a" / "phase-0" / "finished.pt")["history"]
+    assert len(first) < 20
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, checkpoint=tmp_path / "b", after=die_after(len(first)), **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path / "b", **changes)
+    assert comparable(resumed) == comparable(expected)
+    assert state_hashes(again) == state_hashes(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 2}, r"depth: 1 in the checkpoint, 2 now(?s:.*)unit: 'stem' in .*, 'blocks.0' now"),
+        ({"depth": 1, "method": Method.bias}, "method: 'full' in the checkpoint, 'bias' now"),
+        ({"depth": 1, "body_lr": 0.5}, "body_lr: 0.01 in the checkpoint, 0.5 now"),
+        ({"depth": 1, **PROBE}, "phase: 'one' in the checkpoint, 'probe' now"),
+    ],
+)
+def test_going_on_with_another_training_is_refused_by_name(
+    changes: dict, message: str, build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, checkpoint=tmp_path, depth=1, after=die_after(1))
+    with pytest.raises(UserError, match=rf"{message}(?s:.*)set these back, or delete"):
+        train(build_small(0), toy_store, checkpoint=tmp_path, **changes)
+
+
+def test_a_finished_phase_of_another_training_is_refused_too(
+    build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    train(build_small(0), toy_store, checkpoint=tmp_path, depth=1)
+    with pytest.raises(UserError, match="depth: 1 in the checkpoint, 3 now"):
+        train(build_small(0), toy_store, checkpoint=tmp_path, depth="all")
+
+
+def test_a_strong_pull_keeps_the_body_where_it_started(build_small: Build, toy_store: Store) -> None:
+    start = build_small(0).state_dict()
+    distances = []
+    for strength in (0.0, 50.0):
+        network = build_small(0)
+        train(network, toy_store, l2_sp=strength, optimizer=OptimizerName.sgd, weight_decay=0.0)
+        moved = [(tensor - start[name]).norm() for name, tensor in network.named_parameters()]
+        distances.append([each.item() for each in moved])
+    free, pulled = distances
+    assert sum(pulled[:-2]) < 0.2 * sum(free[:-2])
+    assert min(pulled[-2:]) > 0.2 * min(free[-2:])  # the head is not pulled
+
+
+def test_what_was_added_is_not_pulled(build_small: Build, toy_store: Store) -> None:
+    free, pulled = build_small(0), build_small(0)
+    train(free, toy_store, method=Method.scale_shift)
+    train(pulled, toy_store, method=Method.scale_shift, l2_sp=50.0)
+    assert state_hashes(free) == state_hashes(pulled)
+
+
+def score(network: nn.Module, store: Store) -> tuple[float, object]:
+    """Validation accuracy and loss, to compare with a history's."""
+    accuracy, loss = Training(network, recipe(), store, CPU, seed=0, mirror=False).score()
+    return accuracy, pytest.approx(loss, abs=1e-6)
+
+
+def test_the_moving_average_is_what_is_kept_and_validated(build_small: Build, toy_store: Store) -> None:
+    network, steps = build_small(0), []
+
+    def remember(*_: object) -> None:
+        steps.append(network.get_parameter("head.weight").detach().clone())
+
+    hook = register_optimizer_step_post_hook(remember)
+    fitted = train(network, toy_store, ema=0.8, depth=1)
+    hook.remove()
+    expected = steps[0]
+    for step in steps[1:]:
+        expected = 0.8 * expected + 0.2 * step
+    torch.testing.assert_close(network.get_parameter("head.weight"), expected)
+    assert (fitted.row["val_accuracy"], fitted.row["val_loss"]) == score(network, toy_store)
+
+
+def test_half_the_way_back_to_the_source(build_small: Build, toy_store: Store) -> None:
+    start, end, network = build_small(0), build_small(0), build_small(0)
+    train(end, toy_store, depth=1)
+    fitted = train(network, toy_store, depth=1, wise_ft=0.5)
+    before, after = start.state_dict(), end.state_dict()
+    for name, tensor in network.named_parameters():
+        expected = after[name] if name.startswith("head") else (before[name] + after[name]) / 2
+        torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=0, msg=name)
+    frozen = {name: value for name, value in state_hashes(start).items() if name.startswith("stem")}
+    assert frozen.items() <= state_hashes(network).items()
+    assert [row["epoch"] for row in fitted.history] == [0, 1, 2]
+    assert math.isnan(fitted.row["train_loss"])
+    assert fitted.curve == fitted.history
+    assert (fitted.row["val_accuracy"], fitted.row["val_loss"]) == score(network, toy_store)
+
+
+def test_averaged_weights_get_statistics_of_their_own(build_small: Build, toy_store: Store) -> None:
+    network = build_small(0)
+    train(network, toy_store, wise_ft=0.5)
+    part = toy_store.part("train")
+    images = next(iter(Batches(part.images, part.labels, part.transform, 99, shuffle=False)))[0]
+    seen = network.stem[0](images).mean((0, 2, 3))
+    torch.testing.assert_close(network.stem[1].running_mean, seen)
+
+
+def test_held_statistics_stay_when_weights_are_averaged(build_small: Build, toy_store: Store) -> None:
+    start, network = build_small(0), build_small(0)
+    train(network, toy_store, wise_ft=0.5, batch_norm=BatchNorm.affine)
+    for name, tensor in start.named_buffers():
+        assert torch.equal(tensor, network.get_buffer(name))
+
+
+def test_a_soup_is_the_average_of_the_trainings_in_it(build_small: Build, toy_store: Store) -> None:
+    network, singles = build_small(0), []
+    fitted = train(network, toy_store, function=finetune_soup, soup=2, depth=1)
+    for member in range(2):
+        single = build_small(0)
+        finetune_once(
+            single, recipe(depth=1, soup=2), toy_store, CPU, seed=member_seed(0, member), mirror=False
+        )
+        singles.append(dict(single.named_parameters()))
+    assert fitted.soup is not None
+    for name, tensor in network.named_parameters():
+        expected = torch.stack([singles[index][name] for index in fitted.soup]).mean(0)
+        torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=0)
+    assert not torch.equal(singles[0]["head.weight"], singles[1]["head.weight"])
+    assert torch.equal(singles[0]["stem.0.weight"], network.get_parameter("stem.0.weight"))
+    assert len(fitted.history) == 2 + (len(fitted.soup) > 1)
+    assert (fitted.row["val_accuracy"], fitted.row["val_loss"]) == score(network, toy_store)
+
+
+def test_a_killed_soup_goes_on_bit_for_bit(build_small: Build, toy_store: Store, tmp_path: Path) -> None:
+    undisturbed, again = build_small(0), build_small(0)
+    changes = {"function": finetune_soup, "soup": 2, "epochs": 2}
+    expected = train(undisturbed, toy_store, **changes)
+    calls = iter(range(99))
+
+    def die_in_the_second(row: Row) -> None:
+        if next(calls) == 2:
+            raise SystemError("killed")
+
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, checkpoint=tmp_path, after=die_in_the_second, **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
+    assert state_hashes(again) == state_hashes(undisturbed)
+    assert comparable(resumed) == comparable(expected)
+
+
+@pytest.mark.parametrize("kind", [Mix.mixup, Mix.cutmix])
+def test_pictures_are_mixed_for_training_only(
+    kind: Mix, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def record(images: torch.Tensor, labels: torch.Tensor, *rest: object) -> object:
+        seen.append((len(images), rest))
+        return mix(images, labels, *rest)
+
+    monkeypatch.setattr("thawline.training.classifier.mix", record)
+    train(build_small(0), toy_store, mix=kind, mix_alpha=0.4, class_weights=ClassWeights.balanced)
+    assert seen == [(4, (2, kind, 0.4))] * 8  # 2 epochs of 16 pictures
+
+
+def test_one_schedule_runs_over_all_gradual_phases(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def record(self: torch.optim.AdamW, *args: object, **kwargs: object) -> object:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    train(build_small(0), toy_store, **GRADUAL)
+    gradual, rates[:] = list(rates), []
+    train(build_small(0), toy_store, epochs=6)
+    np.testing.assert_allclose(gradual, rates)

@@ -1,0 +1,77 @@
+"""Which units are frozen when, and at which rates the others learn."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thawline.config.errors import UserError
+from thawline.config.sections import Finetune, Phases
+from thawline.training.optimization import Span
+from thawline.training.phases import phases
+
+
+def recipe(**changes: object) -> Finetune:
+    return Finetune(**{"epochs": 10, "body_lr": 1e-3, "head_lr": 2e-2, **changes})  # type: ignore[arg-type]
+
+
+def test_one_phase_is_the_whole_training() -> None:
+    (only,) = phases(recipe(), 5, {0, 1})
+    assert (only.first, only.epochs, only.frozen) == (0, 10, {0, 1})
+    assert (only.head_lr, only.body_lr, only.span) == (2e-2, 1e-3, Span(0, 10))
+
+
+def test_probe_first_trains_the_head_then_everything_at_the_bodys_rate() -> None:
+    probe, everything = phases(recipe(phases=Phases.probe_first, phase_share=0.3), 5, {0})
+    assert (probe.epochs, probe.frozen, probe.head_lr) == (3, set(range(5)), 2e-2)
+    assert (everything.first, everything.epochs, everything.frozen) == (3, 7, {0})
+    assert everything.head_lr == everything.body_lr == 1e-3
+    assert [probe.span, everything.span] == [Span(0, 3), Span(3, 7)]
+
+
+def test_gradual_thaws_one_unit_after_the_other_from_the_head_down() -> None:
+    found = phases(recipe(phases=Phases.gradual, phase_share=0.8), 5, {0})
+    assert [sorted(phase.frozen) for phase in found] == [
+        [0, 1, 2, 3, 4],
+        [0, 1, 2, 3],
+        [0, 1, 2],
+        [0, 1],
+        [0],
+    ]
+    assert [phase.first for phase in found] == [0, 2, 4, 6, 8]
+    assert {phase.span for phase in found} == {Span(0, 10)}
+    assert {phase.head_lr for phase in found} == {2e-2}
+
+
+def test_gradual_keeps_to_the_units_that_may_learn() -> None:
+    found = phases(recipe(phases=Phases.gradual), 5, {0, 2, 4})
+    assert [sorted(phase.frozen) for phase in found] == [[0, 1, 2, 3, 4], [0, 1, 2, 4], [0, 2, 4]]
+
+
+@pytest.mark.parametrize("kind", [Phases.probe_first, Phases.gradual])
+def test_where_no_unit_may_learn_there_is_nothing_to_phase(kind: Phases) -> None:
+    assert len(phases(recipe(phases=kind, depth="all", body_lr=None), 3, {0, 1, 2})) == 1
+
+
+@pytest.mark.parametrize("kind", [Phases.probe_first, Phases.gradual])
+def test_two_phases_need_two_epochs(kind: Phases) -> None:
+    with pytest.raises(UserError, match=rf"phases = {kind.name} needs at least 2 epochs(?s:.*)phases=one"):
+        phases(recipe(phases=kind, epochs=1), 3, ())
+
+
+@given(
+    st.sampled_from(Phases),
+    st.integers(2, 40),
+    st.floats(0.01, 0.99),
+    st.integers(1, 30).flatmap(lambda units: st.tuples(st.just(units), st.sets(st.integers(0, units - 1)))),
+)
+def test_phases_follow_each_other_and_end_with_all_that_may_learn(
+    kind: Phases, epochs: int, share: float, network: tuple[int, set[int]]
+) -> None:
+    units, frozen = network
+    found = phases(recipe(phases=kind, epochs=epochs, phase_share=share), units, frozen)
+    assert sum(phase.epochs for phase in found) == epochs
+    assert [phase.first for phase in found] == [sum(p.epochs for p in found[:i]) for i in range(len(found))]
+    assert all(phase.epochs > 0 for phase in found)
+    assert found[-1].frozen == frozen
+    for before, after in zip(found, found[1:], strict=False):
+        assert before.frozen > after.frozen
