@@ -76,7 +76,7 @@ def recipe_of(config: Config, root: Path, method: str, factor: float) -> Finetun
 
     return replace(
         recipe,
-        epochs=max(1, round(recipe.epochs / recipe.soup)),
+        epochs=max(1, recipe.epochs // recipe.soup),
         head_lr=head_rate(recipe) * factor,
         body_lr=recipe.body_lr and recipe.body_lr * factor,
     )
@@ -124,8 +124,8 @@ def _train(config: Config, artifacts: Artifacts, recipe: Finetune, job: Job) -> 
     found = {
         "val_accuracy": fitted.row["val_accuracy"],
         "val_loss": fitted.row["val_loss"],
-        "trainable_parameters": fitted.cost.trainable_parameters,
-        "step_flops": fitted.cost.step_flops,
+        "trainable_parameters": fitted.cost["trainable_parameters"],
+        "step_flops": fitted.cost["step_flops"],
         "seconds": seconds,
     }
     if job.seed == _search_seed(config):

@@ -144,6 +144,17 @@ def test_units_and_depth_exclude_each_other() -> None:
         config_of("finetune.units=[]")
 
 
+@pytest.mark.parametrize("method", ["lora", "adapter", "prompt", "scale_shift"])
+def test_weights_that_stay_need_no_pull(method: str) -> None:
+    with pytest.raises(ConfigError, match=rf"finetune\.l2_sp = 0\.1 is not allowed(?s:.*)method is {method}"):
+        config_of(f"finetune={method}", "finetune.l2_sp=0.1")
+
+
+def test_phases_need_epochs() -> None:
+    with pytest.raises(ConfigError, match=r"finetune\.epochs = 1 is not allowed(?s:.*)probe_first"):
+        config_of("finetune=lp_ft", "finetune.epochs=1")
+
+
 def test_modules_that_were_added_cannot_be_averaged() -> None:
     with pytest.raises(ConfigError, match=r"finetune\.soup = 2 is not allowed(?s:.*)what lora modules do"):
         config_of("finetune=lora", "finetune.soup=2")

@@ -7,8 +7,7 @@ import timm.optim
 import torch
 from torch import nn
 
-from thawline.config.sections import Finetune, Method
-from thawline.models.adapters import adapt, adaptation_of, added_parameters
+from thawline.config.sections import Finetune
 from thawline.models.cuts import units
 from thawline.models.freezing import freeze
 from thawline.models.zoo import build
@@ -92,17 +91,6 @@ def test_what_is_pulled_to_the_source_does_not_decay_but_the_head_does(build_sma
     found = rates(build_small(0), recipe(l2_sp=0.1))
     assert found["head.weight"] == (5e-2, 0.1)
     assert {decay for name, (_, decay) in found.items() if not name.startswith("head")} == {0.0}
-
-
-def test_what_was_added_decays_also_beside_a_pull(build_small: Build) -> None:
-    network, settings = build_small(0), recipe(l2_sp=0.1, method=Method.lora)
-    adaptation = adaptation_of(settings, ())
-    assert adaptation is not None
-    adapt(network, adaptation, seed=0)
-    found = rates(network, settings)
-    matrices = {name for name in added_parameters(network) if network.get_parameter(name).ndim > 1}
-    assert matrices
-    assert {found[name] for name in matrices} == {(1e-2, 0.1)}
 
 
 def test_tied_weights_are_in_one_group() -> None:

@@ -149,6 +149,12 @@ class Finetune(Optimization):
         self._check_depth()
         if self.start is Start.random:
             self._check_random()
+        if self.phases is not Phases.one:
+            allowed = f"2 or more, because phases is {self.phases.name}"
+            require(self.epochs >= 2, "epochs", self.epochs, allowed)
+        if self.method in (*ADDED, Method.scale_shift):
+            allowed = f"0, because method is {self.method.name} and the source model's weights stay anyway"
+            require(self.l2_sp == 0, "l2_sp", self.l2_sp, allowed)
         if self.method in ADDED:
             for name in ("wise_ft", "soup"):
                 value = getattr(self, name)

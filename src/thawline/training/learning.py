@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from thawline.config.sections import Finetune, Start
-from thawline.models.adapters import added_parameters
 from thawline.models.cuts import units
 from thawline.models.head import head_parameters
 from thawline.training.optimization import Group, groups
@@ -36,7 +35,7 @@ def learning_groups(network: nn.Module, recipe: Finetune) -> tuple[Group, ...]:
 
 def _body_groups(network: nn.Module, copied: dict[str, nn.Parameter], recipe: Finetune) -> tuple[Group, ...]:
     assert recipe.body_lr is not None, "a body that is not frozen needs body_lr"
-    pulled = copied.keys() - added_parameters(network) if recipe.l2_sp else set()
+    pulled = set(copied) if recipe.l2_sp else set()
     found: tuple[Group, ...] = ()
     for label, learning_rate, names in _by_rate(network, copied, recipe.body_lr, recipe.layer_decay):
         for kind, chosen, weight_decay in (

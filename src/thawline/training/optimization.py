@@ -40,12 +40,14 @@ def groups(
     *,
     decay_all: bool = False,
 ) -> tuple[Group, ...]:
-    """At most two groups: matrices and kernels (two or more axes), which decay, and biases and
-    normalisation parameters (one axis), which do not (He et al. 2019, "Bag of Tricks", 3.1) unless
-    `decay_all`."""
+    """At most two groups: matrices and kernels, which decay, and biases, normalisation parameters and
+    other scales and tokens (one axis longer than 1), which do not (He et al. 2019, "Bag of Tricks", 3.1)
+    unless `decay_all`."""
     parameters = tuple(parameters)
-    decayed = tuple(each for each in parameters if decay_all or each.ndim > 1)
-    others = tuple(each for each in parameters if not decay_all and each.ndim <= 1)
+    # a factor per channel of a kernel has its shape (C, 1, 1, 1), and must not be drawn to zero
+    decays = [decay_all or sum(side > 1 for side in each.shape) > 1 for each in parameters]
+    decayed = tuple(each for each, does in zip(parameters, decays, strict=True) if does)
+    others = tuple(each for each, does in zip(parameters, decays, strict=True) if not does)
     both = (
         Group(f"{name}.decayed", decayed, learning_rate, weight_decay),
         Group(f"{name}.undecayed", others, learning_rate, 0.0),

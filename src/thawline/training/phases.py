@@ -4,7 +4,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, Phases
 from thawline.training.optimization import Span
 from thawline.training.recipe import head_rate
@@ -27,8 +26,10 @@ class Phase:
     span: Span
 
     def applied(self, recipe: Finetune) -> Finetune:
-        """`recipe` with this phase's epochs and rates."""
-        return replace(recipe, epochs=self.epochs, head_lr=self.head_lr, body_lr=self.body_lr)
+        """`recipe` as this phase alone: its epochs and its rates."""
+        return replace(
+            recipe, phases=Phases.one, epochs=self.epochs, head_lr=self.head_lr, body_lr=self.body_lr
+        )
 
 
 def phases(recipe: Finetune, units: int, frozen: Collection[int]) -> tuple[Phase, ...]:
@@ -40,8 +41,6 @@ def phases(recipe: Finetune, units: int, frozen: Collection[int]) -> tuple[Phase
     learning unit at a time from the head down, at equal distances, so that after `phase_share` of the
     epochs all of them learn; with more units than epochs several join at once. One schedule runs over
     all phases. Where no unit may learn there is one phase, whatever the recipe says.
-
-    Raises `UserError` for several phases in fewer than two epochs.
     """
     learning = sorted(set(range(units)) - set(frozen))
     whole, fixed = Span(0, recipe.epochs), frozenset(frozen)
@@ -74,10 +73,6 @@ def _probe_first(recipe: Finetune, units: int, frozen: frozenset[int], before: i
 
 
 def _epochs_before(recipe: Finetune) -> int:
-    """Epochs before everything that may learn does: at least one before and one after."""
-    if recipe.epochs < 2:
-        raise UserError(
-            f"finetune.phases = {recipe.phases.name} needs at least 2 epochs, but finetune.epochs = "
-            f"{recipe.epochs}.\n  raise finetune.epochs, or set finetune.phases=one"
-        )
+    """Epochs before everything that may learn does: at least one before and one after (there are two or
+    more: `Finetune` checks it)."""
     return min(max(1, round(recipe.phase_share * recipe.epochs)), recipe.epochs - 1)

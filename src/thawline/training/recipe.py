@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from thawline.artifacts import read_json, write_json
 from thawline.config.recipe import FROM_SOURCE
-from thawline.config.sections import Config, Contender, Finetune, Start
+from thawline.config.sections import Config, Contender, Finetune, Method, Start
 
 HEAD_TO_BODY = 10.0
 """Default ratio of the head's learning rate to the body's."""
@@ -43,7 +43,7 @@ def recipe_of(contender: Contender, configured: Finetune) -> Finetune:
     of what only means something for a body that is fine-tuned.
 
     From scratch everything starts random and a head's tenfold rate would be too fast for a whole
-    network, so it gets the body's rate where one is configured.
+    network, so it gets the body's rate where one is configured for a whole body, else a tenth of the head's.
     """
     if contender is Contender.finetuned:
         return replace(configured, head_lr=head_rate(configured))
@@ -51,7 +51,8 @@ def recipe_of(contender: Contender, configured: Finetune) -> Finetune:
     if contender is Contender.linear_probe:
         changes = {**plain_body, "start": Start.source, "depth": "all", "head_lr": head_rate(configured)}
     else:
-        rate = configured.body_lr or head_rate(configured)
+        whole = configured.method is Method.full and configured.body_lr
+        rate = whole or head_rate(configured) / (HEAD_TO_BODY if configured.body_lr else 1)
         changes = {**plain_body, "start": Start.random, "body_lr": None, "head_lr": rate}
     return replace(configured, **changes)
 
