@@ -258,7 +258,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", help="of the table in docs/methods.md and of the file in benchmarks/results")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout whose artifacts are used")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=ROOT,
+        help="the checkout whose artifacts are used and whose page is written",
+    )
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="METHOD")
     parser.add_argument("--factors", nargs="+", type=float, default=[0.3, 1.0, 3.0], help="on the rates")
     parser.add_argument("--seeds", type=int, default=3)
@@ -267,9 +272,11 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        rows = compare(chosen.root.resolve(), chosen.methods, chosen.factors, chosen.seeds)
-        write_json(ROOT / "benchmarks" / "results" / f"methods_{chosen.name}.json", rows)
-        page = ROOT / "docs" / "methods.md"
+        root = chosen.root.resolve()
+        page = root / "docs" / "methods.md"
+        insert(page.read_text(), chosen.name, "")  # a wrong name is refused now, not after an hour
+        rows = compare(root, chosen.methods, chosen.factors, chosen.seeds)
+        write_json(root / "benchmarks" / "results" / f"methods_{chosen.name}.json", rows)
         page.write_text(insert(page.read_text(), chosen.name, table(rows)))
     except UserError as error:
         raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,78 @@
+"""The comparison of all methods: equal budgets, a table for the page, nothing lost to an interruption."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from omegaconf import OmegaConf
+
+from thawline.artifacts import Artifacts
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Finetune
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "benchmarks" / "methods.py"
+
+
+@pytest.fixture(scope="module")
+def methods() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("methods", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["methods"] = module  # where dataclasses look for their module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_preset_is_compared(methods: ModuleType) -> None:
+    assert set(methods.METHODS) == {path.stem for path in (ROOT / "conf" / "finetune").glob("*.yaml")}
+
+
+def test_every_method_gets_the_same_epochs_and_its_rates_times_the_factor(methods: ModuleType) -> None:
+    config = Config(finetune=Finetune(epochs=10, body_lr=1e-3))
+    plain, soup = (methods.recipe_of(config, ROOT, name, 3.0) for name in ("full", "soup"))
+    assert (plain.epochs, soup.epochs * soup.soup) == (10, 9)
+    assert (plain.body_lr, plain.head_lr) == (pytest.approx(3e-3), pytest.approx(3e-2))
+
+
+def test_a_table_goes_to_its_own_place(methods: ModuleType) -> None:
+    page = "a\n<!-- digits: begin -->\nold\n<!-- digits: end -->\nb\n"
+    assert methods.insert(page, "digits", "new") == page.replace("old", "new")
+    with pytest.raises(UserError, match="no place for leaves(?s:.*)<!-- leaves: begin -->"):
+        methods.insert(page, "leaves", "new")
+
+
+@pytest.mark.slow
+def test_the_script_fills_its_table(toy_artifacts: Artifacts) -> None:
+    root = toy_artifacts.root
+    (root / "docs").mkdir()
+    (root / "docs" / "methods.md").write_text("<!-- toy: begin -->\n<!-- toy: end -->\n")
+    shutil.copytree(ROOT / "conf", root / "conf")
+    config = Config(finetune=Finetune(epochs=2, batch_size=8))
+    OmegaConf.save(OmegaConf.structured(config), root / "params.yaml")
+    command = [sys.executable, str(SCRIPT), "toy", "--root", str(root), "--seeds", "2", "--factors", "1", "2"]
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    for _ in range(2):  # the second time everything is there
+        done = subprocess.run(
+            [*command, "--methods", "full", "linear_probe", "soup", "prompt"],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    rows = json.loads((root / "benchmarks" / "results" / "methods_toy.json").read_text())
+    assert [row["method"] for row in rows] == ["full", "linear_probe", "soup", "prompt"]
+    assert "tokens" in rows[3]["refused"]
+    for row in rows[:3]:
+        assert 0 <= row["accuracy"]["low"] <= row["accuracy"]["mean"] <= row["accuracy"]["high"] <= 1
+        assert row["factor"] in (1, 2)
+    assert rows[1]["trainable_parameters"] < rows[0]["trainable_parameters"]
+    assert len((root / "docs" / "methods.md").read_text().splitlines()) == 2 + 2 + 4
