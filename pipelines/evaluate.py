@@ -14,4 +14,5 @@ def evaluate(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, evaluate, reads=("prepare/target", "prepare/test", "search/finetuned", *FINETUNED))
+    reads = ("prepare/target", "prepare/test", "replace_head", "search/finetuned", *FINETUNED)
+    run(__file__, evaluate, reads=reads)

@@ -12,4 +12,4 @@ def export(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, export, reads=("search/finetuned", "finetune/finetuned"))
+    run(__file__, export, reads=("replace_head", "search/finetuned", "finetune/finetuned"))

@@ -4,6 +4,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
 from thawline.stage import run
 
+CHOSEN = ("search/finetuned", "search/linear_probe", "search/from_scratch")
 FINETUNED = ("finetune/finetuned", "finetune/linear_probe", "finetune/from_scratch")
 
 
@@ -14,4 +15,4 @@ def report(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, report, reads=("evaluate", "search/finetuned", *FINETUNED))
+    run(__file__, report, reads=("pretrain", "evaluate", *CHOSEN, *FINETUNED))

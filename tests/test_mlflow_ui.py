@@ -30,6 +30,7 @@ SECONDS = 90
 """A busy machine with two cores needs a third of this to start the server."""
 
 RECIPE = {"body_lr": 1e-3, "head_lr": 1e-2, "epochs": 12, "batch_size": 64, "optimizer": "adamw"}
+RECIPE |= {"method": "lora", "phases": "probe_first"}
 TAGS = {"contender": "finetuned", "seed": 0, "data_fingerprint": "1f2e3d4c"}
 
 
@@ -133,7 +134,7 @@ def browser(tmp_path_factory):
         options.add_argument(f"--{name}")
     for name in ("disable-background-networking", "disable-component-update", "headless=new"):
         options.add_argument(f"--{name}")
-    options.add_argument("--window-size=2400,1200")
+    options.add_argument("--window-size=2800,1200")
     options.add_argument(f"--user-data-dir={profile}")
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
     yield driver
@@ -187,6 +188,8 @@ def test_the_runs_table_compares_recipes(experiment, browser):
 
     shown = page.row(ids["seed 0"])
     assert shown["params.`unit`"] == "layer2.1"
+    assert shown["params.`method`"] == "lora"
+    assert shown["params.`phases`"] == "probe_first"
     assert shown["params.`head_lr`"] == "0.01"
     assert float(shown["metrics.`val_accuracy`"].rstrip("…")) == pytest.approx(0.92, abs=0.02)
     assert shown["tags.`state`"] == "complete"

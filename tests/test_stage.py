@@ -1,6 +1,8 @@
 """Scripts of pipelines/: called by hand they compose conf/, write below scratch/, and explain mistakes."""
 
 import os
+import runpy
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +12,8 @@ import pytest
 import yaml
 
 from thawline.artifacts import Artifacts
+from thawline.config.composition import compose
+from thawline.config.sections import Contender
 from thawline.stage import QUIET, quiet, scratch_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,21 +72,60 @@ def test_reading_the_artifacts_of_another_task_is_refused() -> None:
     assert "dvc exp run -S target.train_per_class=7" in done.stderr
 
 
-def test_what_one_stage_left_by_hand_does_not_vouch_for_another(tmp_path: Path) -> None:
-    import shutil
-
-    import omegaconf
-
-    from thawline.config.composition import compose
-
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Scripts and configuration, and nothing that any stage made."""
     for name in ("conf", "pipelines"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    values = compose(ROOT, ["finetune.epochs=5"])
-    assert isinstance(values, omegaconf.DictConfig)
-    (tmp_path / "scratch" / scratch_name(values) / "finetune" / "finetuned").mkdir(parents=True)
-    done = run(str(tmp_path / "pipelines/evaluate.py"), "finetune.epochs=5")
+    return tmp_path
+
+
+def leave_by_hand(root: Path, override: str, *artifacts: str) -> None:
+    """Make folders as stages called by hand with `override` would."""
+    for name in artifacts:
+        (root / "scratch" / scratch_name(compose(ROOT, [override])) / name).mkdir(parents=True)
+
+
+def test_what_one_stage_left_by_hand_does_not_vouch_for_another(project: Path) -> None:
+    leave_by_hand(project, "finetune.epochs=5", "finetune/finetuned")
+    done = run(str(project / "pipelines/evaluate.py"), "finetune.epochs=5")
     assert "finetune.epochs = 5, but what stage evaluate would read" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["export", "evaluate"])
+def test_weights_are_not_completed_by_those_of_another_task(script: str, project: Path) -> None:
+    trained = [f"{stage}/{contender.name}" for stage in ("search", "finetune") for contender in Contender]
+    leave_by_hand(project, "pretrain.epochs=5", "prepare/target", "prepare/test", *trained)
+    done = run(str(project / f"pipelines/{script}.py"), "pretrain.epochs=5")
+    assert f"pretrain.epochs = 5, but what stage {script} would read" in done.stderr
+
+
+def test_only_what_is_read_from_the_pipeline_has_to_agree_with_it(project: Path) -> None:
+    script = project / "pipelines/export.py"
+    script.write_text(
+        script.read_text().replace("    from thawline.serving.export import export\n", "    return")
+    )
+    leave_by_hand(project, "finetune.epochs=5", "search/finetuned", "finetune/finetuned")
+    done = run(str(script), "finetune.epochs=5")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("script", STAGES)
+def test_a_script_says_that_it_reads_what_its_stage_depends_on(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    deps = next(each.get("do", each)["deps"] for name, each in entries.items() if name.startswith(script))
+    needed = {path.removeprefix("artifacts/") for path in deps if path.startswith("artifacts/")}
+    found: list[str] = []
+    monkeypatch.setattr("thawline.stage.run", lambda *_, reads=(): found.extend(reads))
+    runpy.run_path(str(ROOT / "pipelines" / f"{script}.py"), run_name="__main__")
+    reads = [each.replace("{contender}", "${item}") for each in found]
+    left = {path for path in needed if not any(f"{path}/".startswith(f"{each}/") for each in reads)}
+    # whole stages, whose parts are named one by one
+    left -= {path for path in left if any(each.startswith(f"{path}/") for each in reads)}
+    assert left <= {"params/checked.json"}
 
 
 def test_a_missing_artifact_names_the_stage_to_run(tmp_path: Path) -> None:

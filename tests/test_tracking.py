@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from thawline import tracking
 from thawline.config.errors import UserError
-from thawline.tracking import connection
+from thawline.config.sections import Finetune
+from thawline.tracking import connection, view
 from thawline.tracking.connection import connected, resolve_uri
 from thawline.tracking.origin import is_dead, origin, this_process
 from thawline.tracking.text import flatten
+from thawline.training.recipe import tracked
 
 TAGS = {"seed": 0, "data_fingerprint": "1f2e"}
 
@@ -391,3 +393,9 @@ def test_the_commit_is_recorded_and_whether_the_code_differs_from_it(tmp_path):
 def test_outside_git_no_commit_is_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert not {"mlflow.source.git.commit", "git_dirty"} & origin(tmp_path).keys()
+
+
+def test_the_saved_view_shows_what_every_recipe_is_recorded_with() -> None:
+    recorded = tracked(Finetune(), depth=0, unit=None)
+    assert set(view.PARAMETERS) <= set(recorded)
+    assert {"method", "phases", "depth", "head_lr", "body_lr"} <= set(view.PARAMETERS)

@@ -103,11 +103,10 @@ def scratch_name(values: Any) -> str:
 def _refuse_other_task(
     name: str, artifacts: Artifacts, config: Config, values: Any, reads: tuple[str, ...]
 ) -> None:
-    """Unless earlier stages called by hand with these values left everything this one reads, the values
-    that decided what lies in artifacts/ must be those of the lock."""
-    inputs = [each.format(contender=config.contender.name) for each in reads]
-    if all((artifacts.outputs / each).exists() for each in inputs):
-        return
+    """What no earlier stage called by hand with these values has left is read from artifacts/: the values
+    that decided it must be those of the lock."""
+    named = [each.format(contender=config.contender.name) for each in reads]
+    inputs = [each for each in named if not (artifacts.outputs / each).exists()]
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
     for key, value in ours.items():
         concerned = any(

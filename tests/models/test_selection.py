@@ -12,12 +12,13 @@ from torch.nn import functional
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import FrozenBatchNorm2d
 
+from thawline.config.errors import UserError
 from thawline.config.sections import BatchNorm, Method
 from thawline.models.adapters import Adaptation, adapt, added_parameters
 from thawline.models.cuts import units
 from thawline.models.freezing import hold, state_hashes
 from thawline.models.head import head_parameters, replace_head
-from thawline.models.selection import Selection, quiet_units, select
+from thawline.models.selection import Selection, quiet_units, require_learning, select
 
 ADDED = (Method.scale_shift, Method.lora)
 HEAD = {"head.weight", "head.bias"}
@@ -317,6 +318,35 @@ def steps(model: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> Non
         pictures = torch.randn(6, 3, 9, 9, dtype=torch.float64, generator=generator)
         functional.cross_entropy(model(pictures), torch.arange(6) % 4).backward()
         optimizer.step()
+
+
+@pytest.mark.parametrize("method", [Method.norm, Method.bias])
+def test_a_method_that_finds_nothing_in_unfrozen_units_is_refused(resnet, method):
+    require_learning(resnet, {0}, method=method)
+    message = (
+        rf"(?s)method = {method.name} with batch_norm = frozen finds nothing .* 8 unfrozen units of ResNet"
+    )
+    with pytest.raises(UserError, match=message + ".*finetune.batch_norm=train.*finetune=linear_probe"):
+        require_learning(resnet, {0}, method=method, batch_norm=BatchNorm.frozen)
+    require_learning(resnet, range(9), method=method, batch_norm=BatchNorm.frozen)
+    train = {"frozen_batch_norm": BatchNorm.affine, "batch_norm": BatchNorm.frozen}
+    require_learning(resnet, {0}, method=method, **train)
+
+
+def test_another_policy_is_advised_only_where_it_helps():
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+    for policy in (BatchNorm.frozen, BatchNorm.train):
+        with pytest.raises(UserError, match=r"Choose another method, a smaller depth, or finetune=linear"):
+            require_learning(network, (), method=Method.norm, batch_norm=policy)
+    require_learning(network, (), method=Method.bias)
+    require_learning(network, (), method=Method.full, batch_norm=BatchNorm.frozen)
+
+
+@pytest.mark.parametrize("method", [*ADDED, Method.adapter])
+def test_a_method_that_could_add_nothing_is_refused(method):
+    with pytest.raises(UserError, match=f"method = {method.name} with .* finds nothing"):
+        require_learning(varied(), {0}, method=method)
+    require_learning(varied(method), {0}, method=method)
 
 
 @pytest.mark.parametrize("method", [Method.full, Method.bias, Method.norm])

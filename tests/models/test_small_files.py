@@ -100,6 +100,27 @@ def test_an_adapted_model_is_stored_as_what_was_added_and_its_head(base: Path, m
     assert [unit.name for unit in units(loaded)] == [unit.name for unit in units(initial(base))]
 
 
+@pytest.mark.parametrize("deep", [True, False])
+def test_prompts_are_found_again_in_a_network_whose_attention_starts_at_zero(
+    tmp_path: Path, deep: bool
+) -> None:
+    card, base = replace(CARD, architecture="tests_networks.ReZero"), tmp_path / "base.safetensors"
+    trained = shaken(build_random(card, seed=1), {"blocks.0.share", "blocks.1.share"})
+    save_model(base, tmp_path / "base.json", trained, card)
+    adaptation = adaptation_of(Finetune(method=Method.prompt, prompt_deep=deep), {0})
+    assert adaptation is not None
+    network = adapt(initial(base), adaptation, seed=3)
+    learning = added_parameters(network) | head_parameters(network)
+    paths = tmp_path / "seed_0.safetensors", tmp_path / "card.json"
+    save_model(*paths, shaken(network, learning), card, base)
+    assert load_file(paths[0]).keys() == learning
+    loaded, read = load_model(*paths, base)
+    assert read.adaptation == adaptation
+    assert state_hashes(loaded) == state_hashes(network)
+    pictures = torch.randn(2, 3, 16, 16)
+    assert torch.equal(loaded(pictures), network.eval()(pictures))
+
+
 def test_an_adapted_model_can_be_stored_completely(tmp_path: Path) -> None:
     adaptation = adaptation_of(Finetune(method=Method.adapter), [])
     assert adaptation is not None

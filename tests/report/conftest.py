@@ -14,6 +14,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.sections import Config, Evaluate
 from thawline.evaluation.summary import measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
+from thawline.report.findings import Findings, read_findings
 
 UNITS = (
     "conv1",
@@ -44,6 +45,10 @@ class Story:
     depth: int = 3
     val_pictures: int = 200
     trials: int = 30
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """Fields of the fine-tuned contender's recipe beside its depth."""
+    probe: dict[str, Any] = field(default_factory=dict)
+    """The same for the linear probe."""
     costs_measured: bool = True
     """Whether the trainings say what they cost; those of earlier versions do not."""
 
@@ -144,6 +149,7 @@ def recipe(story: Story, name: str) -> dict[str, Any]:
             "batch_size": 32,
             "optimizer": "adamw",
             "seeds": story.seeds,
+            **{"finetuned": story.recipe, "linear_probe": story.probe}.get(name, {}),
         },
         "depth": depth,
         "unit": UNITS[depth - 1] if depth else None,
@@ -200,5 +206,14 @@ def finished(tmp_path: Path) -> Callable[..., tuple[Config, Artifacts]]:
     def make(**story: Any) -> tuple[Config, Artifacts]:
         told = Story(**story)
         return told.config, write_story(told, tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def found(finished: Callable[..., Any]) -> Callable[..., Findings]:
+    def make(**story: Any) -> Findings:
+        config, artifacts = finished(**story)
+        return read_findings(artifacts, config.evaluate.confidence)
 
     return make

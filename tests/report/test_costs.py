@@ -56,6 +56,15 @@ def test_trainings_of_earlier_versions_are_left_out(finished: Callable[..., Any]
     assert training_costs({"stages": {"finetune/finetuned": {"seconds": 2.0, "seeds": half}}}) == {}
 
 
+def test_trainings_whose_operations_could_not_be_counted_are_left_out() -> None:
+    seeds = {
+        "0": {"cost": {"seconds_per_epoch": 1.0, "step_flops": 1}},
+        "1": {"cost": {"seconds_per_epoch": 1.0}},
+    }
+    for order in (seeds, dict(reversed(seeds.items()))):
+        assert training_costs({"stages": {"finetune/finetuned": {"seconds": 2.0, "seeds": order}}}) == {}
+
+
 def test_what_freezing_saves_is_told_against_training_everything(finished: Callable[..., Any]) -> None:
     text = saved(measured(finished))
     assert text is not None

@@ -69,6 +69,13 @@ def test_unusual_findings_can_be_drawn(
             assert path.stat().st_size < 150_000
 
 
+def test_rates_are_called_what_the_recipe_makes_of_them(drawn: Make) -> None:
+    assert "(head) and " in drawn(depth=0)[1]["learning_rates"].sentence
+    sentence = drawn(depth=0, recipe={"phases": "probe_first"})[1]["learning_rates"].sentence
+    assert "(head alone) and " in sentence
+    assert "(then everything) for fine-tuned" in sentence
+
+
 def test_equal_findings_give_equal_bytes(drawn: Make, tmp_path: Path) -> None:
     pictures = drawn()[1]
     for name in ("accuracy_by_depth", "confusion"):

@@ -56,6 +56,7 @@ def test_tables_have_as_many_cells_in_every_row(written: Callable[..., str]) -> 
     text = written(classes=("a|b", "c", "d_"), searched=False)
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert len(tables) == 6
+    tables += re.findall(r"(?:^\|.*\n)+", written(recipe={"method": "lora", "soup": 1}), re.MULTILINE)
     for table in tables:
         widths = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
         assert len(widths) == 1
@@ -95,6 +96,42 @@ def test_a_chosen_linear_probe_is_not_compared_with_itself(written: Callable[...
     text = written(depth=9)
     assert text.splitlines()[4].startswith("With only the head trained (all 9 units frozen)")
     assert "a linear probe (only the head trained)" not in text
+
+
+def test_only_what_a_linear_probe_is_goes_without_the_comparison(written: Callable[..., str]) -> None:
+    text = written(depth=9, recipe={"frozen_batch_norm": "statistics"})
+    assert "BatchNorm's statistics estimated anew in the frozen units" in text.splitlines()[4]
+    assert "a linear probe (only the head trained)" in text
+
+
+def test_a_fine_tuning_that_starts_random_is_not_compared_with_itself(written: Callable[..., str]) -> None:
+    text = written(depth=0, recipe={"start": "random", "body_lr": None})
+    assert "the same network trained from scratch on" not in text
+    assert "Fine-tuning starts from resnet18 with random weights." in text
+
+
+def test_the_table_of_contenders_tells_methods_where_there_are_any(written: Callable[..., str]) -> None:
+    plain = written()
+    assert "| contender | frozen units | learning rate | accuracy |" in plain
+    assert "| fine-tuned | 3 (`layer1.1`) | 3.2e-3 (head) and 1e-3 (body) | " in plain
+    lora = written(recipe={"method": "lora"})
+    assert "| contender | frozen units | method | learning rate | accuracy |" in lora
+    assert "| fine-tuned | 3 (`layer1.1`) | LoRA | 3.2e-3 (head) and 1e-3 (body) | " in lora
+    assert "| linear probe | 9 (`layer4.1`) | – | 3.2e-3 | " in lora
+    surgical = written(depth=0, recipe={"units": ["layer1", "layer4.0"]})
+    assert "| fine-tuned | all but `layer1` and `layer4.0` | 3.2e-3 (head) and" in surgical
+    assert "| units | layer1, layer4.0 |" in surgical
+
+
+def test_the_recipe_is_listed_without_what_means_nothing(written: Callable[..., str]) -> None:
+    text = written()
+    section = text[text.index("## The recipe") : text.index("## The data")]
+    assert "| method | full |" in section
+    assert "| depth | 3 |" in section
+    assert "| last frozen unit | layer1.1 |" in section
+    assert "lora_rank" not in section
+    assert "A field that is not listed is off, or means nothing for this recipe." in section
+    assert "last frozen unit" not in written(depth=0)
 
 
 def test_many_classes_are_folded_away(written: Callable[..., str]) -> None:

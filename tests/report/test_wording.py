@@ -1,22 +1,11 @@
 """Sentences say what the numbers say, no more."""
 
-import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from thawline.report import wording
-from thawline.report.findings import PROBE, SCRATCH, Findings, read_findings
-
-
-@pytest.fixture
-def found(finished: Callable[..., Any]) -> Callable[..., Findings]:
-    def make(**story: Any) -> Findings:
-        config, artifacts = finished(**story)
-        return read_findings(artifacts, config.evaluate.confidence)
-
-    return make
+from thawline.report.findings import PROBE, SCRATCH, Findings
 
 
 def with_gap(findings: Findings, mean: float, low: float, high: float) -> Findings:
@@ -69,28 +58,6 @@ def test_learning_rates_are_short(value: float | None, text: str) -> None:
 )
 def test_runs_of_depths_are_drawn_together(numbers: list[int], text: str) -> None:
     assert wording.ranges(numbers) == text
-
-
-@pytest.mark.parametrize(
-    ("depth", "text"),
-    [
-        (0, r"With full fine-tuning \(no unit frozen\) and learning rates 3.2e-3 \(head\) and 1e-3 \(body\)"),
-        (1, r"With the first of 9 units frozen \(`conv1`\) and learning rates"),
-        (3, r"With the first 3 of 9 units frozen \(up to `layer1.1`\) and learning rates"),
-        (9, r"With only the head trained \(all 9 units frozen\) and learning rate 3.2e-3, the model"),
-    ],
-)
-def test_the_answer_names_what_is_frozen(found: Callable[..., Findings], depth: int, text: str) -> None:
-    assert re.match(text, wording.answer(found(depth=depth)))
-
-
-def test_the_answer_gives_accuracy_interval_and_seeds(found: Callable[..., Findings]) -> None:
-    findings = found(seeds=1)
-    findings.metrics["finetuned"]["accuracy"] = {"mean": 0.972, "low": 0.9641, "high": 0.98}
-    assert (
-        "labels **97.2 %** of 300 test pictures correctly (95 % interval 96.4 to 98.0 %, one seed)"
-        in wording.answer(findings)
-    )
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from thawline.artifacts import RECIPE, TRIALS, Artifacts, read_json
+from thawline.artifacts import CARD, MODEL, RECIPE, TRIALS, Artifacts, read_json
+from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.config.sections import (
+    BatchNorm,
     Config,
     Contender,
     DataSetName,
     Finetune,
+    Method,
     Phases,
     PrunerName,
     Range,
@@ -21,7 +24,9 @@ from thawline.config.sections import (
     Target,
     Trainer,
 )
-from thawline.search.search import search
+from thawline.models.checkpoint import build_random, read_card, save_model
+from thawline.search.search import Searching, search
+from thawline.training.finetune import initial_network
 from thawline.training.recipe import read_chosen
 
 
@@ -125,6 +130,110 @@ def test_a_finished_study_is_not_recorded_again(toy_artifacts: Artifacts, tmp_pa
 def test_depths_that_the_network_does_not_have_are_refused(toy_artifacts: Artifacts, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"(?s)search\.depths = \[7\].*from 0 to 3"):
         run(config_of(tmp_path, depths=[7]), toy_artifacts)
+
+
+@pytest.fixture
+def transformer(toy_artifacts: Artifacts) -> Artifacts:
+    """Artifacts with a transformer of four units: attention is in the second and the third."""
+    folder = toy_artifacts.stage_output("replace_head")
+    card = replace(read_card(folder / CARD), architecture="tests_networks.ReZero")
+    save_model(folder / MODEL, folder / CARD, build_random(card), card)
+    return toy_artifacts
+
+
+def prompts(tmp_path: Path, **changes: object) -> Config:
+    config = config_of(tmp_path, **changes)
+    config.finetune = replace(config.finetune, method=Method.prompt, prompt_tokens=2, epochs=1)
+    return config
+
+
+def test_a_depth_at_which_the_method_does_nothing_is_not_searched(
+    transformer: Artifacts, tmp_path: Path
+) -> None:
+    assert Searching(prompts(tmp_path), transformer).depths == [0, 1, 2, 4]
+    assert Searching(prompts(tmp_path, depths=[3, 2]), transformer).depths == [2]
+
+
+@pytest.mark.parametrize("method", Method)
+def test_with_every_unit_frozen_any_method_is_a_linear_probe(
+    method: Method, transformer: Artifacts, tmp_path: Path
+) -> None:
+    config = prompts(tmp_path, depths=[4])
+    config.finetune = replace(config.finetune, method=method, depth="all")
+    searching = Searching(config, transformer)
+    assert searching.depths == [4]
+    network, _ = initial_network(config.finetune, searching.initial, 0)
+    assert network.state_dict().keys() == build_random(searching.card).state_dict().keys()
+
+
+def test_a_linear_probe_is_a_trial_like_any_other(transformer: Artifacts, tmp_path: Path) -> None:
+    config = prompts(tmp_path, trials=1)
+    config.finetune = replace(config.finetune, depth="all")
+    recipe, trials = run(config, transformer)
+    assert (recipe["depth"], recipe["recipe"]["method"]) == (4, "prompt")
+    assert list(trials["state"]) == ["complete"]
+
+
+@pytest.mark.parametrize("depths", [None, [0, 2], [1, 3]])
+def test_a_method_that_does_nothing_at_any_depth_is_refused(
+    depths: list[int] | None, toy_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    message = r"(?s)finetune\.method = prompt does nothing for tests_networks\.Small at any depth searched "
+    with pytest.raises(UserError, match=message + r"\([01].*at depth [01]: .*no place for prompts.*Choose"):
+        run(prompts(tmp_path, depths=depths), toy_artifacts)
+    assert not toy_artifacts.studies.exists()
+
+
+@pytest.mark.parametrize("changes", [{"enabled": False}, {"depths": [3]}])
+def test_a_method_that_does_nothing_at_the_only_depth_says_why(
+    changes: dict[str, object], transformer: Artifacts, tmp_path: Path
+) -> None:
+    config = prompts(tmp_path, **changes)
+    config.finetune.depth = 3
+    with pytest.raises(UserError, match=r"(?s)^ReZero has no unfrozen unit in which tokens .*smaller depth"):
+        run(config, transformer)
+
+
+def test_a_method_that_trains_only_the_head_is_refused_before_any_trial(
+    toy_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    for enabled in (True, False):
+        config = config_of(tmp_path, enabled=enabled)
+        config.finetune = replace(config.finetune, method=Method.norm, batch_norm=BatchNorm.frozen)
+        with pytest.raises(UserError, match=r"(?s)method = norm with batch_norm = frozen .*linear_probe"):
+            run(config, toy_artifacts)
+    assert not toy_artifacts.studies.exists()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_misspelt_unit_is_refused_at_once(enabled: bool, toy_artifacts: Artifacts, tmp_path: Path) -> None:
+    config = config_of(tmp_path, enabled=enabled)
+    config.finetune = replace(config.finetune, depth=0, units=["block.1"])
+    with pytest.raises(UserError, match=r"(?s)no such units or modules.*nearest to 'block\.1': blocks\.1"):
+        run(config, toy_artifacts)
+    assert not toy_artifacts.studies.exists()
+    assert not (toy_artifacts.stage_output("search", "finetuned") / RECIPE).exists()
+
+
+def test_depths_are_not_searched_where_units_say_what_learns(
+    toy_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    config = config_of(tmp_path, depths=[0, 1])
+    config.finetune = replace(config.finetune, depth=0, units=["blocks.1"])
+    with pytest.raises(
+        UserError, match=r"(?s)search\.depths = \[0, 1\], but finetune\.units = \['blocks\.1'\].*set search"
+    ):
+        run(config, toy_artifacts)
+    config.search.depths = None
+    assert Searching(config, toy_artifacts).depths == [0]
+
+
+def test_a_study_of_another_head_is_another_study(toy_artifacts: Artifacts, tmp_path: Path) -> None:
+    searching = Searching(config_of(tmp_path), toy_artifacts)
+    linear = searching.name()
+    assert Searching(config_of(tmp_path), toy_artifacts).name() == linear
+    searching.card = replace(searching.card, head=HeadVariant.mlp)
+    assert searching.name() != linear
 
 
 def test_trials_are_children_of_their_study_and_none_is_left_running(

@@ -59,3 +59,8 @@ def test_a_point_and_its_recipe_are_the_same() -> None:
     fixed = optuna.trial.FixedTrial(point(RECIPE, Search(), [0, 1], 1, 3))
     again = suggest(fixed, RECIPE, Search(), [0, 1], 3)
     assert (again.depth, again.head_lr, again.body_lr) == (1, 1e-2, 1e-3)
+
+
+def test_a_body_without_a_rate_stays_frozen() -> None:
+    base = Finetune(depth="all", body_lr=None, head_lr=1e-2)
+    assert depths(Search(), Contender.finetuned, base, 9) == [9]

@@ -9,7 +9,7 @@ import pytest
 from conftest import TRANSFORM, toy_pictures
 from PIL import Image
 
-from thawline.artifacts import CARD, HISTORY, MODEL, RECIPE, Artifacts, write_json, write_text
+from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, write_json, write_text
 from thawline.config.sections import Config
 from thawline.models.checkpoint import ModelCard, load_model, save_model
 from thawline.models.zoo import build
@@ -104,12 +104,32 @@ def history(path: Path, rows: list[tuple[int, int, float, float]]) -> Path:
     return path
 
 
-def test_the_exported_seed_is_the_one_that_validated_best(tmp_path: Path) -> None:
+def kept(path: Path, *epochs: int) -> Path:
+    """costs.json, where seed 0 kept the first of `epochs`, and so on."""
+    write_json(path, {"seeds": {str(seed): {"epoch": epoch} for seed, epoch in enumerate(epochs)}})
+    return path
+
+
+def test_the_exported_seed_is_the_one_whose_kept_epoch_validated_best(tmp_path: Path) -> None:
     path = history(
         tmp_path / "h.csv", [(0, 0, 0.1, 0.9), (0, 1, 0.5, 0.6), (1, 0, 0.4, 0.5), (1, 1, 0.4, 0.8)]
     )
-    assert best_seed(path, keep_best=False) == (1, 0.8)
-    assert best_seed(path, keep_best=True) == (0, 0.9)
+    costs = tmp_path / "costs.json"
+    assert best_seed(path, kept(costs, 1, 1)) == (1, 0.8)
+    assert best_seed(path, kept(costs, 0, 1)) == (0, 0.9)
+
+
+def test_an_epoch_that_was_not_kept_does_not_choose_the_seed(tmp_path: Path) -> None:
+    """With keep=best and wise_ft or a soup, what is kept is the average, behind all epochs."""
+    path = history(
+        tmp_path / "h.csv", [(0, 0, 0.1, 0.95), (0, 1, 0.2, 0.6), (1, 0, 0.4, 0.7), (1, 1, 0.3, 0.8)]
+    )
+    assert best_seed(path, kept(tmp_path / "costs.json", 1, 1)) == (1, 0.8)
+
+
+def test_seeds_that_validate_alike_are_told_apart_by_their_loss(tmp_path: Path) -> None:
+    path = history(tmp_path / "h.csv", [(0, 0, 0.4, 0.8), (1, 0, 0.3, 0.8), (2, 0, 0.3, 0.8)])
+    assert best_seed(path, kept(tmp_path / "costs.json", 0, 0, 0)) == (1, 0.8)
 
 
 def test_the_bundle_holds_that_seeds_weights(tmp_path: Path) -> None:
@@ -120,7 +140,7 @@ def test_the_bundle_holds_that_seeds_weights(tmp_path: Path) -> None:
         network = build("tests_networks.Small", 2, seed=seed)
         save_model(folder / "weights" / f"seed_{seed}.safetensors", folder / CARD, network, card)
     history(folder / HISTORY, [(0, 0, 0.5, 0.5), (1, 0, 0.4, 0.7)])
-    write_json(artifacts.stage_output("search", "finetuned") / RECIPE, {"recipe": {"keep": "last"}})
+    kept(folder / COSTS, 0, 0)
     export(Config(), artifacts)
     bundle = artifacts.stage("export")
     network, exported = load_model(bundle / MODEL, bundle / CARD)

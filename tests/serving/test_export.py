@@ -1,40 +1,51 @@
 """The bundle stands alone, whatever the fine-tuned model was made from."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import TRANSFORM
+from conftest import TRANSFORM, toy_pictures
+from PIL import Image
 from torch import nn
 
-from thawline.artifacts import CARD, HISTORY, MODEL, RECIPE, Artifacts, seed_weights, write_json, write_text
+from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, seed_weights, write_json, write_text
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune, Method
 from thawline.models.adapters import adapt, adaptation_in, adaptation_of, added_parameters
 from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.serving.cli import main
 from thawline.serving.export import export
 from thawline.serving.predict import open_bundle
 
 SMALL = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
 
 
-@pytest.fixture(params=[Method.full, Method.lora, Method.scale_shift, Method.adapter])
+REZERO = replace(SMALL, architecture="tests_networks.ReZero")
+
+
+@pytest.fixture(params=[Method.full, Method.lora, Method.scale_shift, Method.adapter, Method.prompt])
 def finetuned(request, tmp_path: Path) -> tuple[Artifacts, nn.Module]:
     """A pipeline that stands before its export, and the network to be exported."""
     artifacts = Artifacts.under(tmp_path)
     base = artifacts.stage_output("replace_head") / MODEL
-    network = build_random(SMALL, seed=1)
-    save_model(base, base.with_name(CARD), network, SMALL)
+    card = REZERO if request.param is Method.prompt else SMALL
+    network = build_random(card, seed=1)
+    if card is REZERO:
+        for block in network.blocks:
+            nn.init.ones_(block.share)
+    save_model(base, base.with_name(CARD), network, card)
     if adaptation := adaptation_of(Finetune(method=request.param), [0]):
         adapt(network, adaptation, seed=0)
     with torch.no_grad():
         for name in added_parameters(network) or {"head.weight"}:
             network.get_parameter(name).add_(0.1)
     folder = artifacts.stage_output("finetune", "finetuned")
-    save_model(folder / "weights" / seed_weights(0), folder / CARD, network, SMALL, base)
+    save_model(folder / "weights" / seed_weights(0), folder / CARD, network, card, base)
     rows = "seed,epoch,train_loss,val_loss,val_accuracy,seconds\n0,0,0.1,0.5,0.5,1.0\n"
     write_text(folder / HISTORY, rows)
-    write_json(artifacts.stage_output("search", "finetuned") / RECIPE, {"recipe": {"keep": "last"}})
+    write_json(folder / COSTS, {"seeds": {"0": {"epoch": 0}}})
     return artifacts, network.eval()
 
 
@@ -47,9 +58,26 @@ def test_the_bundle_needs_no_base_and_is_plain_where_that_is_possible(finetuned)
     adaptation = adaptation_in(network)
     mergeable = adaptation is None or adaptation.method in (Method.lora, Method.scale_shift)
     assert card.adaptation == (None if mergeable else adaptation)
-    assert (exported.state_dict().keys() == build_random(SMALL).state_dict().keys()) == mergeable
+    plain = build_random(replace(card, adaptation=None))
+    assert (exported.state_dict().keys() == plain.state_dict().keys()) == mergeable
     pictures = torch.randn(2, 3, 16, 16)
     assert torch.equal(exported(pictures), network(pictures))
+
+
+def test_pictures_are_labelled_by_what_was_exported(
+    finetuned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifacts, network = finetuned
+    export(Config(), artifacts)
+    image = toy_pictures(1, 0)[0][0]
+    Image.fromarray(image).save(tmp_path / "0.png")
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--json", "--model", str(artifacts.stage("export")), str(tmp_path / "0.png")])
+    assert ended.value.code == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    scaled = (torch.from_numpy(image).permute(2, 0, 1)[None] / 255 - 0.5) / 0.25
+    expected = network(scaled).softmax(1)[0].tolist()
+    assert list(entry["probabilities"].values()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_fine_tuned_model_is_not_exported_on_another_base(finetuned) -> None:

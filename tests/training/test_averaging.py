@@ -11,22 +11,22 @@ from torch import nn
 from thawline.config.sections import Method
 from thawline.models.adapters import Adaptation, adapt
 from thawline.models.freezing import freeze, state_hashes
-from thawline.training.averaging import estimate_statistics, greedy_soup, moving_average, snapshot, towards
+from thawline.training.averaging import MovingAverage, estimate_statistics, greedy_soup, snapshot, towards
 
 Build = Callable[[int], nn.Module]
 
 
 def test_the_moving_average_is_the_formulas(build_small: Build) -> None:
     network = build_small(0)
-    average = moving_average(network, 0.9)
+    average = MovingAverage(network, 0.9)
     weight, statistics = network.get_parameter("head.weight"), network.get_buffer("stem.1.running_mean")
-    average.update_parameters(network)
+    average.update(network)
     expected = [weight.detach().clone(), statistics.clone()]
     for step in range(3):
         with torch.no_grad():
             weight.add_(step + 1)
             statistics.sub_(step + 1)
-        average.update_parameters(network)
+        average.update(network)
         expected = [0.9 * old + 0.1 * new for old, new in zip(expected, (weight, statistics), strict=True)]
     torch.testing.assert_close(average.module.get_parameter("head.weight"), expected[0])
     torch.testing.assert_close(average.module.get_buffer("stem.1.running_mean"), expected[1])
@@ -36,18 +36,63 @@ def test_the_average_of_what_is_frozen_is_what_is_frozen(build_small: Build) -> 
     network = build_small(0)
     for path in ("stem.1", "blocks.0.norm", "blocks.1.norm"):
         network.get_buffer(f"{path}.num_batches_tracked").fill_(7)
-    average = moving_average(network, 0.9)
+    average = MovingAverage(network, 0.9)
     before = state_hashes(network)
     for _ in range(5):
-        average.update_parameters(network)
+        average.update(network)
     assert state_hashes(average.module) == before
+
+
+def test_only_what_learns_or_moves_is_averaged(build_small: Build) -> None:
+    """Reading and writing all of a frozen prefix at every step would cost as much as some of its layers."""
+    network = build_small(0)
+    with torch.no_grad():
+        network.get_parameter("stem.0.bias").mul_(0).neg_()
+    held = freeze(network, 2).train()
+    average = MovingAverage(held, 0.9)
+    before = state_hashes(average.module)
+    writes = {name: tensor._version for name, tensor in average.module.state_dict(keep_vars=True).items()}
+    for _ in range(3):
+        with torch.no_grad():
+            for tensor in held.suffix.state_dict().values():
+                tensor.add_(1)
+        average.update(held)
+    after, tensors = state_hashes(average.module), average.module.state_dict(keep_vars=True)
+    moved = {name for name in before if name.startswith("suffix")}
+    assert {name for name in before if before[name] != after[name]} == moved
+    assert {name for name in before if tensors[name]._version > writes[name]} == moved
+
+
+def test_a_moving_average_goes_on_where_its_state_was_saved(build_small: Build) -> None:
+    network = build_small(0)
+    average = MovingAverage(network, 0.9)
+    average.update(network)
+    other = MovingAverage(build_small(1), 0.9)
+    other.load_state_dict(average.state_dict())
+    with torch.no_grad():
+        network.get_parameter("head.weight").add_(1)
+    for each in (average, other):
+        each.update(network)
+    assert state_hashes(other.module) == state_hashes(average.module) != state_hashes(network)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_averaging_does_not_wait_for_the_gpu(build_small: Build) -> None:
+    network = build_small(0).cuda()
+    average = MovingAverage(network, 0.9)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(2):
+            average.update(network)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_an_adapted_partly_frozen_network_is_averaged_as_it_computes(build_small: Build) -> None:
     network = adapt(build_small(0), Adaptation(Method.lora, (0,)), seed=0)
     held = freeze(network, 1)
-    average = moving_average(held, 0.5)
-    average.update_parameters(held)
+    average = MovingAverage(held, 0.5)
+    average.update(held)
     pictures = torch.rand(2, 3, 16, 16)
     average.eval()
     held.eval()
@@ -59,6 +104,13 @@ def test_an_adapted_partly_frozen_network_is_averaged_as_it_computes(build_small
 def test_between_equal_weights_there_is_nothing_else(value: float, share: float) -> None:
     weight = torch.full((3,), value)
     assert torch.equal(towards({"w": weight}, {"w": weight.clone()}, share)["w"], weight)
+
+
+def test_tensors_without_a_difference_stay_bit_for_bit() -> None:
+    """The interpolation of -0.0 and -0.0 would be 0.0."""
+    zero = torch.tensor([-0.0, 1.0])
+    found = towards({"w": zero}, {"w": zero.clone()}, 0.25)["w"]
+    assert torch.signbit(found).tolist() == [True, False]
 
 
 def test_the_way_back_is_a_line_and_spares_heads_and_counts() -> None:

@@ -135,14 +135,28 @@ def test_no_phase_repeats_the_random_numbers_of_another(
     assert len(set(seeds)) == len(seeds) == 4 * 4  # 16 pictures are 4 steps an epoch
 
 
-def test_the_best_epoch_may_be_one_of_an_earlier_phase(build_small: Build, toy_store: Store) -> None:
+def let_be_best(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the validation says: the epoch with this number, and before it the last one."""
+    for module in ("classifier", "once"):
+        monkeypatch.setattr(
+            f"thawline.training.{module}.best_epoch", lambda history: min(epoch, len(history) - 1)
+        )
+
+
+@pytest.mark.parametrize(("best", "phased"), [(0, PROBE), (1, PROBE), (3, PROBE), (1, GRADUAL), (4, GRADUAL)])
+def test_a_phase_goes_on_from_the_last_epoch_whichever_is_kept(
+    best: int, phased: dict, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going on from the best would throw away phases that had none better."""
     network, seen = build_small(0), []
+    expected = train(build_small(0), toy_store, **phased)
+    let_be_best(best, monkeypatch)
     fitted = train(
-        network, toy_store, after=lambda _: seen.append(state_hashes(network)),
-        **PROBE, keep=Keep.best, body_lr=30.0, optimizer=OptimizerName.sgd, momentum=0.0,
-    )  # fmt: skip
-    assert fitted.epoch < 2
-    assert state_hashes(network) == seen[fitted.epoch]
+        network, toy_store, after=lambda _: seen.append(state_hashes(network)), **phased, keep=Keep.best
+    )
+    assert comparable(fitted) == comparable(expected)
+    assert fitted.epoch == best
+    assert state_hashes(network) == seen[best]
 
 
 def plain_lp_ft(network: nn.Module, store: Store, settings: Finetune) -> None:
@@ -210,6 +224,22 @@ def test_a_killed_training_goes_on_bit_for_bit(
     assert resumed.epoch == expected.epoch
 
 
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_an_earlier_phases_best_epoch_survives_a_kill(
+    epoch: int, build_small: Build, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_be_best(1, monkeypatch)
+    changes = {**GRADUAL, "keep": Keep.best, "ema": 0.5}
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, **changes)
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, checkpoint=tmp_path, after=die_after(epoch), **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
+    assert state_hashes(again) == state_hashes(undisturbed)
+    assert comparable(resumed) == comparable(expected)
+    assert resumed.epoch == expected.epoch == 1
+
+
 def test_a_phase_that_stopped_early_is_not_gone_on_with(
     build_small: Build, toy_store: Store, tmp_path: Path
 ) -> None:
@@ -223,6 +253,76 @@ def test_a_phase_that_stopped_early_is_not_gone_on_with(
     resumed = train(again, toy_store, checkpoint=tmp_path / "b", **changes)
     assert comparable(resumed) == comparable(expected)
     assert state_hashes(again) == state_hashes(undisturbed)
+
+
+def die(*_: object, **__: object) -> None:
+    raise SystemError("killed")
+
+
+def test_a_training_that_had_stopped_early_when_it_was_killed_does_not_go_on(
+    build_small: Build, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"epochs": 40, "early_stopping": 1, "head_lr": 0.3, "body_lr": 0.1}
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, **changes)
+    assert len(expected.history) < 20
+    with monkeypatch.context() as patch:
+        patch.setattr("thawline.training.once.write_finished", die)
+        with pytest.raises(SystemError):
+            train(build_small(0), toy_store, checkpoint=tmp_path, **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
+    assert comparable(resumed) == comparable(expected)
+    assert state_hashes(again) == state_hashes(undisturbed)
+
+
+@pytest.mark.parametrize("keep", Keep)
+def test_a_training_killed_before_its_result_is_saved_gives_it_again(
+    keep: Keep, build_small: Build, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_be_best(1, monkeypatch)
+    changes = {**GRADUAL, "keep": keep}
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, checkpoint=tmp_path, **changes)
+    monkeypatch.setattr("thawline.training.once.fit", die)
+    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
+    assert state_hashes(again) == state_hashes(undisturbed)
+    assert resumed.history == expected.history
+    assert resumed.epoch == expected.epoch
+
+
+def test_a_training_whose_cost_cannot_be_counted_is_not_lost(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, other = build_small(0), build_small(0)
+    expected = train(counted, toy_store)
+    monkeypatch.setattr("thawline.training.cost.flops", die)
+    fitted = train(other, toy_store)
+    assert state_hashes(other) == state_hashes(counted)
+    assert expected.cost.keys() - fitted.cost.keys() == {"forward_flops", "step_flops"}
+    assert None not in fitted.cost.values()
+
+
+NEGATIVE_ZERO = [
+    pytest.param({"ema": 0.7}, finetune_once, id="moving average"),
+    pytest.param({"wise_ft": 0.25}, finetune_once, id="most of the way back"),
+    pytest.param({"soup": 3, "body_lr": 1e-5, "head_lr": 1e-5}, finetune_soup, id="soup"),
+]
+
+
+@pytest.mark.parametrize(("changes", "function"), NEGATIVE_ZERO)
+def test_averaging_leaves_what_is_frozen_bit_for_bit(
+    changes: dict, function: Callable[..., Fitted], build_small: Build, toy_store: Store
+) -> None:
+    """The average of -0.0 and -0.0 is 0.0."""
+    network = build_small(0)
+    for name in ("stem.0.weight", "stem.0.bias", "stem.1.bias", "stem.1.running_mean"):
+        network.state_dict()[name].mul_(0).neg_()
+    before = state_hashes(network)
+    fitted = train(network, toy_store, depth=1, function=function, **changes)
+    assert fitted.soup is None or len(fitted.soup) == 3
+    after = state_hashes(network)
+    assert not {name for name in before if name.startswith("stem") and before[name] != after[name]}
+    assert before["blocks.0.conv.weight"] != after["blocks.0.conv.weight"]
 
 
 @pytest.mark.parametrize(
@@ -262,13 +362,6 @@ def test_a_strong_pull_keeps_the_body_where_it_started(build_small: Build, toy_s
     free, pulled = distances
     assert sum(pulled[:-2]) < 0.2 * sum(free[:-2])
     assert min(pulled[-2:]) > 0.2 * min(free[-2:])  # the head is not pulled
-
-
-def test_what_was_added_is_not_pulled(build_small: Build, toy_store: Store) -> None:
-    free, pulled = build_small(0), build_small(0)
-    train(free, toy_store, method=Method.scale_shift)
-    train(pulled, toy_store, method=Method.scale_shift, l2_sp=50.0)
-    assert state_hashes(free) == state_hashes(pulled)
 
 
 def score(network: nn.Module, store: Store) -> tuple[float, object]:

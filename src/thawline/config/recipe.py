@@ -130,8 +130,8 @@ class Finetune(Optimization):
     early_stopping: int = 0
     """Epochs without a better validation loss after which a phase stops; 0 never stops early."""
     keep: Keep = Keep.last
-    """Weights kept: of the last epoch, or of the epoch with the best validation accuracy (ties: the
-    lower validation loss)."""
+    """Weights kept: of the last epoch, or of the epoch of any phase with the best validation accuracy (ties:
+    the lower validation loss). Each phase starts from the last epoch of the one before in either case."""
     class_weights: ClassWeights = ClassWeights.none
     """balanced: the loss weighs each class by the inverse of its share of the training pictures."""
     seeds: int = 3

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.modules import batchnorm
 
+from thawline.config.errors import UserError
 from thawline.config.sections import BatchNorm, Method
 from thawline.models.adapters import added_parameters
 from thawline.models.cuts import Plan, Unit, plan
@@ -82,6 +83,39 @@ def select(
         if policy in MOVING and layer.running_mean is not None:
             moving.add(path)
     return _without_idle(whole, Selection(frozenset(frozen), frozenset(learning & able), frozenset(moving)))
+
+
+def require_learning(
+    network: nn.Module,
+    frozen: Collection[int],
+    *,
+    method: Method,
+    frozen_batch_norm: BatchNorm = BatchNorm.frozen,
+    batch_norm: BatchNorm = BatchNorm.train,
+) -> None:
+    """Raise `UserError` when some units are not frozen and yet nothing but the heads would learn: `method`
+    finds nothing in them, and what it found would be a linear probe by another name.
+
+    The arguments are those of `select`; `network` is adapted already where `method` adds something.
+    """
+    others = len(plan(network).units) - len(frozen)
+    if method is Method.full or not others:
+        return
+    heads = head_parameters(network)
+
+    def learns(policy: BatchNorm) -> bool:
+        selection = select(
+            network, frozen, method=method, frozen_batch_norm=frozen_batch_norm, batch_norm=policy
+        )
+        return not selection.parameters <= heads
+
+    if not learns(batch_norm):
+        train = ", finetune.batch_norm=train" if learns(BatchNorm.train) else ""
+        raise UserError(
+            f"method = {method.name} with batch_norm = {batch_norm.name} finds nothing that could learn in "
+            f"the {others} unfrozen units of {type(network).__name__}: only the head would.\n"
+            f"  Choose another method{train}, a smaller depth, or finetune=linear_probe."
+        )
 
 
 def batch_norms(network: nn.Module) -> dict[str, batchnorm._NormBase]:

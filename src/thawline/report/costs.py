@@ -39,14 +39,14 @@ def _time(findings: Findings, stage: str) -> dict[str, Any]:
 def training_costs(costs: dict[str, Any]) -> dict[str, dict[str, float]]:
     """By contender, the means over the seeds of what each training measured (the names are those of
     `thawline.training.cost.Cost`). A contender is left out unless all of its seeds say what they cost:
-    those trained by earlier versions do not.
+    those trained by earlier versions do not, nor those whose operations could not be counted.
 
     costs: from `collect_costs`.
     """
     found = {}
     for name in NAMES:
         seeds = costs["stages"].get(f"finetune/{name}", {}).get("seeds", {}).values()
-        measured = [seed["cost"] for seed in seeds if "cost" in seed]
+        measured = [seed["cost"] for seed in seeds if "step_flops" in seed.get("cost", {})]
         if measured and len(measured) == len(seeds):
             found[name] = {key: mean(each[key] for each in measured) for key in measured[0]}
     return found

@@ -9,6 +9,7 @@ import pandas as pd
 from thawline.artifacts import COSTS, HISTORY, METRICS, RECIPE, TRIALS, Artifacts, missing, read_json
 from thawline.config.sections import Contender
 from thawline.evaluation.tables import read_table
+from thawline.training.recipe import Chosen, read_chosen
 
 NAMES = {
     Contender.finetuned.name: "fine-tuned",
@@ -31,7 +32,7 @@ class Findings:
     """
 
     metrics: dict[str, Any]
-    recipes: dict[str, dict[str, Any]]
+    recipes: dict[str, Chosen]
     trials: dict[str, pd.DataFrame]
     histories: dict[str, pd.DataFrame]
     source_history: pd.DataFrame | None
@@ -49,7 +50,7 @@ class Findings:
     @property
     def units(self) -> int | None:
         """Units of the network: what the linear probe freezes. None without that contender."""
-        return self.recipes[PROBE]["depth"] if PROBE in self.recipes else None
+        return self.recipes[PROBE].depth if PROBE in self.recipes else None
 
     def size(self, split: str) -> int:
         return self.metrics["data"]["sizes"][split]["total"]
@@ -66,7 +67,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
     tested = artifacts.stage("evaluate")
     return Findings(
         metrics=metrics,
-        recipes={name: read_json(folder / RECIPE) for name, folder in search.items()},
+        recipes={name: read_chosen(folder / RECIPE) for name, folder in search.items()},
         trials={name: table for name, table in trials.items() if table is not None},
         histories={name: _table(artifacts.stage("finetune", name) / HISTORY) for name in names},
         source_history=_optional(artifacts.stage("pretrain") / HISTORY),

@@ -3,13 +3,14 @@
 import math
 import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from thawline.config.sections import Config
+from thawline.config.sections import Config, Start
 from thawline.evaluation.metrics import METRICS
-from thawline.report import wording
+from thawline.report import recipes, wording
 from thawline.report.costs import saved, stage_name, training_costs
 from thawline.report.figures import Picture
 from thawline.report.figures.confusion import frequent_mistakes
@@ -49,11 +50,13 @@ def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Ma
         "duration": wording.duration,
         "percent": wording.percent,
     }
+    rows = contender_rows(findings)
     return environment.get_template("page.md.jinja").render(
         title=config.report.title,
         answer=answer(findings),
         metrics=[METRIC_NAMES[name] for name in METRICS],
-        contenders=contender_rows(findings),
+        contenders=rows,
+        methods=any(row["method"] for row in rows),
         coverage=wording.coverage(findings),
         resamples=config.evaluate.resamples,
         pictures=pictures,
@@ -88,25 +91,27 @@ def alt(text: str) -> str:
 def answer(findings: Findings) -> list[str]:
     """The first paragraph's sentences, then each warning."""
     against = [wording.compared(findings, other) for other in (SCRATCH, PROBE) if _other(findings, other)]
-    lines = [" ".join(filter(None, [wording.answer(findings), *against]))]
+    lines = [" ".join(filter(None, [recipes.answer(findings), *against]))]
     return lines + [line for line in (wording.one_class(findings), wording.single_seed(findings)) if line]
 
 
 def _other(findings: Findings, name: str) -> bool:
     """Whether the fine-tuned recipe is another one than the contender's: the search may choose the
-    linear probe's depth."""
-    return not (name == PROBE and findings.recipes[FINETUNED]["depth"] == findings.units)
+    linear probe's depth, and what is called fine-tuned may be configured to start random."""
+    told = recipes.told(findings)
+    return not (told.is_probe if name == PROBE else told.recipe.start is Start.random)
 
 
 def contender_rows(findings: Findings) -> list[dict[str, Any]]:
     rows = []
     for name in findings.contenders:
-        recipe = findings.recipes[name]
+        told = recipes.told(findings, name)
         rows.append(
             {
                 "name": NAMES[name],
-                "depth": f"{recipe['depth']}" + (f" (`{recipe['unit']}`)" if recipe.get("unit") else ""),
-                "rates": wording.rates(recipe, findings.units),
+                "frozen": recipes.frozen_cell(told),
+                "method": recipes.method_cell(told),
+                "rates": recipes.rates(told),
                 "values": [measured(name_, findings.metrics[name][name_]) for name_ in METRICS],
             }
         )
@@ -121,17 +126,20 @@ def measured(metric: str, interval: wording.Interval) -> str:
 
 
 def recipe_rows(findings: Findings) -> list[tuple[str, str]]:
-    """Every field of the fine-tuned contender's recipe; the depth as resolved."""
-    recipe = findings.recipes[FINETUNED]
-    values = {**recipe["recipe"], "depth": recipe["depth"]}
-    return [(name, _shown(value)) for name, value in sorted(values.items())] + [
-        ("last frozen unit", recipe.get("unit") or "–")
-    ]
+    """The fields of the fine-tuned contender's recipe that decided anything, and the last unit of a
+    frozen prefix."""
+    told = recipes.told(findings)
+    rows = [(name, _shown(value)) for name, value in recipes.meaningful(told).items()]
+    return rows + ([("last frozen unit", told.chosen.unit)] if told.chosen.unit else [])
 
 
 def _shown(value: object) -> str:
     if value is None:
         return "–"
+    if isinstance(value, Enum):
+        return str(value.name)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     if isinstance(value, float) and value != 0 and not 0.01 <= abs(value) < 1000:
         return wording.rate(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -140,6 +148,8 @@ def _shown(value: object) -> str:
 def source(config: Config, findings: Findings) -> str:
     """Where the weights come from that fine-tuning starts with."""
     name = config.model.architecture
+    if findings.recipes[FINETUNED].recipe.start is Start.random:
+        return f"{name} with random weights"
     if config.source.weights is not None:
         return f"{name} with the weights `{config.source.weights}`"
     data = config.source.dataset.name if config.source.dataset else "the source"

@@ -1,7 +1,6 @@
 """Numbers as people read them, and the sentences that state what was found."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 
@@ -103,44 +102,6 @@ def coverage(findings: Findings) -> str:
     return f"{100 * findings.confidence:g} %"
 
 
-def frozen(recipe: dict[str, Any], units: int | None) -> str:
-    """What the recipe freezes, to follow the word “with”."""
-    depth = recipe["depth"]
-    if depth == 0:
-        return "full fine-tuning (no unit frozen)"
-    if depth == units:
-        return f"only the head trained (all {units} units frozen)"
-    if depth == 1:
-        return f"the first {f'of {units} units' if units else 'unit'} frozen (`{recipe['unit']}`)"
-    count = f"{depth} of {units}" if units else f"{depth}"
-    return f"the first {count} units frozen (up to `{recipe['unit']}`)"
-
-
-def rates(recipe: dict[str, Any], units: int | None) -> str:
-    """The learning rates that matter: one where nothing but the head trains (a linear probe) or where
-    everything starts random."""
-    values = recipe["recipe"]
-    head, body = values.get("head_lr"), values.get("body_lr")
-    head = 10 * body if head is None else head
-    if values.get("start") == "random" or body is None or 0 < recipe["depth"] == units:
-        return rate(head)
-    return f"{rate(head)} (head) and {rate(body)} (body)"
-
-
-def answer(findings: Findings) -> str:
-    """Which recipe, and how good it is on the test pictures."""
-    recipe, found = findings.recipes[FINETUNED], findings.metrics[FINETUNED]
-    how = rates(recipe, findings.units)
-    how = f"learning rates {how}" if " and " in how else f"learning rate {how}"
-    accuracy, seeds = found["accuracy"], len(found["seeds"])
-    over = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
-    return (
-        f"With {frozen(recipe, findings.units)} and {how}, the model labels **{percent(accuracy['mean'])}** "
-        f"of {counted(found['n_test'], 'test picture')} correctly "
-        f"({coverage(findings)} interval {percent_range(accuracy)}, {over})."
-    )
-
-
 def compared(findings: Findings, other: str) -> str | None:
     """How the fine-tuned accuracy compares with another contender's; None where that is absent."""
     entry = findings.metrics.get(DIFFERENCES[other])
@@ -162,7 +123,7 @@ def compared(findings: Findings, other: str) -> str | None:
 
 def chosen(findings: Findings, name: str = FINETUNED) -> str:
     """Where a contender's recipe comes from."""
-    selected = findings.recipes[name].get("selected")
+    selected = findings.recipes[name].selected
     trials = findings.trials.get(name)
     if selected is None or trials is None:
         return "The recipe is the configured one; no search was made."

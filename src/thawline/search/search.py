@@ -1,5 +1,6 @@
 """The stage: choose depth and learning rates of one contender on the validation pictures."""
 
+import copy
 import logging
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import optuna
 import pandas as pd
 from optuna.trial import Trial, TrialState
+from torch import nn
 
 from thawline import tracking
 from thawline.artifacts import (
@@ -23,17 +25,17 @@ from thawline.artifacts import (
     write_json,
 )
 from thawline.config.errors import UserError
-from thawline.config.sections import Config, Finetune, Start
+from thawline.config.sections import Config, Finetune, Method, Start
 from thawline.data.store import Store, open_store
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import Unit, units
-from thawline.models.depth import resolve_depth
+from thawline.models.depth import frozen_units, resolve_depth
 from thawline.progress import progress
 from thawline.search.space import depths, fresh_rates, point, suggest
 from thawline.search.study import REASON, best_trial, counted, open_study, run_trials
 from thawline.training.classifier import Row
 from thawline.training.code import code_version
-from thawline.training.finetune import initial_network
+from thawline.training.finetune import initial_network, with_method
 from thawline.training.fit import prepare_machine
 from thawline.training.once import finetune_once
 from thawline.training.recipe import Chosen, lock_of, plain, recipe_of, tracked, write_chosen
@@ -57,12 +59,56 @@ class Searching:
         self.base = recipe_of(config.contender, config.finetune)
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
         self.units = units(network)
-        self.depths = depths(config.search, config.contender, self.base, len(self.units))
-        if max(self.depths) > len(self.units):
+        self.depths = self._usable(network, self._allowed())
+
+    def _allowed(self) -> list[int]:
+        """The depths that the configuration asks for. Raises `UserError` for what the network lacks."""
+        search, count = self.config.search, len(self.units)
+        depth = resolve_depth(self.base.depth, self.units)
+        frozen_units(self.base.depth, self.base.units, self.units)  # refuses names of units it does not know
+        if not search.enabled:
+            return [depth]
+        if search.depths is not None and self.base.units is not None:
             raise UserError(
-                f"search.depths = {config.search.depths}, but {self.card.architecture} has "
-                f"{len(self.units)} units.\n  allowed: counts of frozen units from 0 to {len(self.units)}"
+                f"search.depths = {search.depths}, but finetune.units = {self.base.units} says which units "
+                "learn, so that there is no depth to search.\n  set search.depths=null or finetune.units=null"
             )
+        allowed = depths(search, self.config.contender, self.base, count)
+        if max(allowed) > count:
+            raise UserError(
+                f"search.depths = {search.depths}, but {self.card.architecture} has {count} units.\n"
+                f"  allowed: counts of frozen units from 0 to {count}"
+            )
+        return allowed
+
+    def _usable(self, network: nn.Module, allowed: list[int]) -> list[int]:
+        """Those of the depths at which the method finds something to train, or all is frozen on purpose.
+
+        Raises `UserError` when none is left but the linear probe, which would not be what was asked for.
+        """
+        refused: dict[int, UserError] = {}
+        for depth in allowed if self.base.method is not Method.full else []:
+            frozen = frozen_units(depth, self.base.units, self.units)
+            try:
+                with_method(copy.deepcopy(network), self.base, frozen, self.config.seed)
+            except UserError as error:
+                refused[depth] = error
+        if not refused:
+            return allowed
+        first, reason = next(iter(refused.items()))
+        if len(allowed) == 1:
+            raise reason
+        usable = [depth for depth in allowed if depth not in refused]
+        method, without = self.base.method.name, ", ".join(map(str, refused))
+        if set(usable) <= {len(self.units)}:
+            raise UserError(
+                f"finetune.method = {method} does nothing for {self.card.architecture} at any depth searched "
+                f"({without}).\n  at depth {first}: {reason}"
+            ) from reason
+        log.info(
+            "search %s: not at depth %s, where %s does nothing", self.config.contender.name, without, method
+        )
+        return usable
 
     def name(self) -> str:
         """The study's name: what decides its trials, so that a changed search is another study."""
@@ -80,6 +126,7 @@ class Searching:
             "source": None if random else self.card.source_hash,
             "architecture": self.card.architecture,
             "options": self.card.options,
+            "head": self.card.head.name,
             "mirror": self.config.target.mirror,
             "trainer": plain(self.config.trainer),
             "code": code_version(),

@@ -12,8 +12,10 @@ DEPTH, HEAD_LR, BODY_LR = "depth", "head_lr", "body_lr"
 
 def depths(search: Search, contender: Contender, base: Finetune, units: int) -> list[int]:
     """The depths a contender may take: every one from 0 to all `units` unless the search lists some;
-    only all for the linear probe, only 0 where the body starts random or `units` says what learns."""
-    if contender is Contender.linear_probe:
+    only all for the linear probe and where the body has no rate, only 0 where the body starts random or
+    `units` says what learns."""
+    source = base.start is Start.source
+    if source and (contender is Contender.linear_probe or base.body_lr is None):
         return [units]
     if base.start is Start.random or base.units is not None:
         return [0]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from thawline.artifacts import CARD, HISTORY, MODEL, RECIPE, Artifacts, read_json, seed_weights
+from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, read_json, seed_weights
 from thawline.config.sections import Config, Contender
 from thawline.models.adapters import merge
 from thawline.models.checkpoint import load_model, save_model
@@ -17,8 +17,7 @@ def export(config: Config, artifacts: Artifacts) -> None:  # noqa: ARG001
     merged into its weights."""
     name = Contender.finetuned.name
     folder = artifacts.stage("finetune", name)
-    keep_best = read_json(artifacts.stage("search", name) / RECIPE)["recipe"]["keep"] == "best"
-    seed, accuracy = best_seed(folder / HISTORY, keep_best)
+    seed, accuracy = best_seed(folder / HISTORY, folder / COSTS)
     base = artifacts.stage("replace_head") / MODEL
     network, card = load_model(folder / "weights" / seed_weights(seed), folder / CARD, base)
     notes = {**card.notes, "seed": seed, "validation_accuracy": accuracy}
@@ -26,13 +25,15 @@ def export(config: Config, artifacts: Artifacts) -> None:  # noqa: ARG001
     save_model(bundle / MODEL, bundle / CARD, merge(network), replace(card, notes=notes, weights={}))
 
 
-def best_seed(history: Path, keep_best: bool) -> tuple[int, float]:
-    """The seed whose kept epoch has the best validation accuracy (ties: the lower loss, then the
-    lower seed), and that accuracy."""
-    rows = pd.read_csv(history).sort_values(
-        ["val_accuracy", "val_loss", "epoch", "seed"], ascending=[False, True, True, True], kind="stable"
-    )
-    if not keep_best:
-        rows = rows[rows["epoch"] == rows.groupby("seed")["epoch"].transform("max")]
-    best = rows.iloc[0]
+def best_seed(history: Path, costs: Path) -> tuple[int, float]:
+    """The seed whose kept weights have the best validation accuracy (ties: the lower loss, then the
+    lower seed), and that accuracy.
+
+    history: all epochs of all seeds. costs: costs.json of the fine-tunings, which says of each seed which
+    epoch it kept, or that it kept the average that follows the last one.
+    """
+    rows = pd.read_csv(history)
+    kept = {int(seed): cost["epoch"] for seed, cost in read_json(costs)["seeds"].items()}
+    rows = rows[rows["epoch"] == rows["seed"].map(kept)]
+    best = rows.sort_values(["val_accuracy", "val_loss", "seed"], ascending=[False, True, True]).iloc[0]
     return int(best["seed"]), float(best["val_accuracy"])

@@ -11,7 +11,7 @@ ADDRESS = "#/experiments/{experiment_id}/runs?viewStateShareKey=recipes&workflow
 """Where the view is, after the address that `mlflow ui` prints."""
 
 METRICS = ("val_accuracy", "val_loss")
-PARAMETERS = ("depth", "unit", "head_lr", "body_lr", "epochs")
+PARAMETERS = ("method", "phases", "depth", "unit", "head_lr", "body_lr", "epochs")
 TAGS = ("stage", "contender", "seed", "state")
 
 

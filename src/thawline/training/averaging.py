@@ -1,34 +1,71 @@
 """Weights averaged: along one training (EMA), with where it started (WiSE-FT), and over trainings (soup)."""
 
+import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import chain
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 State = Mapping[str, torch.Tensor]
 """Tensors of a network by their names in it."""
 
 
-def moving_average(network: nn.Module, decay: float) -> AveragedModel:
-    """PyTorch's exponential moving average of `network`, its float buffers (BatchNorm statistics) included.
+class MovingAverage(nn.Module):
+    """An exponential moving average of what learns or moves in `network`, in a copy of it, `module`.
 
-    It starts from the weights after the first step. Integer buffers, which only count, are copied: their
-    average would be rounded, and one in a frozen layer would change.
+    It starts from the weights after the first step. Averaged are the parameters that require a gradient
+    and the statistics of normalisation layers in training mode; other buffers of layers in training mode
+    (counts) are copied. Everything else is not touched, and keeps its bits: the average of -0.0 and -0.0
+    would be 0.0. PyTorch's `AveragedModel` averages it all, and reads its counter from the GPU at every step.
     """
-    average = get_ema_multi_avg_fn(decay)
 
-    def update(averaged: Any, current: Any, count: Any) -> None:
-        if averaged[0].is_floating_point():
-            average(averaged, current, count)
-        else:
-            for old, new in zip(averaged, current, strict=True):
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(network)
+        self.steps = 0
+        self._average = get_ema_multi_avg_fn(decay)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.module(images)
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take in `network`, the one this was made from, after an optimizer step."""
+        averaged, copied = _changing(network)
+        pairs = list(zip(_tensors(self.module), _tensors(network), strict=True))
+        taken = [(old, new) for old, new in pairs if id(new) in averaged]
+        if self.steps and taken:
+            self._average([old for old, _ in taken], [new for _, new in taken], self.steps)
+        for old, new in pairs:
+            if id(new) in copied or (id(new) in averaged and not self.steps):
                 old.copy_(new)
+        self.steps += 1
 
-    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    def get_extra_state(self) -> int:
+        return self.steps
+
+    def set_extra_state(self, state: int) -> None:
+        self.steps = state
+
+
+def _tensors(network: nn.Module) -> Iterator[torch.Tensor]:
+    return chain(network.parameters(), network.buffers())
+
+
+def _changing(network: nn.Module) -> tuple[set[int], set[int]]:
+    """Identities of the tensors of `network`, as it is trained, that are averaged, and that are copied."""
+    averaged = {id(parameter) for parameter in network.parameters() if parameter.requires_grad}
+    copied: set[int] = set()
+    for module in network.modules():
+        if module.training:
+            for buffer in module.buffers(recurse=False):
+                statistic = isinstance(module, _NormBase) and buffer.is_floating_point()
+                (averaged if statistic else copied).add(id(buffer))
+    return averaged, copied
 
 
 def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -37,14 +74,18 @@ def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def towards(start: State, end: State, share: float, but: Collection[str] = ()) -> dict[str, torch.Tensor]:
-    """`end` with its float tensors moved back to lie at `share` of the way from `start`; 1 is `end` itself.
+    """`end` with its float tensors moved back to lie at `share` of the way from `start`; 1 is `end` itself
+    (Wortsman et al. 2022a, WiSE-FT).
 
-    Tensors named in `but`, absent from `start` or not of floats are `end`'s. Equal tensors stay equal bit
-    for bit, so what is frozen stays as it is (Wortsman et al. 2022a, WiSE-FT).
+    Tensors named in `but`, absent from `start`, not of floats or equal in both are `end`'s, so what is
+    frozen keeps its bits: half the way from -0.0 to -0.0 may be 0.0.
     """
     return {
         name: torch.lerp(start[name], tensor, share)
-        if name in start and name not in but and tensor.is_floating_point()
+        if name in start
+        and name not in but
+        and tensor.is_floating_point()
+        and not torch.equal(start[name], tensor)
         else tensor
         for name, tensor in end.items()
     }

@@ -14,7 +14,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Keep, Mix, Optimization
 from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
-from thawline.training.averaging import moving_average
+from thawline.training.averaging import MovingAverage
 from thawline.training.optimization import Group, Span, build_optimizer, factor
 from thawline.training.pull import Pull
 from thawline.training.resumption import require_same
@@ -52,6 +52,8 @@ class Classifier(pl.LightningModule):
         history: of the phases before this one; epochs are counted on from there.
         first: epochs planned before this training, and `span`: those its schedule runs over; None:
             this training's own.
+        keep: with `Keep.best`, `best` becomes the tensors of the history's best epoch if it is one of this
+            training's.
         identity: what a checkpoint must agree with to be gone on from.
         after_epoch: called with each finished epoch's row; may raise to end the training.
         after_step: called with the number of optimizer steps done so far.
@@ -83,7 +85,7 @@ class Classifier(pl.LightningModule):
         self.seed = seed
         self.classes = classes
         self.keep = keep
-        self.average = moving_average(network, ema) if ema else None
+        self.average = MovingAverage(network, ema) if ema else None
         self.pull = pull
         self.first = first
         self.span = span or Span(first, settings.epochs)
@@ -155,7 +157,7 @@ class Classifier(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         if self.average is not None:
-            self.average.update_parameters(self.network)
+            self.average.update(self.network)
         for listener in self.after_step:
             listener(self.global_step)
 
@@ -190,12 +192,19 @@ class Classifier(pl.LightningModule):
             listener(self.history[-1])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["thawline"] = {"identity": self.identity, "history": self.history, "best": self.best}
+        checkpoint["thawline"] = {
+            "identity": self.identity,
+            "history": self.history,
+            "best": self.best,
+            # Lightning would go on for an epoch before it asks again whether to stop
+            "stopped": self.trainer.should_stop,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         require_same(checkpoint["thawline"]["identity"], self.identity)
         self.history = checkpoint["thawline"]["history"]
         self.best = checkpoint["thawline"]["best"]
+        self.trainer.should_stop = checkpoint["thawline"]["stopped"]
 
 
 def cross_entropy(

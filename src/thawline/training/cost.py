@@ -1,6 +1,7 @@
 """What one training costs: parameters, operations, time and memory, all counted or measured."""
 
 import copy
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ from thawline.models.freezing import PartlyFrozen
 from thawline.models.randomness import own_randomness
 from thawline.training.classifier import Row
 
+log = logging.getLogger(__name__)
+
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -26,12 +29,13 @@ class Cost:
 
     Operations are per picture; a `step` is forward and backward as the training does them. Epochs
     include their validation. Memory is the process's, or the GPU's where the network was trained on one.
+    None is what could not be counted.
     """
 
     trainable_parameters: int
     total_parameters: int
-    forward_flops: int
-    step_flops: int
+    forward_flops: int | None
+    step_flops: int | None
     seconds_per_epoch: float
     pictures_per_second: float
     peak_memory_bytes: int
@@ -59,7 +63,7 @@ def measure(
     pictures: int,
     device: torch.device | str = "cpu",
 ) -> Cost:
-    """The cost of a finished training.
+    """The cost of a finished training, which no failure to count its operations may end: it is logged.
 
     Args:
         network: as it was trained (a `PartlyFrozen`), on any device; nothing of it changes.
@@ -68,17 +72,25 @@ def measure(
         pictures: training pictures in an epoch.
         device: where it was trained; call `reset_peak_memory` with it before the training.
     """
-    learning, operations = parameters(network), flops(network, shape, batch_size)
+    learning, operations = parameters(network), _flops_if_possible(network, shape, batch_size)
     seconds = sum(row["seconds"] for row in history)
     return Cost(
         trainable_parameters=learning.trainable,
         total_parameters=learning.total,
-        forward_flops=operations.forward,
-        step_flops=operations.step,
+        forward_flops=operations and operations.forward,
+        step_flops=operations and operations.step,
         seconds_per_epoch=seconds / len(history),
         pictures_per_second=pictures * len(history) / seconds,
         peak_memory_bytes=peak_memory(device),
     )
+
+
+def _flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:
+    try:
+        return flops(network, shape, batch_size)
+    except Exception as error:  # whatever it is, a network that was trained is worth more than its count
+        log.warning("The training's operations could not be counted: %s", error)
+        return None
 
 
 def parameters(network: nn.Module) -> Parameters:
@@ -97,8 +109,8 @@ def flops(network: nn.Module, shape: Sequence[int], batch_size: int = 2) -> Flop
 
     Counted by PyTorch (`torch.utils.flop_counter`: matrix products, convolutions and attention; a
     normalisation or an activation counts nothing) on a copy without memory, on the meta device; a
-    network that cannot run there is copied and run on the CPU, once in each mode. Leaves weights,
-    buffers, modes, gradients and random state as they are. What costs the same for any number of
+    network that cannot run there is copied and run on the CPU, once in each mode, on two pictures. Leaves
+    weights, buffers, modes, gradients and random state as they are. What costs the same for any number of
     pictures, such as adding a low-rank change to a weight, is shared out over the batch.
 
     shape: (channels, height, width). batch_size: pictures in a step; 2 or more where BatchNorm may see
@@ -110,7 +122,8 @@ def flops(network: nn.Module, shape: Sequence[int], batch_size: int = 2) -> Flop
         # Mostly a tensor the network makes on its own on the CPU. If the network itself is at fault,
         # running it for real says so better than the meta device does.
         with own_randomness(0), _unfused_attention():
-            return _flops(copy.deepcopy(network).cpu(), torch.rand(batch_size, *shape))
+            # the whole batch may need more memory than there is outside the GPU
+            return _flops(copy.deepcopy(network).cpu(), torch.rand(2, *shape))
 
 
 def _flops(network: nn.Module, pictures: torch.Tensor) -> Flops:

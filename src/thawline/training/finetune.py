@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from thawline.models.checkpoint import ModelCard, build_random, load_model, save
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
 from thawline.models.head import with_fresh_head
+from thawline.models.selection import require_learning
 from thawline.progress import progress
 from thawline.training.classifier import Row
 from thawline.training.code import code_version
@@ -125,9 +126,26 @@ def initial_network(recipe: Finetune, initial: Path, seed: int) -> tuple[nn.Modu
     network, card = load_model(initial / MODEL, initial / CARD)
     if recipe.start is Start.random:
         return build_random(card, seed), card
-    network = with_fresh_head(network, seed)
-    adaptation = adaptation_of(recipe, frozen_units(recipe.depth, recipe.units, units(network)))
-    return network if adaptation is None else adapt(network, adaptation, seed=seed), card
+    frozen = frozen_units(recipe.depth, recipe.units, units(network))
+    return with_method(with_fresh_head(network, seed), recipe, frozen, seed), card
+
+
+def with_method(network: nn.Module, recipe: Finetune, frozen: Collection[int], seed: int) -> nn.Module:
+    """`network` itself with what the method of `recipe` adds to all units but the `frozen` ones (indices).
+
+    Raises `UserError` when the method finds nothing in these units: nothing to add to, nothing to train.
+    """
+    adaptation = adaptation_of(recipe, frozen)
+    if adaptation is not None:
+        network = adapt(network, adaptation, seed=seed)
+    require_learning(
+        network,
+        frozen,
+        method=recipe.method,
+        frozen_batch_norm=recipe.frozen_batch_norm,
+        batch_norm=recipe.batch_norm,
+    )
+    return network
 
 
 def _collect(work: Path, folder: Path) -> None:

@@ -13,12 +13,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from thawline.config.sections import AugmentationName, Keep, Precision, Trainer
+from thawline.config.sections import AugmentationName, Precision, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.machine import cores
 from thawline.progress import Advance
-from thawline.training.classifier import COLUMNS, Classifier, Row, best_epoch
+from thawline.training.classifier import COLUMNS, Classifier, Row
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Fitted:
 
     `history` has a row per epoch; `epoch` is the one whose weights the network now holds. Where the
     weights were averaged after the last epoch, one more row says what the average achieves (its training
-    loss is NaN). `cost` has the fields of `Cost`, for whole fine-tunings; `soup` are the trainings that
-    were averaged into the kept weights, None without a soup.
+    loss is NaN). `cost` has the fields of `Cost` that could be counted, for whole fine-tunings; `soup` are
+    the trainings that were averaged into the kept weights, None without a soup.
     """
 
     history: list[Row]
@@ -95,7 +95,7 @@ def fit(
     early_stopping: int = 0,
     checkpoint: Path | None = None,
 ) -> Fitted:
-    """Train `classifier` and leave the kept epoch's weights in its network.
+    """Train `classifier` and leave the last epoch's weights, or their average, in its network.
 
     Args:
         early_stopping: epochs without a better validation loss before stopping; 0 never stops.
@@ -126,7 +126,9 @@ def fit(
         except SystemExit:
             # Lightning ends the process on Ctrl-C; our callers have things to put in order first
             raise KeyboardInterrupt from None
-    return _keep(classifier)
+    if classifier.average is not None:
+        classifier.network.load_state_dict(classifier.average.module.state_dict())
+    return Fitted(classifier.history, len(classifier.history) - 1)
 
 
 def validate(classifier: Classifier, val: Batches, settings: Trainer) -> tuple[float, float]:
@@ -174,18 +176,6 @@ def _quiet() -> Iterator[None]:
         # Lightning asks PyTorch in a way PyTorch has since renamed
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
         yield
-
-
-def _keep(classifier: Classifier) -> Fitted:
-    """With `Keep.best`, the best epoch may be one of an earlier phase: then the network stays as it is."""
-    history = classifier.history
-    if classifier.keep is Keep.best and history:
-        if classifier.best is not None:
-            classifier.network.load_state_dict(classifier.best)
-        return Fitted(history, best_epoch(history))
-    if classifier.average is not None:
-        classifier.network.load_state_dict(classifier.average.module.state_dict())
-    return Fitted(history, len(history) - 1)
 
 
 def batches(

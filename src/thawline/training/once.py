@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from thawline.config.sections import ClassWeights, Finetune, Keep, Trainer
+from thawline.config.sections import ClassWeights, Finetune, Trainer
 from thawline.data.store import Store
 from thawline.models.adapters import added_parameters
 from thawline.models.cuts import units
@@ -17,8 +17,8 @@ from thawline.models.depth import frozen_units
 from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.head import head_parameters
 from thawline.models.selection import Selection, select
-from thawline.training.averaging import estimate_statistics, snapshot, towards
-from thawline.training.classifier import Classifier, Row
+from thawline.training.averaging import State, estimate_statistics, snapshot, towards
+from thawline.training.classifier import Classifier, Row, best_epoch
 from thawline.training.cost import measure, reset_peak_memory
 from thawline.training.fit import Fitted, averaged_row, batches, device_of, fit, validate
 from thawline.training.learning import balanced_weights, learning_groups
@@ -83,22 +83,14 @@ class Training:
         """All phases; the network then holds the kept weights."""
         device = device_of(self.trainer)
         reset_peak_memory(device)
-        fitted = Fitted([], -1)
+        left = Finished([])
         for index, phase in enumerate(self.phases):
-            fitted = self._phase(phase, fitted, after_epoch, checkpoint and checkpoint / f"phase-{index}")
-        assert self.held is not None
-        transform = self.store.transform
-        cost = measure(
-            self.held,
-            (transform.channels, transform.size, transform.size),
-            max(2, self.recipe.batch_size),
-            fitted.history,
-            len(self.train.labels),
-            device,
-        )
+            left = self._phase(phase, left, after_epoch, checkpoint and checkpoint / f"phase-{index}")
+        cost = self._cost(left.history, device)
+        fitted = self._kept(left)
         if self.recipe.wise_ft < 1:
             fitted = self._with_source(fitted)
-        return replace(fitted, cost=asdict(cost))
+        return replace(fitted, cost=cost)
 
     def score(self) -> tuple[float, float]:
         """Validation accuracy and loss of the weights the network holds now."""
@@ -117,16 +109,29 @@ class Training:
     def _phase(
         self,
         phase: Phase,
-        before: Fitted,
+        before: Finished,
         after_epoch: Sequence[Callable[[Row], None]],
         folder: Path | None,
-    ) -> Fitted:
+    ) -> Finished:
+        """Go on from the weights after the last epoch of the phase before, whichever are kept in the end."""
         identity = self._identity(phase)
         self.held = hold(self.network, self._select(phase))
         done = folder and read_finished(folder, identity, self.network)
-        if done:
-            return Fitted(done.history, done.epoch)
-        best_so_far = snapshot(self.network) if self.recipe.keep is Keep.best and before.history else None
+        if not done:
+            done = self._train_phase(phase, before.history, after_epoch, folder, identity)
+            if folder is not None:
+                write_finished(folder, identity, done, self.network.state_dict())
+        return done if done.best is not None else replace(done, best=before.best)
+
+    def _train_phase(
+        self,
+        phase: Phase,
+        history: list[Row],
+        after_epoch: Sequence[Callable[[Row], None]],
+        folder: Path | None,
+        identity: dict[str, Any],
+    ) -> Finished:
+        assert self.held is not None
         settings = phase.applied(self.recipe)
         classifier = self._classifier(
             self.held,
@@ -134,7 +139,7 @@ class Training:
             groups=learning_groups(self.network, settings),
             ema=settings.ema,
             pull=self.pull,
-            history=before.history,
+            history=history,
             first=phase.first,
             span=phase.span,
             identity=identity,
@@ -148,12 +153,36 @@ class Training:
             early_stopping=self.recipe.early_stopping,
             checkpoint=folder,
         )
-        if best_so_far is not None and fitted.epoch < len(before.history):
-            self.network.load_state_dict(best_so_far)
-        if folder is not None:
-            finished = Finished(fitted.history, fitted.epoch)
-            write_finished(folder, identity, finished, self.network.state_dict())
-        return fitted
+        return Finished(fitted.history, self._best(classifier))
+
+    def _best(self, classifier: Classifier) -> State | None:
+        """The tensors that `classifier` keeps of its best epoch, by their names in the whole network."""
+        if classifier.best is None:
+            return None
+        last = snapshot(self.network)
+        classifier.network.load_state_dict(classifier.best)
+        best = snapshot(self.network)
+        self.network.load_state_dict(last)
+        return best
+
+    def _kept(self, left: Finished) -> Fitted:
+        if left.best is None:
+            return Fitted(left.history, len(left.history) - 1)
+        self.network.load_state_dict(left.best)
+        return Fitted(left.history, best_epoch(left.history))
+
+    def _cost(self, history: list[Row], device: torch.device) -> dict[str, float]:
+        assert self.held is not None
+        transform = self.store.transform
+        cost = measure(
+            self.held,
+            (transform.channels, transform.size, transform.size),
+            max(2, self.recipe.batch_size),
+            history,
+            len(self.train.labels),
+            device,
+        )
+        return {name: value for name, value in asdict(cost).items() if value is not None}
 
     def _with_source(self, fitted: Fitted) -> Fitted:
         started = time.monotonic()

@@ -2,7 +2,7 @@
 
 A checkpoint folder holds one folder per phase. In it, `last.ckpt` is the state after the phase's last
 finished epoch, and `finished.pt`, once the phase is done, what it leaves to the next: its identity, the
-history of all epochs so far, the kept epoch, and the network's tensors.
+history of all epochs so far, the network's tensors, and those of the best epoch where they are to be kept.
 """
 
 from collections.abc import Mapping
@@ -21,10 +21,14 @@ FINISHED = "finished.pt"
 
 @dataclass(frozen=True)
 class Finished:
-    """What a finished phase leaves behind; `epoch` is the kept one of `history`."""
+    """What a finished phase leaves behind besides the network, which is as after its last epoch.
+
+    `history` has the epochs of all phases so far. `best` are the network's tensors after the best of
+    them; None unless they are to be kept, and in a phase that did not have it.
+    """
 
     history: list[dict[str, float]]
-    epoch: int
+    best: Mapping[str, torch.Tensor] | None = None
 
 
 def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -52,7 +56,7 @@ def write_finished(
     folder: Path, identity: Mapping[str, Any], finished: Finished, state: Mapping[str, torch.Tensor]
 ) -> None:
     """Record in `folder` that a phase is done."""
-    content = {"identity": dict(identity), "history": finished.history, "epoch": finished.epoch}
+    content = {"identity": dict(identity), "history": finished.history, "best": finished.best}
     with atomic_path(folder / FINISHED) as path:
         torch.save({**content, "network": dict(state)}, path)
 
@@ -68,4 +72,4 @@ def read_finished(folder: Path, identity: Mapping[str, Any], network: torch.nn.M
     content = torch.load(path, weights_only=True)
     require_same(content["identity"], identity)
     load_strictly(network, content["network"], str(path))
-    return Finished(content["history"], content["epoch"])
+    return Finished(content["history"], content["best"])

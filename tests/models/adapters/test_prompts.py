@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from tests_networks import ReZero
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
 
@@ -11,6 +12,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, Method
 from thawline.models.adapters import adapt, adaptation_of, added_parameters
 from thawline.models.cuts import plan, units
+from thawline.models.freezing import state_hashes
 from thawline.models.head import with_fresh_head
 from thawline.models.splitting import part
 
@@ -115,6 +117,22 @@ def test_a_network_without_tokens_is_refused_and_told_what_to_do(network):
 def test_tokens_that_never_see_each_other_get_no_prompts():
     with pytest.raises(UserError, match="no place for prompts"):
         prompted(Tokenless())
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_where_prompts_go_does_not_depend_on_the_weights(share):
+    network = ReZero(2).double()
+    for block in network.blocks:
+        nn.init.constant_(block.share, share)
+    before = state_hashes(network)
+    state = torch.get_rng_state()
+    assert holders(prompted(network)) == [1, 2]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert before.items() <= state_hashes(network).items()
+
+
+def test_frozen_altogether_a_network_gets_no_prompts(resnet):
+    assert not added_parameters(prompted(resnet, *range(len(units(resnet)))))
 
 
 class Tokenless(nn.Module):

@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import fx, nn
+from torch.func import functional_call
 
 from thawline.config.errors import UserError
 from thawline.models.adapters.rewriting import Rewriting
 from thawline.models.adapters.shapes import shapes_of, why_not
 from thawline.models.cuts import Plan, Unit, cuts_of
+from thawline.models.randomness import own_randomness
 from thawline.models.splitting import part
 from thawline.models.steps import State
 from thawline.models.tracing import Added
@@ -112,20 +114,37 @@ def _places(whole: Plan, learning: list[Unit]) -> tuple[list[_Place], torch.Size
 
 
 def _attends(whole: Plan, place: _Place, shape: torch.Size) -> bool:
-    """Whether what a unit makes of other tokens depends on the last one."""
+    """Whether what a unit makes of other tokens depends on the last one, by its structure.
+
+    Its weights say nothing here: a branch that starts at zero sees nothing before it is trained, and a
+    trained network, loaded again, must get its prompts where it had them. So weights are drawn for the
+    question, always the same.
+    """
     network = whole.trace.network
     like = next(tensor for tensor in network.parameters() if tensor.is_floating_point())
-    tokens = torch.randn(1, *shape[1:]).to(like.device, like.dtype).requires_grad_()
     # Only as far as there are tokens: their mean depends on all of them.
     positions, alive = (place.start, place.end), (place.given, place.made)
     until = replace(whole, positions=positions, alive=alive, units=whole.units[:1])
     modes = [(module, module.training) for module in network.modules()]
     try:
-        with torch.enable_grad():
-            others = part(until, 0, 1).eval()(tokens)[:, :-1]
+        unit = part(until, 0, 1).eval()
+        with own_randomness(0), torch.enable_grad():
+            tokens = torch.randn(1, *shape[1:]).to(like.device, like.dtype).requires_grad_()
+            others = functional_call(unit, _drawn(unit), (tokens,))[:, :-1]
             weights = torch.randn(others.shape).to(others)
             (gradient,) = torch.autograd.grad((weights * others).sum(), tokens)
     finally:
         for module, mode in modes:
             module.training = mode
     return bool(gradient[:, -1].any())
+
+
+def _drawn(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A random value for each parameter, none of them zero, that keeps what passes through in scale."""
+    named = [(name, tensor) for name, tensor in module.named_parameters() if tensor.is_floating_point()]
+    return {name: (torch.randn(tensor.shape) / _inputs(tensor) ** 0.5).to(tensor) for name, tensor in named}
+
+
+def _inputs(weight: torch.Tensor) -> int:
+    """How many values a matrix or kernel sums up for one of its outputs; 1 for anything smaller."""
+    return weight[0].numel() if weight.dim() > 1 else 1

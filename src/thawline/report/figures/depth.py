@@ -50,7 +50,7 @@ def depth_curve(findings: Findings) -> DepthCurve | None:
         return None
     intervals = [_wilson(value, pictures, findings.confidence) for value in best["value"]]
     best = best.assign(low=[low for low, _ in intervals], high=[high for _, high in intervals])
-    chosen = best.index[best["depth"] == findings.recipes[FINETUNED]["depth"]]
+    chosen = best.index[best["depth"] == findings.recipes[FINETUNED].depth]
     return DepthCurve(complete, best, int(chosen[0]) if len(chosen) else int(best["value"].argmax()))
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator
 
 from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis, rate_axis
 from thawline.report.findings import FINETUNED, NAMES, Findings
+from thawline.report.recipes import rate_names
 from thawline.report.wording import counted, listed, rate
 
 _SHAPES = {"complete": "o", "pruned": "v", "failed": "X"}
@@ -42,18 +43,19 @@ def learning_rates(findings: Findings) -> Picture | None:
         _legend(figure, list(studies.values()), theme)
         return figure
 
-    return Picture("learning_rates", _sentence(studies), draw)
+    return Picture("learning_rates", _sentence(findings, studies), draw)
 
 
-def _sentence(studies: dict[str, pd.DataFrame]) -> str:
+def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
     parts = []
     for name, trials in studies.items():
         complete = trials[trials["state"] == "complete"].dropna(subset=["value"])
         if complete.empty:
             continue
         best = complete.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
-        body = f" (head) and {rate(best['body_lr'])} (body)" if pd.notna(best["body_lr"]) else ""
-        parts.append(f"{rate(best['head_lr'])}{body} for {NAMES[name]}")
+        head, body = rate_names(findings.recipes[name].recipe)
+        both = f" ({head}) and {rate(best['body_lr'])} ({body})" if pd.notna(best["body_lr"]) else ""
+        parts.append(f"{rate(best['head_lr'])}{both} for {NAMES[name]}")
     tried = counted(sum(len(table) for table in studies.values()), "trial")
     if not parts:
         return f"None of {tried} was trained to its end."
