@@ -78,3 +78,8 @@ def test_unknown_names_are_refused_with_the_nearest():
 def test_no_unit_is_called_by_half_of_its_name():
     with pytest.raises(UserError, match="no such units"):
         frozen_units(0, ["layer"], UNITS)
+
+
+def test_modules_around_units_are_among_the_nearest():
+    with pytest.raises(UserError, match=r"nearest to 'layer9': layer2, layer1,"):
+        frozen_units(0, ["layer9"], UNITS)

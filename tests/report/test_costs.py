@@ -77,6 +77,14 @@ def test_nothing_is_told_where_nothing_is_saved(finished: Callable[..., Any]) ->
     assert saved({"finetuned": trainings["finetuned"]}) is None
 
 
+def test_time_that_fewer_operations_do_not_explain_was_not_saved(finished: Callable[..., Any]) -> None:
+    trainings = measured(finished)
+    ours = {**trainings["finetuned"], "step_flops": 2 * trainings["from_scratch"]["step_flops"]}
+    text = saved({**trainings, "finetuned": ours})
+    assert text is not None
+    assert "time" not in text
+
+
 def test_stages_are_named_in_words() -> None:
     assert stage_name("search/from_scratch") == "search, from scratch"
     assert stage_name("pretrain") == "pretrain"

@@ -201,6 +201,12 @@ def test_suggestions_are_the_steepest_descent_and_a_tenth_of_the_minimum():
     assert made_up([2.0, 1.9, 1.0, 0.9, 0.8, 3.0]).steepest in (pytest.approx(1e-3), pytest.approx(1e-4))
 
 
+def test_a_loss_that_still_falls_at_the_end_does_not_say_where_it_is_lowest():
+    found = made_up([2.0, 2.0, 1.9, 1.0, 0.5, 0.4])
+    assert found.steepest is not None
+    assert found.tenth_of_minimum is None
+
+
 def test_a_fall_behind_the_minimum_is_no_suggestion():
     """After the loss has exploded it may fall a long way and still be worse than before."""
     found = made_up([2.0, 1.5, 1.0, 9.0, 4.0, 3.0])

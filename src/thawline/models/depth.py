@@ -79,4 +79,9 @@ def _no_such_units(unknown: Sequence[str], units: Sequence[Unit]) -> UserError:
 
 
 def _nearest(name: str, units: Sequence[Unit]) -> list[str]:
-    return difflib.get_close_matches(name, [unit.name for unit in units], n=5, cutoff=0.4)
+    """Of the names of the units and of the modules around them."""
+    names = [unit.name for unit in units]
+    around = {
+        ".".join(parts[:end]) for parts in (each.split(".") for each in names) for end in range(1, len(parts))
+    }
+    return difflib.get_close_matches(name, sorted({*around, *names}), n=5, cutoff=0.4)

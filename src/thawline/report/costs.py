@@ -65,7 +65,9 @@ def saved(trainings: Mapping[str, Mapping[str, float]]) -> str | None:
         ("seconds_per_epoch", "time per epoch"),
     ):
         share = 1 - ours[key] / theirs[key]
-        if share > _WORTH_TELLING:
+        # time that is not explained by fewer operations was saved by chance
+        by_chance = key == "seconds_per_epoch" and ours["step_flops"] >= theirs["step_flops"]
+        if share > _WORTH_TELLING and not by_chance:
             words.append(f"{percent(share)} of the {what}")
     if not words:
         return None

@@ -282,7 +282,7 @@ def search(config: Config, artifacts: Artifacts) -> None:
     write_json(folder / COSTS, {"seconds": time.monotonic() - started, "study": study and study.study_name})
     chosen = searching.chosen(study)
     write_chosen(folder / RECIPE, chosen)
-    log.info("%s: depth %s, head rate %s, body rate %s", *_summary(chosen))
+    log.info("%s: depth %d, %s", *_summary(chosen))
 
 
 def trials_table(study: optuna.Study | None, total: int) -> pd.DataFrame:
@@ -309,6 +309,9 @@ def _last_reason(study: optuna.Study) -> str:
     return next((reason for reason in reversed(reasons) if reason), "none given")
 
 
-def _summary(chosen: Chosen) -> tuple[str, int, float | None, float | None]:
-    recipe = chosen.recipe
-    return chosen.contender.name, chosen.depth, recipe.head_lr, recipe.body_lr
+def _summary(chosen: Chosen) -> tuple[str, int, str]:
+    recipe, rates = chosen.recipe, []
+    for name, rate in (("head", recipe.head_lr), ("body", recipe.body_lr)):
+        if rate is not None and (name == "head" or recipe.body_learns(recipe.depth == "all")):
+            rates.append(f"{name} rate {rate:.2g}")
+    return chosen.contender.name, chosen.depth, ", ".join(rates)

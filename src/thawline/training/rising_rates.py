@@ -47,8 +47,10 @@ class RangeTest:
 
     @property
     def tenth_of_minimum(self) -> float | None:
-        """A tenth of the rate with the lowest smoothed loss; None where `steepest` is."""
-        return self.rates[self._lowest] / 10 if self._falls else None
+        """A tenth of the rate with the lowest smoothed loss; None where `steepest` is, and where the loss
+        was still falling at the end: then nothing says where it would be lowest."""
+        inside = self._lowest < 0.95 * (len(self.rates) - 1)
+        return self.rates[self._lowest] / 10 if self._falls and inside else None
 
     @property
     def _lowest(self) -> int:
