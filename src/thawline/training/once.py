@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from thawline.config.sections import ClassWeights, Finetune, Trainer
+from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.models.adapters import added_parameters
 from thawline.models.cuts import units
@@ -115,45 +116,36 @@ class Training:
     ) -> Finished:
         """Go on from the weights after the last epoch of the phase before, whichever are kept in the end."""
         identity = self._identity(phase)
-        self.held = hold(self.network, self._select(phase))
-        done = folder and read_finished(folder, identity, self.network)
-        if not done:
-            done = self._train_phase(phase, before.history, after_epoch, folder, identity)
-            if folder is not None:
-                write_finished(folder, identity, done, self.network.state_dict())
-        return done if done.best is not None else replace(done, best=before.best)
-
-    def _train_phase(
-        self,
-        phase: Phase,
-        history: list[Row],
-        after_epoch: Sequence[Callable[[Row], None]],
-        folder: Path | None,
-        identity: dict[str, Any],
-    ) -> Finished:
-        assert self.held is not None
-        settings = phase.applied(self.recipe)
-        classifier = self._classifier(
-            self.held,
-            settings,
-            groups=learning_groups(self.network, settings),
-            ema=settings.ema,
-            pull=self.pull,
-            history=history,
+        classifier = self.prepared(
+            phase,
+            ema=self.recipe.ema,
+            history=before.history,
             first=phase.first,
             span=phase.span,
             identity=identity,
             after_epoch=after_epoch,
         )
-        fitted = fit(
-            classifier,
-            self._train(),
-            self._val(),
-            self.trainer,
-            early_stopping=self.recipe.early_stopping,
-            checkpoint=folder,
-        )
-        return Finished(fitted.history, self._best(classifier))
+        done = folder and read_finished(folder, identity, self.network)
+        if not done:
+            fitted = fit(
+                classifier,
+                self.training_batches(),
+                self._val(),
+                self.trainer,
+                early_stopping=self.recipe.early_stopping,
+                checkpoint=folder,
+            )
+            done = Finished(fitted.history, self._best(classifier))
+            if folder is not None:
+                write_finished(folder, identity, done, self.network.state_dict())
+        return done if done.best is not None else replace(done, best=before.best)
+
+    def prepared(self, phase: Phase, **more: Any) -> Classifier:
+        """What trains `phase`, before its first step; the network is held for it."""
+        self.held = hold(self.network, self._select(phase))
+        settings = phase.applied(self.recipe)
+        groups = learning_groups(self.network, settings)
+        return self._classifier(self.held, settings, groups=groups, pull=self.pull, **more)
 
     def _best(self, classifier: Classifier) -> State | None:
         """The tensors that `classifier` keeps of its best epoch, by their names in the whole network."""
@@ -208,7 +200,7 @@ class Training:
         )
 
     def _pull(self) -> Pull:
-        """On what was copied and learns in any phase: the last one's selection holds all of it."""
+        """On what was copied and learns in any phase."""
         learning = frozenset().union(*(self._select(phase).parameters for phase in self.phases))
         names = sorted(learning - self.heads - added_parameters(self.network))
         return Pull([self.network.get_parameter(name) for name in names], self.recipe.l2_sp)
@@ -237,7 +229,8 @@ class Training:
             **more,
         )
 
-    def _train(self) -> Any:
+    def training_batches(self) -> Batches:
+        """The training pictures, shuffled and augmented as the recipe says."""
         recipe = self.recipe
         return batches(
             self.train,
@@ -247,7 +240,7 @@ class Training:
             mirror=self.mirror,
         )
 
-    def _val(self) -> Any:
+    def _val(self) -> Batches:
         return batches(self.val, VALIDATION_BATCH)
 
     def _plain_pictures(self, device: torch.device) -> Iterator[torch.Tensor]:

@@ -8,14 +8,10 @@ import pandas as pd
 
 from thawline import tracking
 from thawline.artifacts import Artifacts, atomic_path
-from thawline.config.sections import ClassWeights, Config, Finetune, Phases
+from thawline.config.sections import Config, Finetune, Phases
 from thawline.data.store import open_store
-from thawline.models.freezing import hold
-from thawline.models.selection import select
-from thawline.training.classifier import Classifier
 from thawline.training.finetune import initial_network
-from thawline.training.fit import batches, device_of, prepare_machine
-from thawline.training.learning import balanced_weights, learning_groups
+from thawline.training.fit import device_of, prepare_machine
 from thawline.training.once import Training
 from thawline.training.optimization import Group
 from thawline.training.recipe import head_rate, lock_of, recipe_of, tracked
@@ -64,39 +60,9 @@ def range_test(config: Config, artifacts: Artifacts, draw: Callable[[RangeTest, 
 
 def tested(training: Training) -> tuple[RangeTest, Suggestions]:
     """The test of the last phase of `training`, none of whose weights change, and what it suggests."""
-    recipe, classifier = training.recipe, last_phase(training)
-    train = batches(
-        training.train,
-        recipe.batch_size,
-        seed=training.seed,
-        augmentation=recipe.augmentation,
-        mirror=training.mirror,
-    )
-    found = loss_by_rate(classifier, train, device=device_of(training.trainer))
-    return found, suggestions(found, classifier.groups, recipe)
-
-
-def last_phase(training: Training) -> Classifier:
-    """What trains the last phase of `training`, before its first step."""
-    recipe, phase, classes = training.recipe, training.phases[-1], len(training.store.classes)
-    selection = select(
-        training.network,
-        phase.frozen,
-        method=recipe.method,
-        frozen_batch_norm=recipe.frozen_batch_norm,
-        batch_norm=recipe.batch_norm,
-    )
-    held, settings = hold(training.network, selection), phase.applied(recipe)
-    weighted = recipe.class_weights is ClassWeights.balanced
-    return Classifier(
-        held,
-        learning_groups(training.network, settings),
-        settings,
-        seed=training.seed,
-        classes=classes,
-        class_weights=balanced_weights(training.train.labels, classes) if weighted else None,
-        pull=training.pull,
-    )
+    classifier = training.prepared(training.phases[-1])
+    found = loss_by_rate(classifier, training.training_batches(), device=device_of(training.trainer))
+    return found, suggestions(found, classifier.groups, training.recipe)
 
 
 def suggestions(found: RangeTest, groups: tuple[Group, ...], recipe: Finetune) -> Suggestions:
