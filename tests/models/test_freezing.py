@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from thawline.models.cuts import units
-from thawline.models.freezing import freeze, hold, state_hashes, thaw, trainable_parameters
-from thawline.models.head import replace_head
+from thawline.models.freezing import freeze, hold, state_hashes, thaw
 from thawline.models.selection import Selection, select
 from thawline.models.splitting import split
 from thawline.models.zoo import build
@@ -158,26 +157,6 @@ def test_the_frozen_model_saves_and_loads(resnet):
         resnet.fc.weight.zero_()
     model.load_state_dict(state)
     assert state_hashes(resnet) == before
-
-
-def test_parameters_are_copied_or_fresh(resnet):
-    target, accounting = replace_head(resnet, 3, seed=0)
-    freeze(target, 8)
-    body, head = trainable_parameters(target, accounting.initialised)
-    assert {name.rsplit(".", 2)[0] for name in body} == {"layer4.1"}
-    assert list(head) == ["fc.weight", "fc.bias"]
-    assert head["fc.weight"] is target.fc.weight
-
-
-def test_from_scratch_everything_is_fresh(resnet):
-    body, head = trainable_parameters(resnet, resnet.state_dict().keys())
-    assert not body
-    assert head.keys() == dict(resnet.named_parameters()).keys()
-
-
-def test_a_name_from_another_network_is_a_mistake(resnet):
-    with pytest.raises(ValueError, match=r"not in the network: head[.]bias, head[.]weight"):
-        trainable_parameters(resnet, ["head.weight", "head.bias", "fc.bias"])
 
 
 def test_hashes_see_values_shapes_and_types():

@@ -7,10 +7,11 @@ import torch
 from tests_networks import Small
 from torch import nn
 
-from thawline.config.sections import BatchNorm
-from thawline.models.freezing import freeze, hold, state_hashes, thaw, trainable_parameters
+from thawline.config.sections import BatchNorm, Finetune
+from thawline.models.freezing import freeze, hold, state_hashes, thaw
 from thawline.models.selection import select
 from thawline.models.splitting import split
+from thawline.training.learning import learning_groups
 
 
 def small(**options) -> tuple[nn.Module, nn.Module]:
@@ -79,12 +80,12 @@ def test_batch_norm_of_unfrozen_units_can_keep_its_statistics(pictures):
 def test_fresh_batch_norm_parameters_are_lost_on_unfreezing(pictures):
     """Every BatchNorm layer starts with the same ones and zeros: told apart by value, they are one."""
     network, _ = small()
-    first = trainable_parameters(network, ["head.weight", "head.bias"])
+    recipe = Finetune(body_lr=0.1, head_lr=0.1)
+    first = {id(tensor) for group in learning_groups(network, recipe) for tensor in group.parameters}
     model = hold(network, select(network, ())).train()
-    body, head = trainable_parameters(network, ["head.weight", "head.bias"])
-    later = {name: tensor for name, tensor in body.items() if name not in first.body}
-    assert {"stem.1.weight", "stem.1.bias", "blocks.0.norm.weight", "blocks.0.norm.bias"} <= later.keys()
-    grouped = [*body.values(), *head.values()]
+    grouped = [tensor for group in learning_groups(network, recipe) for tensor in group.parameters]
+    later = {name for name, tensor in network.named_parameters() if id(tensor) not in first}
+    assert {"stem.1.weight", "stem.1.bias", "blocks.0.norm.weight", "blocks.0.norm.bias"} <= later
     assert {id(tensor) for tensor in grouped} == {id(tensor) for tensor in network.parameters()}
     before = state_hashes(network)
     optimizer = torch.optim.SGD(grouped, 0.1)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from thawline.models.checkpoint import ModelCard, load_model, save_model
     from thawline.models.cuts import Unit, head_name, logits_of, units
     from thawline.models.depth import frozen_units, resolve_depth
-    from thawline.models.freezing import freeze, hold, state_hashes, thaw, trainable_parameters
+    from thawline.models.freezing import freeze, hold, state_hashes, thaw
     from thawline.models.selection import Selection, select
     from thawline.models.splitting import between, check_split, split
     from thawline.models.zoo import build, weights_transform
@@ -19,7 +19,7 @@ _HOMES = {
     "checkpoint": ("ModelCard", "load_model", "save_model"),
     "cuts": ("Unit", "head_name", "logits_of", "units"),
     "depth": ("frozen_units", "resolve_depth"),
-    "freezing": ("freeze", "hold", "state_hashes", "thaw", "trainable_parameters"),
+    "freezing": ("freeze", "hold", "state_hashes", "thaw"),
     "selection": ("Selection", "select"),
     "splitting": ("between", "check_split", "split"),
     "zoo": ("build", "weights_transform"),
@@ -45,7 +45,6 @@ __all__ = [
     "split",
     "state_hashes",
     "thaw",
-    "trainable_parameters",
     "units",
     "weights_transform",
 ]

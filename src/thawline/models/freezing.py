@@ -1,8 +1,8 @@
 """Frozen means frozen: no gradient, no change of a buffer, evaluation mode whatever is called."""
 
 import hashlib
-from collections.abc import Callable, Collection
-from typing import NamedTuple, Self
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import nn
@@ -115,27 +115,6 @@ def _require_known(network: nn.Module, selection: Selection) -> None:
     unknown = sorted((selection.parameters | selection.moving) - known)
     if unknown:
         raise ValueError(f"not in the network: {', '.join(unknown)}")
-
-
-class Trainable(NamedTuple):
-    """The parameters to optimise, by their names in the network."""
-
-    body: dict[str, nn.Parameter]
-    head: dict[str, nn.Parameter]
-
-
-def trainable_parameters(network: nn.Module, initialised: Collection[str]) -> Trainable:
-    """What may be trained: copied from the source model (`body`), or random at the start (`head`).
-
-    `initialised` are the names of the tensors that started random, as an `Accounting` or a card lists
-    them. Raises `ValueError` when one of them is not in the network.
-    """
-    unknown = sorted(set(initialised) - network.state_dict().keys())
-    if unknown:
-        raise ValueError(f"not in the network: {', '.join(unknown)}")
-    free = {name: tensor for name, tensor in network.named_parameters() if tensor.requires_grad}
-    head = {name: tensor for name, tensor in free.items() if name in set(initialised)}
-    return Trainable({name: tensor for name, tensor in free.items() if name not in head}, head)
 
 
 def state_hashes(network: nn.Module) -> dict[str, str]:
