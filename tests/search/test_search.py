@@ -20,6 +20,7 @@ from thawline.config.sections import (
     PrunerName,
     Range,
     Search,
+    Space,
     Start,
     Target,
     Trainer,
@@ -31,12 +32,14 @@ from thawline.training.recipe import read_chosen
 
 
 def config_of(tmp_path: Path, contender: Contender = Contender.finetuned, **changes: object) -> Config:
+    space = {name: changes.pop(name) for name in ("depths", "head_lr", "body_lr") if name in changes}
+    changes = {"trials": 4, "startup_trials": 2, "pruner": PrunerName.none, **changes}
     config = Config(
         contender=contender,
         target=Target(dataset=DataSetName.digits),
         trainer=Trainer(accelerator="cpu", threads=1),
         finetune=Finetune(epochs=2, batch_size=8, body_lr=1e-2, depth=1),
-        search=Search(**{"trials": 4, "startup_trials": 2, "pruner": PrunerName.none, **changes}),  # type: ignore[arg-type]
+        search=Search(**changes, space=Space(**space)),  # type: ignore[arg-type]
     )
     config.tracking.uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     return config
@@ -96,7 +99,7 @@ def test_a_search_in_which_everything_diverges_says_what_to_do(
 ) -> None:
     wild = Range(1e35, 1e36)
     with pytest.raises(
-        UserError, match=r"all 4 trials of finetuned failed.*(?s:.*)lower search\.head_lr\.high"
+        UserError, match=r"all 4 trials of finetuned failed.*(?s:.*)lower the ends of search\.space: head_lr"
     ):
         run(config_of(tmp_path, head_lr=wild, body_lr=wild), toy_artifacts)
 
@@ -128,7 +131,7 @@ def test_a_finished_study_is_not_recorded_again(toy_artifacts: Artifacts, tmp_pa
 
 
 def test_depths_that_the_network_does_not_have_are_refused(toy_artifacts: Artifacts, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"(?s)search\.depths = \[7\].*from 0 to 3"):
+    with pytest.raises(UserError, match=r"(?s)search\.space\.depths = \[7\].*from 0 to 3"):
         run(config_of(tmp_path, depths=[7]), toy_artifacts)
 
 
@@ -221,10 +224,10 @@ def test_depths_are_not_searched_where_units_say_what_learns(
     config = config_of(tmp_path, depths=[0, 1])
     config.finetune = replace(config.finetune, depth=0, units=["blocks.1"])
     with pytest.raises(
-        UserError, match=r"(?s)search\.depths = \[0, 1\], but finetune\.units = \['blocks\.1'\].*set search"
+        UserError, match=r"(?s)search\.space\.depths = \[0, 1\], but finetune\.units = \['blocks\.1'\].*set "
     ):
         run(config, toy_artifacts)
-    config.search.depths = None
+    config.search.space.depths = None
     assert Searching(config, toy_artifacts).depths == [0]
 
 

@@ -4,7 +4,7 @@ import optuna
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thawline.config.sections import Contender, Finetune, Range, Search, Start
+from thawline.config.sections import Contender, Finetune, Range, Search, Space, Start
 from thawline.search.space import depths, point, suggest
 
 RECIPE = Finetune(body_lr=1e-3, head_lr=1e-2)
@@ -13,7 +13,7 @@ SCRATCH = Finetune(start=Start.random, depth=0, body_lr=None, head_lr=1e-3)
 
 def test_the_fine_tuned_model_may_freeze_from_nothing_to_everything() -> None:
     assert depths(Search(), Contender.finetuned, RECIPE, 3) == [0, 1, 2, 3]
-    assert depths(Search(depths=[0, 2]), Contender.finetuned, RECIPE, 3) == [0, 2]
+    assert depths(Search(space=Space(depths=[0, 2])), Contender.finetuned, RECIPE, 3) == [0, 2]
 
 
 def test_the_baselines_have_one_depth() -> None:
@@ -43,14 +43,14 @@ def test_from_scratch_searches_one_rate() -> None:
 
 
 def test_a_whole_network_has_rates_of_its_own() -> None:
-    search = Search(head_lr=Range(1e-2, 1e-1), scratch_lr=Range(1e-4, 1e-3))
+    search = Search(space=Space(head_lr=Range(1e-2, 1e-1), scratch_lr=Range(1e-4, 1e-3)))
     recipe = suggest(optuna.create_study().ask(), SCRATCH, search, [0], 3)
     assert recipe.head_lr is not None
     assert 1e-4 <= recipe.head_lr <= 1e-3
 
 
 def test_a_recipe_becomes_the_first_point_within_the_ranges() -> None:
-    search = Search(head_lr=Range(1e-4, 5e-3))
+    search = Search(space=Space(head_lr=Range(1e-4, 5e-3)))
     assert point(RECIPE, search, [0, 1, 2, 3], 1, 3) == {"depth": 1, "head_lr": 5e-3, "body_lr": 1e-3}
     assert point(SCRATCH, search, [0], 0, 3) == {"head_lr": 1e-3}
 

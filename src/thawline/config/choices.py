@@ -98,14 +98,45 @@ class Keep(Enum):
     last = "last"
 
 
+class Goal(Enum):
+    """What a search is for: one good recipe, or evidence at every depth."""
+
+    recipe = "recipe"
+    depth_curve = "depth_curve"
+
+
+class Objective(Enum):
+    accuracy = "accuracy"
+    accuracy_and_cost = "accuracy_and_cost"
+
+
+class ValidationName(Enum):
+    auto = "auto"
+    holdout = "holdout"
+    kfold = "kfold"
+
+
 class SamplerName(Enum):
     tpe = "tpe"
     random = "random"
+    grid = "grid"
+    cmaes = "cmaes"
+    gp = "gp"
 
 
 class PrunerName(Enum):
     median = "median"
+    asha = "asha"
+    hyperband = "hyperband"
+    wilcoxon = "wilcoxon"
     none = "none"
+
+
+class Engine(Enum):
+    """What places the workers of a search."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Precision(Enum):

@@ -110,7 +110,7 @@ def differences(lock: Any, composed: Any) -> list[str]:
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one mapping of dotted names, e.g. `{"search.head_lr.low": 1e-4}`."""
+    """Nested sections as one mapping of dotted names, e.g. `{"search.space.head_lr.low": 1e-4}`."""
     plain = OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
     if not isinstance(plain, dict) or not plain:
         return {prefix: plain}

@@ -16,11 +16,14 @@ from thawline.config.choices import (
     ClassWeights,
     Contender,
     DataSetName,
+    Engine,
     Fit,
+    Goal,
     HeadVariant,
     Keep,
     Method,
     Mix,
+    Objective,
     OptimizerName,
     Phases,
     Precision,
@@ -29,10 +32,12 @@ from thawline.config.choices import (
     SamplerName,
     ScheduleName,
     Start,
+    ValidationName,
 )
 from thawline.config.errors import closest
 from thawline.config.pictures import DataSet, Input, Source, Target
 from thawline.config.recipe import Finetune, Optimization, Pretrain
+from thawline.config.search import Limit, Range, Search, Space
 
 __all__ = [
     "AugmentationName",
@@ -48,10 +53,14 @@ __all__ = [
     "Fit",
     "HeadVariant",
     "Input",
+    "Engine",
+    "Goal",
     "Keep",
+    "Limit",
     "Method",
     "Mix",
     "Model",
+    "Objective",
     "Optimization",
     "OptimizerName",
     "Phases",
@@ -65,10 +74,12 @@ __all__ = [
     "ScheduleName",
     "Search",
     "Source",
+    "Space",
     "Start",
     "Target",
     "Tracking",
     "Trainer",
+    "ValidationName",
 ]
 
 
@@ -91,49 +102,6 @@ class Model:
             "architecture",
             self.architecture,
             closest(self.architecture, ARCHITECTURES),
-        )
-
-
-@dataclass
-class Range:
-    """An interval searched on a logarithmic scale."""
-
-    low: float = 3e-4
-    high: float = 3e-2
-
-    def __post_init__(self) -> None:
-        positive(self, "low")
-        require(self.high > self.low, "high", self.high, f"greater than low ({self.low})")
-
-
-@dataclass
-class Search:
-    """The study that chooses depth and learning rates on the validation pictures."""
-
-    enabled: bool = True
-    """false: the configured recipe passes through unchanged."""
-    trials: int = 15
-    """Trials in all, per contender; a rerun adds only the missing ones."""
-    sampler: SamplerName = SamplerName.tpe
-    startup_trials: int = 6
-    """Random trials before the sampler starts to learn from them."""
-    pruner: PrunerName = PrunerName.median
-    depths: list[int] | None = None
-    """Depths searched; null: every one, from 0 to all units."""
-    head_lr: Range = field(default_factory=lambda: Range(3e-4, 3e-2))
-    """For the head of a network that comes from the source model."""
-    scratch_lr: Range = field(default_factory=lambda: Range(1e-4, 1e-2))
-    """For the whole network where it is trained from scratch."""
-    body_lr: Range = field(default_factory=lambda: Range(3e-5, 3e-3))
-    """For unfrozen parameters that start from the source model."""
-
-    def __post_init__(self) -> None:
-        positive(self, "trials", "startup_trials")
-        require(
-            self.depths is None or (len(self.depths) > 0 and min(self.depths) >= 0),
-            "depths",
-            self.depths,
-            "null or a list of counts of frozen units, each 0 or more",
         )
 
 
@@ -181,13 +149,17 @@ class Trainer:
 
     accelerator: str = "auto"
     devices: int = 1
+    """Processes on this machine that train one network together (Lightning DDP); each takes its share of
+    every batch. Pretraining and fine-tuning only: `search.workers` runs trials side by side."""
+    nodes: int = 1
+    """Machines that do so, each with `devices` processes; started with torchrun on every one of them."""
     precision: Precision = Precision.auto
     """auto: bfloat16 autocast on a GPU that supports it, else float32."""
     threads: int = 0
     """CPU threads of the process; 0: one per core. Results are bit-identical for equal counts."""
 
     def __post_init__(self) -> None:
-        require(self.devices == 1, "devices", self.devices, "1 (several devices are not built yet)")
+        positive(self, "devices", "nodes")
         not_negative(self, "threads")
         choices = ("auto", "cpu", "gpu", "cuda", "mps")
         require(self.accelerator in choices, "accelerator", self.accelerator, ", ".join(choices))

@@ -68,15 +68,17 @@ class Searching:
         frozen_units(self.base.depth, self.base.units, self.units)  # refuses names of units it does not know
         if not search.enabled:
             return [depth]
-        if search.depths is not None and self.base.units is not None:
+        if search.space.depths is not None and self.base.units is not None:
             raise UserError(
-                f"search.depths = {search.depths}, but finetune.units = {self.base.units} says which units "
-                "learn, so that there is no depth to search.\n  set search.depths=null or finetune.units=null"
+                f"search.space.depths = {search.space.depths}, but finetune.units = {self.base.units} says which "
+                "units learn, so that there is no depth to search.\n"
+                "  set search.space.depths=null or finetune.units=null"
             )
         allowed = depths(search, self.config.contender, self.base, count)
         if max(allowed) > count:
             raise UserError(
-                f"search.depths = {search.depths}, but {self.card.architecture} has {count} units.\n"
+                f"search.space.depths = {search.space.depths}, "
+                f"but {self.card.architecture} has {count} units.\n"
                 f"  allowed: counts of frozen units from 0 to {count}"
             )
         return allowed
@@ -118,7 +120,7 @@ class Searching:
             # each final fine-tuning has a seed, a trial has none of them
             "recipe": {name: value for name, value in tracked(self.base).items() if name != "seeds"},
             "fresh_rates": plain(fresh_rates(self.base, search)),
-            "body_rates": None if self.depths == [len(self.units)] or random else plain(search.body_lr),
+            "body_rates": None if self.depths == [len(self.units)] or random else plain(search.space.body_lr),
             "sampler": [search.sampler.name, search.startup_trials, search.pruner.name],
             "depths": self.depths,
             "seed": self.config.seed,
@@ -246,7 +248,7 @@ class Searching:
                 raise UserError(
                     f"all {trials} trials of {self.config.contender.name} failed or were pruned.\n"
                     f"  last reason: {_last_reason(study)}\n"
-                    "  lower search.head_lr.high, search.scratch_lr.high and search.body_lr.high"
+                    "  lower the ends of search.space: head_lr.high, scratch_lr.high and body_lr.high"
                 )
             fixed = optuna.trial.FixedTrial(best.params)
             recipe = suggest(fixed, self.base, self.config.search, self.depths, len(self.units))

@@ -19,7 +19,7 @@ def depths(search: Search, contender: Contender, base: Finetune, units: int) -> 
         return [units]
     if base.start is Start.random or base.units is not None:
         return [0]
-    return search.depths or list(range(units + 1))
+    return search.space.depths or list(range(units + 1))
 
 
 def suggest(
@@ -32,13 +32,13 @@ def suggest(
     depth = allowed[0] if len(allowed) == 1 else trial.suggest_categorical(DEPTH, list(allowed))
     head_lr = _rate(trial, HEAD_LR, fresh_rates(base, search))
     thawed = base.body_learns(depth == units) and base.body_lr is not None
-    body_lr = _rate(trial, BODY_LR, search.body_lr) if thawed else None
+    body_lr = _rate(trial, BODY_LR, search.space.body_lr) if thawed else None
     return replace(base, depth="all" if depth == units else depth, head_lr=head_lr, body_lr=body_lr)
 
 
 def fresh_rates(base: Finetune, search: Search) -> Range:
     """The rates searched for what starts random: a head, or a whole network, which wants lower ones."""
-    return search.scratch_lr if base.start is Start.random else search.head_lr
+    return search.space.scratch_lr if base.start is Start.random else search.space.head_lr
 
 
 def _rate(trial: optuna.trial.BaseTrial, name: str, interval: Range) -> float:
@@ -54,7 +54,7 @@ def point(
     assert recipe.head_lr is not None
     found[HEAD_LR] = _within(recipe.head_lr, fresh_rates(recipe, search))
     if recipe.body_learns(depth == units) and recipe.body_lr is not None:
-        found[BODY_LR] = _within(recipe.body_lr, search.body_lr)
+        found[BODY_LR] = _within(recipe.body_lr, search.space.body_lr)
     return found
 
 

@@ -1,0 +1,52 @@
+"""What a worker needs to know of a study, whatever its trials do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import optuna
+
+from thawline.config.search import Search
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place in a study: what its trial must try, and what is known of it beforehand.
+
+    `params` are parameters the sampler has no say in; `attrs` become user attributes of the trial.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """A study that workers can run. Every worker makes its own from the configuration and artifacts."""
+
+    search: Search
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What decides the trials (nested, JSON-like). A study that exists goes on only where it is equal."""
+
+    @property
+    def directions(self) -> list[str]:
+        """`maximize` or `minimize`, one for each objective."""
+
+    @property
+    def seed(self) -> int:
+        """Decides, with a trial's place in the study, what the sampler proposes."""
+
+    def slot(self, index: int) -> Slot | None:
+        """The place `index` (from 0); None where the study has fewer places."""
+
+    def objective(self, trial: optuna.Trial, parent: str) -> float | tuple[float, ...]:
+        """Run one trial; `parent` is the id of the study's run in MLflow.
+
+        Raises `optuna.TrialPruned`, or `UserError` where the trial failed for a reason of its own; anything
+        else is an interruption.
+        """
