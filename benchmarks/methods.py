@@ -101,7 +101,7 @@ def train(root: Path, folder: Path, job: Job) -> dict[str, Any]:
 
 def _train(config: Config, artifacts: Artifacts, recipe: Finetune, job: Job) -> dict[str, Any]:
     from thawline.data.store import open_store
-    from thawline.evaluation.evaluate import class_order
+    from thawline.evaluation.asking import class_order
     from thawline.evaluation.predict import predict
     from thawline.training.finetune import initial_network
     from thawline.training.fit import prepare_machine
@@ -190,10 +190,9 @@ def _folder(root: Path, config: Config) -> Path:
 
 def _measured(root: Path, config: Config, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with accuracies and intervals over pictures and seeds in place of predictions."""
-    from thawline.data.store import open_store
+    from thawline.data.store import groups_of, open_store
     from thawline.evaluation.compare import difference, estimates, intervals
     from thawline.evaluation.metrics import contributions
-    from thawline.evaluation.summary import groups_of
 
     test = open_store(Artifacts.under(root).data("test"))
     settings = config.evaluate

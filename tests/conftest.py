@@ -50,13 +50,12 @@ def toy_store(tmp_path: Path) -> Store:
     return write_toy_store(tmp_path / "store", {"train": 8, "val": 8})
 
 
-@pytest.fixture
-def toy_artifacts(tmp_path: Path) -> Artifacts:
+def write_toy_artifacts(root: Path) -> Artifacts:
     """Artifacts as after replace_head: target stores and a small initial target model."""
     from thawline.models.checkpoint import ModelCard, save_model
     from thawline.models.zoo import build
 
-    artifacts = Artifacts.under(tmp_path)
+    artifacts = Artifacts.under(root)
     write_toy_store(artifacts.data_output("target"), {"train": 8, "val": 8})
     write_toy_store(artifacts.data_output("test"), {"test": 10}, seed=50)
     network = build("tests_networks.Small", 2, seed=1)
@@ -64,6 +63,12 @@ def toy_artifacts(tmp_path: Path) -> Artifacts:
     folder = artifacts.stage_output("replace_head")
     save_model(folder / MODEL, folder / CARD, network, card)
     return artifacts
+
+
+@pytest.fixture
+def toy_artifacts(tmp_path: Path) -> Artifacts:
+    """`write_toy_artifacts` in a folder of the test's own."""
+    return write_toy_artifacts(tmp_path)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ SMALL = {
     "epochs: 30": "epochs: 1",
     "epochs: 3\n": "epochs: 1\n",
     "trials: 15": "trials: 2",
+    "trials_per_depth: 6": "trials_per_depth: 1",
+    "seeds_per_depth: 5": "seeds_per_depth: 1",
     "seeds: 3": "seeds: 1",
     "resamples: 2000": "resamples: 20",
 }

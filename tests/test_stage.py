@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import yaml
 
 from thawline.artifacts import Artifacts
 from thawline.config.composition import compose
-from thawline.config.sections import Contender
+from thawline.config.sections import Contender, Search
 from thawline.stage import QUIET, quiet, scratch_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,6 +177,18 @@ def imported_by(module: str) -> set[str]:
         f"thawline.{name}." for name in ("data", "models", "training", "search", "evaluation", "serving")
     )
     return {f"src/{name.replace('.', '/')}.py" for name in found if name.startswith(layers)}
+
+
+NOT_DECIDING = {"workers", "engine", "address", "storage", "heartbeat", "grace", "attempts"}
+"""Fields of `search` that say who runs the trials and how a study survives, not what it finds."""
+
+
+def test_a_search_depends_on_every_setting_that_decides_what_it_finds() -> None:
+    entry = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["search"]["do"]
+    listed = {name.removeprefix("search.") for name in entry["params"][0]["params.yaml"]}
+    everything = {field.name for field in fields(Search)}
+    assert everything >= NOT_DECIDING
+    assert everything & listed == everything - NOT_DECIDING
 
 
 @pytest.mark.parametrize(

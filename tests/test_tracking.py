@@ -399,3 +399,72 @@ def test_the_saved_view_shows_what_every_recipe_is_recorded_with() -> None:
     recorded = tracked(Finetune(), depth=0, unit=None)
     assert set(view.PARAMETERS) <= set(recorded)
     assert {"method", "phases", "depth", "head_lr", "body_lr"} <= set(view.PARAMETERS)
+
+
+# Attempts that do not count, and runs that are gone on with
+
+
+@pytest.mark.usefixtures("experiment")
+@pytest.mark.parametrize(("state", "status"), [("interrupted", "KILLED"), ("failed", "FAILED")])
+def test_a_run_that_ended_is_superseded(client, state, status):
+    with a_run() as run:
+        pass
+    tracking.supersede(run.id, state, "its worker died")
+    stored = client.get_run(run.id)
+    assert (stored.info.status, stored.data.tags["state"]) == (status, state)
+    assert stored.data.tags["reason"] == "its worker died"
+
+
+@pytest.mark.usefixtures("experiment")
+def test_a_run_that_no_longer_exists_is_superseded_in_silence(client):
+    with a_run() as run:
+        pass
+    tracking.supersede("0" * 32, "interrupted", "x")
+    client.delete_run(run.id)
+    tracking.supersede(run.id, "interrupted", "x")
+
+
+@pytest.mark.usefixtures("experiment")
+def test_of_a_studys_runs_all_but_those_that_count_are_interrupted(client):
+    with a_run(study="it's one") as counts, suppress(KeyboardInterrupt), a_run(study="it's one"):
+        raise KeyboardInterrupt
+    with a_run(study="it's one") as stray, a_run(study="another") as other:
+        pass
+    assert tracking.supersede_all_but({counts.id}, "it's one") == [stray.id]
+    states = [client.get_run(run.id).data.tags["state"] for run in (counts, stray, other)]
+    assert states == ["complete", "interrupted", "complete"]
+
+
+@pytest.mark.usefixtures("experiment")
+def test_a_run_is_gone_on_with_and_keeps_its_parameters(client):
+    with suppress(ValueError), a_run(parameters={"trials": 4}, lock="seed: 0\n") as first:
+        raise ValueError("stopped")
+    with a_run(parameters={"trials": 8}, again=first.id, lock="seed: 0\n") as second:
+        assert second.id == first.id
+        stored = client.get_run(first.id)
+        assert stored.info.status == "RUNNING"
+        assert not {"state", "reason"} & stored.data.tags.keys()
+        assert stored.data.tags["process"] == this_process()
+    stored = client.get_run(first.id)
+    assert (stored.info.status, stored.data.tags["state"]) == ("FINISHED", "complete")
+    assert stored.data.params == {"trials": "4"}
+
+
+@pytest.mark.usefixtures("experiment")
+def test_a_run_that_is_gone_cannot_be_gone_on_with_so_another_begins(client):
+    with a_run() as deleted:
+        pass
+    client.delete_run(deleted.id)
+    for former in ("0" * 32, deleted.id, None):
+        with a_run(again=former) as run:
+            assert run.id not in ("0" * 32, deleted.id)
+
+
+@pytest.mark.usefixtures("experiment")
+def test_more_runs_than_a_page_are_found(client, monkeypatch):
+    for _ in range(3):
+        with a_run(study="paged"):
+            pass
+    search = client.search_runs
+    monkeypatch.setattr(client, "search_runs", lambda *a, **k: search(*a, max_results=1, **k))
+    assert len(tracking.supersede_all_but(set(), "paged")) == 3

@@ -16,16 +16,32 @@ class Block(nn.Module):
 
 
 class Small(nn.Module):
-    def __init__(self, num_classes: int, width: int = 8) -> None:
+    def __init__(self, num_classes: int, width: int = 8, dropout: float = 0.1) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, stride=2, padding=1), nn.BatchNorm2d(width))
         self.blocks = nn.Sequential(Block(width), Block(width))
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = self.blocks(torch.relu(self.stem(x))).mean((2, 3))
         return self.head(self.dropout(features))
+
+
+class Plain(nn.Module):
+    """No layer that sees more than one picture, and nothing random: parts of a batch add up to it. One
+    layer is never called."""
+
+    def __init__(self, num_classes: int, width: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, stride=2, padding=1)
+        self.block = nn.Conv2d(width, width, 3, padding=1)
+        self.spare = nn.Linear(width, width)
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        return self.head(torch.relu(self.block(x) + x).mean((2, 3)))
 
 
 class Attention(nn.Module):
@@ -53,3 +69,32 @@ class ReZero(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         tokens = self.blocks(self.patches(x).flatten(2).transpose(1, 2))
         return self.head(torch.tanh(self.mix(tokens)).mean(1))
+
+
+class Memory(nn.Module):
+    """Passes on as many pictures at a time as there is room for."""
+
+    room = 4
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {len(x)} pictures.")
+        return x
+
+
+class NoMemory(nn.Module):
+    """Says what PyTorch's allocator for the CPU says."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+
+class Hungry(Plain):
+    """`Plain` on a machine with little memory, or with none."""
+
+    def __init__(self, num_classes: int, memory: bool = True) -> None:
+        super().__init__(num_classes)
+        self.memory = Memory() if memory else NoMemory()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.memory(x))

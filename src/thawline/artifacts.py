@@ -103,6 +103,11 @@ class Artifacts:
             return cls(root, root / "artifacts", root / "reports")
         return cls(root, root / "scratch" / scratch, root / "scratch" / scratch / "reports")
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether stages write below scratch/ and not where DVC looks for their outputs."""
+        return self.outputs != self.root / "artifacts"
+
     def find(self, relative: str) -> Path:
         """Where to read an artifact from."""
         own = self.outputs / relative
@@ -141,6 +146,11 @@ class Artifacts:
         return self.unfinished / "studies.db"
 
     @property
+    def outcomes(self) -> Path:
+        """What the trials of each study said of every validation picture, and models worth keeping."""
+        return self.unfinished / "outcomes"
+
+    @property
     def params_checked(self) -> Path:
         return self.outputs / "params" / "checked.json"
 
@@ -149,8 +159,26 @@ MODEL, CARD = "model.safetensors", "card.json"
 HISTORY, COSTS = "history.csv", "costs.json"
 RECIPE, TRIALS = "recipe.json", "trials.csv"
 METRICS = "metrics.json"
+EVIDENCE = "evidence"
+DEPTH_CURVE, RECOMMENDATION = "depth_curve.csv", "recommendation.json"
+PARETO = "pareto.csv"
 
 
 def seed_weights(seed: int) -> str:
     """File name of the fine-tuned weights of one seed."""
     return f"seed_{seed}.safetensors"
+
+
+def depth_name(depth: int) -> str:
+    """Name of the folder of one depth."""
+    return f"depth_{depth}"
+
+
+def depth_models(evidence: Path, depth: int) -> Path:
+    """The folder with the models of one depth in a folder of evidence."""
+    return evidence / "models" / depth_name(depth)
+
+
+def card_beside(weights: Path) -> Path:
+    """The card of weights that share it with no others."""
+    return weights.with_name(f"card_{weights.stem}.json")

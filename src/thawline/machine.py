@@ -1,6 +1,9 @@
-"""What this process may use of the machine."""
+"""What this process may use of the machine, and which of the processes that train together it is."""
 
 import os
+
+_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+"""What torchrun tells each process that it starts. Other launchers set some of these for their own ends."""
 
 
 def cores() -> int:
@@ -8,3 +11,42 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cores_each() -> int:
+    """This process's share of the cores where torchrun started several on this machine; 1 or more."""
+    return max(1, cores() // local_world_size())
+
+
+def by_torchrun() -> bool:
+    """Whether torchrun started this process, alone or with others."""
+    return all(name in os.environ for name in _BY_TORCHRUN)
+
+
+def rank() -> int:
+    """Which of the processes that train together this is, on all machines; 0 where there is one."""
+    return _told("RANK", 0)
+
+
+def world_size() -> int:
+    """How many processes train together, on all machines."""
+    return _told("WORLD_SIZE", 1)
+
+
+def local_rank() -> int:
+    """Which of the processes on this machine this is."""
+    return _told("LOCAL_RANK", 0)
+
+
+def local_world_size() -> int:
+    """How many of the processes that train together are on this machine."""
+    return _told("LOCAL_WORLD_SIZE", 1)
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes files, records runs and shows progress."""
+    return rank() == 0
+
+
+def _told(name: str, alone: int) -> int:
+    return int(os.environ[name]) if by_torchrun() else alone

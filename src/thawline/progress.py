@@ -1,4 +1,7 @@
-"""Progress of long work with an estimate of the time left: a bar in a terminal, else plain lines."""
+"""Progress of long work with an estimate of the time left: a bar in a terminal, else plain lines.
+
+Of processes that train together only the one that leads shows any.
+"""
 
 import logging
 import sys
@@ -6,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+from thawline.machine import leads
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +30,16 @@ def progress(what: str, total: int, done: int = 0) -> Iterator[Advance]:
         total: steps in all.
         done: steps done earlier (a resumed work).
     """
-    if sys.stderr.isatty():
+    if not leads():
+        yield _say_nothing
+    elif sys.stderr.isatty():
         yield from _bar(what, total, done)
     else:
         yield from _lines(what, total, done)
+
+
+def _say_nothing(done: int = 1, note: str = "") -> None:
+    pass
 
 
 def _bar(what: str, total: int, done: int) -> Iterator[Advance]:

@@ -7,19 +7,27 @@ artifacts/; `python pipelines/X.py key=value` composes conf/ and writes below sc
 import logging
 import os
 import sys
-from collections.abc import Callable
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
+from thawline import machine
 from thawline.artifacts import Artifacts, fingerprint
 from thawline.config.composition import WEIGHT_FILES, flatten, install, load_lock, located, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
+from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report
 
 Stage = Callable[[Config, Artifacts], None]
+
+TOGETHER = ("pretrain", "finetune")
+"""Stages that several processes may run together (trainer.devices, trainer.nodes)."""
 
 QUIET = (
     "hydra.run.dir=.",
@@ -49,8 +57,9 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     root = Path(script).resolve().parents[1]
     name = Path(script).stem
+    command = list(sys.argv)
     sys.argv[:] = quiet(sys.argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _be_one_of_several()
 
     def task(values: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
@@ -58,14 +67,41 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
         locked = HydraConfig.get().job.config_name == "params"
         try:
             OmegaConf.resolve(values)
-            _run(name, stage, values, root, locked, reads)
-        except UserError as error:
-            sys.exit(f"error in stage {name}: {error}")
-        except KeyboardInterrupt:
-            sys.stderr.write(f"\nstage {name} interrupted; run the same command again to go on\n")
-            sys.exit(130)
+            _run(name, stage, values, root, locked, reads, command)
+        except BaseException as error:
+            _end(name, error)
 
     hydra.main(version_base=None, config_path=str(root / "conf"), config_name="config")(task)()
+
+
+def _be_one_of_several() -> None:
+    """Of the processes that train together one talks, and all end with the one that started them."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if machine.by_torchrun():
+        end_with_parent()
+        quiet_torch()
+    if not machine.leads():
+        logging.getLogger().setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")
+
+
+def _end(name: str, error: BaseException) -> NoReturn:
+    """End the process as `error` deserves. What ends several processes is said once, by their launcher."""
+    together = machine.by_torchrun()
+    if isinstance(error, KeyboardInterrupt):
+        if not together:
+            sys.stderr.write(f"\nstage {name} interrupted; run the same command again to go on\n")
+        sys.exit(130)
+    if isinstance(error, FailedTogetherError):
+        sys.exit(str(error))
+    expected = isinstance(error, UserError)
+    text = f"error in stage {name}: {error}" if expected else traceback.format_exc()
+    if together and not isinstance(error, SystemExit):
+        report(text, expected=expected)
+        sys.exit(1)
+    if expected:
+        sys.exit(text)
+    raise error
 
 
 def quiet(arguments: list[str]) -> list[str]:
@@ -75,8 +111,19 @@ def quiet(arguments: list[str]) -> list[str]:
     return [*arguments[:place], *QUIET, *arguments[place:]]
 
 
-def _run(name: str, stage: Stage, values: Any, root: Path, locked: bool, reads: tuple[str, ...]) -> None:
+def _run(
+    name: str,
+    stage: Stage,
+    values: Any,
+    root: Path,
+    locked: bool,
+    reads: tuple[str, ...],
+    command: Sequence[str],
+) -> None:
     config = to_config(values)
+    if _several(name, config):
+        launch(config.trainer, command)
+        return
     for section in (config.source, config.target):
         section.root = section.root and str(located(section.root))
     weights = config.source.weights
@@ -87,10 +134,25 @@ def _run(name: str, stage: Stage, values: Any, root: Path, locked: bool, reads: 
     else:
         artifacts = Artifacts.under(root, scratch_name(values))
         _refuse_other_task(name, artifacts, config, values, reads)
-    with _alone(root, f"{name}-{config.contender.value}-{config.role.value}"):
+    lock = f"{name}-{config.contender.value}-{config.role.value}"
+    with _alone(root, lock) if machine.leads() else nullcontext():
         stage(config, artifacts)
     if not locked:
         logging.getLogger(__name__).info("written below %s", artifacts.outputs.relative_to(root))
+
+
+def _several(name: str, config: Config) -> bool:
+    """Whether this stage is to be run by several processes that are still to be started."""
+    trains = name in TOGETHER and not (name == "pretrain" and config.source.weights)
+    if machine.by_torchrun():
+        if machine.world_size() > 1 and not trains:
+            raise UserError(
+                f"stage {name} runs in one process, but torchrun started {machine.world_size()}.\n"
+                f"  call it without torchrun (together train: {' and '.join(TOGETHER)}; a search has "
+                "search.workers)"
+            )
+        return False
+    return trains and config.trainer.devices * config.trainer.nodes > 1
 
 
 def scratch_name(values: Any) -> str:

@@ -1,34 +1,26 @@
 """The comparison of all methods: equal budgets, a table for the page, nothing lost to an interruption."""
 
-import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 from omegaconf import OmegaConf
+from tests_benchmarks import ROOT, loaded
 
 from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "benchmarks" / "methods.py"
 
 
 @pytest.fixture(scope="module")
 def methods() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("methods", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["methods"] = module  # where dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
+    return loaded("methods")
 
 
 def test_every_preset_is_compared(methods: ModuleType) -> None:

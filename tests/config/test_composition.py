@@ -99,6 +99,10 @@ def test_depth_is_a_count_a_fraction_or_a_name(depth: str) -> None:
         ("finetune.method=lroa", r"finetune\.method = 'lroa' is not allowed.*lora"),
         ("finetune.ema=1", r"finetune\.ema = 1\.0 is not allowed.*below 1"),
         ("finetune.soup=0", r"finetune\.soup = 0 is not allowed"),
+        ("search.sampler=tpee", r"search\.sampler = 'tpee' is not allowed\.\n  nearest: tpe"),
+        ("+search.space.choices.weight_deca=[0.0]", r"search\.space\.choices\.weight_deca = \[0\.0\] is not allowed.*nearest: weight_decay"),
+        ("search.space.choices.weight_decay=[0.0]", r"search\.space\.choices has no such entry yet.*\+search\.space\.choices\.weight_decay=\[0\.0\]"),
+        ("search.objective=accuracy_and_cost", r"search\.pruner = 'median' is not allowed.*none, because objective"),
         ("seed=-1", r"seed = -1 is not allowed"),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thawline.config.sections import AugmentationName
-from thawline.data.batches import Batches, as_pixels, normalised
+from thawline.data.batches import NOT_COUNTED, Batches, as_pixels, normalised
 from thawline.data.transform import Transform
 
 TRANSFORM = Transform(8, 8, 3, "crop", "bilinear", (0.5, 0.4, 0.3), (0.25, 0.2, 0.1))
@@ -236,3 +236,35 @@ def test_lightning_takes_them_as_they_are(tmp_path):
     )
     trainer.fit(probe, make())
     assert probe.seen == [*epoch(make(), 0)[2].tolist(), *epoch(make(), 1)[2].tolist()]
+
+
+@given(
+    count=st.integers(1, COUNT), batch_size=st.integers(1, 30), world=st.integers(1, 9), shuffle=st.booleans()
+)
+def test_the_parts_of_all_processes_are_the_batch(count, batch_size, world, shuffle):
+    whole = make(batch_size, shuffle, images=IMAGES[:count], augmentation=STANDARD)
+    parts = [list(whole.shared(rank, world)) for rank in range(world)]
+    assert {len(part) for part in parts} == {len(whole)}
+    for number, batch in enumerate(whole):
+        counted = [part[number] for part in parts if part[number][2][0] != NOT_COUNTED]
+        for ours, theirs in zip(batch, zip(*counted, strict=True), strict=True):
+            assert torch.equal(ours, torch.cat(theirs))
+
+
+@given(count=st.integers(1, COUNT), batch_size=st.integers(1, 30), world=st.integers(1, 9))
+def test_parts_of_a_batch_differ_in_size_by_one_at_most(count, batch_size, world):
+    whole = make(batch_size, images=IMAGES[:count])
+    sizes = [[len(batch[1]) for batch in whole.shared(rank, world)] for rank in range(world)]
+    assert all(max(each) - min(each) <= 1 for each in zip(*sizes, strict=True))
+
+
+def test_a_process_without_a_picture_gets_one_that_does_not_count():
+    images, labels, indices = next(iter(make(shuffle=False, images=IMAGES[:1]).shared(1, 2)))
+    assert (images.shape, labels.tolist(), indices.tolist()) == ((1, 3, 8, 8), [LABELS[0]], [NOT_COUNTED])
+
+
+def test_sharing_leaves_the_whole_as_it_is():
+    whole = make()
+    whole.shared(1, 2).set_epoch(3)
+    assert whole.epoch == 0
+    assert len(epoch(whole)[1]) == COUNT

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from thawline.config.errors import UserError
 from thawline.data import store as store_module
-from thawline.data.store import COLUMNS, open_store, verify, write_absence, write_store
+from thawline.data.store import COLUMNS, groups_of, open_store, verify, write_absence, write_store
 
 SPLITS = ["train", "train", "train", "val", "val"]
 
@@ -101,6 +101,24 @@ def test_scattered_splits_are_refused(tmp_path, transform):
     write_store(tmp_path, pictures(3), manifest(["a", "b", "a"], splits), ("a", "b"), transform)
     with pytest.raises(ValueError, match="not next to each other"):
         open_store(tmp_path).part("train")
+
+
+def test_a_store_may_be_divided_otherwise(directory):
+    store = open_store(directory)
+    other = store.divided(np.array([3, 0]), np.array([4, 1, 2]))
+    for split, rows in (("train", [3, 0]), ("val", [4, 1, 2])):
+        part = other.part(split)
+        np.testing.assert_array_equal(part.images, store.images[rows])
+        assert list(part.manifest["path"]) == [f"{row}.png" for row in rows]
+        np.testing.assert_array_equal(part.labels, store.labels[rows])
+    assert list(store.manifest["split"]) == SPLITS
+    swapped = store.divided(np.array([4, 1, 2]), np.array([3, 0]))
+    assert len({each.fingerprint for each in (store, other, swapped)}) == 3
+
+
+def test_pictures_without_a_group_are_on_their_own():
+    table = pd.DataFrame({"path": ["a", "b", "c", "d"], "group": ["leaf", "", "leaf", ""]})
+    assert groups_of(table) == ["leaf", "b", "leaf", "d"]
 
 
 def test_a_store_may_be_empty(tmp_path, transform):

@@ -23,6 +23,7 @@ from thawline.evaluation.evaluate import evaluate
 from thawline.evaluation.metrics import METRICS
 from thawline.evaluation.tables import read_table
 from thawline.models.checkpoint import ModelCard, load_model, save_model
+from thawline.search.evidence import write_curve
 
 CLASSES = ("red", "green", "blue")
 TRANSFORM = Transform(4, 4, 3, "crop", "bilinear", (0.5,) * 3, (0.25,) * 3)
@@ -89,7 +90,10 @@ def finished(tmp_path: Path) -> Artifacts:
         strength = 5.0 if contender is Contender.finetuned else -5.0
         models(artifacts.stage_output("finetune", contender.name), strength)
     recipe = {"contender": "finetuned", "recipe": {"seeds": 2, "depth": 1}, "depth": 1, "unit": "conv"}
-    write_json(artifacts.stage_output("search", "finetuned") / "recipe.json", recipe)
+    searched = artifacts.stage_output("search", "finetuned")
+    write_json(searched / "recipe.json", recipe)
+    write_curve(searched / "evidence" / "depth_curve.csv", pd.DataFrame())
+    write_json(searched / "evidence" / "recommendation.json", {"depth": 1, "indistinguishable_depths": []})
     return artifacts
 
 

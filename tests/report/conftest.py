@@ -15,6 +15,7 @@ from thawline.config.sections import Config, Evaluate
 from thawline.evaluation.summary import measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
 from thawline.report.findings import Findings, read_findings
+from thawline.search.evidence import COLUMNS
 
 UNITS = (
     "conv1",
@@ -49,6 +50,18 @@ class Story:
     """Fields of the fine-tuned contender's recipe beside its depth."""
     probe: dict[str, Any] = field(default_factory=dict)
     """The same for the linear probe."""
+    curve: bool = False
+    """Whether the search made a depth curve."""
+    tested: bool = True
+    """Whether its test columns were filled."""
+    front: bool = False
+    """Whether the search had two objectives."""
+    choices: bool = False
+    """Whether it searched more than depth and rates."""
+    timed: bool = False
+    """Whether trials say when they ran; those of earlier versions do not."""
+    selected: dict[str, Any] = field(default_factory=dict)
+    """What recipe.json says of the selected trial, beside its score."""
     costs_measured: bool = True
     """Whether the trainings say what they cost; those of earlier versions do not."""
 
@@ -69,10 +82,15 @@ def write_story(story: Story, root: Path) -> Artifacts:
         _dump(artifacts.stage_output("search", name) / "recipe.json", recipe(story, name))
         table = trials(story, name, generator)
         table.to_csv(artifacts.stage_output("search", name) / "trials.csv", index=False)
+        if story.front and name == "finetuned":
+            front(table).to_csv(artifacts.stage_output("search", name) / "pareto.csv", index=False)
         _dump(artifacts.stage_output("search", name) / "costs.json", {"seconds": 60.0 + len(name)})
         folder = artifacts.stage_output("finetune", name)
         _dump(folder / "costs.json", {"seconds": 21.5, "seeds": training_costs(story, name)})
         history(generator, range(story.seeds), story.skill[name]).to_csv(folder / "history.csv", index=False)
+    if story.curve:
+        curve(story).to_csv(artifacts.reports / "depth_curve.csv", index=False)
+        _dump(artifacts.reports / "recommendation.json", recommendation())
     pretrain = artifacts.stage_output("pretrain")
     _dump(pretrain / "costs.json", {"seconds": 0.0 if story.weights else 95.0})
     history(generator, () if story.weights else (0,), 3).to_csv(pretrain / "history.csv", index=False)
@@ -153,8 +171,56 @@ def recipe(story: Story, name: str) -> dict[str, Any]:
         },
         "depth": depth,
         "unit": UNITS[depth - 1] if depth else None,
-        "selected": {"trial": 7, "val_accuracy": 0.965, "val_loss": 0.12} if story.searched else None,
+        "selected": {"trial": 7, "val_accuracy": 0.965, "val_loss": 0.12, **story.selected}
+        if story.searched
+        else None,
     }
+
+
+def curve(story: Story) -> pd.DataFrame:
+    """depth_curve.csv as the stage `evaluate` writes it."""
+    depths = np.arange(len(UNITS) + 1)
+    val = 0.95 - 0.002 * np.maximum(0, depths - story.depth) ** 2
+    best = int(val.argmax())
+    table = pd.DataFrame({"depth": depths, "unit": [None, *UNITS], "n_seeds": 5})
+    for name, mean in (
+        ("val", val),
+        ("test", val - 0.02 if story.tested else np.full(len(val), np.nan)),
+        ("minus_full", val - val[0]),
+        ("minus_probe", val - val[-1]),
+        ("minus_best", val - val[best]),
+    ):
+        half = np.where(depths == best, 0, 0.02) if name == "minus_best" else 0.02
+        table = table.assign(
+            **{f"{name}_mean": mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
+        )
+    more = {"seconds": 9 - 0.7 * depths, "trainable_parameters": 11_000_000 // (depths + 1)}
+    return table.assign(**more)[list(COLUMNS)]
+
+
+def recommendation() -> dict[str, Any]:
+    return {
+        "depth": 4,
+        "unit": UNITS[3],
+        "reason": "Depths 0 to 5 are indistinguishable on your 200 validation pictures; depth 4 is the "
+        "cheapest of them that measured within 1 point of the best.",
+        "indistinguishable_depths": [0, 1, 2, 3, 4, 5],
+        "best_depth": 3,
+        "pictures": 200,
+        "pictures_needed": 1300,
+    }
+
+
+def front(trials: pd.DataFrame) -> pd.DataFrame:
+    """The complete trials that no other one beats in both accuracy and operations."""
+    complete = trials[trials["state"] == "complete"].sort_values(
+        ["training_flops", "value"], ascending=[True, False]
+    )
+    best = complete[complete["value"] > complete["value"].cummax().shift(fill_value=0)]
+    found = best.rename(columns={"number": "trial", "value": "val_accuracy"})
+    return found[
+        ["trial", "depth", "unit", "head_lr", "body_lr", "val_accuracy", "training_flops", "seconds"]
+    ]
 
 
 def trials(story: Story, name: str, generator: np.random.Generator) -> pd.DataFrame:
@@ -185,7 +251,23 @@ def trials(story: Story, name: str, generator: np.random.Generator) -> pd.DataFr
             [number, state, None if state == "failed" else value, 1 - value, depth,
              UNITS[depth - 1] if depth else None, head, body if whole else None, 30, 3.0]
         )  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    return _more_columns(story, pd.DataFrame(rows, columns=columns))
+
+
+def _more_columns(story: Story, table: pd.DataFrame) -> pd.DataFrame:
+    order = np.arange(len(table))
+    if story.choices:
+        table = table.assign(
+            weight_decay=np.array([0.0, 0.01, 0.1])[order % 3],
+            augmentation=np.array(["none", "standard"])[order % 2],
+        )
+    if story.timed:
+        # two trials side by side, and a night in the middle
+        begin = 1.7e9 + 3.0 * (order // 2) + 40_000.0 * (order >= len(table) // 2)
+        table = table.assign(started=begin, finished=begin + 3.0 - 0.5 * (order % 2))
+    if story.front:
+        table = table.assign(training_flops=1e11 * (len(UNITS) + 1 - table["depth"]))
+    return table
 
 
 def history(generator: np.random.Generator, seeds: Any, skill: float) -> pd.DataFrame:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from thawline.artifacts import Artifacts, read_json, write_json
 from thawline.report.costs import collect_costs
 from thawline.report.figures import gallery
 from thawline.report.findings import read_findings
 from thawline.report.page import cell, page
+from thawline.search.evidence import COLUMNS
 
 
 @pytest.fixture
@@ -43,6 +45,7 @@ def test_every_section_is_there(written: Callable[..., str]) -> None:
     assert headings == [
         "Contenders",
         "How much to freeze",
+        "The search",
         "Training",
         "On the test pictures",
         "The recipe",
@@ -80,6 +83,7 @@ def test_without_a_search_the_page_says_so(written: Callable[..., str]) -> None:
     text = written(searched=False)
     assert "no search was made" in text
     assert "accuracy_by_depth" not in text
+    assert "## The search" not in text
     assert "| search, fine-tuned |" in text
 
 
@@ -159,3 +163,84 @@ def test_the_template_is_part_of_the_package() -> None:
     import thawline.report
 
     assert (Path(thawline.report.__file__).parent / "templates" / "page.md.jinja").is_file()
+
+
+SELECTED = {
+    "corrected": {"mean": 0.841, "low": 0.752, "high": 0.92},
+    "images": 80,
+    "validation": {
+        "kind": "kfold",
+        "folds": 5,
+        "reason": "Validated by 5-fold cross-validation, because so.",
+    },
+}
+
+
+def freezing(text: str) -> str:
+    return text[text.index("## How much to freeze") : text.index("## Training")]
+
+
+def test_a_depth_curve_is_recommended_from(written: Callable[..., str]) -> None:
+    section = freezing(written(curve=True))
+    assert section.splitlines()[2].startswith("Depths 0 to 5 are indistinguishable on your 200 validation")
+    assert re.search(r"the best of \d trials with 3 frozen units by accuracy on 200 validation", section)
+    recommended = (
+        "| **4** | layer2.0 | 5 | 94.8 % (92.8 to 96.8) | 92.8 % (90.8 to 94.8) | −0.2 (−2.2 to +1.8) |"
+    )
+    assert f"{recommended} 6.2 | 2.20 M |" in section
+    assert (
+        "| 0 | – | 5 | 95.0 % (93.0 to 97.0) | 93.0 % (91.0 to 95.0) | the best | 9.0 | 11.0 M |" in section
+    )
+    assert section.count('src="figures/accuracy_by_depth-light.svg"') == 1
+
+
+def test_a_curve_that_was_not_tested_has_no_column_for_it(written: Callable[..., str]) -> None:
+    section = freezing(written(curve=True, tested=False))
+    assert "test accuracy" not in section
+    assert "| **4** | layer2.0 | 5 | 94.8 % (92.8 to 96.8) | −0.2 (−2.2 to +1.8) | 6.2 | 2.20 M |" in section
+
+
+def test_the_table_of_depths_has_as_many_cells_in_every_row(written: Callable[..., str]) -> None:
+    for tested in (True, False):
+        table = re.findall(r"(?:^\|.*\n)+", freezing(written(curve=True, tested=tested)), re.MULTILINE)
+        assert len(table) == 1
+        assert len({row.count("|") for row in table[0].splitlines()}) == 1
+
+
+def test_the_winner_is_told_with_its_corrected_accuracy(written: Callable[..., str]) -> None:
+    section = freezing(written(selected=SELECTED))
+    assert (
+        "the best of 30 trials by accuracy in 5-fold cross-validation over 80 pictures (96.5 %; corrected "
+        "for having been selected: **84.1 %**, 95 % interval 75.2 to 92.0 %). "
+        "Validated by 5-fold cross-validation, because so."
+    ) in section
+
+
+@pytest.mark.parametrize("selected", [{}, {"corrected": None, "images": 200}])
+def test_a_winner_that_was_not_corrected_is_called_optimistic(
+    written: Callable[..., str], selected: dict[str, Any]
+) -> None:
+    text = written(selected=selected)
+    assert "on 200 validation pictures (96.5 %; being the best of many, that number is optimistic)." in text
+
+
+def test_why_there_is_no_curve_is_said_after_where_the_recipe_comes_from(
+    finished: Callable[..., Any],
+) -> None:
+    config, artifacts = finished()
+    (artifacts.reports / "depth_curve.csv").write_text(",".join(COLUMNS) + "\n")
+    write_json(artifacts.reports / "recommendation.json", {"depth": 3, "reason": "No depth curve was made."})
+    findings = read_findings(artifacts, config.evaluate.confidence)
+    assert findings.curve is None
+    costs = collect_costs(findings)
+    section = freezing(page(config, findings, costs, gallery(findings, costs)))
+    assert section.index("The recipe is that of trial 7") < section.index("No depth curve was made.")
+    assert "| frozen units |" not in section
+
+
+def test_a_report_by_hand_takes_curve_and_metrics_from_the_same_place(finished: Callable[..., Any]) -> None:
+    config, artifacts = finished(curve=True)
+    by_hand = Artifacts.under(artifacts.root, "by-hand")
+    assert read_findings(by_hand, config.evaluate.confidence).curve is not None
+    write_json(by_hand.reports / "metrics.json", read_json(artifacts.reports / "metrics.json"))
+    assert read_findings(by_hand, config.evaluate.confidence).curve is None

@@ -25,7 +25,7 @@ def test_page_figures_and_costs_are_written(finished: Callable[..., Any]) -> Non
     page = (artifacts.reports / "README.md").read_text()
     written = {f"figures/{path.name}" for path in figures.iterdir()}
     assert written == set(re.findall(r'(?:src|srcset)="([^"]*)"', page))
-    assert len(written) == 14
+    assert len(written) == 16
     assert sum(path.stat().st_size for path in figures.iterdir()) < 1_000_000
 
 

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import expit
 
-from thawline.search.correction import Corrected, corrected
+from thawline.resampling import share_interval
+from thawline.search.correction import Corrected, corrected, corrected_depth
+from thawline.search.evidence import AtDepth, resampled
+from thawline.search.recommendation import TOLERANCE, recommend
 
 
 def guesses(generator: np.random.Generator, trials: int, images: int, alike: float) -> np.ndarray:
@@ -132,3 +137,89 @@ def test_equal_seeds_repeat_exactly() -> None:
 def test_nothing_to_choose_from_is_refused() -> None:
     with pytest.raises(ValueError, match="0 trials on 4 pictures"):
         corrected(np.zeros((0, 4)))
+
+
+Study = tuple[list[np.ndarray], list[np.ndarray]]
+"""Trials and fresh seeds of each depth."""
+
+
+def guessing_depths(generator: np.random.Generator, depths: int, images: int, alike: float) -> Study:
+    """Six trials and five seeds of the winner at each depth, all of which guess; the seeds of one recipe
+    answer the share `alike` of the pictures as its trial did."""
+    trials, fresh = [], []
+    for _ in range(depths):
+        trials.append(generator.random((6, images)) < 0.5)
+        winner = trials[-1][trials[-1].mean(1).argmax()]
+        own = generator.random((5, images)) < 0.5
+        fresh.append(np.where(generator.random((5, images)) < alike, winner, own).astype(float))
+    return [each.astype(float) for each in trials], fresh
+
+
+def both(study: Study, seed: int) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """The corrected accuracy at the recommended depth, and its fresh seeds' own; mean, low and high."""
+    trials, fresh = study
+    points = [AtDepth(depth, None, each, 1.0, 1) for depth, each in enumerate(fresh)]
+    chosen = recommend(points, resamples=200, seed=seed).depth
+    own = resampled([points[chosen]], resamples=300, seed=seed)
+    interval = share_interval(own.value[0], own.draws[0], own.independent, 0.95)
+    return corrected_depth(trials, fresh, chosen, tolerance=TOLERANCE, resamples=300, seed=seed), (
+        own.value[0],
+        *interval,
+    )
+
+
+def test_on_random_labels_fresh_seeds_flatter_the_recommended_depth_and_the_correction_does_not() -> None:
+    generator = np.random.default_rng(0)
+    found = [both(guessing_depths(generator, 6, 100, alike=0.9), seed) for seed in range(40)]
+    honest, fresh = np.array(found).transpose(1, 2, 0)
+    assert np.sum((honest[1] <= 0.5) & (honest[2] >= 0.5)) >= 36
+    assert np.sum((fresh[1] <= 0.5) & (fresh[2] >= 0.5)) < 36
+    assert honest[0].mean() == pytest.approx(0.5, abs=0.02)
+    assert fresh[0].mean() > 0.55
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [30, 100, 400])
+@pytest.mark.parametrize("depths", [1, 3, 9])
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+def test_on_random_labels_of_any_depth_curve_the_correction_covers_chance(
+    images: int, depths: int, alike: float
+) -> None:
+    generator = np.random.default_rng([images, depths, int(10 * alike)])
+    found = [both(guessing_depths(generator, depths, images, alike), seed)[0] for seed in range(100)]
+    mean, low, high = np.array(found).T
+    assert np.mean((low <= 0.5) & (high >= 0.5)) >= 0.93
+    assert mean.mean() == pytest.approx(0.5, abs=0.03 if images >= 100 else 0.05)
+
+
+def test_with_one_depth_and_one_seed_of_each_recipe_it_is_the_correction_of_a_study() -> None:
+    trials = guesses(np.random.default_rng(1), 6, 80, alike=0.3)
+    expected = corrected(trials, seed=3)
+    found = corrected_depth([trials], [trials[:1]], 0, seed=3)
+    assert found == pytest.approx((expected.mean, expected.low, expected.high))
+
+
+def test_depths_that_are_clearly_worse_do_not_count() -> None:
+    generator = np.random.default_rng(2)
+    good = (generator.random((6, 200)) < 0.9).astype(float)
+    bad = (generator.random((6, 200)) < 0.5).astype(float)
+    alone = corrected_depth([good], [good[:3]], 0)
+    assert corrected_depth([good, bad], [good[:3], bad[:3]], 0) == pytest.approx(alone)
+
+
+def test_a_depth_curve_on_a_single_group_says_nothing() -> None:
+    trials = np.array([[1.0, 1, 1, 0], [1, 0, 0, 0]])
+    found = corrected_depth([trials], [trials[:1]], 0, groups=np.zeros(4, int))
+    assert found == (0.75, 0.0, 1.0)
+
+
+@given(st.integers(1, 4), st.integers(2, 12), st.booleans(), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_the_corrected_depth_lies_within_its_interval_and_that_in_0_to_1(
+    depths: int, images: int, grouped: bool, seed: int
+) -> None:
+    study = guessing_depths(np.random.default_rng(seed), depths, images, alike=0.5)
+    groups = np.arange(images) // 2 if grouped else None
+    mean, low, high = corrected_depth(*study, depths - 1, groups, resamples=50, seed=seed)
+    assert 0 <= low <= mean <= high <= 1
+    assert corrected_depth(*study, depths - 1, groups, resamples=50, seed=seed) == (mean, low, high)

@@ -1,10 +1,17 @@
 """The depth curve says how sure it is of every depth, and compares depths on the pictures they share."""
 
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests_studies import PLATEAU, STEEP, at_depth, depth_study
 
-from thawline.search.evidence import COLUMNS, depth_curve, resampled
+from thawline.search.evidence import COLUMNS, depth_curve, read_curve, resampled, write_curve
 
 CONTRACT = [
     "depth",
@@ -138,3 +145,25 @@ def test_depths_may_have_different_numbers_of_seeds() -> None:
 def test_what_cannot_be_compared_is_refused(points: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         depth_curve(points)
+
+
+@given(st.lists(st.integers(0, 40), min_size=0, max_size=5, unique=True), st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_a_curve_is_read_as_it_was_written(depths: list[int], seeds: int) -> None:
+    generator = np.random.default_rng(seeds)
+    points = [at_depth(depth, generator.random((seeds, 9)) < 0.8, seconds=1 / 3) for depth in depths]
+    curve = depth_curve(points, resamples=20) if points else pd.DataFrame(columns=list(COLUMNS))
+    with TemporaryDirectory() as folder:
+        write_curve(Path(folder) / "curve.csv", curve)
+        found = read_curve(Path(folder) / "curve.csv")
+        write_curve(Path(folder) / "again.csv", found)
+        assert (Path(folder) / "again.csv").read_bytes() == (Path(folder) / "curve.csv").read_bytes()
+    assert tuple(found.columns) == COLUMNS
+    pd.testing.assert_frame_equal(found, curve, check_dtype=bool(depths))
+    assert [unit for unit in found["unit"] if unit is not None] == [f"unit{d}" for d in sorted(depths) if d]
+
+
+def test_a_unit_called_like_a_missing_value_stays_a_name(tmp_path: Path) -> None:
+    curve = depth_curve([replace(at_depth(1, np.ones(4)), unit="NA")], resamples=20)
+    write_curve(tmp_path / "curve.csv", curve)
+    assert list(read_curve(tmp_path / "curve.csv")["unit"]) == ["NA"]

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thawline.config.choices import ValidationName
 from thawline.config.errors import UserError
-from thawline.search.folds import FEW, folds, per_class, stitched, validation_of
+from thawline.search.folds import FEW, folds, per_class, stitched, validation_by, validation_of
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 20])
 
@@ -111,3 +112,24 @@ def test_a_rare_class_allows_fewer_folds_or_none() -> None:
     alone = validation_of(100, 20, rarest=1)
     assert alone.kind == "holdout"
     assert "some class is too small to be divided" in alone.reason
+
+
+def test_a_large_held_out_part_is_used_though_there_are_few_pictures() -> None:
+    found = validation_of(80, held_out=50, rarest=8)
+    assert (found.kind, found.folds) == ("holdout", 1)
+    assert found.reason == (
+        "Validated on a held-out part, because it is more than a third of 80 pictures, and a fold would "
+        "train on many more pictures than the final fine-tuning does; 50 held-out pictures tell an accuracy "
+        "of 90 % to within 8 points."
+    )
+    assert validation_of(90, held_out=30, rarest=8).kind == "kfold"
+
+
+def test_what_was_asked_for_is_done_whatever_the_number_of_pictures() -> None:
+    folded = validation_by(ValidationName.kfold, 9000, 900, rarest=40, count=7)
+    assert (folded.kind, folded.folds) == ("kfold", 7)
+    assert "as search.validation says" in folded.reason
+    held = validation_by(ValidationName.holdout, 60, 12, rarest=3)
+    assert (held.kind, held.folds) == ("holdout", 1)
+    assert "as search.validation says" in held.reason
+    assert validation_by(ValidationName.auto, 300, 60, 20, count=4).folds == 4

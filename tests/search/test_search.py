@@ -26,9 +26,18 @@ from thawline.config.sections import (
     Trainer,
 )
 from thawline.models.checkpoint import build_random, read_card, save_model
-from thawline.search.search import Searching, search
+from thawline.search.search import search
+from thawline.search.trials import Trials
 from thawline.training.finetune import initial_network
 from thawline.training.recipe import read_chosen
+
+
+@pytest.fixture(autouse=True)
+def plotted(runs: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:  # noqa: ARG001
+    """The studies whose plots were asked for; they are drawn in tests of their own."""
+    names: list[str] = []
+    monkeypatch.setattr("thawline.search.search.log_plots", lambda study, *_: names.append(study.study_name))
+    return names
 
 
 def config_of(tmp_path: Path, contender: Contender = Contender.finetuned, **changes: object) -> Config:
@@ -91,7 +100,8 @@ def test_the_same_search_gives_the_same_recipe(
     monkeypatch.setattr(Artifacts, "studies", property(lambda self: self.root / "other.db"))
     second, again = run(config_of(tmp_path), toy_artifacts)
     assert first == second
-    pd.testing.assert_frame_equal(trials.drop(columns="seconds"), again.drop(columns="seconds"))
+    varying = ["seconds", "started", "finished", "worker"]
+    pd.testing.assert_frame_equal(trials.drop(columns=varying), again.drop(columns=varying))
 
 
 def test_a_search_in_which_everything_diverges_says_what_to_do(
@@ -153,8 +163,8 @@ def prompts(tmp_path: Path, **changes: object) -> Config:
 def test_a_depth_at_which_the_method_does_nothing_is_not_searched(
     transformer: Artifacts, tmp_path: Path
 ) -> None:
-    assert Searching(prompts(tmp_path), transformer).depths == [0, 1, 2, 4]
-    assert Searching(prompts(tmp_path, depths=[3, 2]), transformer).depths == [2]
+    assert Trials(prompts(tmp_path), transformer).depths == [0, 1, 2, 4]
+    assert Trials(prompts(tmp_path, depths=[3, 2]), transformer).depths == [2]
 
 
 @pytest.mark.parametrize("method", Method)
@@ -163,10 +173,10 @@ def test_with_every_unit_frozen_any_method_is_a_linear_probe(
 ) -> None:
     config = prompts(tmp_path, depths=[4])
     config.finetune = replace(config.finetune, method=method, depth="all")
-    searching = Searching(config, transformer)
-    assert searching.depths == [4]
-    network, _ = initial_network(config.finetune, searching.initial, 0)
-    assert network.state_dict().keys() == build_random(searching.card).state_dict().keys()
+    trials = Trials(config, transformer)
+    assert trials.depths == [4]
+    network, _ = initial_network(config.finetune, trials.initial, 0)
+    assert network.state_dict().keys() == build_random(trials.card).state_dict().keys()
 
 
 def test_a_linear_probe_is_a_trial_like_any_other(transformer: Artifacts, tmp_path: Path) -> None:
@@ -228,15 +238,15 @@ def test_depths_are_not_searched_where_units_say_what_learns(
     ):
         run(config, toy_artifacts)
     config.search.space.depths = None
-    assert Searching(config, toy_artifacts).depths == [0]
+    assert Trials(config, toy_artifacts).depths == [0]
 
 
 def test_a_study_of_another_head_is_another_study(toy_artifacts: Artifacts, tmp_path: Path) -> None:
-    searching = Searching(config_of(tmp_path), toy_artifacts)
-    linear = searching.name()
-    assert Searching(config_of(tmp_path), toy_artifacts).name() == linear
-    searching.card = replace(searching.card, head=HeadVariant.mlp)
-    assert searching.name() != linear
+    trials = Trials(config_of(tmp_path), toy_artifacts)
+    other = Trials(config_of(tmp_path), toy_artifacts)
+    other.card = replace(other.card, head=HeadVariant.mlp)
+    assert Trials(config_of(tmp_path), toy_artifacts).name == trials.name
+    assert other.name != trials.name
 
 
 def test_trials_are_children_of_their_study_and_none_is_left_running(

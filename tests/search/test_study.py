@@ -1,173 +1,172 @@
-"""A study reaches its total, survives interruptions, and proposes the same trials again."""
+"""A study is found again by name and refused where something else decided it; its trials are counted."""
 
-import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+import warnings
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState
+from tests_tasks import Bowl, random_search
 
-from thawline.config.sections import PrunerName, SamplerName, Search
-from thawline.search.study import best_trial, counted, open_study, run_trials
-from thawline.training.classifier import TrainingDivergedError
-
-FIRST = {"x": 0.5}
-
-
-def bowl(trial: Trial) -> float:
-    value = -((trial.suggest_float("x", 0, 1) - 0.3) ** 2)
-    trial.set_user_attr("val_loss", -value)
-    return value
+from thawline.config.errors import UserError
+from thawline.search.claims import claim, settle
+from thawline.search.study import best_trial, counted, flat, open_study, report
+from thawline.search.workers import work
 
 
-def run(
-    database: Path,
-    search: Search,
-    objective: Callable[[Trial], float] = bowl,
-    seed: int = 0,
-) -> optuna.Study:
-    study = open_study(database, "study", search)
-    run_trials(study, search, objective, first=FIRST, seed=seed, after_trial=lambda *_: None)
-    return study
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each test names a study of its own: making the tables takes a second."""
+    return tmp_path_factory.mktemp("studies") / "studies.db"
 
 
-def tried(study: optuna.Study) -> list[dict[str, float]]:
-    return [trial.params for trial in study.trials if trial.state is TrialState.COMPLETE]
+@pytest.fixture
+def task(request: pytest.FixtureRequest) -> Bowl:
+    return Bowl(random_search(4), name=request.node.name)
 
 
-def test_trials_are_the_total_not_the_addition(tmp_path: Path) -> None:
-    search = Search(trials=4, startup_trials=2)
-    run(tmp_path / "s.db", search)
-    assert len(run(tmp_path / "s.db", search).trials) == 4
-    assert len(run(tmp_path / "s.db", Search(trials=6, startup_trials=2)).trials) == 6
+def settle_as(study: optuna.Study, task: Bowl, *values: float, loss: float = 0.0, **limits: float) -> None:
+    """One trial that comes to `values`."""
+    trial = claim(study, task)
+    assert trial is not None
+    trial.set_user_attr("val_loss", loss)
+    for name, value in limits.items():
+        trial.set_constraint(name, value)
+    study.tell(trial, list(values))
 
 
-def test_the_configured_recipe_is_tried_first(tmp_path: Path) -> None:
-    assert tried(run(tmp_path / "s.db", Search(trials=2, startup_trials=1)))[0] == FIRST
+def test_trials_are_the_total_not_the_addition(task: Bowl, database: Path) -> None:
+    for total, expected in [(4, 4), (4, 4), (6, 6)]:
+        task.search.trials = total
+        work(task, open_study(task, database), "")
+        assert len(counted(open_study(task, database))) == expected
 
 
-@pytest.mark.parametrize("sampler", SamplerName)
-def test_an_interrupted_study_proposes_what_an_undisturbed_one_would(
-    sampler: SamplerName, tmp_path: Path
+def test_a_smaller_total_counts_what_it_always_counted(task: Bowl, database: Path) -> None:
+    study = open_study(task, database)
+    work(task, study, "")
+    assert [trial.user_attrs["place"] for trial in counted(study, 2)] == [0, 1]
+    assert best_trial(study, 2) == max(counted(study, 2), key=lambda trial: trial.values)
+
+
+def test_what_is_known_beforehand_is_tried_first(task: Bowl, database: Path) -> None:
+    study = open_study(task, database)
+    work(task, study, "")
+    first = counted(study)[0]
+    assert first.params["x"] == 0.5
+    assert first.user_attrs["known"] == "configured"
+
+
+def test_another_seed_proposes_something_else(task: Bowl, database: Path) -> None:
+    proposed = []
+    for seed in (0, 1):
+        other = Bowl(task.search, name=f"{task.name} {seed}", seed=seed)
+        study = open_study(other, database)
+        work(other, study, "")
+        proposed.append([trial.params["y"] for trial in counted(study)])
+    assert proposed[0] != proposed[1]
+
+
+def test_a_study_decided_by_something_else_is_refused_and_says_what_differs(
+    task: Bowl, database: Path
 ) -> None:
-    search = Search(trials=8, startup_trials=3, sampler=sampler, pruner=PrunerName.none)
-    interruptions = iter([True, False, False, True, False] + [False] * 20)
-
-    def disturbed(trial: Trial) -> float:
-        if next(interruptions):
-            raise KeyboardInterrupt
-        return bowl(trial)
-
-    expected = tried(run(tmp_path / "calm.db", search))
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "disturbed.db", search, disturbed)
-    study = run(tmp_path / "disturbed.db", search, disturbed)
-    assert tried(study) == expected
-    assert len(counted(study)) == 8
+    task.decisive = {"space": {"head_lr": [1e-4, 1e-2], "depths": None}, "data": "1f2e"}
+    open_study(task, database)
+    task.decisive = {"space": {"head_lr": [1e-4, 1e-1], "depths": None}, "data": "77aa", "folds": 5}
+    with pytest.raises(UserError) as refused:
+        open_study(task, database)
+    assert str(refused.value).splitlines() == [
+        f"The study {task.name!r} was decided by other settings or data, so it cannot be gone on with.",
+        "  data: study has 1f2e, now 77aa",
+        "  folds: study has None, now 5",
+        "  space.head_lr: study has [0.0001, 0.01], now [0.0001, 0.1]",
+        "  Go back to what the study has, or begin another one: search.study=another_name",
+    ]
 
 
-def test_another_seed_tries_something_else(tmp_path: Path) -> None:
-    search = Search(trials=4, startup_trials=4)
-    assert tried(run(tmp_path / "a.db", search)) != tried(run(tmp_path / "b.db", search, seed=1))
+def test_a_refusal_lists_eight_differences_at_most(task: Bowl, database: Path) -> None:
+    task.decisive = {"values": {f"f{index}": 0 for index in range(11)}}
+    open_study(task, database)
+    task.decisive = {"values": {f"f{index}": 1 for index in range(11)}}
+    with pytest.raises(UserError, match="f6: study has 0, now 1\n  … and 3 more\n"):
+        open_study(task, database)
 
 
-def test_a_diverged_trial_counts_and_says_why(tmp_path: Path) -> None:
-    def diverging(trial: Trial) -> float:
-        if bowl(trial) < -0.1:
-            raise TrainingDivergedError("the training loss became nan in epoch 2.\n  lower it")
-        return bowl(trial)
-
-    study = run(tmp_path / "s.db", Search(trials=8, startup_trials=8), diverging)
-    failed = [trial for trial in study.trials if trial.state is TrialState.FAIL]
-    assert len(study.trials) == 8
-    assert failed
-    assert {trial.user_attrs["reason"] for trial in failed} == {"the training loss became nan in epoch 2."}
+def test_equal_content_written_differently_is_no_difference(task: Bowl, database: Path) -> None:
+    task.decisive = {"depths": (0, 4), "rates": {"low": 1e-4}}
+    open_study(task, database)
+    task.decisive = {"rates": {"low": 0.0001}, "depths": [0, 4]}
+    open_study(task, database)
 
 
-def test_a_mistake_in_the_code_is_not_swallowed(tmp_path: Path) -> None:
-    def broken(trial: Trial) -> float:  # noqa: ARG001
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run(tmp_path / "s.db", Search(trials=2), broken)
+def test_nested_settings_are_named_by_their_path() -> None:
+    assert flat({"a": {"b": 1, "c": {"d": None}}, "e": {}}) == {"a.b": 1, "a.c.d": None, "e": {}}
 
 
-SLEEPER = """
-import sys, time
-from pathlib import Path
-from thawline.config.sections import Search
-from thawline.search.study import open_study, run_trials
-
-def sleeping(trial):
-    value = -((trial.suggest_float("x", 0, 1) - 0.3) ** 2)
-    trial.set_user_attr("val_loss", -value)
-    if trial.number == 2:
-        time.sleep(120)
-    return value
-
-search = Search(trials=5, startup_trials=2)
-study = open_study(Path(sys.argv[1]), "study", search)
-run_trials(study, search, sleeping, first={"x": 0.5}, seed=0, after_trial=lambda *_: None)
-"""
-
-
-def test_a_killed_study_goes_on_and_leaves_no_trial_running(tmp_path: Path) -> None:
-    database = tmp_path / "s.db"
-    process = subprocess.Popen([sys.executable, "-c", SLEEPER, str(database)])
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if _running(database):
-            break
-        time.sleep(0.2)
-    assert _running(database) == 1
-    process.kill()
-    process.wait()
-    study = run(database, Search(trials=5, startup_trials=2))
-    assert len(counted(study)) == 5
-    assert not [trial for trial in study.trials if trial.state is TrialState.RUNNING]
-    assert tried(study) == tried(run(tmp_path / "calm.db", Search(trials=5, startup_trials=2)))
-
-
-def _running(database: Path) -> int:
-    """Trials that are running in the third place; 0 while the other process creates the tables."""
-    try:
-        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-            found = connection.execute("SELECT COUNT(*) FROM trials WHERE state = 'RUNNING' AND number = 2")
-            return int(found.fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0
-
-
-def test_a_smaller_total_gives_what_it_always_gives(tmp_path: Path) -> None:
-    search = Search(trials=6, startup_trials=6)
-    study = run(tmp_path / "s.db", search)
-    fresh = run(tmp_path / "fresh.db", Search(trials=2, startup_trials=6))
-    assert [trial.params for trial in counted(study, 2)] == tried(fresh)
-    best, expected = best_trial(study, 2), best_trial(fresh)
-    assert best is not None
-    assert expected is not None
-    assert best.params == expected.params
-
-
-def test_any_seed_that_the_configuration_allows_works(tmp_path: Path) -> None:
-    assert len(run(tmp_path / "s.db", Search(trials=2, startup_trials=1), seed=2**31 - 1).trials) == 2
-
-
-def test_the_best_trial_breaks_ties_by_loss_then_by_order(tmp_path: Path) -> None:
-    study = open_study(tmp_path / "s.db", "study", Search())
-    for value, loss in ((0.8, 0.5), (0.9, 0.7), (0.9, 0.6), (0.9, 0.6)):
-        trial = study.ask()
-        trial.set_user_attr("val_loss", loss)
-        study.tell(trial, value)
+def test_ties_go_to_the_lower_loss_then_to_the_earlier_place(task: Bowl, database: Path) -> None:
+    study = open_study(task, database)
+    for value, loss in [(0.8, 0.1), (0.9, 0.3), (0.9, 0.2), (0.9, 0.2)]:
+        settle_as(study, task, value, loss=loss)
     best = best_trial(study)
     assert best is not None
-    assert best.number == 2
+    assert best.user_attrs["place"] == 2
 
 
-def test_no_complete_trial_means_no_best(tmp_path: Path) -> None:
-    assert best_trial(open_study(tmp_path / "s.db", "study", Search())) is None
+def test_a_trial_beyond_its_limits_is_not_the_best(task: Bowl, database: Path) -> None:
+    study = open_study(task, database)
+    settle_as(study, task, 0.9, seconds=0.5)
+    assert best_trial(study) is None
+    settle_as(study, task, 0.7, seconds=0.0, memory=-3.0)
+    best = best_trial(study)
+    assert best is not None
+    assert best.values == [0.7]
+
+
+def test_of_two_objectives_the_first_decides_then_the_cost(task: Bowl, database: Path) -> None:
+    task.directions = ["maximize", "minimize"]
+    study = open_study(task, database)
+    for accuracy, cost in [(0.8, 1.0), (0.9, 5.0), (0.9, 3.0)]:
+        settle_as(study, task, accuracy, cost)
+    best = best_trial(study)
+    assert best is not None
+    assert best.values == [0.9, 3.0]
+
+
+def test_a_study_without_a_complete_trial_has_no_best(task: Bowl, database: Path) -> None:
+    study = open_study(task, database)
+    assert best_trial(study) is None
+    trial = claim(study, task)
+    assert trial is not None
+    study.tell(trial, state=TrialState.FAIL)
+    assert best_trial(study) is None
+    assert len(counted(study)) == 1
+
+
+def test_a_trial_that_was_given_back_makes_its_reports_once(task: Bowl, database: Path) -> None:
+    study = open_study(task, database)
+    interruptions = iter([True, False, False, False, False])
+
+    def objective(trial: optuna.Trial, parent: str) -> float:
+        for step in range(3):
+            report(trial, 0.1 * step, step)
+            if step == 1 and next(interruptions, False):
+                raise KeyboardInterrupt
+        return 0.5
+
+    task.objective = objective  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        work(task, study, "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        work(task, study, "")
+    assert counted(study)[0].intermediate_values == {0: 0.0, 1: 0.1, 2: 0.2}
+
+
+def test_a_study_of_two_objectives_has_no_reports(task: Bowl, database: Path) -> None:
+    task.directions = ["maximize", "minimize"]
+    study = open_study(task, database)
+    trial = claim(study, task)
+    assert trial is not None
+    report(trial, 0.5, 0)
+    task.objective = lambda *_: (0.5, 1.0)  # type: ignore[method-assign]
+    assert settle(study, task, trial, "") is TrialState.COMPLETE

@@ -240,3 +240,19 @@ def test_every_seed_has_a_head_of_its_own(toy_artifacts: Artifacts) -> None:
     second, _ = initial_network(recipe(), initial, 1)
     assert not torch.equal(first.get_parameter("head.weight"), second.get_parameter("head.weight"))
     assert torch.equal(first.get_parameter("stem.0.weight"), second.get_parameter("stem.0.weight"))
+
+
+def test_a_process_that_does_not_lead_trains_every_seed_and_leaves_no_result(
+    toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(toy_artifacts, Contender.finetuned, recipe(depth=1), 1)
+    trained: list[int] = []
+    for module in ("finetune", "resumption"):
+        monkeypatch.setattr(f"thawline.training.{module}.leads", lambda: False)
+    monkeypatch.setattr("thawline.training.finetune.show", lambda _: lambda row: trained.append(row["epoch"]))
+    finetune(stage_config(tmp_path), toy_artifacts)
+    assert trained == [0, 1, 2, 0, 1, 2]
+    assert not toy_artifacts.stage_output("finetune", "finetuned").exists()
+    # Lightning writes checkpoints, and knows itself who leads
+    assert {path.name for path in (tmp_path / "scratch").rglob("*") if path.is_file()} == {"last.ckpt"}
+    assert not (tmp_path / "mlflow.db").exists()

@@ -298,8 +298,30 @@ def test_a_training_whose_cost_cannot_be_counted_is_not_lost(
     monkeypatch.setattr("thawline.training.cost.flops", die)
     fitted = train(other, toy_store)
     assert state_hashes(other) == state_hashes(counted)
-    assert expected.cost.keys() - fitted.cost.keys() == {"forward_flops", "step_flops"}
+    assert expected.cost.keys() - fitted.cost.keys() == {"forward_flops", "step_flops", "training_flops"}
     assert None not in fitted.cost.values()
+
+
+def test_the_operations_of_a_training_are_those_of_each_phase(build_small: Build, toy_store: Store) -> None:
+    probe = train(build_small(0), toy_store, depth="all", epochs=1).cost
+    whole = train(build_small(0), toy_store, depth=0, epochs=3).cost
+    both = train(
+        build_small(0), toy_store, depth=0, epochs=3, phases=Phases.probe_first, phase_share=0.3
+    ).cost
+    assert whole["training_flops"] == 3 * 16 * whole["step_flops"]
+    assert both["step_flops"] == whole["step_flops"]
+    assert both["training_flops"] == 16 * (probe["step_flops"] + 2 * whole["step_flops"])
+
+
+@pytest.mark.parametrize("changes", [{"depth": 0}, {"depth": 1, "method": Method.norm}, {"depth": "all"}])
+def test_what_will_learn_is_counted_before_it_does(
+    changes: dict[str, object], build_small: Build, toy_store: Store
+) -> None:
+    for phases in Phases:
+        settings = recipe(**{"epochs": 2, "phases": phases, **changes})
+        training = Training(build_small(0), settings, toy_store, CPU, seed=0, mirror=False)
+        before = training.trainable_parameters()
+        assert before == training.run().cost["trainable_parameters"]
 
 
 NEGATIVE_ZERO = [

@@ -85,3 +85,18 @@ def test_weights_are_taken_over_without_training(tmp_path: Path) -> None:
     assert len(card.classes) == 5
     assert torch.equal(loaded.get_parameter("head.weight"), network.get_parameter("head.weight"))
     assert len((folder / HISTORY).read_text().splitlines()) == 1
+
+
+def test_a_process_that_does_not_lead_trains_and_writes_nothing(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+    monkeypatch.setattr("thawline.training.pretrain.leads", lambda: False)
+    monkeypatch.setattr("thawline.training.pretrain.say", lambda row: trained.append(row["epoch"]))
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    pretrain(config_of(tmp_path), artifacts)
+    assert trained == list(range(6))
+    # Lightning writes checkpoints, and knows itself who leads
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} - {"last.ckpt"} == {
+        path.name for path in before
+    }

@@ -4,15 +4,13 @@ import difflib
 import typing
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from types import UnionType
-from typing import Any, Union
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from thawline.config.kinds import describe
 from thawline.config.sections import Config
-
-KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
 
 def nearest(name: str, names: list[str]) -> str:
@@ -32,19 +30,6 @@ def field_type(path: str) -> Any:
             return None
         kind = types[name]
     return kind
-
-
-def describe(kind: Any) -> str:
-    """A type in words: `Optional[int]` is 'a whole number or null'."""
-    if typing.get_origin(kind) in (Union, UnionType):
-        return " or ".join(dict.fromkeys(describe(each) for each in typing.get_args(kind)))
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return ", ".join(each.name for each in kind)
-    if typing.get_origin(kind) is list:
-        return f"a list, each {describe(typing.get_args(kind)[0])}"
-    if is_dataclass(kind):
-        return "a section with " + ", ".join(each.name for each in fields(kind))
-    return KINDS.get(kind, "a value")
 
 
 def choices(kind: Any) -> list[str]:
@@ -100,8 +85,16 @@ def composition_message(error: Exception, overrides: list[str]) -> str:
             return f"{group} = {name!r}: there is no such preset." + nearest(name, list(error.options))
     for path, value in given.items():
         if field_type(path) is None and not path.startswith("hydra") and f"'{path}'" in str(error):
-            return unknown_key(path, value)
+            return _new_entry(path, value) or unknown_key(path, value)
     return str(error)
+
+
+def _new_entry(path: str, value: str) -> str | None:
+    """The message for an entry of a mapping (`search.space.choices`): Hydra adds one only with a plus."""
+    parent = path.rpartition(".")[0]
+    if typing.get_origin(field_type(parent)) is not dict:
+        return None
+    return f"{path} = {value!r}: {parent} has no such entry yet.\n  to add it: +{path}={value}"
 
 
 def _assignment(override: str) -> tuple[str, str]:

@@ -156,7 +156,7 @@ class Trainer:
     precision: Precision = Precision.auto
     """auto: bfloat16 autocast on a GPU that supports it, else float32."""
     threads: int = 0
-    """CPU threads of the process; 0: one per core. Results are bit-identical for equal counts."""
+    """CPU threads of each process; 0: its share of the cores. Results are bit-identical for equal counts."""
 
     def __post_init__(self) -> None:
         positive(self, "devices", "nodes")

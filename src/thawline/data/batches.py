@@ -1,6 +1,8 @@
 """Batches for training and measuring: slices of the stored pictures, made floats as a whole."""
 
+import copy
 from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,6 +14,9 @@ from thawline.data.transform import Transform
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 _ORDER, _CHANGES = 0, 1
 
+NOT_COUNTED = -1
+"""Index of a picture that only keeps a process busy while the others train on theirs."""
+
 
 class Batches:
     """An iterable of (images, labels, indices), the last batch being as small as what is left.
@@ -19,7 +24,7 @@ class Batches:
     Images are `(b, channels, size, size)` float32, normalised; labels and indices are `(b,)` int64,
     the indices being positions in `images`. Order and augmentation depend on (seed, epoch, index)
     only, so neither the batch size nor the device changes what becomes of a picture. The epoch is the
-    one last given to `set_epoch`; iterating does not advance it.
+    one last given to `set_epoch`; iterating does not advance it. `shared` makes them one process's part.
 
     images: `(n, size, size, channels)` uint8, may be memory-mapped. device: where batches are made
     and left; the pictures travel there as uint8.
@@ -46,6 +51,18 @@ class Batches:
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.augmentation, self.mirror, self.device = augmentation, mirror, torch.device(device)
         self.epoch = 0
+        self.rank, self.world = 0, 1
+
+    def shared(self, rank: int, world: int) -> Self:
+        """These batches as process `rank` of `world` sees them: its own slice of every batch, all slices
+        together being the batch.
+
+        What becomes of a picture stays the same, and so does the number of batches: where a batch has no
+        picture left for this process, it gets one of the others', whose index is -1: it does not count.
+        """
+        mine = copy.copy(self)
+        mine.rank, mine.world = rank, world
+        return mine
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order and augmentation of the next iteration; epochs count from 0."""
@@ -61,10 +78,19 @@ class Batches:
         augments = self.augmentation is not AugmentationName.none
         changes = self._random(_CHANGES).random((count, NUMBERS)) if augments else None
         for start in range(0, count, self.batch_size):
-            indices = order[start : start + self.batch_size]
-            pixels = self._pixels(start, indices, changes)
+            first, end = self._slice(start, min(start + self.batch_size, count))
+            counts = end > first
+            first, end = (first, end) if counts else (start, start + 1)
+            indices = order[first:end]
+            pixels = self._pixels(first, indices, changes)
             labels = torch.from_numpy(self.labels[indices]).to(self.device)
-            yield normalised(pixels, self.transform), labels, torch.from_numpy(indices).to(self.device)
+            named = torch.from_numpy(indices if counts else np.full(1, NOT_COUNTED)).to(self.device)
+            yield normalised(pixels, self.transform), labels, named
+
+    def _slice(self, start: int, end: int) -> tuple[int, int]:
+        """This process's part of the places from `start` to `end`; sizes differ by 1 at most."""
+        first, last = (-(-(end - start) * each // self.world) for each in (self.rank, self.rank + 1))
+        return start + first, start + last
 
     def _pixels(self, start: int, indices: np.ndarray, changes: np.ndarray | None) -> torch.Tensor:
         """As `as_pixels`, changed by each picture's row of `changes`."""

@@ -55,6 +55,26 @@ class Store:
             fingerprint=fingerprint([self.fingerprint, split]),
         )
 
+    def divided(self, train: np.ndarray, val: np.ndarray) -> "Store":
+        """The same pictures otherwise divided: those of the rows `train` to learn from and those of the
+        rows `val` to validate on, each part in the order given. The pictures are copied."""
+        rows = np.concatenate([train, val]).astype(np.int64)
+        split = np.repeat(["train", "val"], [len(train), len(val)])
+        return replace(
+            self,
+            images=self.images[rows],
+            manifest=self.manifest.iloc[rows].reset_index(drop=True).assign(split=split),
+            fingerprint=fingerprint(
+                [self.fingerprint, [int(row) for row in train], [int(row) for row in val]]
+            ),
+        )
+
+
+def groups_of(manifest: pd.DataFrame) -> list[str]:
+    """What stays together and is resampled together: the picture's group, or the picture itself where
+    it has none."""
+    return list(manifest["group"].where(manifest["group"] != "", manifest["path"]))
+
 
 def write_store(
     directory: Path,

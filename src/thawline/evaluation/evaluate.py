@@ -9,16 +9,17 @@ import torch
 from thawline.artifacts import CARD, METRICS, MODEL, RECIPE, Artifacts, read_json, write_json
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender
-from thawline.data.store import Store, open_store
-from thawline.evaluation.predict import predict, prepare_device
-from thawline.evaluation.summary import describe, groups_of, measured
+from thawline.data.store import Store, groups_of, open_store
+from thawline.evaluation.asking import asked
+from thawline.evaluation.depth_curve import write_depth_curve
+from thawline.evaluation.predict import prepare_device
+from thawline.evaluation.summary import describe, measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
-from thawline.models.checkpoint import ModelCard, load_model
 
 
 def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
-    """Measure every contender on the test split; write the tables of artifacts/evaluate and
-    reports/metrics.json.
+    """Measure every contender on the test split; write the tables of artifacts/evaluate,
+    reports/metrics.json, reports/depth_curve.csv and reports/recommendation.json.
 
     Returns:
         What metrics.json holds. Nothing in it varies between two runs with equal inputs.
@@ -47,6 +48,7 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
         "recipe": recipe,
         "data": describe(open_store(artifacts.data("target")), test),
     }
+    write_depth_curve(config, artifacts, test, device)
     write_json(artifacts.reports / METRICS, metrics)
     return metrics
 
@@ -69,13 +71,8 @@ def predictions(
     """
     result = []
     for seed, weights in seed_files(folder / "weights", seeds).items():
-        network, card = load_model(weights, folder / CARD, base)
-        order = class_order(card, test, weights)
-        try:
-            found = predict(network, test.images, test.transform, batch_size, device)
-        except UserError as error:
-            raise UserError(f"{weights}: {error}") from None
-        result.append(Predicted(contender, seed, found[:, order]))
+        found = asked(weights, folder / CARD, test, base=base, batch_size=batch_size, device=device)
+        result.append(Predicted(contender, seed, found))
     return result
 
 
@@ -91,25 +88,3 @@ def seed_files(folder: Path, seeds: int) -> dict[int, Path]:
             "  They are made by stage finetune; run: dvc repro"
         )
     return dict(sorted(found.items()))
-
-
-def class_order(card: ModelCard, test: Store, weights: Path) -> list[int]:
-    """For each class of the store, the model's output of the same name.
-
-    Raises `UserError` unless both have the same class names and the same transform.
-    """
-    if set(card.classes) != set(test.classes):
-        only_model = ", ".join(sorted(set(card.classes) - set(test.classes))) or "none"
-        only_test = ", ".join(sorted(set(test.classes) - set(card.classes))) or "none"
-        raise UserError(
-            f"{weights} was trained for other classes than the test pictures have.\n"
-            f"  only in the model: {only_model}\n  only in the test pictures: {only_test}\n"
-            "  Fine-tune for these pictures; run: dvc repro"
-        )
-    if card.transform != test.transform:
-        raise UserError(
-            f"{weights} was trained on pictures prepared in another way than the test pictures.\n"
-            f"  model: {card.transform}\n  test:  {test.transform}\n"
-            "  Prepare and fine-tune again; run: dvc repro"
-        )
-    return [card.classes.index(name) for name in test.classes]

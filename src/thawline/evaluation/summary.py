@@ -45,11 +45,6 @@ def measured(
     return result
 
 
-def groups_of(manifest: pd.DataFrame) -> list[str]:
-    """What is resampled together: the picture's group, or the picture itself where it has none."""
-    return list(manifest["group"].where(manifest["group"] != "", manifest["path"]))
-
-
 def describe(target: Store, test: Store) -> dict[str, Any]:
     """Class names, pictures per split in all and per class, and the stores' fingerprints."""
     manifest = pd.concat([target.manifest, test.manifest])

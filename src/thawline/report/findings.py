@@ -1,14 +1,28 @@
 """What the stages left, read once; everything the page and the figures are made of."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from thawline.artifacts import COSTS, HISTORY, METRICS, RECIPE, TRIALS, Artifacts, missing, read_json
+from thawline.artifacts import (
+    COSTS,
+    DEPTH_CURVE,
+    HISTORY,
+    METRICS,
+    PARETO,
+    RECIPE,
+    RECOMMENDATION,
+    TRIALS,
+    Artifacts,
+    missing,
+    read_json,
+)
 from thawline.config.sections import Contender
 from thawline.evaluation.tables import read_table
+from thawline.search.evidence import read_curve
 from thawline.training.recipe import Chosen, read_chosen
 
 NAMES = {
@@ -42,6 +56,13 @@ class Findings:
     calibration: pd.DataFrame
     confidence: float
     """Coverage of the intervals in `metrics`."""
+    curve: pd.DataFrame | None = None
+    """The fine-tuned contender's accuracy by depth, with the columns of `thawline.search.evidence`; None
+    where no depth curve was made."""
+    recommendation: Mapping[str, Any] = field(default_factory=dict)
+    """recommendation.json: what `curve` says, or why there is none; empty before there was such a file."""
+    front: pd.DataFrame | None = None
+    """The fine-tuned contender's Pareto front of accuracy and operations; None where none was written."""
 
     @property
     def contenders(self) -> list[str]:
@@ -57,9 +78,11 @@ class Findings:
 
 
 def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
-    """A missing file is a `UserError`, but for the trials (no search was made) and the pretraining's
-    history (weights were given)."""
-    metrics = read_json(_metrics_path(artifacts))
+    """A missing file is a `UserError`, but for the trials (no search was made), the pretraining's
+    history (weights were given), and what only some searches find."""
+    reported = _reported(artifacts)
+    metrics = read_json(reported / METRICS)
+    curve = _curve(reported / DEPTH_CURVE)
     names = [name for name in NAMES if name in metrics]
     stages = ["pretrain", *(f"{stage}/{name}" for stage in ("search", "finetune") for name in names)]
     search = {name: artifacts.stage("search", name) for name in names}
@@ -76,13 +99,22 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         per_class=_evaluated(tested / "per_class.csv"),
         calibration=_evaluated(tested / "calibration.csv"),
         confidence=confidence,
+        curve=curve,
+        recommendation=read_json(reported / RECOMMENDATION) if (reported / RECOMMENDATION).exists() else {},
+        front=_optional(search[FINETUNED] / PARETO) if FINETUNED in search else None,
     )
 
 
-def _metrics_path(artifacts: Artifacts) -> Path:
-    """A report called by hand finds the pipeline's metrics where it has none of its own."""
-    own = artifacts.reports / METRICS
-    return own if own.exists() else artifacts.root / "reports" / METRICS
+def _curve(path: Path) -> pd.DataFrame | None:
+    curve = read_curve(path) if path.exists() else pd.DataFrame()
+    return None if curve.empty else curve
+
+
+def _reported(artifacts: Artifacts) -> Path:
+    """Where `evaluate` left its findings. A report called by hand finds the pipeline's where it has none
+    of its own."""
+    own = artifacts.reports
+    return own if (own / METRICS).exists() else artifacts.root / "reports"
 
 
 def _evaluated(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from thawline.config.sections import Config, Start
 from thawline.evaluation.metrics import METRICS
-from thawline.report import recipes, wording
+from thawline.report import depths, recipes, wording
 from thawline.report.costs import saved, stage_name, training_costs
 from thawline.report.figures import Picture
 from thawline.report.figures.confusion import frequent_mistakes
@@ -61,7 +61,9 @@ def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Ma
         resamples=config.evaluate.resamples,
         pictures=pictures,
         recipe=recipe_rows(findings),
-        chosen=wording.chosen(findings),
+        freezing=wording.freezing(findings),
+        depths=depths.rows(findings),
+        tested=depths.tested(findings),
         source=source(config, findings),
         target=config.target.dataset.name if config.target.dataset else "the target",
         classes=findings.metrics["data"]["classes"],

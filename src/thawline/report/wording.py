@@ -1,6 +1,7 @@
 """Numbers as people read them, and the sentences that state what was found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 
@@ -121,17 +122,59 @@ def compared(findings: Findings, other: str) -> str | None:
     )
 
 
+def freezing(findings: Findings) -> list[str]:
+    """How much to freeze, and why: a paragraph each of what is recommended, where the recipe comes from, and
+    how trials were validated."""
+    reason = [findings.recommendation["reason"]] if "reason" in findings.recommendation else []
+    came = " ".join([chosen(findings), *validated(findings)])
+    return [*reason, came] if findings.curve is not None else [came, *reason]
+
+
 def chosen(findings: Findings, name: str = FINETUNED) -> str:
-    """Where a contender's recipe comes from."""
+    """Where a contender's recipe comes from, and how good it was on validation."""
     selected = findings.recipes[name].selected
     trials = findings.trials.get(name)
     if selected is None or trials is None:
         return "The recipe is the configured one; no search was made."
     return (
-        f"The recipe is that of trial {selected['trial']}, the best of {counted(len(trials), 'trial')} by "
-        f"accuracy on {counted(findings.size('val'), 'validation picture')} "
-        f"({percent(selected['val_accuracy'])}; being the best of many, that number is optimistic)."
+        f"The recipe is that of trial {selected['trial']}, the best of {_rivals(findings, name)} by "
+        f"{_measure(findings, selected)} {_score(findings, selected)}."
     )
+
+
+def _rivals(findings: Findings, name: str) -> str:
+    """The trials that it was the best of."""
+    trials = findings.trials[name]
+    if name != FINETUNED or findings.curve is None:
+        return counted(len(trials), "trial")
+    depth = findings.recipes[name].depth
+    own = int((trials["depth"] == depth).sum())
+    return f"{counted(own, 'trial')} with {counted(depth, 'frozen unit')}"
+
+
+def _measure(findings: Findings, selected: Mapping[str, Any]) -> str:
+    images = selected.get("images") or findings.size("val")
+    folds = (selected.get("validation") or {}).get("folds", 1)
+    if folds > 1:
+        return f"accuracy in {folds}-fold cross-validation over {counted(images, 'picture')}"
+    return f"accuracy on {counted(images, 'validation picture')}"
+
+
+def _score(findings: Findings, selected: Mapping[str, Any]) -> str:
+    measured, interval = percent(selected["val_accuracy"]), selected.get("corrected")
+    if not interval:
+        return f"({measured}; being the best of many, that number is optimistic)"
+    return (
+        f"({measured}; corrected for having been selected: **{percent(interval['mean'])}**, "
+        f"{coverage(findings)} interval {percent_range(interval)})"
+    )
+
+
+def validated(findings: Findings, name: str = FINETUNED) -> list[str]:
+    """How a contender's trials were validated and why so, in a sentence; none where that was not told."""
+    selected = findings.recipes[name].selected or {}
+    reason = (selected.get("validation") or {}).get("reason")
+    return [reason] if reason else []
 
 
 def one_class(findings: Findings) -> str | None:

@@ -10,10 +10,12 @@ accuracy a little too high, all about equally, which cancels in the differences 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from thawline.artifacts import atomic_path
 from thawline.resampling import clusters_of, image_draws, over_seeds, percentiles, share_interval
 
 COLUMNS = (
@@ -143,7 +145,8 @@ def depth_curve(
         for name, other in others.items():
             row |= _named(f"minus_{name}", *_difference(found, position, other, confidence))
         rows.append(row)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    # names and None alike, even where there are names only
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"unit": object})
 
 
 def best(found: Resampled) -> int:
@@ -169,3 +172,17 @@ def _named(name: str, mean: float, low: float, high: float) -> dict[str, float]:
     values = {f"{name}_mean": mean, f"{name}_low": low, f"{name}_high": high}
     # + 0.0 turns -0.0 into 0.0
     return {key: round(float(value), 6) + 0.0 for key, value in values.items()}
+
+
+def write_curve(path: Path, curve: pd.DataFrame) -> None:
+    """`curve` with the columns `COLUMNS` as CSV; what is not known is an empty cell. No rows: the header."""
+    with atomic_path(path) as temporary:
+        curve.reindex(columns=list(COLUMNS)).to_csv(
+            temporary, index=False, lineterminator="\n", encoding="utf-8"
+        )
+
+
+def read_curve(path: Path) -> pd.DataFrame:
+    """What `write_curve` wrote; `unit` is None where it is not known."""
+    curve = pd.read_csv(path, encoding="utf-8", dtype={"unit": object}, keep_default_na=False, na_values=[""])
+    return curve.assign(unit=curve["unit"].where(curve["unit"].notna(), None))

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from thawline.config.choices import ValidationName
 from thawline.config.errors import UserError
 
 FEW = 500
@@ -115,8 +116,23 @@ class Validation:
     reason: str
 
 
-def validation_of(images: int, held_out: int, rarest: int) -> Validation:
-    """The default way to validate: fewer than `FEW` pictures are cross-validated.
+def validation_by(
+    asked: ValidationName, images: int, held_out: int, rarest: int, count: int = FOLDS
+) -> Validation:
+    """The way to validate that was asked for; the arguments after `asked` are those of `validation_of`."""
+    if asked is ValidationName.auto:
+        return validation_of(images, held_out, rarest, count)
+    if asked is ValidationName.holdout:
+        told = f"{held_out:,} held-out pictures tell an accuracy of 90 % to within {_points(held_out)} points"
+        return Validation("holdout", 1, f"Validated on a held-out part, as search.validation says: {told}.")
+    told = f"all {images:,} pictures tell an accuracy of 90 % to within {_points(images)} points"
+    reason = f"Validated by {count}-fold cross-validation, as search.validation says: {told}."
+    return Validation("kfold", count, f"{reason} Each trial takes {count} trainings.")
+
+
+def validation_of(images: int, held_out: int, rarest: int, count: int = FOLDS) -> Validation:
+    """The default way to validate: fewer than `FEW` pictures are cross-validated, unless more than a third
+    of them are held out anyway.
 
     Once over only: where several seeds are trained, each takes its own repetition.
 
@@ -124,6 +140,7 @@ def validation_of(images: int, held_out: int, rarest: int) -> Validation:
         images: pictures that are not test, training and validation ones together.
         held_out: how many of them a held-out part would be.
         rarest: pictures (or groups) of the rarest class; with fewer than 2 folds are impossible.
+        count: folds, where each class has as many.
     """
     told = f"{held_out:,} held-out pictures tell an accuracy of 90 % to within {_points(held_out)} points"
     if images >= FEW:
@@ -131,7 +148,14 @@ def validation_of(images: int, held_out: int, rarest: int) -> Validation:
     if rarest < 2:
         why = "some class is too small to be divided into folds"
         return Validation("holdout", 1, f"Validated on a held-out part, because {why}; {told}.")
-    count = min(FOLDS, rarest)
+    if 3 * held_out > images:
+        why = f"because it is more than a third of {images:,} pictures, and a fold would train on many more"
+        return Validation(
+            "holdout",
+            1,
+            f"Validated on a held-out part, {why} pictures than the final fine-tuning does; {told}.",
+        )
+    count = min(count, rarest)
     return Validation(
         "kfold",
         count,

@@ -46,9 +46,9 @@ class Recommendation:
     reason: str
     indistinguishable_depths: list[int]
     """Every depth that could be the best, the best among them, in increasing order."""
-    best_depth: int
-    """The depth that measured best."""
-    pictures: int
+    best_depth: int | None
+    """The depth that measured best; None where no depths were compared."""
+    pictures: int | None
     pictures_needed: int | None
     """To see `WORTH` between the indistinguishable depths; None where nothing tells what it takes."""
 
@@ -62,6 +62,7 @@ def recommend(
     resamples: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
+    folds: int = 1,
 ) -> Recommendation:
     """The cheapest depth that could be the best and measured within `tolerance` of the best.
 
@@ -70,6 +71,7 @@ def recommend(
         cheapest: the most frozen depth, or the one with the fewest seconds.
         tolerance: in 0..1; None: whatever it measured.
         confidence: with which the best depth is among the indistinguishable ones.
+        folds: parts of the cross-validation, for the reason; 1 where the pictures were a held-out part.
     """
     points = sorted(points, key=lambda point: point.depth)
     found = resampled(points, groups, resamples=resamples, seed=seed)
@@ -85,7 +87,7 @@ def recommend(
     return Recommendation(
         depth=points[chosen].depth,
         unit=points[chosen].unit,
-        reason=reason(points, found, alike, chosen, limit, needed),
+        reason=reason(points, found, alike, chosen, limit, needed, folds),
         indistinguishable_depths=[points[i].depth for i in np.flatnonzero(alike)],
         best_depth=points[first].depth,
         pictures=len(found.clusters),

@@ -1,122 +1,123 @@
-"""A resumable, seeded Optuna study: trials one after another until their total is reached."""
+"""A study that can be gone on with: the same one by name and by content, and what its trials came to."""
 
-import logging
-import warnings
-from collections.abc import Callable
+import json
+import math
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import optuna
-from filelock import FileLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from thawline.config.sections import PrunerName, SamplerName, Search
-from thawline.training.classifier import TrainingDivergedError
+from thawline.config.errors import UserError
+from thawline.search.clock import set_limit
+from thawline.search.database import alone, connect, explained, location
+from thawline.search.samplers import pruner, sampler
+from thawline.search.task import Task
 
-INTERRUPTED = "interrupted"
-REASON = "reason"
-SETTLED = (TrialState.COMPLETE, TrialState.PRUNED)
+PLACE, PROCESS, DEATHS, RUN, REASON = "place", "process", "deaths", "run", "reason"
+"""User attributes of a trial: its place in the study, the process that runs it (or ran it last), how often
+that process died, its run in MLflow, and why it was pruned or failed."""
+
+DECISIVE = "decisive"
+"""User attribute of a study: what decides its trials."""
+
+SETTLED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+SHOWN = 8
+"""How many differing settings a refusal lists."""
 
 
-def open_study(database: Path, name: str, search: Search) -> optuna.Study:
-    """The study `name` in the sqlite `database`, created where it does not exist yet.
+def open_study(task: Task, database: Path) -> optuna.Study:
+    """The study `task.name` in `search.storage` or the sqlite file `database`, made where there is none.
 
-    Trials that a killed process left running are ended as failed; they do not count.
+    Raises `UserError` where the study that exists was decided by something else, or where the database
+    cannot be used.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    database.parent.mkdir(parents=True, exist_ok=True)
-    # creating the tables from two processes at once fails in one of them
-    with FileLock(f"{database}.lock"):
+    storage = connect(task.search, database)
+    with explained(location(task.search, database)):
         study = optuna.create_study(
-            study_name=name,
-            storage=f"sqlite:///{database}",
-            direction="maximize",
-            pruner=_pruner(search.pruner),
+            study_name=task.name,
+            storage=storage,
+            directions=[StudyDirection[each.upper()] for each in task.directions],
+            sampler=sampler(task.search, task.seed, len(task.directions)),
+            pruner=pruner(task.search, task.steps),
             load_if_exists=True,
         )
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study._storage.set_trial_user_attr(trial._trial_id, REASON, INTERRUPTED)
-        study.tell(trial.number, state=TrialState.FAIL)
+        with alone(study):
+            set_limit(study, task.search)
+            former = study.user_attrs.get(DECISIVE)
+            if former is None:
+                study.set_user_attr(DECISIVE, plain(task.decisive))
+    if former is not None and former != plain(task.decisive):
+        raise other_study(task.name, former, plain(task.decisive))
     return study
 
 
-def counted(study: optuna.Study, total: int | None = None) -> list[FrozenTrial]:
-    """Trials that count, the first `total` of them: finished, pruned, or failed for a reason of their
-    own (an interruption is not one). A smaller total than last time so gives what it always gives."""
-    found = [
-        trial
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state in SETTLED
-        or (trial.state is TrialState.FAIL and trial.user_attrs.get(REASON) != INTERRUPTED)
-    ]
-    return found[:total]
+def plain(value: Any) -> Any:
+    """`value` as the database gives it back."""
+    return json.loads(json.dumps(value))
 
 
-def run_trials(
-    study: optuna.Study,
-    search: Search,
-    objective: Callable[[Trial], float],
-    *,
-    first: dict[str, float],
-    seed: int,
-    after_trial: Callable[[Trial, TrialState], None],
-) -> None:
-    """Run trials until `search.trials` are counted.
-
-    The sampler is seeded anew from (seed, trials counted so far), so that a study that was
-    interrupted proposes what an undisturbed one would have. `first` are the parameters of the first
-    trial.
-    """
-    while (index := len(counted(study))) < search.trials:
-        study.sampler = _sampler(search, int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))
-        if index == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            study.enqueue_trial(first)
-        trial = study.ask()
-        after_trial(trial, _settle(study, trial, objective))
-
-
-def _settle(study: optuna.Study, trial: Trial, objective: Callable[[Trial], float]) -> TrialState:
-    """Run one trial and tell the study how it ended; only an interruption goes on to the caller."""
-    try:
-        study.tell(trial, objective(trial))
-        return TrialState.COMPLETE
-    except optuna.TrialPruned:
-        study.tell(trial, state=TrialState.PRUNED)
-        return TrialState.PRUNED
-    except TrainingDivergedError as error:
-        trial.set_user_attr(REASON, str(error).splitlines()[0])
-        study.tell(trial, state=TrialState.FAIL)
-        return TrialState.FAIL
-    except BaseException:
-        trial.set_user_attr(REASON, INTERRUPTED)
-        study.tell(trial, state=TrialState.FAIL)
-        raise
-
-
-def best_trial(study: optuna.Study, total: int | None = None) -> FrozenTrial | None:
-    """Of the first `total` trials that count, the complete one with the best validation accuracy; ties
-    go to the lower validation loss, then to the earlier trial. None if no trial completed."""
-    complete = [trial for trial in counted(study, total) if trial.state is TrialState.COMPLETE]
-    return min(
-        complete,
-        key=lambda trial: (-(trial.value or 0.0), trial.user_attrs["val_loss"], trial.number),
-        default=None,
+def other_study(name: str, former: dict[str, Any], now: dict[str, Any]) -> UserError:
+    """What differs between what decided the study `name` and what is asked for now, field by field."""
+    was, is_ = flat(former), flat(now)
+    differing = [field for field in sorted(was.keys() | is_.keys()) if was.get(field) != is_.get(field)]
+    lines = [f"  {field}: study has {was.get(field)}, now {is_.get(field)}" for field in differing[:SHOWN]]
+    if len(differing) > SHOWN:
+        lines.append(f"  … and {len(differing) - SHOWN} more")
+    return UserError(
+        f"The study {name!r} was decided by other settings or data, so it cannot be gone on with.\n"
+        + "\n".join(lines)
+        + "\n  Go back to what the study has, or begin another one: search.study=another_name"
     )
 
 
-def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
-    if search.sampler is SamplerName.random:
-        return optuna.samplers.RandomSampler(seed=seed)
-    with warnings.catch_warnings():
-        # grouped sampling of conditional spaces is marked experimental
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=search.startup_trials, multivariate=True, group=True
-        )
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as `section.field` → value."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
+        found |= inner or {f"{prefix}{key}": value}
+    return found
 
 
-def _pruner(name: PrunerName) -> optuna.pruners.BasePruner:
-    if name is PrunerName.none:
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3)
+def places(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials, in the order of their places: there is one for each place."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if PLACE in trial.user_attrs]
+    return sorted(trials, key=lambda trial: trial.user_attrs[PLACE])
+
+
+def counted(study: optuna.Study, total: int | None = None) -> list[FrozenTrial]:
+    """Trials that are complete, pruned or failed, by place; with `total` only those of the first `total`
+    places, so that a smaller total than last time gives what it always gives."""
+    return [trial for trial in places(study)[:total] if trial.state in SETTLED]
+
+
+def best_trial(study: optuna.Study, total: int | None = None) -> FrozenTrial | None:
+    """Of the first `total` places, the complete trial with the highest (first) value that keeps its limits.
+
+    Ties go to the lower cost (the second value, where there is one), then to the lower validation loss,
+    then to the earlier place. None if there is none.
+    """
+    eligible = [
+        trial
+        for trial in counted(study, total)
+        if trial.state is TrialState.COMPLETE and all(value <= 0 for value in trial.constraints.values())
+    ]
+    return min(eligible, key=_rank, default=None)
+
+
+def _rank(trial: FrozenTrial) -> tuple[float, ...]:
+    value, *costs = trial.values
+    return (-value, *costs, trial.user_attrs.get("val_loss", math.inf), trial.user_attrs[PLACE])
+
+
+def report(trial: Trial, value: float, step: int) -> None:
+    """Tell the pruner how the trial does after `step` (from 0); higher is better.
+
+    A trial that was given back after its worker's death makes its reports again: those that the
+    database has already are not made twice. A study of several objectives has no reports.
+    """
+    reported = trial._cached_frozen_trial.intermediate_values
+    if len(trial.study.directions) == 1 and step not in reported:
+        trial.report(value, step)

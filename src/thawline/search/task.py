@@ -27,7 +27,8 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """The study's name."""
+        """The study's name. Like `decisive`, it must not depend on `trainer.threads`, `search.workers` or
+        any other setting that only says where trials run: each worker is given a share of the threads."""
 
     @property
     def decisive(self) -> dict[str, Any]:
@@ -41,12 +42,21 @@ class Task(Protocol):
     def seed(self) -> int:
         """Decides, with a trial's place in the study, what the sampler proposes."""
 
+    @property
+    def steps(self) -> int:
+        """How many reports a trial makes; 0: none."""
+
     def slot(self, index: int) -> Slot | None:
         """The place `index` (from 0); None where the study has fewer places."""
 
     def objective(self, trial: optuna.Trial, parent: str) -> float | tuple[float, ...]:
         """Run one trial; `parent` is the id of the study's run in MLflow.
 
+        It opens the trial's run with `tracking.run(..., study=trial.study.study_name)`, stores the run's id
+        at once as the user attribute `run`, and ends the run before it returns or raises. It reports with
+        `thawline.search.study.report`, and after each report stops where
+        `thawline.search.clock.time_is_up(trial.study)` says so.
+
         Raises `optuna.TrialPruned`, or `UserError` where the trial failed for a reason of its own; anything
-        else is an interruption.
+        else is an interruption, after which the trial is run again.
         """

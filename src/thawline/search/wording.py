@@ -14,6 +14,7 @@ def reason(
     chosen: int,
     tolerance: float | None,
     needed: int | None,
+    folds: int = 1,
 ) -> str:
     """Why `points[chosen]` is recommended.
 
@@ -22,8 +23,9 @@ def reason(
         chosen: position of the recommended depth.
         tolerance: how far below the best it may have measured, where that excluded cheaper ones; or None.
         needed: pictures that would show a difference of two points; or None.
+        folds: parts of the cross-validation; 1 where the pictures were a held-out part.
     """
-    depth, first, on = points[chosen].depth, best(found), _pictures(found)
+    depth, first, on = points[chosen].depth, best(found), _pictures(found, folds)
     if len(points) == 1:
         return f"Depth {depth} was the only one tried."
     if alike.sum() == 1:
@@ -50,10 +52,53 @@ def _which(depth: int, measured_best: bool, tolerance: float | None) -> str:
     return f"depth {depth} is the cheapest of them that measured within {within} of the best"
 
 
-def _pictures(found: Resampled) -> str:
+def _pictures(found: Resampled, folds: int) -> str:
     pictures = len(found.clusters)
     grouped = f" ({found.independent:,} groups)" if found.independent < pictures else ""
+    if folds > 1:
+        return f"{pictures:,} pictures{grouped}, validated by {folds}-fold cross-validation"
     return f"{pictures:,} validation pictures{grouped}"
+
+
+def incomplete(missing: Sequence[int], lacking: Sequence[int]) -> list[str]:
+    """Sentences on what the evidence lacks.
+
+    Args:
+        missing: depths at which there is nothing to compare.
+        lacking: depths at which some of the fresh seeds failed.
+    """
+    sentences = []
+    if missing:
+        sentences.append(f"{_depths(missing)} not compared: everything tried there failed.")
+    if lacking:
+        sentences.append(f"{_depths(lacking)} compared with fewer seeds than the others: some failed.")
+    return sentences
+
+
+def _depths(depths: Sequence[int]) -> str:
+    return f"Depth {depths[0]} was" if len(depths) == 1 else f"Depths {listed(depths)} were"
+
+
+def without_curve(trials: int | None, pictures: int | None, folds: int = 1) -> str:
+    """Why there is nothing to recommend: no depth curve was made.
+
+    Args:
+        trials: how many there were; None where the search was off.
+        pictures, folds: that the trials were validated on.
+    """
+    if trials is None:
+        return (
+            "The search was off, so this depth is the configured one and no other was tried. "
+            "search=depth_curve would tell how the depths differ."
+        )
+    how = f", validated by {folds}-fold cross-validation" if folds > 1 else ""
+    on = f" on {pictures:,} {'' if folds > 1 else 'validation '}pictures{how}" if pictures else ""
+    those = f"the best of {trials:,} trials{on}" if trials > 1 else f"that of the only trial{on}"
+    return (
+        f"No depth curve was made: this depth is {those}. Whether other depths are as good cannot be told "
+        "from it, because each was tried with other learning rates and chance has its share in which trial "
+        "is best. search=depth_curve would tell."
+    )
 
 
 def _more(needed: int | None, pictures: int) -> str:

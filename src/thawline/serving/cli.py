@@ -14,7 +14,27 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="thawline", description="Use the fine-tuned model.")
+    given = _parser().parse_args(arguments)
+    level = logging.INFO if given.command == "study" else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    try:
+        failed = (
+            _predict(given.paths, given.model, given.json) if given.command == "predict" else _study(given)
+        )
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        if given.command == "study":
+            sys.stderr.write("\ninterrupted; run the same command again to go on\n")
+        sys.exit(130)
+    sys.exit(1 if failed else 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="thawline",
+        description="Use the fine-tuned model, and look at the studies that found its recipe.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     predict = commands.add_parser("predict", help="label pictures", description="Label pictures.")
     predict.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER")
@@ -22,15 +42,36 @@ def main(arguments: list[str] | None = None) -> None:
     predict.add_argument(
         "--model", type=Path, default=Path("artifacts/export"), help="the bundle (default: %(default)s)"
     )
-    given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    try:
-        failed = _predict(given.paths, given.model, given.json)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(1 if failed else 0)
+    words = "look at studies, go on with one, or export its trials"
+    study = commands.add_parser("study", help=words, description=words[0].upper() + words[1:] + ".")
+    _add_study_commands(study.add_subparsers(dest="action", required=True))
+    return parser
+
+
+def _add_study_commands(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    show = actions.add_parser("show", help="all studies, or one")
+    show.add_argument("name", nargs="?", metavar="NAME", help="a study (default: all of them)")
+    resume = actions.add_parser("resume", help="run the trials that a study still lacks")
+    resume.add_argument("name", metavar="NAME")
+    export = actions.add_parser("export", help="write all trials of a study to a file")
+    export.add_argument("name", metavar="NAME")
+    export.add_argument("file", type=Path, metavar="FILE", help="ends in .csv or .json")
+    for action in (show, resume, export):
+        action.add_argument(
+            "--storage", metavar="URL", help="the database of studies (default: the one the pipeline uses)"
+        )
+
+
+def _study(given: argparse.Namespace) -> int:
+    from thawline.serving import studies
+
+    if given.action == "show":
+        studies.show(given.name, given.storage)
+    elif given.action == "resume":
+        studies.resume(given.name, given.storage)
+    else:
+        studies.export(given.name, given.file, given.storage)
+    return 0
 
 
 def _predict(paths: list[Path], model: Path, as_json: bool) -> int:

@@ -5,6 +5,15 @@ in one request, so that training never waits for the store.
 """
 
 from thawline.tracking.connection import connect
-from thawline.tracking.runs import REQUIRED_TAGS, STATES, Run, reconcile, run
+from thawline.tracking.runs import REQUIRED_TAGS, STATES, Run, reconcile, run, supersede, supersede_all_but
 
-__all__ = ["REQUIRED_TAGS", "STATES", "Run", "connect", "reconcile", "run"]
+__all__ = [
+    "REQUIRED_TAGS",
+    "STATES",
+    "Run",
+    "connect",
+    "reconcile",
+    "run",
+    "supersede",
+    "supersede_all_but",
+]

@@ -38,14 +38,24 @@ def _git(root: Path, *arguments: str) -> str:
 
 def this_process() -> str:
     """This process, told from every other on this machine and elsewhere."""
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
+    return identity(os.getpid())
+
+
+def identity(number: int | None) -> str:
+    """As `this_process`, of another process on this machine. Raises `psutil.NoSuchProcess`."""
+    return f"{socket.gethostname()} {number} {psutil.Process(number).create_time():.2f}"
+
+
+def is_elsewhere(process: str) -> bool:
+    """Whether `process` (as `this_process` wrote it) ran on another machine."""
+    return process.partition(" ")[0] != socket.gethostname()
 
 
 def is_dead(process: str) -> bool:
     """Whether `process` (as `this_process` wrote it) ran on this machine and is gone. Its start
     time tells it from a later process that was given the same number."""
-    host, _, rest = process.partition(" ")
-    if host != socket.gethostname() or not rest:
+    rest = process.partition(" ")[2]
+    if is_elsewhere(process) or not rest:
         return False
     number, started = rest.split()
     try:

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from thawline.tracking.origin import is_dead, origin, this_process
 from thawline.tracking.text import flatten, shown
 
 if TYPE_CHECKING:
+    import mlflow.entities
     from mlflow import MlflowClient
 
 REQUIRED_TAGS = ("seed", "data_fingerprint")
@@ -20,7 +21,7 @@ REQUIRED_TAGS = ("seed", "data_fingerprint")
 STATES = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED", "failed": "FAILED"}
 """How a run ended (its tag `state`), and the MLflow status shown for it."""
 
-PROCESS_TAG = "process"
+PROCESS_TAG, STUDY_TAG = "process", "study"
 
 
 def reconcile() -> list[str]:
@@ -29,11 +30,34 @@ def reconcile() -> list[str]:
     Runs of living processes and of other machines are left alone.
     """
     open_ = connected()
-    running = open_.client.search_runs([open_.experiment_id], "attributes.status = 'RUNNING'")
+    running = _all_runs(open_.client, open_.experiment_id, "attributes.status = 'RUNNING'")
     dead = [run for run in running if is_dead(run.data.tags.get(PROCESS_TAG, ""))]
     for run in dead:
         Run(open_.client, run.info.run_id).end("interrupted", "its process was killed")
     return [run.info.run_id for run in dead]
+
+
+def supersede(id: str, state: str, reason: str) -> None:
+    """End the run `id` as one of `STATES`, whatever became of it before: its trial came to something else.
+
+    A run that no longer exists is left at that.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):
+        Run(connected().client, id).end(state, reason)
+
+
+def supersede_all_but(kept: Collection[str], study: str) -> list[str]:
+    """End as interrupted every run of the study's trials that is not in `kept` (run ids): attempts of
+    workers that died before the study knew of their run. Return the ids of those that said otherwise."""
+    open_ = connected()
+    found = _all_runs(open_.client, open_.experiment_id, f"tags.{STUDY_TAG} = {_quoted(study)}")
+    strays = [run for run in found if run.info.run_id not in kept]
+    strays = [run for run in strays if run.data.tags.get("state") != "interrupted"]
+    for run in strays:
+        supersede(run.info.run_id, "interrupted", "its worker died")
+    return [run.info.run_id for run in strays]
 
 
 @contextmanager
@@ -45,17 +69,22 @@ def run(
     tags: Mapping[str, Any],
     parent: str | None = None,
     lock: str | None = None,
+    study: str | None = None,
+    again: str | None = None,
 ) -> Iterator["Run"]:
     """One MLflow run, open for the length of the block.
 
     `parameters` may be nested and is stored flat (`finetune.head_lr`); `tags` must hold
     `REQUIRED_TAGS`; `parent` is the id of the run this one is shown under; `lock` is the composed
-    configuration, kept as the artifact params.yaml. The run ends `complete`, `failed` (with the
-    error's first line as the tag `reason`) or `interrupted`, unless the block ended it itself.
+    configuration, kept as the artifact params.yaml; `study` is the name of the study whose trial this is;
+    `again` is the id of a run that this one goes on with, where it still exists: its parameters stay. The
+    run ends `complete`, `failed` (with the error's first line as the tag `reason`) or `interrupted`, unless
+    the block ended it itself.
     """
     if absent := [tag for tag in REQUIRED_TAGS if tag not in tags]:
         raise ValueError(f"run {name!r} lacks the tags {', '.join(absent)}")
-    opened = _start(name, {"stage": stage, **tags}, parameters, parent)
+    all_tags = {"stage": stage, **tags, **({STUDY_TAG: study} if study else {})}
+    opened = _reopened(again) or _start(name, all_tags, parameters, parent)
     try:
         if lock is not None:
             opened.log_text("params.yaml", lock)
@@ -144,6 +173,43 @@ def _start(name: str, tags: Mapping[str, Any], parameters: Mapping[str, Any], pa
         created.info.run_id, params=[Param(key, value) for key, value in flatten(parameters).items()]
     )
     return Run(open_.client, created.info.run_id)
+
+
+def _reopened(id: str | None) -> Run | None:
+    """The run `id`, running again and by this process; None where there is no such run to go on with."""
+    from mlflow.exceptions import MlflowException
+
+    open_ = connected()
+    if id is None:
+        return None
+    try:
+        found = open_.client.get_run(id)
+    except MlflowException:
+        return None
+    if found.info.lifecycle_stage != "active":
+        return None
+    for tag in ("state", "reason"):
+        if tag in found.data.tags:
+            open_.client.delete_tag(id, tag)
+    open_.client.set_tag(id, PROCESS_TAG, this_process())
+    open_.client.update_run(id, status="RUNNING")
+    return Run(open_.client, id)
+
+
+def _all_runs(client: "MlflowClient", experiment_id: str, which: str) -> list["mlflow.entities.Run"]:
+    """MLflow answers a page at a time."""
+    found = client.search_runs([experiment_id], which)
+    runs = list(found)
+    while found.token:
+        found = client.search_runs([experiment_id], which, page_token=found.token)
+        runs += found
+    return runs
+
+
+def _quoted(text: str) -> str:
+    """As MLflow's filters want it: they know no way to write a quote between quotes of its kind."""
+    quote = "'" if '"' in text else '"'
+    return f"{quote}{text}{quote}"
 
 
 def _end_after(opened: Run, error: BaseException) -> None:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,17 +13,23 @@ from torch.nn import functional
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Keep, Mix, Optimization
+from thawline.data.batches import NOT_COUNTED
 from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
 from thawline.training.averaging import MovingAverage
 from thawline.training.optimization import Group, Span, build_optimizer, factor
 from thawline.training.pull import Pull
 from thawline.training.resumption import require_same
+from thawline.training.together import summed
+from thawline.training.whole_batch import WholeBatch
 
 COLUMNS = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 
 AUXILIARY_WEIGHT = 0.3
 """Of an auxiliary head's loss, where a network has one (Szegedy et al. 2015, GoogLeNet)."""
+
+_BETWEEN_PROCESSES = 10**15
+"""More than the steps of any training, so that no two processes ever draw the same random numbers."""
 
 Row = dict[str, float]
 """One finished epoch, with the keys `COLUMNS`."""
@@ -38,6 +45,9 @@ class Classifier(pl.LightningModule):
     `history` holds one row per finished epoch with the keys `COLUMNS`; validation entries are NaN
     where there are no validation pictures. The training loss is the cross-entropy alone, without `pull`.
     `validated` is the last validation's loss and accuracy.
+
+    It may be one of `world` processes, number `rank`, each with its part of every batch: losses are weighted
+    so that the mean of their gradients is the whole batch's. `history` is of all pictures, in all processes.
 
     Args:
         network: pictures (B, C, H, W) to logits (B, classes). Its `train()` decides what stays in
@@ -86,6 +96,10 @@ class Classifier(pl.LightningModule):
         self.classes = classes
         self.keep = keep
         self.average = MovingAverage(network, ema) if ema else None
+        if self.average is not None:
+            # or processes that train together would wait for its gradients
+            self.average.requires_grad_(False)
+        self.rank, self.world = 0, 1
         self.pull = pull
         self.first = first
         self.span = span or Span(first, settings.epochs)
@@ -98,6 +112,7 @@ class Classifier(pl.LightningModule):
         self.best: dict[str, torch.Tensor] | None = None
         self.validated = (math.nan, math.nan)
         self._steps_before = 0
+        self._stepped = 0
         self._started = 0.0
         self._train: list[torch.Tensor] = []
         self._val: list[torch.Tensor] = []
@@ -124,6 +139,7 @@ class Classifier(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self._steps_before = self.first * self._steps_per_epoch()
+        self._stepped = self.global_step
 
     def on_train_epoch_start(self) -> None:
         self._started = time.monotonic()
@@ -132,20 +148,34 @@ class Classifier(pl.LightningModule):
             loader.set_epoch(self.first + self.current_epoch)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        torch.manual_seed(self.seed * 1_000_003 + self._steps_before + self.global_step)
+        step = self.seed * 1_000_003 + self._steps_before + self.global_step
+        # or pictures of different processes would lose the same activations to dropout
+        torch.manual_seed(step + self.rank * _BETWEEN_PROCESSES)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
-        images, labels, _ = batch
+        images, labels, indices = batch
         targets = labels
         if self.settings.mix is not Mix.none:
             images, targets = mix(images, labels, self.classes, self.settings.mix, self.settings.mix_alpha)
-        logits, auxiliary = logits_of(self.network(images))
+        with nullcontext() if self.world == 1 else WholeBatch(_counts(indices)):
+            logits, auxiliary = logits_of(self.network(images))
         loss = self.loss(logits, targets)
         for each in auxiliary:
             loss = loss + AUXILIARY_WEIGHT * self.loss(each, targets)
+        count = loss.new_tensor(len(labels))
+        if self.world > 1:
+            share, count = self._share(targets, indices)
+            loss = loss * share
         # kept on the device: reading the value here would wait for the GPU at every step
-        self._train.append(torch.stack([loss.detach() * len(labels), loss.new_tensor(len(labels))]))
+        self._train.append(torch.stack([loss.detach() * count, count]))
         return loss
+
+    def _share(self, targets: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What makes the mean of all processes' losses the whole batch's; its pictures over `world`."""
+        weight, counts = weight_of(targets, self.class_weights), _counts(indices)
+        mine = torch.stack([weight, weight.new_tensor(len(targets))]) * counts
+        whole = summed(mine)
+        return self.world * mine[0] / whole[0], whole[1] / self.world
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy with class weights and label smoothing."""
@@ -156,27 +186,37 @@ class Classifier(pl.LightningModule):
             self.pull.add_gradient()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        if self.global_step == self._stepped:
+            return  # gradients of several batches make one step, and this one was not the last of them
+        self._stepped = self.global_step
         if self.average is not None:
             self.average.update(self.network)
         for listener in self.after_step:
             listener(self.global_step)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        images, labels, _ = batch
+        images, labels, indices = batch
         logits = logits_of(self.kept(images))[0].float()
         loss = functional.cross_entropy(logits, labels, reduction="sum")
         correct = (logits.argmax(1) == labels).sum()
-        self._val.append(torch.stack([loss, correct.float(), loss.new_tensor(len(labels))]))
+        found = torch.stack([loss, correct.float(), loss.new_tensor(len(labels))])
+        self._val.append(found if self.world == 1 else found * _counts(indices))
 
     def on_validation_epoch_end(self) -> None:
-        loss, correct, count = torch.stack(self._val).cpu().double().sum(0).tolist()
-        self._val.clear()
+        loss, correct, count = self._total(self._val)
         self.validated = (loss / count, correct / count)
-        self.log("val_loss", loss / count)
+        self.log("val_loss", loss / count, sync_dist=self.world > 1)
+
+    def _total(self, found: list[torch.Tensor]) -> list[float]:
+        """The sum of `found` over batches and processes; empties it."""
+        total = torch.stack(found).cpu().double().sum(0)
+        found.clear()
+        if self.world > 1:
+            total = summed(total.to(self.device)).cpu()
+        return list(total.tolist())
 
     def on_train_epoch_end(self) -> None:
-        total, count = torch.stack(self._train).cpu().double().sum(0).tolist()
-        self._train.clear()
+        total, count = self._total(self._train)
         val_loss, val_accuracy = self.validated
         row = (
             len(self.history),
@@ -226,7 +266,21 @@ def cross_entropy(
     total = functional.cross_entropy(
         logits, targets, weight=class_weights, label_smoothing=label_smoothing, reduction="sum"
     )
-    return total / (targets @ class_weights).sum()
+    return total / weight_of(targets, class_weights)
+
+
+def weight_of(targets: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
+    """() float32: what `cross_entropy` divides the sum of the pictures' losses by."""
+    if class_weights is None:
+        return torch.tensor(float(len(targets)), device=targets.device)
+    if targets.is_floating_point():
+        return (targets @ class_weights).sum()
+    return class_weights[targets].sum()
+
+
+def _counts(indices: torch.Tensor) -> torch.Tensor:
+    """() float32: 0 where the only picture is there to keep this process busy."""
+    return (indices[0] != NOT_COUNTED).float()
 
 
 def refuse_divergence(row: Row) -> None:

@@ -72,7 +72,7 @@ def measure(
         pictures: training pictures in an epoch.
         device: where it was trained; call `reset_peak_memory` with it before the training.
     """
-    learning, operations = parameters(network), _flops_if_possible(network, shape, batch_size)
+    learning, operations = parameters(network), flops_if_possible(network, shape, batch_size)
     seconds = sum(row["seconds"] for row in history)
     return Cost(
         trainable_parameters=learning.trainable,
@@ -85,7 +85,8 @@ def measure(
     )
 
 
-def _flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:
+def flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:
+    """`flops`, or None and a warning where they cannot be counted."""
     try:
         return flops(network, shape, batch_size)
     except Exception as error:  # whatever it is, a network that was trained is worth more than its count

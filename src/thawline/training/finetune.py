@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from thawline.artifacts import (
 )
 from thawline.config.sections import Config, Finetune, Start
 from thawline.data.store import Store, open_store
+from thawline.machine import leads
 from thawline.models.adapters import adapt, adaptation_of
 from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
 from thawline.models.cuts import units
@@ -39,29 +41,41 @@ from thawline.training.fit import Fitted, prepare_machine, show
 from thawline.training.pretrain import write_history
 from thawline.training.recipe import Chosen, lock_of, plain, read_chosen, tracked
 from thawline.training.soup import finetune_soup
+from thawline.training.together import join, same_everywhere
 
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
     """Write weights/seed_<k>.safetensors for every seed, card.json, history.csv and costs.json of
-    `config.contender`. Seeds finished before an interruption are not trained again."""
+    `config.contender`. Seeds finished before an interruption are not trained again.
+
+    Of several processes each takes part in the trainings, and the one that leads writes.
+    """
     prepare_machine(config.trainer)
+    join(config.trainer)
     name = config.contender.name
     chosen = read_chosen(artifacts.stage("search", name) / RECIPE)
     store = open_store(artifacts.data("target"))
     initial = artifacts.stage("replace_head")
-    tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
-    tracking.reconcile()
+    if leads():
+        tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
+        tracking.reconcile()
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
     epochs = chosen.recipe.epochs * chosen.recipe.soup
     total = chosen.recipe.seeds * epochs
-    with exclusive(work.with_suffix(".lock")), progress(f"finetune {name}", total) as advance:
+    with (
+        exclusive(work.with_suffix(".lock")) if leads() else nullcontext(),
+        progress(f"finetune {name}", total) as advance,
+    ):
+        same_everywhere(work.name, "code, data and recipe (their hash)")
         for index in range(chosen.recipe.seeds):
             seed = config.seed * 1000 + index
-            if not (work / f"{seed}.json").exists():
+            finished = work / f"{seed}.json"
+            if not same_everywhere(finished.exists(), f"whether there is {finished}"):
                 _finetune_seed(config, chosen, store, initial, work, seed, show(advance))
             else:
                 advance(epochs)
-        _collect(work, artifacts.stage_output("finetune", name))
+        if leads():
+            _collect(work, artifacts.stage_output("finetune", name))
 
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
@@ -87,13 +101,14 @@ def _finetune_seed(
         "seed": seed,
         "data_fingerprint": store.fingerprint,
     }
-    with tracking.run(
+    recorded = tracking.run(
         f"{chosen.contender.name} {seed}",
         stage="finetune",
         parameters=tracked(chosen.recipe, chosen.depth, chosen.unit),
         tags=tags,
         lock=lock_of(config),
-    ) as run:
+    )
+    with recorded if leads() else nullcontext() as run:
         fitted = finetune_soup(
             network,
             chosen.recipe,
@@ -104,6 +119,8 @@ def _finetune_seed(
             after_epoch=[after_epoch],
             checkpoint=work / f"seed-{seed}",
         )
+        if run is None:
+            return
         # first to disk: the tracking server may be gone by now
         save_model(work / seed_weights(seed), work / CARD, network, card, base=initial / MODEL)
         run.log_history(fitted.curve)

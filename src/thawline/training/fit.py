@@ -2,23 +2,26 @@
 
 import logging
 import math
+import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint
+from pytorch_lightning.strategies import DDPStrategy
 
 from thawline.config.sections import AugmentationName, Precision, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store
-from thawline.machine import cores
+from thawline.machine import cores_each
 from thawline.progress import Advance
 from thawline.training.classifier import COLUMNS, Classifier, Row
+from thawline.training.together import place, require_processes, same_everywhere
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class Fitted:
 
     `history` has a row per epoch; `epoch` is the one whose weights the network now holds. Where the
     weights were averaged after the last epoch, one more row says what the average achieves (its training
-    loss is NaN). `cost` has the fields of `Cost` that could be counted, for whole fine-tunings; `soup` are
-    the trainings that were averaged into the kept weights, None without a soup.
+    loss is NaN). `cost` has the fields of `Cost` that could be counted and `training_flops`, the operations
+    of all steps of all phases, for whole fine-tunings; `soup` are the trainings that were averaged into the
+    kept weights, None without a soup.
     """
 
     history: list[Row]
@@ -72,7 +76,7 @@ def show_steps(advance: Advance) -> Callable[[int], None]:
 
 def prepare_machine(settings: Trainer) -> None:
     """Threads and quiet logs for this process."""
-    torch.set_num_threads(settings.threads or cores())
+    torch.set_num_threads(settings.threads or cores_each())
     torch.set_float32_matmul_precision("high")
     for name in ("pytorch_lightning", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -94,18 +98,24 @@ def fit(
     *,
     early_stopping: int = 0,
     checkpoint: Path | None = None,
+    accumulate: int = 1,
 ) -> Fitted:
     """Train `classifier` and leave the last epoch's weights, or their average, in its network.
+
+    Of processes that train together (`thawline.training.together`) each calls this with whole batches.
 
     Args:
         early_stopping: epochs without a better validation loss before stopping; 0 never stops.
         checkpoint: a folder for the state after each epoch. If an earlier call with the same folder
             was killed, this one goes on after its last finished epoch and gives bit for bit what an
             uninterrupted one would have. The caller removes it once the result is saved.
+        accumulate: batches of `train` whose gradients make one optimizer step, each weighed alike.
 
     Raises:
         TrainingDivergedError: the loss became infinite or NaN.
+        UserError: `settings` want another number of processes than there are.
     """
+    train, val = _shared(classifier, settings, train), _shared(classifier, settings, val)
     callbacks: list[Callback] = []
     if early_stopping:
         callbacks.append(EarlyStopping("val_loss", patience=early_stopping, check_on_train_epoch_end=False))
@@ -116,13 +126,15 @@ def fit(
         max_epochs=classifier.settings.epochs,
         callbacks=callbacks,
         enable_checkpointing=checkpoint is not None,
+        accumulate_grad_batches=accumulate,
     )
     last = checkpoint and checkpoint / "last.ckpt"
+    resumes = same_everywhere(bool(last and last.exists()), f"whether there is {last}")
     # Lightning trains in the mode it is given, and a loaded network is in evaluation mode
     classifier.train()
     with _quiet():
         try:
-            trainer.fit(classifier, train, val, ckpt_path=last if last and last.exists() else None)
+            trainer.fit(classifier, train, val, ckpt_path=last if resumes else None)
         except SystemExit:
             # Lightning ends the process on Ctrl-C; our callers have things to put in order first
             raise KeyboardInterrupt from None
@@ -133,11 +145,19 @@ def fit(
 
 def validate(classifier: Classifier, val: Batches, settings: Trainer) -> tuple[float, float]:
     """Validation accuracy and loss of the network as it is now."""
+    val = _shared(classifier, settings, val)
     trainer = _trainer(settings, enable_checkpointing=False)
     with _quiet():
         trainer.validate(classifier, val, verbose=False)
     loss, accuracy = classifier.validated
     return accuracy, loss
+
+
+def _shared(classifier: Classifier, settings: Trainer, whole: Batches) -> Batches:
+    """This process's part of `whole`; `classifier` is told that it is a part."""
+    classifier.rank, classifier.world = place()
+    require_processes(settings, classifier.world)
+    return whole.shared(classifier.rank, classifier.world)
 
 
 def averaged_row(history: list[Row], accuracy: float, loss: float, seconds: float) -> Row:
@@ -147,13 +167,20 @@ def averaged_row(history: list[Row], accuracy: float, loss: float, seconds: floa
 
 def device_of(settings: Trainer) -> torch.device:
     """The device Lightning trains on with these settings."""
+    if place()[1] == 1:
+        settings = replace(settings, devices=1, nodes=1)
     return torch.device(_trainer(settings, enable_checkpointing=False).strategy.root_device)
 
 
-def _trainer(settings: Trainer, **options: Any) -> pl.Trainer:
+def _trainer(settings: Trainer, callbacks: Sequence[Callback] = (), **options: Any) -> pl.Trainer:
+    together = settings.devices * settings.nodes > 1
     return pl.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
+        num_nodes=settings.nodes,
+        # a network may have weights that it does not use
+        strategy=DDPStrategy(find_unused_parameters=True) if together else "auto",
+        callbacks=[*callbacks, *([_mortal()] if together else [])],
         precision=precision(settings),  # type: ignore[arg-type]
         logger=False,
         enable_progress_bar=False,
@@ -162,6 +189,15 @@ def _trainer(settings: Trainer, **options: Any) -> pl.Trainer:
         use_distributed_sampler=False,
         **options,
     )
+
+
+def _mortal() -> Callback:
+    """Lets SIGTERM end a process at once: Lightning would first talk to the others, which may be dead."""
+
+    def restore(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    return LambdaCallback(on_train_start=restore, on_validation_start=restore)
 
 
 @contextmanager

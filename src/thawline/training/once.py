@@ -20,7 +20,7 @@ from thawline.models.head import head_parameters
 from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
 from thawline.training.classifier import Classifier, Row, best_epoch
-from thawline.training.cost import measure, reset_peak_memory
+from thawline.training.cost import flops_if_possible, measure, reset_peak_memory
 from thawline.training.fit import Fitted, averaged_row, batches, device_of, fit, validate
 from thawline.training.learning import balanced_weights, learning_groups
 from thawline.training.phases import Phase, phases
@@ -61,14 +61,24 @@ def finetune_once(
 class Training:
     """One fine-tuning of `network` and what it can do with the weights afterwards.
 
-    Where the weights are when this is made is where L2-SP pulls to and WiSE-FT goes back to.
+    Where the weights are when this is made is where L2-SP pulls to and WiSE-FT goes back to. With
+    `accumulate`, each of the recipe's batches is computed in so many parts, which takes less memory and
+    gives the same optimizer steps but for layers and choices that see a batch as a whole (BatchNorm, mixup).
     """
 
     def __init__(
-        self, network: nn.Module, recipe: Finetune, store: Store, trainer: Trainer, *, seed: int, mirror: bool
+        self,
+        network: nn.Module,
+        recipe: Finetune,
+        store: Store,
+        trainer: Trainer,
+        *,
+        seed: int,
+        mirror: bool,
+        accumulate: int = 1,
     ) -> None:
         self.network, self.recipe, self.trainer, self.seed = network, recipe, trainer, seed
-        self.store, self.mirror = store, mirror
+        self.store, self.mirror, self.accumulate = store, mirror, accumulate
         self.train, self.val = store.part("train"), store.part("val")
         self.units = units(network)
         frozen = frozen_units(recipe.depth, recipe.units, self.units)
@@ -84,14 +94,23 @@ class Training:
         """All phases; the network then holds the kept weights."""
         device = device_of(self.trainer)
         reset_peak_memory(device)
-        left = Finished([])
+        left, spent = Finished([]), []
         for index, phase in enumerate(self.phases):
-            left = self._phase(phase, left, after_epoch, checkpoint and checkpoint / f"phase-{index}")
-        cost = self._cost(left.history, device)
+            before = left
+            left = self._phase(phase, before, after_epoch, checkpoint and checkpoint / f"phase-{index}")
+            if index + 1 < len(self.phases):
+                spent.append((self._step_flops(), len(left.history) - len(before.history)))
+        cost = self._cost(left.history, device, spent)
         fitted = self._kept(left)
         if self.recipe.wise_ft < 1:
             fitted = self._with_source(fitted)
         return replace(fitted, cost=cost)
+
+    def trainable_parameters(self) -> int:
+        """Numbers that learn in any phase; known before the training."""
+        names = frozenset().union(*(self._select(phase).parameters for phase in self.phases))
+        tensors = {id(tensor): tensor.numel() for tensor in map(self.network.get_parameter, names)}
+        return sum(tensors.values())
 
     def score(self) -> tuple[float, float]:
         """Validation accuracy and loss of the weights the network holds now."""
@@ -134,6 +153,7 @@ class Training:
                 self.trainer,
                 early_stopping=self.recipe.early_stopping,
                 checkpoint=folder,
+                accumulate=self.accumulate,
             )
             done = Finished(fitted.history, self._best(classifier))
             if folder is not None:
@@ -163,18 +183,29 @@ class Training:
         self.network.load_state_dict(left.best)
         return Fitted(left.history, best_epoch(left.history))
 
-    def _cost(self, history: list[Row], device: torch.device) -> dict[str, float]:
+    def _cost(
+        self, history: list[Row], device: torch.device, spent: Sequence[tuple[int | None, int]]
+    ) -> dict[str, float]:
+        """`spent`: operations per picture and epochs of every phase but the last."""
         assert self.held is not None
+        pictures = len(self.train.labels)
+        cost = measure(self.held, *self._counted_on, history, pictures, device)
+        last = (cost.step_flops, len(history) - sum(epochs for _, epochs in spent))
+        counted = [step and pictures * epochs * step for step, epochs in (*spent, last)]
+        whole = None if None in counted else sum(each or 0 for each in counted)
+        found = {**asdict(cost), "training_flops": whole}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _step_flops(self) -> int | None:
+        assert self.held is not None
+        found = flops_if_possible(self.held, *self._counted_on)
+        return found and found.step
+
+    @property
+    def _counted_on(self) -> tuple[tuple[int, int, int], int]:
+        """Shape of a picture and pictures in a batch, for counting operations."""
         transform = self.store.transform
-        cost = measure(
-            self.held,
-            (transform.channels, transform.size, transform.size),
-            max(2, self.recipe.batch_size),
-            history,
-            len(self.train.labels),
-            device,
-        )
-        return {name: value for name, value in asdict(cost).items() if value is not None}
+        return (transform.channels, transform.size, transform.size), max(2, self.recipe.batch_size)
 
     def _with_source(self, fitted: Fitted) -> Fitted:
         started = time.monotonic()
@@ -234,18 +265,24 @@ class Training:
         recipe = self.recipe
         return batches(
             self.train,
-            recipe.batch_size,
+            -(-recipe.batch_size // self.accumulate),
             seed=self.seed,
             augmentation=recipe.augmentation,
             mirror=self.mirror,
         )
 
     def _val(self) -> Batches:
-        return batches(self.val, VALIDATION_BATCH)
+        return batches(self.val, self.validation_batch)
+
+    @property
+    def validation_batch(self) -> int:
+        """Pictures validated at once: no more than are learned from at once where memory is short."""
+        part = -(-self.recipe.batch_size // self.accumulate)
+        return VALIDATION_BATCH if self.accumulate == 1 else min(part, VALIDATION_BATCH)
 
     def _plain_pictures(self, device: torch.device) -> Iterator[torch.Tensor]:
         """The training pictures as validation would see them, in batches of nearly equal size."""
         count = len(self.train.labels)
-        size = -(-count // -(-count // VALIDATION_BATCH))
+        size = -(-count // -(-count // self.validation_batch))
         for images, _, _ in batches(self.train, size):
             yield images.to(device)

@@ -3,7 +3,9 @@
 import logging
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +23,7 @@ from thawline.artifacts import (
 )
 from thawline.config.sections import Config
 from thawline.data.store import Store, open_store
+from thawline.machine import leads
 from thawline.models.checkpoint import ModelCard, save_model
 from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
@@ -30,12 +33,16 @@ from thawline.training.code import code_version
 from thawline.training.fit import batches, fit, prepare_machine, show_steps
 from thawline.training.optimization import groups
 from thawline.training.recipe import lock_of, plain
+from thawline.training.together import join, same_everywhere
 
 log = logging.getLogger(__name__)
 
 
 def pretrain(config: Config, artifacts: Artifacts) -> None:
-    """Write the source model, its card, history.csv and costs.json."""
+    """Write the source model, its card, history.csv and costs.json.
+
+    Of several processes each takes part in the training, and the one that leads writes.
+    """
     started = time.monotonic()
     folder = artifacts.stage_output("pretrain")
     prepare_machine(config.trainer)
@@ -44,11 +51,14 @@ def pretrain(config: Config, artifacts: Artifacts) -> None:
         save_model(folder / MODEL, folder / CARD, network, card)
         write_history(folder / HISTORY, {config.seed: []})
     else:
+        join(config.trainer)
         store = open_store(artifacts.data("source"))
-        tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
-        tracking.reconcile()
+        if leads():
+            tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
+            tracking.reconcile()
         _train(config, store, folder, artifacts.checkpoints)
-    write_json(folder / COSTS, {"seconds": time.monotonic() - started})
+    if leads():
+        write_json(folder / COSTS, {"seconds": time.monotonic() - started})
 
 
 def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> None:
@@ -83,13 +93,13 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
     )
     decisive = [parameters, tags, config.source.mirror, plain(config.trainer), code_version()]
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
+    described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}
     with (
-        exclusive(checkpoint.with_suffix(".lock")),
-        tracking.run(
-            "pretrain", stage="pretrain", parameters=parameters, tags=tags, lock=lock_of(config)
-        ) as run,
+        exclusive(checkpoint.with_suffix(".lock")) if leads() else nullcontext(),
+        tracking.run("pretrain", stage="pretrain", **described) if leads() else nullcontext() as run,
         progress("pretrain", settings.epochs * len(train)) as advance,
     ):
+        same_everywhere(checkpoint.name, "code, data and settings (their hash)")
         classifier = Classifier(
             network,
             groups(
@@ -112,6 +122,8 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
             config.trainer,
             checkpoint=checkpoint,
         )
+        if run is None:
+            return
         # first to disk: the tracking server may be gone by now
         card = save_model(folder / MODEL, folder / CARD, network, card)
         write_history(folder / HISTORY, {config.seed: fitted.history})

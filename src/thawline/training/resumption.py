@@ -14,7 +14,9 @@ import torch
 
 from thawline.artifacts import atomic_path
 from thawline.config.errors import UserError
+from thawline.machine import leads
 from thawline.models.checkpoint import load_strictly
+from thawline.training.together import same_everywhere
 
 FINISHED = "finished.pt"
 
@@ -55,7 +57,9 @@ def _shown(identity: Mapping[str, Any], name: str) -> str:
 def write_finished(
     folder: Path, identity: Mapping[str, Any], finished: Finished, state: Mapping[str, torch.Tensor]
 ) -> None:
-    """Record in `folder` that a phase is done."""
+    """Record in `folder` that a phase is done; of several processes the one that leads does."""
+    if not leads():
+        return
     content = {"identity": dict(identity), "history": finished.history, "best": finished.best}
     with atomic_path(folder / FINISHED) as path:
         torch.save({**content, "network": dict(state)}, path)
@@ -67,7 +71,7 @@ def read_finished(folder: Path, identity: Mapping[str, Any], network: torch.nn.M
     Raises `UserError` when that was another training.
     """
     path = folder / FINISHED
-    if not path.exists():
+    if not same_everywhere(path.exists(), f"whether there is {path}"):
         return None
     content = torch.load(path, weights_only=True)
     require_same(content["identity"], identity)

@@ -60,7 +60,8 @@ def _wilson(share: float, pictures: int, confidence: float) -> tuple[float, floa
 
 
 def accuracy_by_depth(findings: Findings) -> Picture | None:
-    curve = depth_curve(findings)
+    """The best trial of each depth; None where fresh seeds were measured, which say more."""
+    curve = depth_curve(findings) if findings.curve is None else None
     if curve is None:
         return None
     chosen, pictures = curve.top, counted(findings.size("val"), "validation picture")
@@ -79,7 +80,7 @@ def accuracy_by_depth(findings: Findings) -> Picture | None:
         figure = Figure(figsize=(WIDTH, 4.2))
         axes = figure.add_subplot()
         _draw_curve(axes, curve, theme)
-        _label_depths(axes, curve.best, findings.units)
+        label_depths(axes, curve.best, findings.units)
         axes.set_xlabel("frozen units, with the name of the last one")
         axes.set_ylabel("validation accuracy")
         percent_axis(axes.yaxis, None)
@@ -119,9 +120,10 @@ def _floor(best: pd.DataFrame) -> float:
     return max(0.0, lowest - 0.15 * (highest - lowest))
 
 
-def _label_depths(axes: Axes, best: pd.DataFrame, units: int | None) -> None:
-    step = -(-len(best) // _LABELS)
-    shown = best.iloc[::step]
+def label_depths(axes: Axes, rows: pd.DataFrame, units: int | None) -> None:
+    """Name the `depth` of each row by its `unit`, of many rows only some; `units` is the depth of all."""
+    step = -(-len(rows) // _LABELS)
+    shown = rows.iloc[::step]
     names = [
         f"{depth}  {unit}{' (all)' if depth == units else ''}" if depth else "0 (none)"
         for depth, unit in zip(shown["depth"], shown["unit"], strict=True)

@@ -2,17 +2,36 @@
 
 from typing import Any
 
+from thawline.report.figures.best_so_far import best_so_far
 from thawline.report.figures.confusion import confusion
 from thawline.report.figures.contenders import contenders
 from thawline.report.figures.cost import cost
 from thawline.report.figures.depth import accuracy_by_depth
+from thawline.report.figures.depth_and_rate import depth_and_rate
+from thawline.report.figures.evidence import measured_by_depth
+from thawline.report.figures.importance import importance
+from thawline.report.figures.parallel import parallel_coordinates
+from thawline.report.figures.pareto import pareto_front
 from thawline.report.figures.rates import learning_rates
 from thawline.report.figures.reliability import reliability
 from thawline.report.figures.style import Picture
 from thawline.report.figures.training import training_curves
 from thawline.report.findings import Findings
 
-_ALL = (contenders, accuracy_by_depth, learning_rates, training_curves, confusion, reliability)
+_ALL = (
+    contenders,
+    measured_by_depth,
+    accuracy_by_depth,
+    depth_and_rate,
+    learning_rates,
+    pareto_front,
+    best_so_far,
+    importance,
+    parallel_coordinates,
+    training_curves,
+    confusion,
+    reliability,
+)
 
 
 def gallery(findings: Findings, costs: dict[str, Any]) -> dict[str, Picture]:

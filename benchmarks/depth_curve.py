@@ -1,0 +1,124 @@
+"""Does the recommended depth hold on pictures nothing has seen? The table "depth_curve" of docs/search.md.
+
+    dvc exp run replace_head [-S NAME=VALUE …]
+    python benchmarks/depth_curve.py digits
+
+Whole studies with `search=depth_curve` and different seeds, on what `replace_head` left in artifacts/ and on
+the values of params.yaml. The models of every depth are asked about the test pictures afterwards, which no
+study can open. What is finished is kept below scratch/, so that an interrupted run goes on.
+"""
+
+import argparse
+import logging
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thawline.artifacts import (
+    DEPTH_CURVE,
+    MODEL,
+    RECOMMENDATION,
+    Artifacts,
+    file_hash,
+    fingerprint,
+    read_json,
+    write_json,
+)
+from thawline.config.composition import compose, load_lock, to_config
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Contender
+
+ROOT = Path(__file__).resolve().parents[1]
+log = logging.getLogger("depth_curve")
+
+
+def configured(root: Path, seed: int, overrides: list[str]) -> Config:
+    """The values of params.yaml with `search=depth_curve` and a seed of its own."""
+    config = to_config(load_lock(root))
+    search = to_config(compose(root, ["search=depth_curve", *overrides])).search
+    return replace(config, contender=Contender.finetuned, search=search, seed=seed)
+
+
+def study(root: Path, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """One whole study and what its depths' models say of the test pictures."""
+    from thawline.data.store import open_store
+    from thawline.evaluation.depth_curve import write_depth_curve
+    from thawline.evaluation.predict import prepare_device
+    from thawline.search.search import search
+    from thawline.training.code import code_version
+
+    config = configured(root, seed, overrides)
+    source = file_hash(Artifacts.under(root).stage("replace_head") / MODEL)
+    name = fingerprint([(root / "params.yaml").read_text(), overrides, source, code_version()])[:12]
+    folder = root / "scratch" / "depth_curve" / name / str(seed)
+    if not (folder / "seconds.json").exists():
+        started = time.monotonic()
+        search(config, Artifacts(root, folder, folder / "reports"))
+        write_json(folder / "seconds.json", time.monotonic() - started)
+    artifacts = Artifacts(root, folder, folder / "reports")
+    write_depth_curve(config, artifacts, open_store(artifacts.data("test")), prepare_device(config.trainer))
+    return {
+        "seed": seed,
+        "seconds": read_json(folder / "seconds.json"),
+        "recommendation": read_json(artifacts.reports / RECOMMENDATION),
+        "curve": pd.read_csv(artifacts.reports / DEPTH_CURVE).to_dict("records"),
+    }
+
+
+def row(found: dict[str, Any]) -> dict[str, Any]:
+    """How far the recommended depth is, on the test pictures, from the depth that is best there."""
+    curve = pd.DataFrame(found["curve"]).set_index("depth")["test_mean"]
+    depth = found["recommendation"]["depth"]
+    return {
+        "seed": found["seed"],
+        "minutes": found["seconds"] / 60,
+        "depth": depth,
+        "alike": found["recommendation"]["indistinguishable_depths"],
+        "test": float(curve[depth]),
+        "best_depth": int(curve.idxmax()),
+        "best_test": float(curve.max()),
+        "below_best": float(curve.max() - curve[depth]),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| seed of the study | minutes | recommended depth | indistinguishable depths | its test accuracy "
+        "| best depth on the test pictures | its test accuracy | points below the best |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {each['seed']} | {each['minutes']:.1f} | {each['depth']} | {', '.join(map(str, each['alike']))} "
+        f"| {each['test']:.3f} | {each['best_depth']} | {each['best_test']:.3f} "
+        f"| {100 * each['below_best']:.1f} |"
+        for each in rows
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", help="of the file in benchmarks/results")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout whose artifacts are used")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of whole studies")
+    parser.add_argument("overrides", nargs="*", help="further values of the search, e.g. search.workers=4")
+    chosen = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        root = chosen.root.resolve()
+        found = [study(root, seed, chosen.overrides) for seed in chosen.seeds]
+        write_json(root / "benchmarks" / "results" / f"depth_curve_{chosen.name}.json", found)
+        log.info("%s", table([row(each) for each in found]))
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

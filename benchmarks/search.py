@@ -1,0 +1,283 @@
+"""How fast a search finds a good recipe: the table "quick" of docs/search.md.
+
+    dvc exp run replace_head [-S NAME=VALUE …]
+    python benchmarks/search.py hotdog
+
+Three searches over the same space with the same trainings, on what `replace_head` left in artifacts/ and
+on the values of params.yaml: a grid of 60 recipes, run to the end; `search=quick` for some minutes; Optuna's
+TPE as its tutorial writes it (default sampler, nothing enqueued, no pruning) for the same minutes. The recipe
+that each chooses is then fine-tuned with fresh seeds, which alone are measured on the test split. Two
+processes with one thread each; what is finished is kept below scratch/, so that an interrupted run goes on.
+"""
+
+import argparse
+import logging
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thawline.artifacts import MODEL, RECIPE, TRIALS, Artifacts, file_hash, fingerprint, read_json, write_json
+from thawline.config.composition import compose, load_lock, to_config
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Contender, Finetune, Trainer
+
+ROOT = Path(__file__).resolve().parents[1]
+SEARCH_SEED = 999
+CLOSE = 0.01
+"""Within one point of the grid's best."""
+log = logging.getLogger("search")
+
+Found = dict[str, Any]
+"""`recipe`, `val_accuracy`, `trials` and `curve`: (seconds, best validation accuracy so far)."""
+
+
+def configured(root: Path, minutes: float, seed: int) -> Config:
+    """The values of params.yaml with the searched part of `search=quick`, its time and a seed of its own."""
+    config = to_config(load_lock(root))
+    quick = to_config(compose(root, ["search=quick"])).search
+    config.contender = Contender.finetuned
+    config.search = replace(quick, minutes=minutes, space=config.search.space, workers=1)
+    config.seed = seed
+    config.trainer = Trainer(accelerator="cpu", threads=1)
+    config.tracking.uri = f"sqlite:///{root / 'scratch' / 'search' / f'mlflow-{seed}.db'}"
+    return config
+
+
+def quick(root: Path, folder: Path, minutes: float, seed: int) -> Found:
+    """Our search."""
+    import pandas as pd
+
+    from thawline.search.search import search
+    from thawline.training.recipe import plain, read_chosen
+
+    config = configured(root, minutes, seed)
+    artifacts = Artifacts(root, folder / f"quick-{seed}", folder / f"quick-{seed}" / "reports")
+    search(config, artifacts)
+    stage = artifacts.stage_output("search", "finetuned")
+    chosen, trials = read_chosen(stage / RECIPE), pd.read_csv(stage / TRIALS)
+    done = trials[trials["state"] == "complete"].sort_values("finished")
+    curve = list(zip(done["finished"], done["value"].cummax(), strict=True))
+    assert chosen.selected is not None
+    return {
+        "recipe": plain(chosen.recipe),
+        "val_accuracy": chosen.selected["val_accuracy"],
+        "trials": len(trials),
+        "curve": curve,
+    }
+
+
+def plain_tpe(root: Path, folder: Path, minutes: float, seed: int) -> Found:  # noqa: ARG001
+    """What Optuna's tutorial does."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    tries = Tries(root, seed)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    started, curve = time.monotonic(), []
+    while time.monotonic() - started < 60 * minutes:
+        trial = study.ask()
+        # a trial that has begun is waited for, as Optuna's own timeout does
+        study.tell(trial, tries.accuracy(tries.suggested(trial)))
+        curve.append((time.monotonic() - started, study.best_value))
+    recipe = tries.suggested(optuna.trial.FixedTrial(study.best_params))
+    return {"recipe": _plain(recipe), "val_accuracy": study.best_value, "trials": len(curve), "curve": curve}
+
+
+def grid_point(root: Path, folder: Path, recipe: Finetune) -> dict[str, float]:
+    """One recipe of the grid."""
+    path = folder / f"grid-{fingerprint(_plain(recipe))[:12]}.json"
+    if not path.exists():
+        started = time.monotonic()
+        accuracy = Tries(root, 0).accuracy(recipe)
+        write_json(path, {"accuracy": accuracy, "seconds": time.monotonic() - started})
+    return dict(read_json(path))
+
+
+def grid_recipes(root: Path, count: int) -> list[Finetune]:
+    """Three depths × `count` rates of the body × as many of the head, and 3 · `count` linear probes."""
+    tries = Tries(root, 0)
+    space, units = tries.config.search.space, tries.units
+    depths = [0, units // 3, 2 * units // 3]
+
+    def rates(name: str, count: int) -> list[float]:
+        ends = getattr(space, name)
+        return [float(rate) for rate in np.geomspace(ends.low, ends.high, count)]
+
+    unfrozen = product(depths, rates("head_lr", count), rates("body_lr", count))
+    recipes = [replace(tries.base, depth=depth, head_lr=head, body_lr=body) for depth, head, body in unfrozen]
+    return recipes + [replace(tries.base, depth="all", head_lr=head) for head in rates("head_lr", 3 * count)]
+
+
+class Tries:
+    """One training at a time, as each trial of our search trains it."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        from thawline.data.store import open_store
+        from thawline.models.checkpoint import load_model
+        from thawline.models.cuts import units
+        from thawline.training.fit import prepare_machine
+        from thawline.training.recipe import recipe_of
+
+        self.config = configured(root, 1, seed)
+        self.artifacts = Artifacts.under(root)
+        self.initial = self.artifacts.stage("replace_head")
+        self.store = open_store(self.artifacts.data("target"))
+        self.base = recipe_of(Contender.finetuned, self.config.finetune)
+        self.units = len(units(load_model(self.initial / MODEL, self.initial / "card.json")[0]))
+        prepare_machine(self.config.trainer)
+
+    def suggested(self, trial: Any) -> Finetune:
+        """The same space as ours, every parameter in every trial."""
+        space = self.config.search.space
+        depth = trial.suggest_int("depth", 0, self.units)
+        head = trial.suggest_float("head_lr", space.head_lr.low, space.head_lr.high, log=True)
+        body = trial.suggest_float("body_lr", space.body_lr.low, space.body_lr.high, log=True)
+        return replace(self.base, depth="all" if depth == self.units else depth, head_lr=head, body_lr=body)
+
+    def accuracy(self, recipe: Finetune) -> float:
+        return self._fitted(recipe, self.config.seed * 1000 + SEARCH_SEED)[1]
+
+    def tested(self, recipe: Finetune, seed: int) -> float:
+        """Test accuracy of one training."""
+        from thawline.data.store import open_store
+        from thawline.evaluation.predict import predict
+
+        network = self._fitted(recipe, seed)[0]
+        test = open_store(self.artifacts.data("test"))
+        found = predict(network, test.images, test.transform, 256, "cpu")
+        return float((found.argmax(1) == test.labels).mean())
+
+    def _fitted(self, recipe: Finetune, seed: int) -> tuple[Any, float]:
+        from thawline.training.finetune import initial_network
+        from thawline.training.once import finetune_once
+
+        network, _ = initial_network(recipe, self.initial, seed)
+        mirror = self.config.target.mirror
+        fitted = finetune_once(network, recipe, self.store, self.config.trainer, seed=seed, mirror=mirror)
+        return network, fitted.row["val_accuracy"]
+
+
+def tested(root: Path, recipe: dict[str, Any], seed: int) -> float:
+    from omegaconf import OmegaConf
+
+    made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Finetune), recipe))
+    assert isinstance(made, Finetune)
+    return Tries(root, 0).tested(made, seed)
+
+
+def _plain(recipe: Finetune) -> dict[str, Any]:
+    from thawline.training.recipe import plain
+
+    return dict(plain(asdict(recipe)))
+
+
+def kept(path: Path, what: Any, *arguments: Any) -> Any:
+    """What `what(*arguments)` gives, or gave in an earlier call."""
+    if not path.exists():
+        write_json(path, what(*arguments))
+    return read_json(path)
+
+
+def compare(root: Path, minutes: float, repeats: int, seeds: int, rates: int) -> Found:
+    """All searches and the fresh seeds of what each chose."""
+    from thawline.training.code import code_version
+
+    source = file_hash(Artifacts.under(root).stage("replace_head") / MODEL)
+    lock = (root / "params.yaml").read_text()
+    folder = root / "scratch" / "search" / fingerprint([lock, source, code_version(), minutes])[:12]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        # of each repetition the two side by side, so that whatever else the machine does hits both
+        runs = {
+            (name, seed): pool.submit(kept, folder / f"{name}-{seed}.json", what, root, folder, minutes, seed)
+            for seed in range(repeats)
+            for name, what in (("quick", quick), ("TPE", plain_tpe))
+        }
+        recipes = grid_recipes(root, rates)
+        points = [pool.submit(grid_point, root, folder, recipe) for recipe in recipes]
+        found = {f"{name} {seed}": run.result() for (name, seed), run in runs.items()}
+        values = [point.result() for point in points]
+        best = int(np.argmax([value["accuracy"] for value in values]))
+        found["grid"] = {
+            "recipe": _plain(recipes[best]),
+            "val_accuracy": values[best]["accuracy"],
+            "trials": len(values),
+            "curve": [[sum(value["seconds"] for value in values), values[best]["accuracy"]]],
+        }
+        tests = {
+            name: [pool.submit(tested, root, each["recipe"], seed) for seed in range(seeds)]
+            for name, each in found.items()
+        }
+        for name, each in tests.items():
+            found[name]["test_accuracy"] = [run.result() for run in each]
+    return found
+
+
+def rows(found: Found) -> list[dict[str, Any]]:
+    """A row per search: what its winner reaches, its regret, and when it first came close to the grid."""
+    aim = found["grid"]["val_accuracy"] - CLOSE
+    reference = float(np.mean(found["grid"]["test_accuracy"]))
+    result = []
+    for name, each in found.items():
+        test = float(np.mean(each["test_accuracy"]))
+        close = next((seconds for seconds, value in each["curve"] if value >= aim), None)
+        result.append(
+            {
+                "search": name,
+                "trials": each["trials"],
+                "seconds": each["curve"][-1][0],
+                "val_accuracy": each["val_accuracy"],
+                "test_accuracy": test,
+                "regret": reference - test,
+                "seconds_to_close": close,
+            }
+        )
+    return result
+
+
+def table(measured: list[dict[str, Any]]) -> str:
+    lines = [
+        "| search | trials | seconds | validation accuracy of the winner | test accuracy, fresh seeds "
+        "| regret against the grid | seconds to within a point of the grid's best (validation) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in measured:
+        close = row["seconds_to_close"]
+        shown = "" if row["search"] == "grid" else "never" if close is None else f"{close:.0f}"
+        lines.append(
+            f"| {row['search']} | {row['trials']} | {row['seconds']:.0f} | {row['val_accuracy']:.3f} "
+            f"| {row['test_accuracy']:.3f} | {row['regret']:+.3f} | {shown} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", help="of the file in benchmarks/results")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout whose artifacts are used")
+    parser.add_argument("--minutes", type=float, default=5.0, help="for each search but the grid")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="fresh ones for each winner")
+    parser.add_argument("--rates", type=int, default=4, help="of each kind in the grid; 4: 60 recipes")
+    chosen = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        root = chosen.root.resolve()
+        measured = rows(compare(root, chosen.minutes, chosen.repeats, chosen.seeds, chosen.rates))
+        write_json(root / "benchmarks" / "results" / f"search_{chosen.name}.json", measured)
+        log.info("%s", table(measured))
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

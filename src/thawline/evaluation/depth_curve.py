@@ -1,0 +1,105 @@
+"""What the depth curve's models say of the test pictures.
+
+The recommendation was made on validation pictures and stays what it was: the test columns only show whether
+it was right.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from thawline.artifacts import (
+    DEPTH_CURVE,
+    EVIDENCE,
+    MODEL,
+    RECOMMENDATION,
+    Artifacts,
+    atomic_path,
+    card_beside,
+    depth_models,
+    missing,
+)
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Contender
+from thawline.data.store import Store, groups_of
+from thawline.evaluation.asking import asked
+from thawline.resampling import share_interval
+from thawline.search.evidence import AtDepth, read_curve, resampled, write_curve
+
+
+def write_depth_curve(config: Config, artifacts: Artifacts, test: Store, device: torch.device) -> None:
+    """Write reports/depth_curve.csv, the search's with its test columns filled, and
+    reports/recommendation.json, which is the search's as it stands.
+
+    Raises `UserError` where the search left no evidence, or a model is missing or does not fit.
+    """
+    evidence = artifacts.stage("search", Contender.finetuned.name) / EVIDENCE
+    for name in (DEPTH_CURVE, RECOMMENDATION):
+        if not (evidence / name).is_file():
+            raise missing(evidence / name)
+    curve = read_curve(evidence / DEPTH_CURVE)
+    base = artifacts.stage("replace_head") / MODEL
+    points = [
+        _point(depth, unit, _weights(evidence, depth, seeds), config, test, base, device)
+        for depth, unit, seeds in curve[["depth", "unit", "n_seeds"]].itertuples(index=False)
+    ]
+    write_curve(artifacts.reports / DEPTH_CURVE, with_test(curve, points, groups_of(test.manifest), config))
+    with atomic_path(artifacts.reports / RECOMMENDATION) as temporary:
+        shutil.copyfile(evidence / RECOMMENDATION, temporary)
+
+
+def with_test(
+    curve: pd.DataFrame, points: Sequence[AtDepth], groups: Sequence[str], config: Config
+) -> pd.DataFrame:
+    """`curve` with test_mean, test_low and test_high, in 0..1, made as its val columns were: pictures (or
+    groups of them) and seeds are resampled together.
+
+    Args:
+        curve: one row for each depth.
+        points: the same depths in the same order, `correct` (S, N) on the N test pictures.
+        groups: (N,).
+    """
+    if not points:
+        return curve
+    settings = config.evaluate
+    found = resampled(points, np.asarray(groups), resamples=settings.resamples, seed=config.seed)
+    intervals = [
+        share_interval(value, draws, found.independent, settings.confidence)
+        for value, draws in zip(found.value, found.draws, strict=True)
+    ]
+    low, high = np.array(intervals).T
+    return curve.assign(test_mean=found.value.round(6), test_low=low.round(6), test_high=high.round(6))
+
+
+def _weights(evidence: Path, depth: int, seeds: int) -> list[Path]:
+    """The files of one depth's models. Raises `UserError` unless there are `seeds`."""
+    folder = depth_models(evidence, depth)
+    found = sorted(folder.glob("seed_*.safetensors"))
+    if len(found) != seeds:
+        raise UserError(
+            f"the depth curve was made of {seeds} models at depth {depth}, {folder} holds {len(found)}.\n"
+            "  They are made by stage search; run: dvc repro"
+        )
+    return found
+
+
+def _point(
+    depth: int,
+    unit: str | None,
+    models: Sequence[Path],
+    config: Config,
+    test: Store,
+    base: Path,
+    device: torch.device,
+) -> AtDepth:
+    size = config.evaluate.batch_size
+    correct = [
+        asked(path, card_beside(path), test, base=base, batch_size=size, device=device).argmax(1)
+        == test.labels
+        for path in models
+    ]
+    return AtDepth(depth, unit, np.stack(correct).astype(np.float64), 0.0, 0)

@@ -1,0 +1,47 @@
+"""The table of the depth curve."""
+
+import math
+
+import pandas as pd
+
+from thawline.report.findings import Findings
+from thawline.report.wording import amount, percent, points
+
+
+def tested(findings: Findings) -> bool:
+    """Whether any depth was measured on the test pictures."""
+    return findings.curve is not None and bool(findings.curve["test_mean"].notna().any())
+
+
+def rows(findings: Findings) -> list[dict[str, str]]:
+    """A row's cells for each depth; no rows where no depth curve was made."""
+    if findings.curve is None:
+        return []
+    recommended = findings.recommendation.get("depth")
+    return [_row(row, int(row["depth"]) == recommended) for _, row in findings.curve.iterrows()]
+
+
+def _row(row: pd.Series, recommended: bool) -> dict[str, str]:
+    depth = str(int(row["depth"]))
+    return {
+        "depth": f"**{depth}**" if recommended else depth,
+        "unit": row["unit"] if isinstance(row["unit"], str) else "–",
+        "seeds": str(int(row["n_seeds"])),
+        "validation": _share(row, "val"),
+        "test": _share(row, "test"),
+        "minus_best": _difference(row),
+        "seconds": f"{row['seconds']:.1f}",
+        "parameters": amount(row["trainable_parameters"]),
+    }
+
+
+def _share(row: pd.Series, name: str) -> str:
+    mean, low, high = (float(row[f"{name}_{end}"]) for end in ("mean", "low", "high"))
+    return "–" if math.isnan(mean) else f"{percent(mean)} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _difference(row: pd.Series) -> str:
+    mean, low, high = (float(row.get(f"minus_best_{end}", math.nan)) for end in ("mean", "low", "high"))
+    if math.isnan(mean):
+        return "–"
+    return f"{points(mean)} ({points(low)} to {points(high)})" if mean or low or high else "the best"

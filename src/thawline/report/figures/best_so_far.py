@@ -1,0 +1,113 @@
+"""How good the best recipe found so far was, as the searches went on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from thawline.report.figures.style import MARKERS, WIDTH, Picture, Theme, percent_axis
+from thawline.report.findings import NAMES, Findings
+from thawline.report.wording import duration, listed
+
+_LEFT_OUT = 0.2
+"""Share of the worst trials that may lie below the axis instead of flattening the curve."""
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """One search: the complete trials' `value` in the order they ended, and how much of the search was over
+    by then: `seconds` of work, or None where they are not known, and `trials` of `total`."""
+
+    value: np.ndarray
+    trials: np.ndarray
+    seconds: np.ndarray | None
+    total: int
+
+    @property
+    def best(self) -> np.ndarray:
+        """The highest value so far."""
+        return np.maximum.accumulate(self.value)
+
+    @property
+    def found(self) -> int:
+        """Position of the best trial."""
+        return int(self.value.argmax())
+
+
+def best_so_far(findings: Findings) -> Picture | None:
+    """None where no search completed two trials."""
+    courses = {name: course(table) for name, table in findings.trials.items()}
+    courses = {name: each for name, each in courses.items() if len(each.value) > 1}
+    if not courses:
+        return None
+    timed = all(each.seconds is not None for each in courses.values())
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(WIDTH, 3.6))
+        axes = figure.add_subplot()
+        for name, each in courses.items():
+            x = each.seconds if timed and each.seconds is not None else each.trials
+            color, marker = theme.contenders[name], MARKERS[name]
+            axes.step(x, each.best, where="post", color=color, lw=1.6, label=NAMES[name])
+            axes.scatter(x, each.value, s=13, color=color, marker=marker, alpha=0.55, lw=0)
+            axes.plot(
+                x[each.found], each.value[each.found], marker, ms=9, mfc="none", mec=theme.ink, mew=1.2, ls=""
+            )
+        axes.set_xlabel("seconds of search" if timed else "trials")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylabel("validation accuracy")
+        axes.set_ylim(bottom=_floor(courses))
+        percent_axis(axes.yaxis, None)
+        figure.legend(loc="outside lower center", ncols=len(courses))
+        return figure
+
+    return Picture("best_so_far", _sentence(courses, timed), draw)
+
+
+def course(trials: pd.DataFrame) -> Course:
+    """`trials` has the columns of trials.csv; `started` and `finished`, in seconds, may be absent."""
+    known = {"started", "finished"} <= set(trials) and trials[["started", "finished"]].notna().all(axis=None)
+    ordered = trials.sort_values("finished" if known else "number", kind="stable")
+    complete = ((ordered["state"] == "complete") & ordered["value"].notna()).to_numpy()
+    seconds = _busy(ordered["started"].to_numpy(), ordered["finished"].to_numpy()) if known else None
+    return Course(
+        value=ordered["value"].to_numpy(float)[complete],
+        trials=np.flatnonzero(complete) + 1,
+        seconds=None if seconds is None else seconds[complete],
+        total=len(trials),
+    )
+
+
+def _busy(started: np.ndarray, finished: np.ndarray) -> np.ndarray:
+    """By the end of each trial, for how long at least one had been running: the night between two calls of a
+    search is none of its time. `finished` is in increasing order."""
+    order = np.argsort(started, kind="stable")
+    reached = np.maximum.accumulate(finished[order])
+    idle = np.maximum(0, started[order][1:] - reached[:-1])
+    before = np.array([idle[started[order][1:] <= end].sum() for end in finished])
+    return finished - started.min() - before
+
+
+def _sentence(courses: dict[str, Course], timed: bool) -> str:
+    parts = [_found(NAMES[name], each, timed) for name, each in courses.items()]
+    return f"The best trial came {listed(parts)}."
+
+
+def _found(name: str, course: Course, timed: bool) -> str:
+    place = f"{_ordinal(int(course.trials[course.found]))} of {course.total:,}"
+    if timed and course.seconds is not None:
+        place += f" (after {duration(float(course.seconds[course.found]))})"
+    return f"{place} for {name}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def _floor(courses: dict[str, Course]) -> float:
+    values = np.concatenate([each.value for each in courses.values()])
+    lowest = min(float(np.quantile(values, _LEFT_OUT)), *(float(each.best[0]) for each in courses.values()))
+    return max(0.0, lowest - 0.08 * (float(values.max()) - lowest) - 0.005)

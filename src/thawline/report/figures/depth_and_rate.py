@@ -1,0 +1,93 @@
+"""How well each learning rate did at each depth: a map of the mean over the trials in each cell."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from thawline.report.figures.study import RATES, label, studied
+from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis, plain_axes
+from thawline.report.findings import Findings
+from thawline.report.wording import counted, percent, rate
+
+_BINS = 5
+_NUMBERS = 80
+"""Cells above which no numbers are written into them."""
+_DEPTHS = 24
+"""Depths above which not each gets a label."""
+_LEFT_OUT = 0.1
+"""Share of the worst cells that get the colour of the worst instead of stretching the scale."""
+
+
+def depth_and_rate(findings: Findings) -> Picture | None:
+    """None where few trials are complete, or depth or the head's rate did not vary."""
+    study = studied(findings)
+    if study is None or not {"depth", "head_lr"} <= set(study.parameters):
+        return None
+    names = [name for name in RATES if name in study.parameters]
+    maps = {name: cells(study.trials, name) for name in names}
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(WIDTH, 3.7))
+        panels = figure.subplots(1, len(names), squeeze=False)[0]
+        means = np.concatenate([table.to_numpy().ravel() for table in maps.values()])
+        scale = Normalize(float(np.nanquantile(means, _LEFT_OUT)), float(np.nanmax(means)))
+        for axes, name in zip(panels, names, strict=True):
+            _draw(axes, maps[name], scale, theme)
+            axes.set_title(label(name))
+        panels[0].set_ylabel("learning rate")
+        bar = figure.colorbar(ScalarMappable(scale, theme.values), ax=panels, extend="min", pad=0.02)
+        percent_axis(bar.ax.yaxis)
+        bar.set_label("mean validation accuracy")
+        bar.outline.set_visible(False)
+        return figure
+
+    return Picture("depth_and_rate", _sentence(study.trials, maps["head_lr"]), draw)
+
+
+def cells(trials: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Mean accuracy of the trials in each cell: rows are intervals of the rate `name`, equally wide on a
+    logarithmic scale, columns are depths. NaN where nothing was tried."""
+    tried = trials.dropna(subset=[name])
+    edges = np.geomspace(tried[name].min(), tried[name].max(), _BINS + 1)
+    # rounding may leave an end outside of its own interval
+    edges[[0, -1]] *= 1 - 1e-9, 1 + 1e-9
+    bins = pd.cut(tried[name], pd.IntervalIndex.from_breaks(edges))
+    table = tried.groupby([bins, "depth"], observed=False)["value"].mean().unstack()
+    return table.reindex(columns=sorted(trials["depth"].unique()))
+
+
+def _sentence(trials: pd.DataFrame, table: pd.DataFrame) -> str:
+    row, column = divmod(int(np.nanargmax(table.to_numpy())), table.shape[1])
+    between: Any = table.index[row]
+    depth: Any = table.columns[column]
+    units = counted(int(depth), "unit")
+    own = ((trials["depth"] == depth) & trials["head_lr"].map(lambda rate: rate in between)).sum()
+    return (
+        f"Of {counted(len(trials), 'complete trial')}, those with {units} frozen and a head rate from "
+        f"{rate(between.left)} to {rate(between.right)} did best: "
+        f"{percent(table.to_numpy()[row, column])} right in the mean of {own}."
+    )
+
+
+def _draw(axes: Axes, table: pd.DataFrame, scale: Normalize, theme: Theme) -> None:
+    values = table.to_numpy()
+    axes.pcolormesh(np.ma.masked_invalid(values), cmap=theme.values, norm=scale, ec=theme.background, lw=1.2)
+    edges = [each.left for each in table.index] + [table.index[-1].right]
+    axes.set_yticks(range(len(edges)), [rate(edge) for edge in edges])
+    step = -(-values.shape[1] // _DEPTHS)
+    axes.xaxis.set_major_locator(FixedLocator([place + 0.5 for place in range(0, values.shape[1], step)]))
+    axes.set_xticklabels([str(depth) for depth in table.columns[::step]])
+    axes.set_xlabel("frozen units")
+    plain_axes(axes)
+    for (row, column), value in np.ndenumerate(values) if values.size <= _NUMBERS else ():
+        if np.isfinite(value):
+            # the map runs away from the background: good cells are far from it
+            color = theme.background if scale(value) > 0.5 else theme.ink
+            where: Any = {"ha": "center", "va": "center", "fontsize": 7}
+            axes.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", color=color, **where)

@@ -1,0 +1,65 @@
+"""The time a study has used, over all calls and whatever the number of workers.
+
+It is kept in the study. Workers and their parent mark the time every few seconds while they live; the time
+between two marks counts unless it is so long that nobody can have been at work.
+"""
+
+import math
+import time
+from statistics import median
+
+import optuna
+from optuna.trial import TrialState
+
+from thawline.config.search import Search
+
+USED, MARKED, LIMIT = "seconds", "marked", "limit_seconds"
+"""User attributes of a study: seconds used; when that was last brought up to date (seconds since 1970); and
+how many it may use in all, null for as many as it needs."""
+
+IDLE_SECONDS = 60.0
+"""Where the last mark is older, nobody was at work since."""
+
+
+def set_limit(study: optuna.Study, search: Search) -> None:
+    """Store what `search.minutes` allows now; it may be more or less than in an earlier call."""
+    seconds = search.minutes * 60 if search.minutes else None
+    if study.user_attrs.get(LIMIT, ...) != seconds:
+        study.set_user_attr(LIMIT, seconds)
+
+
+def mark_time(study: optuna.Study) -> None:
+    """Count the time since the last mark as used. Called while the study's lock is held."""
+    attributes = study.user_attrs
+    if attributes.get(LIMIT) is None:
+        return
+    study.set_user_attr(USED, attributes.get(USED, 0.0) + _since_mark(attributes))
+    study.set_user_attr(MARKED, time.time())
+
+
+def seconds_left(study: optuna.Study) -> float | None:
+    """Of the study's time; None where it has as much as it needs."""
+    attributes = study.user_attrs
+    limit = attributes.get(LIMIT)
+    return None if limit is None else limit - attributes.get(USED, 0.0) - _since_mark(attributes)
+
+
+def _since_mark(attributes: dict[str, float]) -> float:
+    seconds = time.time() - attributes.get(MARKED, math.inf)
+    return seconds if 0 < seconds <= IDLE_SECONDS else 0.0
+
+
+def time_is_up(study: optuna.Study) -> bool:
+    """Whether a trial that still runs should stop: raise `optuna.TrialPruned`."""
+    left = seconds_left(study)
+    return left is not None and left <= 0
+
+
+def too_late_to_begin(study: optuna.Study) -> bool:
+    """Whether a trial begun now would be cut off: less than half of a usual trial's time is left."""
+    left = seconds_left(study)
+    if left is None:
+        return False
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    durations = [trial.duration.total_seconds() for trial in complete if trial.duration]
+    return left <= (median(durations) / 2 if durations else 0)

@@ -1,0 +1,151 @@
+"""The database of studies: where it is, and one process at a time in what must not be interleaved."""
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from filelock import FileLock
+from optuna.storages import RDBStorage
+from sqlalchemy import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from thawline.config.errors import UserError
+from thawline.config.search import Search
+
+CONNECT_SECONDS = 5
+BUSY_SECONDS = 60
+"""How long a process waits for another one's write to a sqlite file."""
+
+KEEP_ALIVE = ("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
+"""Makes a PostgreSQL server notice within half a minute that a machine went dark while it held the lock;
+left to itself it waits two hours."""
+
+
+def location(search: Search, database: Path) -> URL:
+    """Where the studies are: `search.storage`, or the sqlite file `database`.
+
+    Raises `UserError` for what is neither sqlite nor PostgreSQL.
+    """
+    if search.storage is None:
+        return URL.create("sqlite", database=str(database.resolve()))
+    try:
+        url = make_url(search.storage)
+    except ArgumentError:
+        url = URL.create("nothing")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise UserError(
+            "search.storage is not the address of a database that studies can be kept in.\n"
+            "  allowed: null, sqlite:///path/to/file.db, "
+            "postgresql+psycopg2://user:password@host:5432/name"
+        )
+    if url.get_backend_name() == "sqlite":
+        return url.set(database=str(Path(url.database or database).resolve()))
+    return url
+
+
+def is_shared(url: URL) -> bool:
+    """Whether several machines can reach it."""
+    return url.get_backend_name() == "postgresql"
+
+
+def connect(search: Search, database: Path) -> RDBStorage:
+    """The storage, its tables made where they do not exist yet.
+
+    Raises `UserError`, within seconds, where the database cannot be reached or used.
+    """
+    url = location(search, database)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with explained(url, ImportError, OSError):
+        if not is_shared(url):
+            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        engine = sqlalchemy.create_engine(url, connect_args=_connect_arguments(url))
+        # creating the tables from two processes at once fails in one of them
+        with _one_at_a_time(engine, "tables"), warnings.catch_warnings():
+            # heartbeats are marked experimental
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            storage = RDBStorage(
+                url.render_as_string(hide_password=False),
+                engine_kwargs={"connect_args": _connect_arguments(url), "pool_pre_ping": is_shared(url)},
+                heartbeat_interval=search.heartbeat,
+                grace_period=search.grace,
+            )
+        engine.dispose()
+    return storage
+
+
+def backend_of(study: optuna.Study) -> RDBStorage:
+    """The storage behind the cache that Optuna puts before it."""
+    storage: Any = study._storage
+    return getattr(storage, "_backend", storage)
+
+
+@contextmanager
+def alone(study: optuna.Study) -> Iterator[None]:
+    """Hold the study's lock for the length of the block, waiting for whoever holds it.
+
+    The lock of a process that dies is given back by the operating system or the database server.
+    """
+    with _one_at_a_time(backend_of(study).engine, study.study_name):
+        yield
+
+
+@contextmanager
+def explained(url: URL, *others: type[Exception]) -> Iterator[None]:
+    """Errors of the database, and `others`, as `UserError`: which one, why, and what to do; never with its
+    password."""
+    errors: tuple[type[Exception], ...] = (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
+    try:
+        yield
+    except errors as error:
+        reason = _reason(error).replace(str(url.password), "***") if url.password else _reason(error)
+        raise UserError(
+            f"The database of studies {url.render_as_string()} cannot be used.\n"
+            f"  reason: {reason}\n"
+            f"  {_advice(url, error)}"
+        ) from error
+
+
+def _connect_arguments(url: URL) -> dict[str, Any]:
+    return {"connect_timeout": CONNECT_SECONDS} if is_shared(url) else {"timeout": BUSY_SECONDS}
+
+
+@contextmanager
+def _one_at_a_time(engine: Engine, what: str) -> Iterator[None]:
+    if not is_shared(engine.url):
+        with FileLock(f"{engine.url.database}.lock"):
+            yield
+        return
+    key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for setting in KEEP_ALIVE:
+            connection.execute(sqlalchemy.text(f"SET {setting}"))
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        try:
+            yield
+        finally:
+            # closed rather than kept for later use: whatever happens, the lock is gone with it
+            connection.invalidate()
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost error: the layers above it only wrap it."""
+    while (inner := getattr(error, "orig", None) or error.__cause__) is not None:
+        error = inner
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _advice(url: URL, error: BaseException) -> str:
+    while error is not None and not isinstance(error, ImportError):
+        error = error.__cause__  # type: ignore[assignment]
+    if error is not None:
+        return "Install what talks to it: pip install 'thawline[postgresql]'"
+    if is_shared(url):
+        return "Start the server or correct search.storage; search.storage=null keeps studies on this machine"
+    return "Put that right, or keep the studies elsewhere: search.storage=sqlite:///path/to/file.db"

@@ -1,0 +1,88 @@
+"""`thawline study` on the screen: tables in a terminal, plain lines where the output goes elsewhere."""
+
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from thawline.search import commands
+from thawline.search.commands import Overview
+
+Row = Sequence[str]
+
+
+def show(name: str | None, url: str | None) -> None:
+    """All studies, or one of them."""
+    search = commands.storage_of(url)
+    if name is not None:
+        _show_one(commands.overview(commands.study_named(name, search)))
+        return
+    found = commands.studies(search)
+    if not found:
+        sys.stdout.write("no studies yet\n")
+        return
+    rows = [(each.name, each.goal, _states(each), _best(each), _time(each)) for each in found]
+    _write(("study", "goal", "trials", "best", "time"), rows)
+
+
+def _show_one(found: Overview) -> None:
+    rows = [("study", found.name), ("goal", found.goal), ("trials", _states(found)), ("best", _best(found))]
+    if found.best is not None:
+        rows.append(
+            ("parameters", ", ".join(f"{name} {_short(value)}" for name, value in found.best.params.items()))
+        )
+    if found.corrected:
+        mean, low, high = (100 * found.corrected[end] for end in ("mean", "low", "high"))
+        rows.append(("corrected", f"{mean:.1f} % ({low:.1f} to {high:.1f}): for having been selected"))
+    rows.append(("time", _time(found)))
+    rows += [(f"failure of trial {each.number}", each.reason) for each in found.failures]
+    _write(None, rows)
+
+
+def _states(found: Overview) -> str:
+    return ", ".join(f"{count} {state}" for state, count in found.states.items()) or "none"
+
+
+def _best(found: Overview) -> str:
+    if found.best is None:
+        return "–"
+    accuracy, *costs = found.best.values
+    cost = "".join(f", {cost:.3g} operations" for cost in costs)
+    return f"{100 * accuracy:.1f} %{cost} (trial {found.best.number})"
+
+
+def _time(found: Overview) -> str:
+    return str(timedelta(seconds=round(found.seconds)))
+
+
+def _short(value: object) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def _write(header: Row | None, rows: Sequence[Row]) -> None:
+    if not sys.stdout.isatty():
+        for row in [*([header] if header else []), *rows]:
+            sys.stdout.write("\t".join(row) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*(header or ("", "")), show_header=header is not None, box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        # a reason may hold what rich would take for markup
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def resume(name: str, url: str | None) -> None:
+    artifacts = commands.resume(name, commands.storage_of(url))
+    sys.stdout.write(
+        f"the study {name} is finished; its results are below {artifacts.outputs}\n"
+        "next: dvc repro   (uses the finished study, and fine-tunes what it found)\n"
+    )
+
+
+def export(name: str, file: Path, url: str | None) -> None:
+    count = commands.export(name, file, commands.storage_of(url))
+    sys.stdout.write(f"{count} trials written to {file}\n")

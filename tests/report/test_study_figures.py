@@ -1,0 +1,245 @@
+"""Figures of a whole study: what varied, what mattered, and what it cost."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thawline.report.figures import write_picture
+from thawline.report.figures.best_so_far import best_so_far, course
+from thawline.report.figures.depth_and_rate import cells, depth_and_rate
+from thawline.report.figures.evidence import measured_by_depth
+from thawline.report.figures.importance import importance, importances
+from thawline.report.figures.parallel import parallel_coordinates
+from thawline.report.figures.pareto import pareto_front
+from thawline.report.figures.study import Studied, studied
+from thawline.report.figures.style import THEMES, render
+from thawline.report.findings import Findings
+
+Found = Callable[..., Findings]
+
+FULL: dict[str, Any] = {"curve": True, "front": True, "choices": True, "timed": True, "trials": 100}
+FIGURES = (
+    measured_by_depth,
+    depth_and_rate,
+    pareto_front,
+    best_so_far,
+    importance,
+    parallel_coordinates,
+)
+
+
+@pytest.mark.parametrize("make", FIGURES)
+def test_each_figure_is_one_sentence_and_a_small_file(make: Any, found: Found, tmp_path: Path) -> None:
+    picture = make(found(**FULL))
+    assert picture.sentence.endswith(".")
+    assert ". " not in picture.sentence
+    for path in write_picture(picture, tmp_path / "figures", dpi=50):
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+        assert path.stat().st_size < 150_000
+
+
+@pytest.mark.parametrize("make", [importance, depth_and_rate])
+def test_equal_findings_give_equal_bytes(make: Any, found: Found, tmp_path: Path) -> None:
+    first, second = (
+        [path.read_bytes() for path in write_picture(make(found(**FULL)), tmp_path / name, 50)]
+        for name in ("a", "b")
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("make", [each for each in FIGURES if each is not best_so_far])
+def test_a_figure_without_something_to_show_is_left_out(make: Any, found: Found) -> None:
+    assert make(found(trials=15)) is None
+    assert make(found(searched=False)) is None
+
+
+def with_trials(findings: Findings, **columns: Any) -> Findings:
+    """The fine-tuned contender's trials replaced by complete ones with these columns."""
+    table = pd.DataFrame({"state": "complete", "unit": "u", "val_loss": 0.1, "body_lr": 1e-3, **columns})
+    findings.trials["finetuned"] = table.assign(number=range(len(table)))
+    return findings
+
+
+def test_trials_that_were_all_equally_good_have_no_figures(found: Found) -> None:
+    rates = np.geomspace(1e-4, 1e-2, 60)
+    same = with_trials(found(), depth=np.arange(60) % 3, head_lr=rates, value=0.9)
+    assert studied(same) is None
+    assert importance(same) is None
+
+
+def test_a_study_of_one_depth_has_no_map_of_depths(found: Found) -> None:
+    rates = np.geomspace(1e-4, 1e-2, 30)
+    one = with_trials(found(), depth=3, head_lr=rates, body_lr=rates[::-1], value=rates)
+    assert depth_and_rate(one) is None
+    assert parallel_coordinates(one) is not None
+
+
+# --- accuracy by depth
+
+
+def test_the_curve_marks_the_recommended_depth_and_shades_those_alike(found: Found) -> None:
+    findings = found(curve=True)
+    picture = measured_by_depth(findings)
+    assert picture is not None
+    assert picture.sentence == (
+        "With 4 units frozen, as recommended, 94.8 % of 200 validation pictures are right; "
+        "0 to 5 frozen units are indistinguishable."
+    )
+    axes = render(picture, THEMES[0], 50).axes[0]
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_label() == "recommended"] == [3.88]
+    assert len(axes.patches) == 6
+
+
+def test_a_depth_that_is_clearly_best_is_said_to_be(found: Found) -> None:
+    findings = found(curve=True)
+    assert isinstance(findings.recommendation, dict)
+    findings.recommendation["indistinguishable_depths"] = [4]
+    picture = measured_by_depth(findings)
+    assert picture is not None
+    assert picture.sentence.endswith("are right; chance does not explain its lead over the other depths.")
+    assert not render(picture, THEMES[0], 50).axes[0].patches
+
+
+def test_test_accuracy_is_drawn_only_where_it_was_measured(found: Found) -> None:
+    for tested in (True, False):
+        picture = measured_by_depth(found(curve=True, tested=tested))
+        assert picture is not None
+        _, labels = render(picture, THEMES[0], 50).axes[0].get_legend_handles_labels()
+        assert ("test" in labels) is tested
+
+
+# --- depth and rate
+
+
+def test_a_cell_is_the_mean_of_its_trials() -> None:
+    trials = pd.DataFrame(
+        {"depth": [0, 0, 0, 2], "head_lr": [1e-4, 1.1e-4, 1e-2, 1e-3], "value": [0.8, 0.9, 0.7, 0.6]}
+    )
+    table = cells(trials, "head_lr")
+    assert list(table.columns) == [0, 2]
+    assert table.to_numpy()[0].tolist() == pytest.approx([0.85, np.nan], nan_ok=True)
+    assert table[0].iloc[-1] == 0.7
+    assert table.notna().sum().sum() == 3
+
+
+def test_trials_without_a_body_rate_are_in_no_cell_of_it(found: Found) -> None:
+    trials = pd.DataFrame({"depth": [0, 0, 3], "body_lr": [1e-4, 1e-3, np.nan], "value": [0.8, 0.9, 0.7]})
+    assert cells(trials, "body_lr")[3].isna().all()
+
+
+# --- best so far
+
+
+def trials(values: list[float], **columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"number": range(len(values)), "state": "complete", "value": values, **columns})
+
+
+def test_best_so_far_never_falls() -> None:
+    each = course(trials([0.5, 0.4, 0.8, 0.7]))
+    assert each.best.tolist() == [0.5, 0.5, 0.8, 0.8]
+    assert each.found == 2
+    assert each.trials.tolist() == [1, 2, 3, 4]
+    assert each.seconds is None
+
+
+def test_pruned_trials_take_a_place_and_are_never_the_best() -> None:
+    each = course(trials([0.5, 0.9, 0.6], state=["complete", "pruned", "complete"]))
+    assert each.value.tolist() == [0.5, 0.6]
+    assert each.trials.tolist() == [1, 3]
+
+
+def test_the_time_between_two_calls_does_not_count() -> None:
+    each = course(trials([0.1, 0.2, 0.3], started=[100.0, 110.0, 5000.0], finished=[110.0, 120.0, 5010.0]))
+    assert each.seconds is not None
+    assert each.seconds.tolist() == [10, 20, 30]
+
+
+def test_trials_side_by_side_count_once_and_in_the_order_they_ended() -> None:
+    each = course(trials([0.1, 0.2, 0.3], started=[100.0, 100.0, 104.0], finished=[112.0, 104.0, 109.0]))
+    assert each.seconds is not None
+    assert each.seconds.tolist() == [4, 9, 12]
+    assert each.value.tolist() == [0.2, 0.3, 0.1]
+
+
+def test_the_best_trial_is_told_in_time_where_all_trials_know_theirs(found: Found) -> None:
+    timed, untimed = best_so_far(found(timed=True)), best_so_far(found())
+    assert timed is not None
+    assert untimed is not None
+    assert "of 30 (after " in timed.sentence
+    assert "after" not in untimed.sentence
+    assert render(timed, THEMES[0], 50).axes[0].get_xlabel() == "seconds of search"
+    assert render(untimed, THEMES[0], 50).axes[0].get_xlabel() == "trials"
+
+
+# --- importance
+
+
+def test_the_parameter_that_decides_is_the_most_important() -> None:
+    generator = np.random.default_rng(0)
+    rates = 10 ** generator.uniform(-4, -2, 60)
+    depths = generator.integers(0, 9, 60)
+    table = pd.DataFrame(
+        {"depth": depths, "head_lr": rates, "weight_decay": generator.choice([0.0, 0.1], 60)}
+    ).assign(value=1 - np.abs(np.log10(rates) + 3))
+    shares = importances(Studied(table, ["depth", "head_lr", "weight_decay"]))
+    assert next(iter(shares)) == "head_lr"
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_shares_that_would_be_chance_are_not_shown(found: Found) -> None:
+    few = found(trials=45)
+    assert studied(few) is not None
+    assert importance(few) is None
+
+
+def test_a_parameter_that_does_not_always_exist_is_rated_too(found: Found) -> None:
+    study = studied(found(trials=80))
+    assert study is not None
+    probes = study.trials.assign(body_lr=study.trials["body_lr"].where(study.trials["depth"] > 1))
+    assert set(importances(Studied(probes, study.parameters))) == {"depth", "head_lr", "body_lr"}
+
+
+# --- parallel coordinates, Pareto front
+
+
+def test_every_trial_and_choice_has_its_line_and_name(found: Found) -> None:
+    findings = found(trials=60, choices=True)
+    study, picture = studied(findings), parallel_coordinates(findings)
+    assert study is not None
+    assert picture is not None
+    axes = render(picture, THEMES[0], 50).axes[0]
+    assert len(axes.collections[0].get_paths()) == len(study.trials)
+    names = {text.get_text() for text in axes.texts}
+    assert {"standard", "none", "0.01", "0.1"} <= names
+
+
+def test_the_front_is_told_from_its_cheapest_to_its_best(found: Found) -> None:
+    findings = found(trials=60, front=True)
+    picture = pareto_front(findings)
+    assert findings.front is not None
+    assert picture is not None
+    assert picture.sentence.startswith(f"{len(findings.front)} recipes are not beaten in both accuracy and")
+    assert len(render(picture, THEMES[0], 50).axes[0].texts) == len(findings.front)
+
+
+def test_a_front_of_one_is_the_best_in_both(found: Found) -> None:
+    findings = found(trials=60, front=True)
+    assert findings.front is not None
+    picture = pareto_front(replace(findings, front=findings.front.head(1)))
+    assert picture is not None
+    assert picture.sentence.endswith("is both the most accurate and the cheapest.")
+
+
+def test_a_rate_that_exists_at_times_but_never_changes_is_no_parameter(found: Found) -> None:
+    rates = np.geomspace(1e-4, 1e-2, 30)
+    depths = np.arange(30) % 3
+    body = np.where(depths == 2, np.nan, 1e-3)
+    study = studied(with_trials(found(), depth=depths, head_lr=rates, body_lr=body, value=rates))
+    assert study is not None
+    assert study.parameters == ["depth", "head_lr"]

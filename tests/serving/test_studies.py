@@ -1,0 +1,147 @@
+"""`thawline study`: tables for people, lines for pipes, errors that say what to do."""
+
+import csv
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+import tests_tasks
+from optuna.trial import TrialState, create_trial
+from tests_tasks import random_search
+
+from thawline.artifacts import COSTS, RECIPE, Artifacts, write_json
+from thawline.config.sections import Config
+from thawline.search.workers import run_study
+from thawline.serving.cli import main
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
+    """Three complete trials and a failed one in the database of the repository that the test stands in."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    made = run_study(
+        tests_tasks.bowl, Config(search=random_search(3)), Artifacts.under(tmp_path), "", "search"
+    )
+    told = {"place": 3, "reason": "out of memory [even with half batches]"}
+    made.add_trial(create_trial(state=TrialState.FAIL, user_attrs=told))
+    return made
+
+
+def call(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as ended:
+        main(["study", *arguments])
+    return ended.value.code
+
+
+def test_all_studies_are_lines_of_tabs_in_a_pipe(
+    study: optuna.Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("show") == 0
+    header, line = capsys.readouterr().out.splitlines()
+    assert header == "study\tgoal\ttrials\tbest\ttime"
+    cells = line.split("\t")
+    assert cells[:3] == ["bowl", "recipe", "3 complete, 1 failed"]
+    assert cells[3] == f"{100 * study.best_value:.1f} % (trial {study.best_trial.number})"
+
+
+def test_one_study_tells_its_best_and_its_failures(
+    study: optuna.Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("show", "bowl") == 0
+    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert list(told) == ["study", "goal", "trials", "best", "parameters", "time", "failure of trial 3"]
+    x, y = (study.best_params[name] for name in ("x", "y"))
+    assert told["parameters"] == f"x {x:.2g}, y {y:.2g}"
+    assert told["failure of trial 3"] == "out of memory [even with half batches]"
+
+
+def test_the_corrected_accuracy_stands_beside_the_best(
+    study: optuna.Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "artifacts" / "search" / "finetuned"
+    write_json(folder / COSTS, {"study": "bowl"})
+    write_json(folder / RECIPE, {"selected": {"corrected": {"mean": 0.841, "low": 0.752, "high": 0.92}}})
+    call("show", "bowl")
+    assert "corrected\t84.1 % (75.2 to 92.0): for having been selected" in capsys.readouterr().out
+
+
+def test_two_objectives_are_both_told(
+    study: optuna.Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = f"sqlite:///{tmp_path / 'two.db'}"
+    two = optuna.create_study(study_name="two", storage=storage, directions=["maximize", "minimize"])
+    two.add_trial(create_trial(values=[0.9, 1.25e12], user_attrs={"place": 0, "val_loss": 0.1}))
+    assert call("show", "--storage", storage) == 0
+    assert "90.0 %, 1.25e+12 operations (trial 0)" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_table_without_tabs_or_lost_words(study: optuna.Study) -> None:
+    command = "from thawline.serving.cli import main; main(['study', 'show', 'bowl'])"
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-c", command], stdout=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:
+        pass  # how Linux says that the other end is closed
+    finally:
+        os.close(ours)
+    assert process.wait() == 0
+    lines = shown.decode().splitlines()
+    assert "\t" not in shown.decode()
+    assert any(line.split() == ["trials", "3", "complete,", "1", "failed"] for line in lines)
+    assert "out of memory [even with half batches]" in shown.decode()
+
+
+def test_trials_are_exported(study: optuna.Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("export", "bowl", "all.csv") == 0
+    assert capsys.readouterr().out == "4 trials written to all.csv\n"
+    with (tmp_path / "all.csv").open() as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["complete"] * 3 + ["failed"]
+
+
+def test_what_cannot_be_done_is_said_without_a_traceback(study: optuna.Study, tmp_path: Path) -> None:
+    assert "error: There is no study 'bow'.\n  nearest: bowl" in str(call("show", "bow"))
+    assert "allowed: .csv, .json" in str(call("export", "bowl", "all.txt"))
+    assert "nowhere.db does not exist" in str(call("show", "--storage", "sqlite:///nowhere.db"))
+    assert not (tmp_path / "nowhere.db").exists()
+
+
+def test_no_database_yet_is_no_failure_of_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert str(call("show")).startswith("error: There are no studies yet: ")
+
+
+def test_resume_says_where_the_results_are_and_what_to_run_next(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resumed = Artifacts.under(tmp_path, "resumed/bowl")
+    monkeypatch.setattr(
+        "thawline.search.commands.resume", lambda name, _: resumed if name == "bowl" else None
+    )
+    assert call("resume", "bowl") == 0
+    told = capsys.readouterr().out
+    assert f"results are below {tmp_path / 'scratch' / 'resumed' / 'bowl'}\n" in told
+    assert "next: dvc repro" in told
+
+
+def test_an_interrupted_resume_says_how_to_go_on(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("thawline.search.commands.resume", interrupted)
+    assert call("resume", "bowl") == 130
+    assert "run the same command again to go on" in capsys.readouterr().err

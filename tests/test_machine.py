@@ -1,0 +1,48 @@
+"""What a process is told of the others."""
+
+import pytest
+
+from thawline import machine
+from thawline.progress import progress
+
+TOLD = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "1"}
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in TOLD.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_process_alone_leads() -> None:
+    assert not machine.by_torchrun()
+    assert (machine.rank(), machine.world_size(), machine.leads()) == (0, 1, True)
+    assert machine.cores_each() == machine.cores() >= 1
+
+
+def test_one_of_several_knows_its_place(told: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.by_torchrun()
+    assert (machine.rank(), machine.world_size(), machine.leads()) == (3, 4, False)
+    assert (machine.local_rank(), machine.local_world_size()) == (1, 2)
+    monkeypatch.setenv("RANK", "0")
+    assert machine.leads()
+
+
+@pytest.mark.parametrize(("cores", "each"), [(8, 4), (3, 1), (1, 1)])
+def test_processes_of_one_machine_share_its_cores(
+    cores: int, each: int, told: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: cores)
+    assert machine.cores_each() == each
+
+
+def test_another_launchers_rank_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "3")
+    assert machine.leads()
+
+
+def test_only_one_of_several_shows_progress(told: None, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with progress("work", 2) as advance:
+        advance(2, "done")
+    assert not caplog.records
