@@ -12,6 +12,8 @@ import argparse
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,11 @@ ROOT = Path(__file__).resolve().parents[1]
 log = logging.getLogger("depth_curve")
 
 
-def configured(root: Path, seed: int, overrides: list[str]) -> Config:
-    """The values of params.yaml with `search=depth_curve` and a seed of its own."""
+def configured(root: Path, seed: int, overrides: list[str], study: str) -> Config:
+    """The values of params.yaml with `search=depth_curve`, a seed and a study of its own."""
     config = to_config(load_lock(root))
     search = to_config(compose(root, ["search=depth_curve", *overrides])).search
+    search = replace(search, study=study)
     return replace(config, contender=Contender.finetuned, search=search, seed=seed)
 
 
@@ -51,22 +54,35 @@ def study(root: Path, seed: int, overrides: list[str]) -> dict[str, Any]:
     from thawline.search.search import search
     from thawline.training.code import code_version
 
-    config = configured(root, seed, overrides)
     source = file_hash(Artifacts.under(root).stage("replace_head") / MODEL)
     name = fingerprint([(root / "params.yaml").read_text(), overrides, source, code_version()])[:12]
     folder = root / "scratch" / "depth_curve" / name / str(seed)
-    if not (folder / "seconds.json").exists():
-        started = time.monotonic()
-        search(config, Artifacts(root, folder, folder / "reports"))
-        write_json(folder / "seconds.json", time.monotonic() - started)
     artifacts = Artifacts(root, folder, folder / "reports")
+    # not the user's own study, which may be finished already
+    config = configured(root, seed, overrides, f"benchmark-{name}-{seed}")
+    with timed(folder / "seconds.json") as finished:
+        if not finished:
+            search(config, artifacts)
     write_depth_curve(config, artifacts, open_store(artifacts.data("test")), prepare_device(config.trainer))
     return {
         "seed": seed,
-        "seconds": read_json(folder / "seconds.json"),
+        "seconds": read_json(folder / "seconds.json")["seconds"],
         "recommendation": read_json(artifacts.reports / RECOMMENDATION),
         "curve": pd.read_csv(artifacts.reports / DEPTH_CURVE).to_dict("records"),
     }
+
+
+@contextmanager
+def timed(path: Path) -> Iterator[bool]:
+    """Add the block's time to what `path` says of earlier calls; gives whether an earlier one finished."""
+    before = read_json(path) if path.exists() else {"seconds": 0.0, "finished": False}
+    started, after = time.monotonic(), before
+    try:
+        yield before["finished"]
+        after = {**before, "finished": True}
+    finally:
+        if not before["finished"]:
+            write_json(path, {**after, "seconds": before["seconds"] + time.monotonic() - started})
 
 
 def row(found: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import numpy as np
 from thawline.artifacts import MODEL, RECIPE, TRIALS, Artifacts, file_hash, fingerprint, read_json, write_json
 from thawline.config.composition import compose, load_lock, to_config
 from thawline.config.errors import UserError
-from thawline.config.sections import Config, Contender, Finetune, Trainer
+from thawline.config.sections import Config, Contender, Finetune, Trainer, ValidationName
 
 ROOT = Path(__file__).resolve().parents[1]
 SEARCH_SEED = 999
@@ -38,12 +38,21 @@ Found = dict[str, Any]
 """`recipe`, `val_accuracy`, `trials` and `curve`: (seconds, best validation accuracy so far)."""
 
 
-def configured(root: Path, minutes: float, seed: int) -> Config:
+def configured(root: Path, minutes: float, seed: int, study: str | None = None) -> Config:
     """The values of params.yaml with the searched part of `search=quick`, its time and a seed of its own."""
     config = to_config(load_lock(root))
     quick = to_config(compose(root, ["search=quick"])).search
     config.contender = Contender.finetuned
-    config.search = replace(quick, minutes=minutes, space=config.search.space, workers=1)
+    config.search = replace(
+        quick,
+        minutes=minutes,
+        space=config.search.space,
+        workers=1,
+        # the others' too
+        validation=ValidationName.holdout,
+        # not the user's own search, nor one of another length
+        study=study,
+    )
     config.seed = seed
     config.trainer = Trainer(accelerator="cpu", threads=1)
     config.tracking.uri = f"sqlite:///{root / 'scratch' / 'search' / f'mlflow-{seed}.db'}"
@@ -57,13 +66,16 @@ def quick(root: Path, folder: Path, minutes: float, seed: int) -> Found:
     from thawline.search.search import search
     from thawline.training.recipe import plain, read_chosen
 
-    config = configured(root, minutes, seed)
+    config = configured(root, minutes, seed, f"benchmark-{folder.name}-{seed}")
     artifacts = Artifacts(root, folder / f"quick-{seed}", folder / f"quick-{seed}" / "reports")
     search(config, artifacts)
     stage = artifacts.stage_output("search", "finetuned")
     chosen, trials = read_chosen(stage / RECIPE), pd.read_csv(stage / TRIALS)
-    done = trials[trials["state"] == "complete"].sort_values("finished")
-    curve = list(zip(done["finished"], done["value"].cummax(), strict=True))
+    # one worker, so that times add up; longer pauses are interruptions, which the study does not count either
+    pauses = (trials["started"] - trials["finished"].shift(fill_value=0)).where(lambda gap: gap < 60, 0)
+    trials["used"] = (trials["finished"] - trials["started"] + pauses).cumsum()
+    done = trials[trials["state"] == "complete"]
+    curve = list(zip(done["used"], done["value"].cummax(), strict=True))
     assert chosen.selected is not None
     return {
         "recipe": plain(chosen.recipe),
@@ -142,7 +154,13 @@ class Tries:
         return replace(self.base, depth="all" if depth == self.units else depth, head_lr=head, body_lr=body)
 
     def accuracy(self, recipe: Finetune) -> float:
-        return self._fitted(recipe, self.config.seed * 1000 + SEARCH_SEED)[1]
+        """Of one trial; 0 where its loss diverged."""
+        from thawline.config.errors import UserError
+
+        try:
+            return self._fitted(recipe, self.config.seed * 1000 + SEARCH_SEED)[1]
+        except UserError:
+            return 0.0
 
     def tested(self, recipe: Finetune, seed: int) -> float:
         """Test accuracy of one training."""

@@ -1,10 +1,12 @@
 """Starting processes that train together, and what is said when they end."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,50 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_several_machines_need_torchrun_on_each() -> None:
     with pytest.raises(UserError, match="torchrun --nnodes=3 --nproc-per-node=2 .* x.py seed=1"):
         launch(Trainer(nodes=3, devices=2), ["x.py", "seed=1"])
+
+
+@pytest.fixture
+def torchrun(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """The environment in which torchrun would start processes, filled when it is asked to."""
+    found: dict[str, str] = {}
+    monkeypatch.setattr(
+        "torch.distributed.launcher.api.elastic_launch", lambda *_: lambda *_: found.update(os.environ)
+    )
+    log, kept = logging.getLogger("torch.distributed"), dict(os.environ)
+    handlers, propagates = list(log.handlers), log.propagate
+    yield found
+    log.handlers[:], log.propagate = handlers, propagates
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+def test_processes_are_told_who_starts_them(torchrun: dict[str, str]) -> None:
+    launch(Trainer(devices=2), ["x.py"])
+    assert torchrun["THAWLINE_LAUNCHER"] == str(os.getpid())
+
+
+def test_what_torchrun_logs_goes_nowhere(
+    torchrun: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = logging.getLogger("torch.distributed")
+    log.addHandler(logging.StreamHandler(sys.stderr))
+    launch(Trainer(devices=2), ["x.py"])
+    assert torchrun
+    logging.getLogger("torch.distributed.elastic.agent").warning("Received 2 death signal")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+def test_a_process_whose_launcher_has_died_ends_at_once() -> None:
+    code = "from thawline.launcher import end_with_parent; end_with_parent(); print('goes on')"
+    orphan, child, alone = run("-c", code, THAWLINE_LAUNCHER="1"), run("-c", code, **ours()), run("-c", code)
+    assert (orphan.returncode, orphan.stdout, orphan.stderr) == (1, "", "")
+    assert child.stdout == alone.stdout == "goes on\n"
+
+
+def ours() -> dict[str, str]:
+    """What this process tells those that it starts."""
+    return {"THAWLINE_LAUNCHER": str(os.getpid())}
 
 
 def test_a_stage_says_which_command_to_run_on_every_machine() -> None:

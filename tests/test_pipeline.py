@@ -25,6 +25,7 @@ SHARED = (
     "finetune.epochs=2",
     "finetune.seeds=2",
     "search.trials=2",
+    "search.validation=holdout",
     "evaluate.resamples=50",
 )
 

@@ -1,21 +1,27 @@
 """Scripts of pipelines/: called by hand they compose conf/, write below scratch/, and explain mistakes."""
 
+import ast
 import os
+import re
 import runpy
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
+import grimp
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from thawline.artifacts import Artifacts
-from thawline.config.composition import compose
-from thawline.config.sections import Contender, Search
-from thawline.stage import QUIET, quiet, scratch_name
+from thawline.config.composition import compose, to_config
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Contender, Search
+from thawline.stage import NOT_DECIDING, QUIET, _refuse_other_task, quiet, scratch_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "pipelines").glob("*.py"))
@@ -167,43 +173,92 @@ def test_by_hand_own_results_are_found_before_those_of_dvc(tmp_path: Path) -> No
     assert artifacts.stage("search", "finetuned") == tmp_path / "scratch/1234abcd/search/finetuned"
 
 
-def imported_by(module: str) -> set[str]:
-    """Files of the layers that compute, which `module` imports directly or not, as paths below src."""
-    import grimp
-
-    graph = grimp.build_graph("thawline", exclude_type_checking_imports=True)
-    found = {module, *graph.find_upstream_modules(module)}
-    layers = tuple(
-        f"thawline.{name}." for name in ("data", "models", "training", "search", "evaluation", "serving")
-    )
-    return {f"src/{name.replace('.', '/')}.py" for name in found if name.startswith(layers)}
+def entry_of(stage: str) -> dict:
+    found = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
+    return found.get("do", found)
 
 
-NOT_DECIDING = {"workers", "engine", "address", "storage", "heartbeat", "grace", "attempts"}
-"""Fields of `search` that say who runs the trials and how a study survives, not what it finds."""
+CODE = {
+    stage: match[0]
+    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    if (match := re.findall(r"pipelines/(\w+)\.py", entry_of(stage)["cmd"]))
+}
+"""Of each stage that runs a script, the script."""
+
+OUTSIDE = ("artifacts", "config", "launcher", "machine", "progress", "stage", "tracking")
+"""What every stage may import without depending on it: it brings values in and results out."""
+
+
+def modules_of(stage: str) -> set[str]:
+    """The modules that a stage's script imports, in functions too."""
+    tree = ast.parse((ROOT / f"pipelines/{CODE[stage]}.py").read_text())
+    found = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return {name for name in found if name.split(".")[1] not in OUTSIDE}
+
+
+@cache
+def import_graph() -> grimp.ImportGraph:
+    return grimp.build_graph("thawline", exclude_type_checking_imports=True)
+
+
+def imported_by(modules: set[str]) -> set[str]:
+    """Files of what computes that `modules` import directly or not, as paths below src, and their own."""
+    graph = import_graph()
+    found = modules.union(*(graph.find_upstream_modules(module) for module in modules))
+    paths = {
+        f"src/{name.replace('.', '/')}.py" for name in found if (name.split(".") + [""])[1] not in OUTSIDE
+    }
+    return {path for path in paths if (ROOT / path).exists()}
 
 
 def test_a_search_depends_on_every_setting_that_decides_what_it_finds() -> None:
-    entry = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["search"]["do"]
-    listed = {name.removeprefix("search.") for name in entry["params"][0]["params.yaml"]}
-    everything = {field.name for field in fields(Search)}
-    assert everything >= NOT_DECIDING
-    assert everything & listed == everything - NOT_DECIDING
+    listed = {name for name in entry_of("search")["params"][0]["params.yaml"] if name.startswith("search.")}
+    everything = {f"search.{field.name}" for field in fields(Search)}
+    assert everything >= set(NOT_DECIDING)
+    assert listed == everything - set(NOT_DECIDING)
 
 
-@pytest.mark.parametrize(
-    ("stage", "module"),
-    [
-        ("pretrain", "training.pretrain"),
-        ("replace_head", "models.replace_head"),
-        ("search", "search.search"),
-        ("finetune", "training.finetune"),
-        ("evaluate", "evaluation.evaluate"),
-    ],
-)
-def test_a_stage_depends_on_the_code_it_runs(stage: str, module: str) -> None:
-    entry = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
-    listed = entry.get("do", entry)["deps"]
-    missing = {path for path in imported_by(f"thawline.{module}") if not path.startswith(tuple(listed))}
-    # preparing has stages of its own, whose outputs are the dependency
-    assert {path for path in missing if not path.startswith("src/thawline/data/")} == set()
+def test_who_runs_the_trials_decides_no_artifact(project: Path) -> None:
+    artifacts, reads = Artifacts.under(project), ("search/finetuned",)
+    values = compose(ROOT, [])
+    config = to_config(values)
+    for name in NOT_DECIDING:
+        OmegaConf.update(values, name, "another")
+    _refuse_other_task("finetune", artifacts, config, values, reads)
+    values = compose(ROOT, ["search.trials=7"])
+    with pytest.raises(UserError, match=r"search\.trials = 7, but .* made with"):
+        _refuse_other_task("finetune", artifacts, config, values, reads)
+
+
+@pytest.mark.parametrize("stage", CODE)
+def test_a_stage_depends_on_the_code_it_runs(stage: str) -> None:
+    missing = {
+        path for path in imported_by(modules_of(stage)) if not path.startswith(tuple(entry_of(stage)["deps"]))
+    }
+    if CODE[stage] == "prepare":
+        # asked only for the size of the pictures that given weights were made for
+        missing -= imported_by({"thawline.models.weights"})
+    else:
+        # preparing has stages of its own, whose outputs are the dependency
+        missing -= imported_by({"thawline.data.prepare"})
+    assert missing == set()
+
+
+@pytest.mark.parametrize("stage", [stage for stage in CODE if not stage.startswith("prepare")])
+def test_a_stage_depends_on_the_values_it_reads(stage: str) -> None:
+    """As far as its own modules show by saying `config.section.field`; preparing reads those of its role."""
+    params = entry_of(stage).get("params", [{"params.yaml": []}])[0]["params.yaml"]
+    own = {name.split(".")[1] for name in modules_of(stage)} & {"search", "evaluation", "report", "serving"}
+    files = [path for name in own for path in (ROOT / "src/thawline" / name).rglob("*.py")]
+    files += [ROOT / f"src/{name.replace('.', '/')}.py" for name in modules_of(stage)]
+    read = {name for path in files for name in re.findall(r"\bconfig\.(\w+(?:\.\w+)?)", path.read_text())}
+    sections = {field.name for field in fields(Config)} - {"contender", "role", "tracking"}
+    read = {name for name in read if name.partition(".")[0] in sections} - set(NOT_DECIDING)
+    if stage == "search":
+        read -= {"trainer.devices", "trainer.nodes"}  # each trial trains in one process
+    covered = {
+        name
+        for name in read
+        if any(f"{name}.".startswith(f"{each}.") or each.startswith(f"{name}.") for each in params)
+    }
+    assert read - covered == set()

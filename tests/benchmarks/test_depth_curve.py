@@ -1,5 +1,8 @@
 """The table of whole studies: how far the recommended depth is from the best on pictures nothing has seen."""
 
+import time
+from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -24,3 +27,19 @@ def test_the_recommended_depth_is_compared_with_the_best_on_the_test_pictures(
     assert (row["depth"], row["best_depth"]) == (2, 0)
     assert row["below_best"] == pytest.approx(0.01)
     assert depth_curve.table([row]).splitlines()[2] == "| 1 | 1.5 | 2 | 0, 2 | 0.840 | 0 | 0.850 | 1.0 |"
+
+
+def test_an_interrupted_study_is_timed_over_all_calls(
+    depth_curve: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 10.0, 100.0, 105.0, 200.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    path = tmp_path / "seconds.json"
+    with suppress(KeyboardInterrupt), depth_curve.timed(path) as finished:
+        assert not finished
+        raise KeyboardInterrupt
+    with depth_curve.timed(path) as finished:
+        assert not finished
+    with depth_curve.timed(path) as finished:
+        assert finished
+    assert depth_curve.read_json(path)["seconds"] == 15.0

@@ -53,6 +53,8 @@ def test_choices_are_given_in_a_preset_or_with_a_plus() -> None:
     [
         ({"weight_deca": [0.1]}, r"choices\.weight_deca = \[0\.1\].*nearest: weight_decay"),
         ({"seeds": [1]}, r"choices\.seeds = \[1\].*which a trial has none of"),
+        ({"soup": [1, 3]}, r"choices\.soup = \[1, 3\].*finetune\.soup.*a trial is one training"),
+        ({"keep": ["best"]}, r"choices\.keep = \['best'\].*finetune\.keep: best chooses the epoch by the pictures"),
         ({"head_lr": [1e-3]}, r"choices\.head_lr = .*search\.space\.head_lr.*an interval"),
         ({"units": [["layer1"]]}, r"choices\.units = .*finetune\.units"),
         ({"start": ["random"]}, r"choices\.start = .*from_scratch"),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thawline.config.sections import AugmentationName
-from thawline.data.batches import NOT_COUNTED, Batches, as_pixels, normalised
+from thawline.data.batches import NOT_COUNTED, Batches, as_pixels, largest_part, normalised
 from thawline.data.transform import Transform
 
 TRANSFORM = Transform(8, 8, 3, "crop", "bilinear", (0.5, 0.4, 0.3), (0.25, 0.2, 0.1))
@@ -43,10 +43,20 @@ def test_every_picture_comes_once_with_its_label(batch_size, shuffle, number):
 
 @given(batch_size=st.integers(1, 30))
 def test_the_last_batch_is_what_is_left(batch_size):
-    sizes = [len(labels) for _, labels, _ in make(batch_size)]
-    assert len(make(batch_size)) == len(sizes)
+    sizes = [len(labels) for _, labels, _ in make(batch_size, shuffle=False)]
+    assert len(make(batch_size, shuffle=False)) == len(sizes)
     assert set(sizes[:-1]) <= {batch_size}
     assert sizes[-1] == (COUNT % batch_size or batch_size)
+
+
+@given(count=st.integers(1, COUNT), batch_size=st.integers(1, 30))
+def test_a_single_picture_that_is_left_joins_the_batch_before_it(count, batch_size):
+    shuffled, plain = (make(batch_size, shuffle, images=IMAGES[:count]) for shuffle in (True, False))
+    sizes, in_order = ([len(labels) for _, labels, _ in batches] for batches in (shuffled, plain))
+    if in_order[-1] == 1 and 1 < batch_size < count:
+        in_order[-2:] = [batch_size + 1]
+    assert sizes == in_order
+    assert len(shuffled) == len(sizes)
 
 
 def test_images_are_normalised_per_channel():
@@ -256,6 +266,38 @@ def test_parts_of_a_batch_differ_in_size_by_one_at_most(count, batch_size, world
     whole = make(batch_size, images=IMAGES[:count])
     sizes = [[len(batch[1]) for batch in whole.shared(rank, world)] for rank in range(world)]
     assert all(max(each) - min(each) <= 1 for each in zip(*sizes, strict=True))
+
+
+@given(
+    count=st.integers(1, COUNT),
+    batch_size=st.integers(1, 30),
+    wanted=st.sampled_from([1, 2, 4, 8]),
+    world=st.integers(1, 3),
+)
+def test_parts_of_a_batch_are_the_batch_and_no_picture_is_alone(count, batch_size, wanted, world):
+    whole = make(batch_size, images=IMAGES[:count], augmentation=STANDARD)
+    parts = whole.in_parts(wanted)
+    cut = list(parts)
+    assert len(parts) == len(cut)
+    for number, batch in enumerate(whole):
+        mine = cut[number * parts.parts : (number + 1) * parts.parts]
+        for ours, theirs in zip(batch, zip(*mine, strict=True), strict=True):
+            assert torch.equal(ours, torch.cat(theirs))
+        sizes = [len(each[1]) for each in mine]
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) > 1 or len(batch[1]) == 1
+        # one more only where it would be alone
+        assert max(sizes) <= largest_part(batch_size, wanted) + 1
+    shares = [list(parts.shared(rank, world)) for rank in range(world)]
+    assert {len(share) for share in shares} == {len(cut)}
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "wanted", "parts"), [(32, 4, 4), (12, 8, 6), (10, 8, 5), (7, 4, 3), (3, 2, 1), (1, 2, 1)]
+)
+def test_parts_are_as_many_as_wanted_unless_a_picture_would_be_alone(batch_size, wanted, parts):
+    assert make(batch_size).in_parts(wanted).parts == parts
+    assert largest_part(batch_size, wanted) == -(-batch_size // parts)
 
 
 def test_a_process_without_a_picture_gets_one_that_does_not_count():

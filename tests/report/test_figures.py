@@ -131,6 +131,17 @@ def test_depths_within_the_interval_of_the_chosen_are_named(drawn: Make) -> None
     )
 
 
+def test_cross_validated_trials_were_right_on_other_pictures_than_the_validation_split(drawn: Make) -> None:
+    findings, _ = drawn(selected={"images": 4_000, "validation": {"kind": "kfold", "folds": 5}})
+    curve = curve_of(findings, [(0, 0.94, "complete"), (3, 0.95, "complete")])
+    assert curve.equals == [3]
+    assert curve.top["high"] - curve.top["low"] == pytest.approx(
+        2 * 1.96 * (0.95 * 0.05 / 4_000) ** 0.5, rel=0.02
+    )
+    sentence = gallery(findings, collect_costs(findings))["accuracy_by_depth"].sentence
+    assert "95.0 % of 4,000 cross-validated pictures are right" in sentence
+
+
 def test_one_depth_is_no_curve(drawn: Make) -> None:
     assert curve_of(drawn()[0], [(3, 0.9, "complete"), (3, 0.8, "complete")]) is None
 

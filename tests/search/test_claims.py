@@ -13,7 +13,7 @@ from thawline.config.errors import UserError
 from thawline.search import claims
 from thawline.search.claims import claim, give_back, may_come_back, requeue_dead, settle, signs_of_life
 from thawline.search.database import alone, backend_of
-from thawline.search.study import counted, open_study, places
+from thawline.search.study import counted, eligible, open_study, places
 from thawline.search.workers import work
 from thawline.tracking.connection import connected
 
@@ -226,10 +226,39 @@ def test_there_is_something_to_wait_for_while_another_worker_runs_a_trial(
     trial = claimed(study, task)
     processes.acting = "worker 1"
     assert claim(study, task) is None
-    assert may_come_back(study)
+    assert may_come_back(study, task)
     processes.acting = "worker 0"
     settle(study, task, trial, "")
-    assert not may_come_back(study)
+    assert not may_come_back(study, task)
+
+
+def test_a_trial_given_back_before_the_total_was_lowered_is_not_run(
+    study: optuna.Study, task: Bowl, processes: Processes
+) -> None:
+    for _ in range(3):
+        claimed(study, task)
+    give_back(study, {processes.acting})
+    task.search.trials = 2
+    assert [claimed(study, task).user_attrs["place"] for _ in range(2)] == [0, 1]
+    assert claim(study, task) is None
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, 0.5)
+    assert not may_come_back(study, task)
+    task.search.trials = 3
+    assert claimed(study, task).user_attrs["place"] == 2
+
+
+def test_the_next_attempt_may_keep_the_limits_that_the_former_exceeded(
+    study: optuna.Study, task: Bowl, processes: Processes
+) -> None:
+    first = claimed(study, task)
+    first.set_constraint("seconds", 12.5)
+    processes.dies()
+    again = claimed(study, task)
+    assert (again.number, again.constraints) == (first.number, {})
+    assert "fixed_params" in places(study)[0].system_attrs
+    assert settle(study, task, again, "") is TrialState.COMPLETE
+    assert eligible(study) == counted(study)
 
 
 def test_a_worker_interrupted_between_claim_and_settling_gives_the_trial_back(

@@ -1,5 +1,6 @@
 """The time a study has used counts over all calls and ends it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -10,7 +11,14 @@ from tests_tasks import Bowl, random_search
 from thawline.search import clock
 from thawline.search.board import board, note
 from thawline.search.claims import claim
-from thawline.search.clock import IDLE_SECONDS, mark_time, seconds_left, time_is_up, too_late_to_begin
+from thawline.search.clock import (
+    IDLE_SECONDS,
+    mark_time,
+    seconds_left,
+    seconds_used,
+    time_is_up,
+    too_late_to_begin,
+)
 from thawline.search.study import counted, open_study
 from thawline.search.workers import work
 
@@ -88,6 +96,34 @@ def test_two_workers_do_not_use_twice_the_time(
             mark_time(each)
         wall.now += 10
     assert seconds_left(study) == seconds_left(other) == pytest.approx(90)
+
+
+def test_a_machine_whose_clock_is_behind_does_not_count_time_again(study: optuna.Study, wall: Time) -> None:
+    for _ in range(3):
+        mark_time(study)
+        wall.now -= 20  # the other machine
+        mark_time(study)
+        wall.now += 20 + 10
+    assert seconds_left(study) == pytest.approx(90)
+    assert seconds_used(study) == pytest.approx(20)
+
+
+def test_whoever_is_killed_while_it_marks_has_counted_all_or_nothing(
+    study: optuna.Study, wall: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark_time(study)
+    wall.now += 30
+    write, writes = study.set_user_attr, iter([None])
+
+    def killed_after_one(name: str, value: object) -> None:
+        if next(writes, ...) is ...:
+            raise KeyboardInterrupt
+        write(name, value)
+
+    monkeypatch.setattr(study, "set_user_attr", killed_after_one)
+    with suppress(KeyboardInterrupt):
+        mark_time(study)
+    assert seconds_left(study) == pytest.approx(90)
 
 
 def test_more_minutes_than_last_time_go_on_where_it_was(

@@ -25,6 +25,7 @@ from thawline.search.remembered import by_hand, configuration, remember
 from thawline.search.study import places
 from thawline.search.trials import Trials
 from thawline.search.workers import run_study
+from thawline.training.recipe import lock_of
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +166,15 @@ def test_export_says_which_endings_there_are(tmp_path: Path) -> None:
         commands.export("bowl", tmp_path / "all.xlsx", default())
 
 
+def test_an_export_to_where_no_file_can_be_says_so(tmp_path: Path) -> None:
+    finished(tmp_path, 1)
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("old")
+    for place in (tmp_path / "folder.csv", tmp_path / "file" / "all.json"):
+        with pytest.raises(UserError, match=rf"{place} cannot be written: .*\n  export to another place"):
+            commands.export("bowl", place, default())
+
+
 def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     finished(tmp_path, 1)
     (tmp_path / "all.csv").write_text("old")
@@ -177,11 +187,28 @@ def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_study_remembers_its_configuration_but_no_password(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
-    study = finished(tmp_path, 2, storage=url)
-    found = configuration(study)
-    assert found == Config(search=random_search(2))
-    assert "elsewhere" not in json.dumps(study.user_attrs["config"])
+    study = finished(tmp_path, 2)
+    assert configuration(study) == Config(search=random_search(2))
+    config = Config(search=random_search(2, storage="postgresql+psycopg2://me:hidden@host/studies"))
+    config.tracking.uri = "postgresql://me:hidden@host/runs"
+    remember(study, config, Artifacts.under(tmp_path))
+    for kept in (study.user_attrs["config"], lock_of(config)):
+        assert "hidden" not in kept
+        assert "me:***@host/studies" in kept
+        assert "me:***@host/runs" in kept
+
+
+def test_resume_finds_the_password_of_the_runs_in_the_lock(
+    toy_artifacts: Artifacts, runs: str, tmp_path: Path
+) -> None:
+    name, config = begun(toy_artifacts, runs)
+    config.tracking.uri = "postgresql://me:hidden@127.0.0.1:9/runs"
+    remember(commands.study_named(name, default()), config, toy_artifacts)
+    with pytest.raises(UserError, match=r"no study remembers a password.\n.*params\.yaml: tracking\.uri"):
+        commands.resume(name, default())
+    (tmp_path / "params.yaml").write_text(f"tracking:\n  uri: {config.tracking.uri}\n")
+    with pytest.raises(UserError, match=r"cannot use the store postgresql://me:\*\*\*@127"):
+        commands.resume(name, default())
 
 
 def test_a_study_of_the_pipeline_goes_on_below_scratch(tmp_path: Path) -> None:
@@ -221,6 +248,7 @@ def begun(artifacts: Artifacts, runs: str, **search: Any) -> tuple[str, Config]:
     )
     config.tracking.uri = runs
     fewer = replace(config, search=replace(config.search, trials=2, trials_per_depth=1))
+    tracking.connect(runs, "thawline", artifacts.root)
     study = run_study(Trials, fewer, artifacts, "", "search")
     remember(study, config, artifacts)
     return study.study_name, config

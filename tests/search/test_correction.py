@@ -59,6 +59,16 @@ def test_on_random_labels_of_any_study_the_interval_covers_chance(
         assert naive < 0.9 * 200
 
 
+def test_what_chose_among_the_epochs_of_a_trial_is_not_seen() -> None:
+    generator = np.random.default_rng(0)
+    found = []
+    for seed in range(20):
+        epochs = (generator.random((6, 10, 100)) < 0.5).astype(float)
+        best = epochs[np.arange(6), epochs.mean(2).argmax(1)]
+        found.append(corrected(best, resamples=300, seed=seed).mean)
+    assert np.mean(found) > 0.53
+
+
 def differing(
     generator: np.random.Generator, trials: int, images: int, spread: float
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -63,10 +64,12 @@ def config_of(folder: Path, validation: ValidationName = ValidationName.holdout,
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _same_code() -> Iterator[None]:
+def _same_code_and_no_plots() -> Iterator[None]:
     """A study goes on with the code it began with: what is edited while tests run is no other code."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("thawline.search.trials.code_version", lambda **_: "code")
+        # drawn in tests of their own
+        patched.setattr("thawline.search.search.log_plots", lambda *_: None)
         yield
 
 
@@ -231,6 +234,22 @@ def test_nothing_is_trained_twice(searched: Artifacts, monkeypatch: pytest.Monke
     again = found_in(searched)
     assert (first[0], first[2]) == (again[0], again[2])
     pd.testing.assert_frame_equal(first[1], again[1])
+
+
+def test_the_network_is_looked_through_once_for_both_studies(
+    searched: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thawline.search import allowed
+
+    looked: list[object] = []
+
+    def usable_methods(*arguments: Any) -> dict[int, tuple[str, ...]]:
+        looked.append(arguments)
+        return allowed.usable_methods(*arguments)
+
+    monkeypatch.setattr("thawline.search.trials.usable_methods", usable_methods)
+    search(config_of(searched.root), searched)
+    assert len(looked) == 1
 
 
 def test_more_seeds_are_added_to_those_there_are(

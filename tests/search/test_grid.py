@@ -1,5 +1,7 @@
 """Every point of the space."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,15 +9,16 @@ from optuna.trial import FixedTrial
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, Range, SamplerName, Search, Space
-from thawline.search.grid import grid, refuse_too_large
+from thawline.search import space
+from thawline.search.grid import count, grid, refuse_part
 from thawline.search.space import suggest
 
 BASE = Finetune(body_lr=1e-3, head_lr=1e-2)
 
 
 def searching(points: int = 2, **choices: list) -> Search:
-    space = Space(head_lr=Range(1e-3, 1e-1), body_lr=Range(1e-4, 1e-2), choices=choices)
-    return Search(sampler=SamplerName.grid, grid_points=points, space=space)
+    given = Space(head_lr=Range(1e-3, 1e-1), body_lr=Range(1e-4, 1e-2), choices=choices)
+    return Search(sampler=SamplerName.grid, grid_points=points, space=given)
 
 
 def test_rates_are_spaced_evenly_on_a_logarithmic_scale() -> None:
@@ -69,6 +72,38 @@ def test_no_two_points_are_the_same_and_each_is_a_recipe(
     recipes = [suggest(FixedTrial(point), BASE, search, depths, 3) for point in found]
     assert len({repr(recipe) for recipe in recipes}) == len(found)
     assert grid(search, BASE, depths, 3) == found
+    assert count(search, BASE, depths, 3) == (len(found), True)
+
+
+def test_counting_lists_only_what_others_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked = walks(monkeypatch)
+    search = searching(4, optimizer=["adamw", "sgd"], momentum=[0.0, 0.9], batch_size=[8, 16, 32])
+    assert count(search, BASE, [0, 1, 2], 3) == (3 * 4 * 4 * 3 * (1 + 2), True)
+    assert len(walked) == 3 * 2
+
+
+def test_a_grid_that_is_far_too_large_is_not_counted_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked = walks(monkeypatch)
+    monkeypatch.setattr("thawline.search.grid.COUNTED", 8)
+    search = searching(2, epochs=list(range(1, 101)))
+    assert count(search, BASE, [0], 3) == (8 * 4, False)
+    assert len(walked) == 9
+    search.trials = 200
+    assert count(search, BASE, [0], 3) == (51 * 4, False)
+    search.trials = 500
+    assert count(search, BASE, [0], 3) == (400, True)
+
+
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """One for each combination that is walked from now on."""
+    found: list[object] = []
+
+    def walk(*arguments: Any) -> object:
+        found.append(arguments)
+        return space.walk(*arguments)
+
+    monkeypatch.setattr("thawline.search.grid.walk", walk)
+    return found
 
 
 def test_a_grid_that_does_not_fit_is_refused_with_the_number_to_set() -> None:
@@ -76,9 +111,16 @@ def test_a_grid_that_does_not_fit_is_refused_with_the_number_to_set() -> None:
     with pytest.raises(
         UserError, match=r"'grid' has 16 points, but search\.trials = 15(?s:.*)search\.trials=16"
     ):
-        refuse_too_large(search, 16)
-    refuse_too_large(search, 15)
+        refuse_part(search, 16)
+    refuse_part(search, 15)
+    with pytest.raises(UserError, match=r"more than 3000 points(?s:.*)search\.trials=as many, or fewer"):
+        refuse_part(search, 3000, False)
 
 
-def test_a_budget_in_minutes_takes_as_much_of_a_grid_as_it_can() -> None:
-    refuse_too_large(Search(sampler=SamplerName.grid, minutes=5), 1000)
+def test_a_grid_that_time_may_end_in_the_middle_is_refused() -> None:
+    message = (
+        r"'grid' has 6 points, but search\.minutes = 5 may end it early, which leaves out whole depths"
+        r"(?s:.*)set search\.minutes=null and search\.trials=6, or"
+    )
+    with pytest.raises(UserError, match=message):
+        refuse_part(Search(sampler=SamplerName.grid, minutes=5), 6)

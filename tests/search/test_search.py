@@ -140,6 +140,29 @@ def test_a_finished_study_is_not_recorded_again(toy_artifacts: Artifacts, tmp_pa
     assert len(client.search_runs([experiment.experiment_id])) == 1 + 2
 
 
+def test_a_study_interrupted_after_its_last_trial_is_concluded_by_the_next_call_and_only_by_that(
+    toy_artifacts: Artifacts, tmp_path: Path, plotted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    config = config_of(tmp_path, trials=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("thawline.search.search.log_plots", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, toy_artifacts)
+    for _ in range(2):
+        run(config, toy_artifacts)
+        assert len(plotted) == 1
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("thawline")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert [each.data.tags["state"] for each in runs] == ["complete"] * 2
+
+
 def test_depths_that_the_network_does_not_have_are_refused(toy_artifacts: Artifacts, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"(?s)search\.space\.depths = \[7\].*from 0 to 3"):
         run(config_of(tmp_path, depths=[7]), toy_artifacts)

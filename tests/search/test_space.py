@@ -37,7 +37,6 @@ WIDE: dict[str, list[Any]] = {
     "batch_norm": ["train", "frozen"],
     "l2_sp": [0.0, 0.01],
     "wise_ft": [0.5, 1.0],
-    "soup": [1, 2],
     "lora_rank": [2, 8],
     "adapter_width": [8, 16],
     "prompt_tokens": [4, 8],
@@ -166,7 +165,6 @@ def test_a_list_of_one_value_fixes_it_without_a_parameter() -> None:
         ("prompt_deep", {"method": "prompt"}, {"method": "adapter"}),
         ("l2_sp", {"method": "bias"}, {"method": "scale_shift"}),
         ("wise_ft", {"method": "scale_shift"}, {"method": "lora"}),
-        ("soup", {"method": "full"}, {"method": "adapter"}),
         ("phases", {"epochs": 10}, {"epochs": 1}),
         ("method", {"depth": 2}, {"depth": 3}),
         ("batch_norm", {"depth": 2}, {"depth": 3}),
@@ -214,7 +212,7 @@ def test_a_linear_probe_searches_nothing_of_a_body() -> None:
         "body_lr",
     }
     assert not body & set(trial.params)
-    assert {"head_lr", "optimizer", "augmentation", "soup"} <= set(trial.params)
+    assert {"head_lr", "optimizer", "augmentation"} <= set(trial.params)
 
 
 def test_a_network_from_scratch_searches_nothing_of_a_source_model() -> None:

@@ -14,11 +14,12 @@ from optuna.trial import TrialState
 
 from thawline import tracking
 from thawline.artifacts import CARD, MODEL, Artifacts
-from thawline.config.choices import Goal, Objective, PrunerName, SamplerName, ValidationName
+from thawline.config.choices import Goal, Keep, Objective, PrunerName, SamplerName, ValidationName
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender, Finetune, Limit, Range, Search, Space, Trainer
 from thawline.models.checkpoint import build_random, read_card, save_model
-from thawline.search.clock import USED
+from thawline.search.clock import seconds_used
+from thawline.search.search import _tell
 from thawline.search.study import RUN, counted, open_study
 from thawline.search.tables import pareto_table, trials_table
 from thawline.search.trials import Trials
@@ -277,7 +278,7 @@ def test_a_hopeless_trial_is_pruned_and_says_when(
     monkeypatch.setattr(optuna.Trial, "should_prune", lambda _: True)
     _, study = run(config(trials=1, pruner=PrunerName.median, recipe={"epochs": 3}), toy_artifacts)
     (trial,) = counted(study)
-    assert trial.user_attrs["reason"] == "not promising after 1 epochs (median)"
+    assert trial.user_attrs["reason"] == "not promising after 1 of 3 epochs (median)"
     assert list(trial.intermediate_values) == [0]
     stored = tracking.connection.connected().client.get_run(trial.user_attrs[RUN])
     assert (stored.data.tags["state"], "val_accuracy" in stored.data.metrics) == ("pruned", True)
@@ -295,6 +296,38 @@ def test_two_objectives_give_a_front(toy_artifacts: Artifacts, config: Make) -> 
     told = trials.chosen(study).selected
     assert told is not None
     assert told["trial"] == best["number"]
+
+
+def test_a_cost_that_cannot_be_counted_is_refused_before_any_training(
+    toy_artifacts: Artifacts, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def uncounted(*_: object) -> None:
+        raise ValueError("an operation of its own")
+
+    monkeypatch.setattr("thawline.search.trials.flops", uncounted)
+    message = r"(?s)training of tests_networks\.Small cannot be counted: an operation of its own"
+    with pytest.raises(UserError, match=message + r".*set search\.objective=accuracy$"):
+        Trials(config(objective=Objective.accuracy_and_cost), toy_artifacts)
+    Trials(config(), toy_artifacts)
+    Trials(config(objective=Objective.accuracy_and_cost, enabled=False), toy_artifacts)
+
+
+def test_a_study_that_keeps_best_epochs_says_what_that_does_to_its_scores(
+    toy_artifacts: Artifacts, config: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    _tell(Trials(config(recipe={"keep": Keep.best}), toy_artifacts))
+    assert "search finetuned: finetune.keep = best chooses the epoch of each trial" in caplog.text
+
+
+def test_a_study_makes_no_second_task_where_it_has_one(toy_artifacts: Artifacts, config: Make) -> None:
+    def unused(*_: object) -> Trials:
+        raise AssertionError("was made again")
+
+    trials = Trials(config(trials=1), toy_artifacts)
+    study = open_study(trials, toy_artifacts.studies)
+    trial = optuna.trial.create_trial(value=0.5, user_attrs={"place": 0})
+    study.add_trial(trial)
+    run_study(unused, trials.config, toy_artifacts, "", "search", trials)
 
 
 def first_of_equals(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -323,7 +356,7 @@ def test_a_study_without_time_ends(toy_artifacts: Artifacts, config: Make) -> No
     timed = config(minutes=0.05, recipe={"epochs": 2})
     _, study = run(timed, toy_artifacts)
     assert counted(study)
-    assert study.user_attrs[USED] >= 0.5 * 3
+    assert seconds_used(study) >= 0.5 * 3
     assert all(trial.state.is_finished() for trial in study.trials)
 
 

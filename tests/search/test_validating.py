@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from thawline.artifacts import CARD, MODEL, Artifacts, card_beside
 from thawline.config.choices import Keep, PrunerName, ValidationName
 from thawline.config.errors import UserError
-from thawline.config.sections import Config, Finetune, Search, Trainer
+from thawline.config.sections import Config, Finetune, Search, Space, Trainer
 from thawline.data.store import Store, open_store, write_store
 from thawline.models.checkpoint import build_random, load_model, read_card, save_model
-from thawline.search.validating import Validating, Watch, mean_history
+from thawline.search.validating import Validating, Watch, _per_step, flattered, mean_history
 from thawline.training.fit import Fitted
 from thawline.training.once import Training
 from thawline.training.outcomes import outcomes
@@ -140,10 +140,43 @@ def test_what_is_told_is_the_accuracy_after_some_epochs(validating: Callable[...
     long = replace(RECIPE, epochs=25)
     made, asked = validating(long, validation=ValidationName.holdout), []
     found = made.outcome(long, 0, report=lambda step, accuracy: asked.append((step, accuracy)))
-    assert [step for step, _ in asked] == list(range(12))
-    assert made.steps == made.reports(long) == 12
-    assert [value for _, value in asked] == [row["val_accuracy"] for row in found.history[1::2]]
-    assert made.reached(long, 0) == "2 epochs"
+    assert [step for step, _ in asked] == list(range(10))
+    assert made.steps == 10
+    after = [3, 5, 8, 10, 13, 15, 18, 20, 23, 25]
+    assert [value for _, value in asked] == [found.history[epoch - 1]["val_accuracy"] for epoch in after]
+    assert [made.reached(long, step) for step in range(10)] == [f"{epoch} of 25 epochs" for epoch in after]
+
+
+@given(st.integers(1, 60), st.integers(1, 10))
+def test_a_step_is_the_same_share_of_a_training_however_long_it_is(epochs: int, steps: int) -> None:
+    told: list[tuple[int, float]] = []
+    listener = _per_step(lambda step, epoch: told.append((step, epoch)), epochs, steps)
+    for epoch in range(epochs):
+        listener({"epoch": float(epoch), "val_accuracy": epoch})
+    assert len(told) == min(epochs, steps)
+    assert told[-1] == (steps - 1, epochs - 1)
+    for step, epoch in told:
+        assert epoch / epochs < (step + 1) / steps <= (epoch + 1) / epochs
+
+
+@pytest.mark.parametrize(
+    ("configured", "listed", "steps"),
+    [(3, None, 3), (30, None, 10), (3, [2, 5], 5), (30, [2, 5], 10), (30, [4], 4)],
+)
+def test_a_short_training_has_as_many_steps_as_the_longest(
+    configured: int, listed: list[int] | None, steps: int, validating: Callable[..., Validating]
+) -> None:
+    space = Space(choices={"epochs": listed} if listed else {})
+    made = validating(replace(RECIPE, epochs=configured), validation=ValidationName.holdout, space=space)
+    assert made.steps == steps
+
+
+def test_that_scores_are_too_high_is_said() -> None:
+    assert flattered(RECIPE) is None
+    said = flattered(replace(RECIPE, keep=Keep.best))
+    assert said is not None
+    assert "finetune.keep = best" in said
+    assert "finetune.keep=last" in said
 
 
 def test_the_last_row_says_what_the_kept_weights_achieve(validating: Callable[..., Validating]) -> None:

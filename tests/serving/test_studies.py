@@ -112,7 +112,9 @@ def test_what_cannot_be_done_is_said_without_a_traceback(study: optuna.Study, tm
     assert "error: There is no study 'bow'.\n  nearest: bowl" in str(call("show", "bow"))
     assert "allowed: .csv, .json" in str(call("export", "bowl", "all.txt"))
     assert "nowhere.db does not exist" in str(call("show", "--storage", "sqlite:///nowhere.db"))
-    assert not (tmp_path / "nowhere.db").exists()
+    assert not list(tmp_path.glob("nowhere.db*"))
+    told = str(call("export", "bowl", str(tmp_path / "scratch" / "studies.db" / "all.csv")))
+    assert "all.csv cannot be written" in told
 
 
 def test_no_database_yet_is_no_failure_of_the_program(

@@ -66,7 +66,7 @@ def shared_losses(
     given_up: list[torch.Tensor] = []
     mine = [torch.zeros(1, dtype=torch.int64) if part[0] == NOT_COUNTED else part for part in parts]
 
-    def shares(summed: Callable[[torch.Tensor], torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def shares(summed: Callable[[torch.Tensor], torch.Tensor]) -> list[tuple[torch.Tensor, ...]]:
         with patch("thawline.training.classifier.summed", summed):
             return [classifier._share(targets[rows], part) for rows, part in zip(mine, parts, strict=True)]
 
@@ -74,6 +74,6 @@ def shared_losses(
     total = torch.stack(given_up).sum(0)
     found = shares(lambda _: total)
     losses = [classifier.loss(logits[rows], targets[rows]) for rows in mine]
-    return [share * loss for loss, (share, _) in zip(losses, found, strict=True)], [
-        count.item() for _, count in found
+    return [share * loss for loss, (share, _, _) in zip(losses, found, strict=True)], [
+        count.item() for *_, count in found
     ]

@@ -260,6 +260,7 @@ def test_ctrl_c_ends_all_with_one_message(interrupted: subprocess.Popen[str]) ->
     said = finish(interrupted, 130)
     assert said.count("stage pretrain interrupted; run the same command again to go on") == 1
     assert "Traceback" not in said
+    assert "death signal" not in said
     assert not psutil.wait_procs(all_of_them, timeout=10)[1]
 
 
@@ -269,6 +270,21 @@ def test_when_the_stage_itself_is_killed_nothing_goes_on(interrupted: subprocess
     interrupted.kill()
     interrupted.communicate()
     assert not psutil.wait_procs(all_of_them, timeout=10)[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+def test_when_the_stage_is_killed_while_they_start_nothing_goes_on(project: Path) -> None:
+    artifacts_of(project, LONG)
+    process = start(project, command(project, "pretrain", LONG))
+    deadline = time.monotonic() + 200
+    while len(all_of_them := children(process)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    # before its first epoch, which is when they end that do not notice
+    assert not psutil.wait_procs(all_of_them, timeout=60)[1]
+    assert not list(project.glob("scratch/checkpoints/*/last.ckpt"))
 
 
 def test_a_mistake_is_said_once(project: Path) -> None:

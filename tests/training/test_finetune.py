@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,12 +31,13 @@ from thawline.models.adapters import added_parameters
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
-from thawline.training.classifier import Row, TrainingDivergedError
+from thawline.training.classifier import Classifier, Row, TrainingDivergedError
 from thawline.training.finetune import finetune
 from thawline.training.fit import Fitted
 from thawline.training.learning import balanced_weights, learning_groups
 from thawline.training.once import finetune_once
 from thawline.training.recipe import Chosen, write_chosen
+from thawline.training.soup import finetune_soup
 
 Build = Callable[[int], nn.Module]
 CPU = Trainer(accelerator="cpu", threads=1)
@@ -220,6 +222,44 @@ def test_a_seed_may_be_a_soup_of_adapted_networks_and_is_saved_as_what_it_adds(
     network, _ = load_model(saved, folder / CARD, base=base)
     assert load_file(saved).keys() == added_parameters(network) | {"head.weight", "head.bias"}
     assert set(read_json(folder / COSTS)["seeds"]["0"]["soup"]) <= {0, 1}
+
+
+def short_of_memory(patch: pytest.MonkeyPatch, epoch: int) -> None:
+    """From this epoch on there is room for no more than 4 pictures."""
+    step = Classifier.training_step
+
+    def stepped(self: Classifier, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch >= epoch and len(batch[1]) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(self, batch, batch_idx)
+
+    patch.setattr(Classifier, "training_step", stepped)
+
+
+@pytest.mark.parametrize("soup", [1, 2])
+def test_every_training_is_in_smaller_parts(
+    soup: int, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_of_memory(monkeypatch, 0)
+    settings = recipe(batch_size=8, epochs=1, soup=soup)
+    fitted = finetune_soup(build_small(0), settings, toy_store, CPU, seed=0, mirror=False, accumulate=2)
+    assert np.isfinite(fitted.history[0]["train_loss"])
+
+
+def test_out_of_memory_is_tried_again_in_smaller_parts_from_the_start(
+    toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the attempt that failed had come to, and left in its checkpoint."""
+    choose(toy_artifacts, Contender.finetuned, recipe(seeds=1, batch_size=8, epochs=2), 0)
+    folder = toy_artifacts.stage_output("finetune", "finetuned")
+    saved = []
+    for epoch in (0, 1):
+        with monkeypatch.context() as patch:
+            short_of_memory(patch, epoch)
+            finetune(stage_config(tmp_path), toy_artifacts)
+        saved.append(load_file(folder / "weights" / "seed_0.safetensors"))
+        assert read_json(folder / COSTS)["seeds"]["0"]["accumulate"] == 2
+    assert all(torch.equal(tensor, saved[1][name]) for name, tensor in saved[0].items())
 
 
 def test_from_scratch_shares_no_weight_with_the_source(toy_artifacts: Artifacts) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from thawline.config.errors import UserError
+from thawline.data.batches import largest_part
 from thawline.training.memory import out_of_memory, with_less_memory
 
 
@@ -13,7 +14,7 @@ def room_for(pictures: int, batch_size: int):
 
     def train(accumulate: int) -> str:
         asked.append(accumulate)
-        if -(-batch_size // accumulate) > pictures:
+        if largest_part(batch_size, accumulate) > pictures:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return "trained"
 
@@ -33,11 +34,21 @@ def test_what_another_training_found_out_is_not_tried_again() -> None:
     assert asked == [4]
 
 
-@pytest.mark.parametrize(("batch_size", "smallest"), [(64, 8), (5, 2), (1, 1)])
+@pytest.mark.parametrize(("batch_size", "smallest"), [(64, 8), (5, 3), (3, 3), (1, 1)])
 def test_the_smallest_batches_are_said(batch_size: int, smallest: int) -> None:
     train, _ = room_for(0, batch_size)
     with pytest.raises(UserError, match=rf"even with batches of {smallest} pictures\.\n  lower input\.size"):
         with_less_memory(train, batch_size)
+
+
+def test_processes_that_train_together_do_not_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thawline.training.memory.place", lambda: (1, 2))
+    train, asked = room_for(32, 64)
+    with pytest.raises(
+        UserError, match=r"batches of 64 pictures shared out among 2 processes\.\n  lower batch_size or input"
+    ):
+        with_less_memory(train, 64)
+    assert asked == [1]
 
 
 @pytest.mark.parametrize(

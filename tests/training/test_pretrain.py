@@ -71,6 +71,19 @@ def test_a_killed_pretraining_goes_on_bit_for_bit(
 _start = Classifier.on_train_epoch_start
 
 
+def test_out_of_memory_is_tried_again_in_smaller_parts(
+    artifacts: Artifacts, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thawline.training.pretrain.leads", lambda: False)  # nothing to record
+    config = config_of(tmp_path)
+    config.model.architecture, config.pretrain.epochs = "tests_networks.Hungry", 1
+    with caplog.at_level("INFO"):
+        pretrain(config, artifacts)
+    assert "trying again with 4 at a time" in caplog.text
+    assert "pretrain: 4/4" in caplog.text
+    assert {path.parent.name for path in artifacts.checkpoints.rglob("*.ckpt")} == {"in-2-parts"}
+
+
 def test_weights_are_taken_over_without_training(tmp_path: Path) -> None:
     from thawline.models.zoo import build
 

@@ -76,6 +76,12 @@ class Findings:
     def size(self, split: str) -> int:
         return self.metrics["data"]["sizes"][split]["total"]
 
+    def validated_on(self, name: str) -> tuple[int, int]:
+        """On how many pictures a contender's trials were validated, and in how many folds (1: held-out)."""
+        told = self.recipes[name].selected or {}
+        folds = (told.get("validation") or {}).get("folds", 1)
+        return told.get("images") or self.size("val"), folds
+
 
 def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
     """A missing file is a `UserError`, but for the trials (no search was made), the pretraining's

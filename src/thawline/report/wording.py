@@ -138,7 +138,7 @@ def chosen(findings: Findings, name: str = FINETUNED) -> str:
         return "The recipe is the configured one; no search was made."
     return (
         f"The recipe is that of trial {selected['trial']}, the best of {_rivals(findings, name)} by "
-        f"{_measure(findings, selected)} {_score(findings, selected)}."
+        f"{_measure(findings, name)} {_score(findings, selected)}."
     )
 
 
@@ -152,9 +152,8 @@ def _rivals(findings: Findings, name: str) -> str:
     return f"{counted(own, 'trial')} with {counted(depth, 'frozen unit')}"
 
 
-def _measure(findings: Findings, selected: Mapping[str, Any]) -> str:
-    images = selected.get("images") or findings.size("val")
-    folds = (selected.get("validation") or {}).get("folds", 1)
+def _measure(findings: Findings, name: str) -> str:
+    images, folds = findings.validated_on(name)
     if folds > 1:
         return f"accuracy in {folds}-fold cross-validation over {counted(images, 'picture')}"
     return f"accuracy on {counted(images, 'validation picture')}"

@@ -145,8 +145,9 @@ def depth_curve(
         for name, other in others.items():
             row |= _named(f"minus_{name}", *_difference(found, position, other, confidence))
         rows.append(row)
-    # names and None alike, even where there are names only
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"unit": object})
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    # strings of their own type would have NaN in the place of None
+    return table.assign(unit=pd.Series([point.unit for point in points], dtype=object))
 
 
 def best(found: Resampled) -> int:

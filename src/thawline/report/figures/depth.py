@@ -39,7 +39,8 @@ class DepthCurve:
 
 def depth_curve(findings: Findings) -> DepthCurve | None:
     """None without a search over at least two depths."""
-    trials, pictures = findings.trials.get(FINETUNED), findings.size("val")
+    trials = findings.trials.get(FINETUNED)
+    pictures, _ = findings.validated_on(FINETUNED)
     if trials is None or pictures == 0:
         return None
     complete = trials[trials["state"] == "complete"].dropna(subset=["value", "depth"])
@@ -64,7 +65,8 @@ def accuracy_by_depth(findings: Findings) -> Picture | None:
     curve = depth_curve(findings) if findings.curve is None else None
     if curve is None:
         return None
-    chosen, pictures = curve.top, counted(findings.size("val"), "validation picture")
+    chosen, (images, folds) = curve.top, findings.validated_on(FINETUNED)
+    pictures = counted(images, "validation picture" if folds == 1 else "cross-validated picture")
     others = [depth for depth in curve.equals if depth != chosen["depth"]]
     if others:
         many = "trials lie" if len(others) > 1 else "trial lies"
