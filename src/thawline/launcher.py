@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 REPORT = "TORCHELASTIC_ERROR_FILE"
 """Where torchrun tells each process to leave the reason of its failure."""
 
+_LAUNCHER = "THAWLINE_LAUNCHER"
+"""Where each process finds the number of the one that starts them."""
+
 _DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 
@@ -51,6 +54,7 @@ def launch(settings: Trainer, command: Sequence[str]) -> None:
 
     _quiet()
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads or max(1, cores() // settings.devices)))
+    os.environ[_LAUNCHER] = str(os.getpid())
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -94,7 +98,8 @@ def _quiet() -> None:
     """Lets torchrun's log go: what it knows is said once, at the end."""
     log = logging.getLogger("torch.distributed")
     log.propagate = False
-    log.addHandler(logging.NullHandler())
+    # PyTorch gives it a handler of its own
+    log.handlers[:] = [logging.NullHandler()]
 
 
 def _reason(failures: Mapping[int, "ProcessFailure"]) -> str:
@@ -138,6 +143,13 @@ def report(text: str, *, expected: bool) -> None:
 
 
 def end_with_parent() -> None:
-    """Have this process killed when the one that started it dies (Linux): it would go on alone."""
+    """Have this process killed when the one that started it dies (Linux): it would go on alone.
+
+    Raises `SystemExit` where `launch` started this process and its own has died already.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        # of a death before that call nothing tells but another parent
+        parent = str(os.getppid())
+        if os.environ.get(_LAUNCHER, parent) != parent:
+            sys.exit(1)

@@ -29,6 +29,17 @@ Stage = Callable[[Config, Artifacts], None]
 TOGETHER = ("pretrain", "finetune")
 """Stages that several processes may run together (trainer.devices, trainer.nodes)."""
 
+NOT_DECIDING = (
+    "search.workers",
+    "search.engine",
+    "search.address",
+    "search.storage",
+    "search.heartbeat",
+    "search.grace",
+    "search.attempts",
+)
+"""Values that say who runs the trials and how a study survives, not what it finds."""
+
 QUIET = (
     "hydra.run.dir=.",
     "hydra.sweep.dir=.",
@@ -171,7 +182,7 @@ def _refuse_other_task(
     inputs = [each for each in named if not (artifacts.outputs / each).exists()]
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
     for key, value in ours.items():
-        concerned = any(
+        concerned = key not in NOT_DECIDING and any(
             key == section or key.startswith(section + ".") for each in inputs for section in decided_by(each)
         )
         if concerned and value != lock.get(key):

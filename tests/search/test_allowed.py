@@ -16,9 +16,7 @@ from thawline.search import allowed
 from thawline.search.allowed import _outside, usable_methods
 from thawline.training.finetune import with_method
 
-QUICK = ["full", "bias", "norm", "lora"]
-SLOW = ["adapter", "prompt", "scale_shift"]
-"""Methods that look for the shapes inside a network."""
+METHODS = ["full", "bias", "norm", "lora", "adapter", "prompt", "scale_shift"]
 
 
 def refusing(working: set[int], attempts: list[int]) -> Callable[[int], UserError | None]:
@@ -60,24 +58,30 @@ def works(network: nn.Module, method: str, depth: int, **recipe: BatchNorm) -> b
     return True
 
 
-@pytest.mark.parametrize("methods", [QUICK, pytest.param(QUICK + SLOW, marks=pytest.mark.slow)])
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [BatchNorm.frozen, BatchNorm.affine])
 @pytest.mark.parametrize("batch_norm", [BatchNorm.frozen, BatchNorm.train])
+@pytest.mark.parametrize("made", [Small, ReZero])
 def test_no_method_is_lost_or_gained_by_trying_few_depths(
-    frozen: BatchNorm, batch_norm: BatchNorm, methods: list[str]
+    frozen: BatchNorm, batch_norm: BatchNorm, made: type[nn.Module]
 ) -> None:
-    policies = {"frozen_batch_norm": frozen, "batch_norm": batch_norm}
-    for network in (Small(2), ReZero(2)):
-        depths = range(len(units(network)) + 1)
-        expected = {
-            depth: tuple(each for each in methods if works(network, each, depth, **policies))
-            for depth in depths
-        }
-        somewhere = [each for each in methods if any(each in expected[depth] for depth in depths[:-1])]
-        found = usable(network, somewhere, **policies)
-        assert found == {
-            depth: tuple(each for each in somewhere if each in expected[depth]) for depth in depths
-        }
+    same_as_one_by_one(made(2), METHODS, frozen_batch_norm=frozen, batch_norm=batch_norm)
+
+
+@pytest.mark.parametrize("frozen", [BatchNorm.frozen, BatchNorm.affine])
+def test_a_method_that_finds_nothing_at_some_depths_is_left_out_there(frozen: BatchNorm) -> None:
+    same_as_one_by_one(Small(2), ["full", "bias"], frozen_batch_norm=frozen, batch_norm=BatchNorm.frozen)
+
+
+def same_as_one_by_one(network: nn.Module, methods: list[str], **policies: BatchNorm) -> None:
+    depths = range(len(units(network)) + 1)
+    expected = {
+        depth: [each for each in methods if works(network, each, depth, **policies)] for depth in depths
+    }
+    somewhere = [each for each in methods if any(each in expected[depth] for depth in depths[:-1])]
+    assert usable(network, somewhere, **policies) == {
+        depth: tuple(each for each in somewhere if each in expected[depth]) for depth in depths
+    }
 
 
 def test_a_method_that_works_everywhere_is_tried_at_two_depths(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,7 +281,7 @@ def test_when_the_stage_is_killed_while_they_start_nothing_goes_on(project: Path
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.kill()
-    process.wait()
+    process.communicate(timeout=60)
     # before its first epoch, which is when they end that do not notice
     assert not psutil.wait_procs(all_of_them, timeout=60)[1]
     assert not list(project.glob("scratch/checkpoints/*/last.ckpt"))

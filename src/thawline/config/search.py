@@ -98,9 +98,9 @@ class Search:
     grid_points: int = 4
     """Values of each learning rate in a grid."""
     pruner: PrunerName = PrunerName.median
-    """What stops a hopeless trial early: median (worse than half of the trials at the same epoch), asha (Li
-    et al. 2020), hyperband (Li et al. 2018), wilcoxon (surely worse than the best over the folds of a
-    cross-validation), none."""
+    """What stops a hopeless trial early: median (worse than half of the trials after the same share of their
+    epochs), asha (Li et al. 2020), hyperband (Li et al. 2018), wilcoxon (surely worse than the best over the
+    folds of a cross-validation), none."""
     objective: Objective = Objective.accuracy
     """accuracy_and_cost: two objectives, the second is the operations of one training; the output is the
     Pareto front."""

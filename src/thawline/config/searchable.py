@@ -21,6 +21,8 @@ ELSEWHERE = {
     "start": "finetune.start; the contender from_scratch starts random and has a search of its own",
     "units": "finetune.units; what learns is searched as search.space.depths",
     "seeds": "finetune.seeds: fine-tunings of the chosen recipe, which a trial has none of",
+    "soup": "finetune.soup: trainings of a final fine-tuning that are averaged; a trial is one training",
+    "keep": "finetune.keep: best chooses the epoch by the pictures that score the trial, to win by luck",
 }
 """Fields that are no choice of a trial, with the setting to use instead."""
 

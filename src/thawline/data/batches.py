@@ -19,12 +19,14 @@ NOT_COUNTED = -1
 
 
 class Batches:
-    """An iterable of (images, labels, indices), the last batch being as small as what is left.
+    """An iterable of (images, labels, indices), the last batch being as small as what is left. Shuffled,
+    a single picture that is left joins the batch before it: BatchNorm cannot learn from one alone.
 
     Images are `(b, channels, size, size)` float32, normalised; labels and indices are `(b,)` int64,
     the indices being positions in `images`. Order and augmentation depend on (seed, epoch, index)
     only, so neither the batch size nor the device changes what becomes of a picture. The epoch is the
-    one last given to `set_epoch`; iterating does not advance it. `shared` makes them one process's part.
+    one last given to `set_epoch`; iterating does not advance it. `in_parts` cuts every batch into several,
+    `shared` makes them one process's part.
 
     images: `(n, size, size, channels)` uint8, may be memory-mapped. device: where batches are made
     and left; the pictures travel there as uint8.
@@ -52,10 +54,23 @@ class Batches:
         self.augmentation, self.mirror, self.device = augmentation, mirror, torch.device(device)
         self.epoch = 0
         self.rank, self.world = 0, 1
+        self._wanted = 1
+
+    @property
+    def parts(self) -> int:
+        """How many parts a full batch comes in; the last of an epoch may come in fewer, never in more."""
+        return parts_in(self.batch_size, self.batch_size, self._wanted)
+
+    def in_parts(self, wanted: int) -> Self:
+        """These batches cut into `wanted` parts each, which come one after the other: fewer where a picture
+        would be alone. Sizes differ by 1 at most; order and augmentation stay the same."""
+        mine = copy.copy(self)
+        mine._wanted = wanted
+        return mine
 
     def shared(self, rank: int, world: int) -> Self:
-        """These batches as process `rank` of `world` sees them: its own slice of every batch, all slices
-        together being the batch.
+        """These batches as process `rank` of `world` sees them: its own slice of every batch (or part of
+        one), all slices together being the batch.
 
         What becomes of a picture stays the same, and so does the number of batches: where a batch has no
         picture left for this process, it gets one of the others', whose index is -1: it does not count.
@@ -69,7 +84,7 @@ class Batches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
+        return len(self._places())
 
     def __iter__(self) -> Iterator[Batch]:
         count = len(self.images)
@@ -77,8 +92,8 @@ class Batches:
         # One row of random numbers per picture, whatever batch it ends up in.
         augments = self.augmentation is not AugmentationName.none
         changes = self._random(_CHANGES).random((count, NUMBERS)) if augments else None
-        for start in range(0, count, self.batch_size):
-            first, end = self._slice(start, min(start + self.batch_size, count))
+        for start, last in self._places():
+            first, end = _cut(start, last, self.world)[self.rank]
             counts = end > first
             first, end = (first, end) if counts else (start, start + 1)
             indices = order[first:end]
@@ -87,10 +102,17 @@ class Batches:
             named = torch.from_numpy(indices if counts else np.full(1, NOT_COUNTED)).to(self.device)
             yield normalised(pixels, self.transform), labels, named
 
-    def _slice(self, start: int, end: int) -> tuple[int, int]:
-        """This process's part of the places from `start` to `end`; sizes differ by 1 at most."""
-        first, last = (-(-(end - start) * each // self.world) for each in (self.rank, self.rank + 1))
-        return start + first, start + last
+    def _places(self) -> list[tuple[int, int]]:
+        """Where in the order each batch, or part of one, starts and ends."""
+        count, size = len(self.images), self.batch_size
+        alone = self.shuffle and count % size == 1 and 1 < size < count
+        starts = range(0, count - alone, size)
+        ends = [*starts[1:], count]
+        batches = zip(starts, ends[: len(starts)], strict=True)
+        return [part for start, end in batches for part in _cut(start, end, self._parts(end - start))]
+
+    def _parts(self, pictures: int) -> int:
+        return parts_in(pictures, self.batch_size, self._wanted)
 
     def _pixels(self, start: int, indices: np.ndarray, changes: np.ndarray | None) -> torch.Tensor:
         """As `as_pixels`, changed by each picture's row of `changes`."""
@@ -111,6 +133,24 @@ class Batches:
         if self.shuffle:
             return np.take(self.images, indices, axis=0)
         return np.array(self.images[start : start + len(indices)])
+
+
+def _cut(start: int, end: int, parts: int) -> list[tuple[int, int]]:
+    """The places from `start` to `end` in so many parts; sizes differ by 1 at most, and may be 0."""
+    bounds = [start - (-(end - start) * each // parts) for each in range(parts + 1)]
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+
+def parts_in(pictures: int, batch_size: int, wanted: int) -> int:
+    """In how many parts a batch of `pictures` is computed where one of `batch_size` shall be in `wanted`: in
+    parts of equal size, fewer where one would have a single picture, and never in more than that one."""
+    pictures, size = min(pictures, batch_size), -(-batch_size // wanted)
+    return max(1, min(-(-pictures // size), pictures // 2))
+
+
+def largest_part(batch_size: int, wanted: int) -> int:
+    """Pictures in the largest of the parts of a batch of `batch_size`."""
+    return -(-batch_size // parts_in(batch_size, batch_size, wanted))
 
 
 def as_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:

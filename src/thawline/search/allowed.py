@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune, Method, Start
 from thawline.models.cuts import Unit
 from thawline.models.depth import frozen_units, resolve_depth
+from thawline.models.selection import AFFINE
 from thawline.search.space import METHOD, depths
 from thawline.training.finetune import with_method
 
@@ -82,8 +83,10 @@ def _refused(
     method: Method,
 ) -> dict[int, UserError]:
     """The depths at which `method` does nothing, and what it says there."""
-    refused: dict[int, UserError] = {}
-    for depth in asked if method is not Method.full else []:
+    if method is Method.full:
+        return {}
+
+    def attempt(depth: int) -> UserError | None:
         frozen = frozen_units(depth, base.units, units)
         changed = copy.copy(base)
         # not by `replace`: whether the other fields suit the method is decided where trials are made
@@ -91,8 +94,38 @@ def _refused(
         try:
             with_method(copy.deepcopy(network), changed, frozen, config.seed)
         except UserError as error:
-            refused[depth] = error
-    return refused
+            return error
+        return None
+
+    # nothing is missing where all is frozen on purpose
+    thawed = [depth for depth in asked if depth < len(units)] or asked
+    return _outside(thawed, attempt, gaps=base.frozen_batch_norm in AFFINE)
+
+
+def _outside(
+    ascending: Sequence[int], attempt: Callable[[int], UserError | None], gaps: bool
+) -> dict[int, UserError]:
+    """The depths that fail, and how, with few attempts, each of which takes long with a large network.
+
+    A method finds too little to train from some depth on, or adds more than the network can do with up to
+    some depth: it works at depths next to each other, whose ends are found from both sides. With `gaps`
+    (BatchNorm that learns in frozen units is found again at greater depths) every depth is tried.
+    """
+    if gaps:
+        return {depth: error for depth in ascending if (error := attempt(depth))}
+    found = dict(_failing(ascending, attempt))
+    return found | dict(sorted(_failing(ascending[: len(found) : -1], attempt)))
+
+
+def _failing(
+    depths: Sequence[int], attempt: Callable[[int], UserError | None]
+) -> Iterator[tuple[int, UserError]]:
+    """Up to the first that works."""
+    for depth in depths:
+        error = attempt(depth)
+        if error is None:
+            return
+        yield depth, error
 
 
 def _require_some(

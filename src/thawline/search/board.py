@@ -9,7 +9,7 @@ import optuna
 
 from thawline.progress import progress
 from thawline.search.clock import LIMIT, seconds_left
-from thawline.search.study import best_trial, counted
+from thawline.search.study import STATES, best_trial, counted
 from thawline.search.task import Task
 
 
@@ -42,8 +42,7 @@ def _done(study: optuna.Study, limit: int | None) -> int:
 def note(study: optuna.Study) -> str:
     """E.g. "best 0.913, 12 complete, 3 pruned"."""
     best = best_trial(study)
-    states = Counter(trial.state.name for trial in counted(study))
-    names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    states = Counter(trial.state for trial in counted(study))
     parts = [f"best {best.values[0]:.3f}"] if best else []
-    parts += [f"{states[state]} {name}" for state, name in names.items() if states[state]]
+    parts += [f"{states[state]} {name}" for state, name in STATES.items() if states[state]]
     return ", ".join(parts)

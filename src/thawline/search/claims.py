@@ -19,9 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from thawline import tracking
 from thawline.config.errors import UserError
 from thawline.search.clock import mark_time, too_late_to_begin
-from thawline.search.database import alone, backend_of
-from thawline.search.study import DEATHS, PLACE, PROCESS, REASON, RUN, places
-from thawline.search.task import Task
+from thawline.search.database import alone, backend_of, forget_constraints
+from thawline.search.study import DEATHS, PROCESS, REASON, RUN, places
+from thawline.search.task import PLACE, Task
 from thawline.tracking.origin import is_dead, is_elsewhere, this_process
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def claim(study: optuna.Study, task: Task) -> Trial | None:
     with alone(study):
         mark_time(study)
         requeue_dead(study, task.search.attempts)
-        if too_late_to_begin(study) or not (_waits(study) or _add_place(study, task)):
+        if too_late_to_begin(study) or not (_waits(study, task) or _add_place(study, task)):
             return None
         trial = _ask(study)
         # without `process` the trial is known as an orphan to whoever holds the lock next
@@ -111,9 +111,9 @@ def give_back(study: optuna.Study, processes: Collection[str]) -> None:
                 _requeue(study, trial, "stopped")
 
 
-def may_come_back(study: optuna.Study) -> bool:
+def may_come_back(study: optuna.Study, task: Task) -> bool:
     """Whether there may be something to claim later: trials that run in other workers, which may die."""
-    return bool(_running(study)) or (_waits(study) and not too_late_to_begin(study))
+    return bool(_running(study)) or (_waits(study, task) and not too_late_to_begin(study))
 
 
 @contextmanager
@@ -139,8 +139,11 @@ def signs_of_life(study: optuna.Study, trial: Trial, seconds: float) -> Iterator
         thread.join()
 
 
-def _waits(study: optuna.Study) -> bool:
-    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+def _waits(study: optuna.Study, task: Task) -> bool:
+    """Whether a trial waits that the study still has a place for: one given back before the total was
+    lowered has none. Optuna gives out the earliest first, so that one with a place comes before those."""
+    waiting = [trial for trial in places(study) if trial.state is TrialState.WAITING]
+    return any(task.slot(trial.user_attrs[PLACE]) is not None for trial in waiting)
 
 
 def _running(study: optuna.Study) -> list[FrozenTrial]:
@@ -196,6 +199,8 @@ def _bury(study: optuna.Study, trial: FrozenTrial, attempts: int) -> None:
 
 def _requeue(study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
     _supersede(trial, "interrupted", reason)
+    if trial.constraints:
+        forget_constraints(study, trial)
     study._storage.set_trial_state_values(trial._trial_id, state=TrialState.WAITING)
 
 

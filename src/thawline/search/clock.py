@@ -4,18 +4,19 @@ It is kept in the study. Workers and their parent mark the time every few second
 between two marks counts unless it is so long that nobody can have been at work.
 """
 
-import math
 import time
 from statistics import median
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
 from thawline.config.search import Search
 
-USED, MARKED, LIMIT = "seconds", "marked", "limit_seconds"
-"""User attributes of a study: seconds used; when that was last brought up to date (seconds since 1970); and
-how many it may use in all, null for as many as it needs."""
+CLOCK, LIMIT = "clock", "limit_seconds"
+"""User attributes of a study: the seconds used, and when that was last brought up to date (seconds since
+1970), in one attribute, so that nobody finds the one without the other; and how many it may use in all, null
+for as many as it needs."""
 
 IDLE_SECONDS = 60.0
 """Where the last mark is older, nobody was at work since."""
@@ -30,23 +31,29 @@ def set_limit(study: optuna.Study, search: Search) -> None:
 
 def mark_time(study: optuna.Study) -> None:
     """Count the time since the last mark as used. Called while the study's lock is held."""
-    attributes = study.user_attrs
+    attributes, now = study.user_attrs, time.time()
     if attributes.get(LIMIT) is None:
         return
-    study.set_user_attr(USED, attributes.get(USED, 0.0) + _since_mark(attributes))
-    study.set_user_attr(MARKED, time.time())
+    # a machine whose clock is behind must not count what one that is ahead has counted already
+    marked = max(now, attributes.get(CLOCK, (0.0, now))[1])
+    study.set_user_attr(CLOCK, (_used(attributes, now), marked))
+
+
+def seconds_used(study: optuna.Study) -> float:
+    """Up to the last mark; 0 for a study whose time was never limited."""
+    return float(study.user_attrs.get(CLOCK, (0.0,))[0])
 
 
 def seconds_left(study: optuna.Study) -> float | None:
     """Of the study's time; None where it has as much as it needs."""
     attributes = study.user_attrs
     limit = attributes.get(LIMIT)
-    return None if limit is None else limit - attributes.get(USED, 0.0) - _since_mark(attributes)
+    return None if limit is None else limit - _used(attributes, time.time())
 
 
-def _since_mark(attributes: dict[str, float]) -> float:
-    seconds = time.time() - attributes.get(MARKED, math.inf)
-    return seconds if 0 < seconds <= IDLE_SECONDS else 0.0
+def _used(attributes: dict[str, Any], now: float) -> float:
+    used, marked = attributes.get(CLOCK, (0.0, now))
+    return used + (now - marked if 0 < now - marked <= IDLE_SECONDS else 0.0)
 
 
 def time_is_up(study: optuna.Study) -> bool:

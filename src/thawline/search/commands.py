@@ -22,19 +22,12 @@ from thawline.artifacts import COSTS, RECIPE, Artifacts, read_json, write_text
 from thawline.config.composition import LOCK, load_lock, repository_root
 from thawline.config.errors import UserError, closest
 from thawline.config.search import Search
-from thawline.search.clock import USED
+from thawline.search.clock import seconds_used
 from thawline.search.database import connect, explained, is_shared, location
 from thawline.search.remembered import CONFIG, OUTPUTS, by_hand, configuration
-from thawline.search.study import DECISIVE, PLACE, REASON, best_trial, other_study, plain
-
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
-"""How the states of a trial are called, in the order they are shown."""
+from thawline.search.study import DECISIVE, REASON, STATES, best_trial, other_study, plain
+from thawline.search.task import PLACE
+from thawline.tracking.text import PASSWORD, without_password
 
 FAILURES = 5
 """How many of the last failures are shown."""
@@ -48,8 +41,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Overview:
-    """A study at a glance. `states` counts trials by their words in `STATES`; `seconds` is the time its
-    trials took, side by side counted twice, or what it used of a time limit; accuracies lie in 0..1."""
+    """A study at a glance. `states` counts trials by their words (`thawline.search.study.STATES`); `seconds`
+    is the time its trials took, side by side counted twice, or what it used of a time limit; accuracies lie
+    in 0..1."""
 
     name: str
     goal: str
@@ -121,7 +115,7 @@ def overview(study: optuna.Study) -> Overview:
         states={state: counts[state] for state in STATES.values() if counts[state]},
         best=best_trial(study),
         corrected=_corrected(study),
-        seconds=float(study.user_attrs.get(USED) or sum(spent)),
+        seconds=seconds_used(study) or sum(spent),
         failures=_failures(trials),
     )
 
@@ -165,6 +159,7 @@ def resume(name: str, search: Search) -> Artifacts:
             "  run the search itself again: it goes on with its study"
         )
     config.search.storage = search.storage
+    config.tracking.uri = _with_password(config.tracking.uri)
     artifacts = by_hand(study)
     from thawline.search.search import search as search_stage
     from thawline.search.trials import Trials
@@ -176,8 +171,26 @@ def resume(name: str, search: Search) -> Artifacts:
     return artifacts
 
 
+def _with_password(uri: str) -> str:
+    """The address of the store of runs, which a study remembers without its password, as the repository's
+    lock has it."""
+    if PASSWORD not in uri:
+        return uri
+    lock = load_lock(repository_root()) if (repository_root() / LOCK).exists() else None
+    whole = OmegaConf.select(lock, "tracking.uri") if lock is not None else None
+    if whole is None or without_password(whole) != uri:
+        raise UserError(
+            f"The study recorded its runs in {uri}, but no study remembers a password.\n"
+            f"  put the whole address into {LOCK}: tracking.uri"
+        )
+    return str(whole)
+
+
 def export(name: str, file: Path, search: Search) -> int:
-    """Write all trials of the study `name` to `file`, as CSV or JSON by its ending; return how many."""
+    """Write all trials of the study `name` to `file`, as CSV or JSON by its ending; return how many.
+
+    Raises `UserError` for another ending, and for a file that cannot be written.
+    """
     if file.suffix not in (".csv", ".json"):
         raise UserError(f"{file} has the ending {file.suffix!r}.\n  allowed: .csv, .json")
     study = study_named(name, search)
@@ -186,9 +199,15 @@ def export(name: str, file: Path, search: Search) -> int:
     directions = [direction.name.lower() for direction in study.directions]
     if file.suffix == ".json":
         whole = {"study": name, "goal": _goal(study), "directions": directions, "trials": trials}
-        write_text(file, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
     else:
-        write_text(file, _table(trials, len(directions)))
+        text = _table(trials, len(directions))
+    try:
+        write_text(file, text)
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be written: {error.strerror or error}.\n  export to another place"
+        ) from error
     return len(trials)
 
 

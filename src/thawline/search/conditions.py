@@ -51,7 +51,6 @@ CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
     "layer_decay": lambda values, at: at.thawed(values) and at.units - at.depth >= 2,
     "l2_sp": lambda values, at: at.learns(values) and values["method"] not in OWN_WEIGHTS,
     "wise_ft": lambda values, at: at.learns(values) and values["method"] not in ADDED,
-    "soup": lambda values, _: values["method"] not in ADDED,
     "lora_rank": lambda values, at: at.thawed(values) and values["method"] is Method.lora,
     "lora_scale": lambda values, at: at.thawed(values) and values["method"] is Method.lora,
     "adapter_width": lambda values, at: at.thawed(values) and values["method"] is Method.adapter,

@@ -52,8 +52,11 @@ def corrected(
     pictures would show the luck of the seed, but not that of the pictures. On trials that guess, the
     corrected score is unbiased; where one trial is clearly the best, it is that trial's own score.
 
-    What it cannot see: that the sampler proposed later trials because of these pictures, and that trials
-    were pruned on them. Give it the trials that completed.
+    What it cannot see: that the sampler proposed later trials because of these pictures, that trials were
+    pruned on them, and that with `finetune.keep=best` (less so with early stopping) they chose each trial's
+    epoch: what a trial said of a picture then depends on that picture. On random labels such trials are
+    right on more than half of the pictures one by one, and so is what comes out here. Give it the trials
+    that completed.
 
     The interval takes the variance of the out-of-bag scores divided by the mean of G/m - 1, which is by how
     much a mean over the m of G clusters that were not drawn varies more than one over all (1.7 times

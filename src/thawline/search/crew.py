@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0
 """How long a worker that was told to stop may take before it is killed."""
+LAST_WORDS = 10_000
+"""Characters of a worker's error that are told. A pipe holds little more until it is read, and it is read
+only once the worker is dead."""
 
 
 class WorkerError(Exception):
@@ -121,10 +124,10 @@ def _worker(team: "Team", pipe: Connection) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except UserError as error:
-        pipe.send(("person", str(error)))
+        pipe.send(("person", str(error)[:LAST_WORDS]))
         sys.exit(1)
     except BaseException:
-        pipe.send(("bug", traceback.format_exc()))
+        pipe.send(("bug", traceback.format_exc()[-LAST_WORDS:]))
         sys.exit(1)
 
 

@@ -12,6 +12,8 @@ import optuna
 import sqlalchemy
 from filelock import FileLock
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import TrialSystemAttributeModel
+from optuna.trial import FrozenTrial
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -30,23 +32,34 @@ left to itself it waits two hours."""
 def location(search: Search, database: Path) -> URL:
     """Where the studies are: `search.storage`, or the sqlite file `database`.
 
-    Raises `UserError` for what is neither sqlite nor PostgreSQL.
+    A relative sqlite path lies below the repository, in whose folder scratch `database` is; not below the
+    current folder, which in a temporary experiment is a copy that is thrown away.
+
+    Raises `UserError` for what is neither a sqlite file nor PostgreSQL.
     """
+    database = database.resolve()
     if search.storage is None:
-        return URL.create("sqlite", database=str(database.resolve()))
+        return URL.create("sqlite", database=str(database))
     try:
         url = make_url(search.storage)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         url = URL.create("nothing")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
+    # an unescaped @ in a password ends it, and makes the rest of it part of the host
+    if url.get_backend_name() not in ("sqlite", "postgresql") or "@" in (url.host or ""):
         raise UserError(
             "search.storage is not the address of a database that studies can be kept in.\n"
             "  allowed: null, sqlite:///path/to/file.db, "
-            "postgresql+psycopg2://user:password@host:5432/name"
+            "postgresql+psycopg2://user:password@host:5432/name\n"
+            "  in a password, write @ as %40 and : as %3A"
         )
-    if url.get_backend_name() == "sqlite":
-        return url.set(database=str(Path(url.database or database).resolve()))
-    return url
+    if url.get_backend_name() != "sqlite":
+        return url
+    if url.database in (None, "", ":memory:"):
+        raise UserError(
+            f"search.storage = {search.storage} keeps studies in memory, where no other process finds them.\n"
+            "  choose a file: sqlite:///path/to/file.db; or null: scratch/studies.db"
+        )
+    return url.set(database=str((database.parents[1] / str(url.database)).resolve()))
 
 
 def is_shared(url: URL) -> bool:
@@ -62,7 +75,8 @@ def connect(search: Search, database: Path) -> RDBStorage:
     url = location(search, database)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with explained(url, ImportError, OSError):
+    # Optuna raises a bare RuntimeError for tables of another version
+    with explained(url, ImportError, OSError, RuntimeError):
         if not is_shared(url):
             Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = sqlalchemy.create_engine(url, connect_args=_connect_arguments(url))
@@ -70,6 +84,7 @@ def connect(search: Search, database: Path) -> RDBStorage:
         with _one_at_a_time(engine, "tables"), warnings.catch_warnings():
             # heartbeats are marked experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            _refuse_foreign(engine)
             storage = RDBStorage(
                 url.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": _connect_arguments(url), "pool_pre_ping": is_shared(url)},
@@ -80,10 +95,34 @@ def connect(search: Search, database: Path) -> RDBStorage:
     return storage
 
 
+def _refuse_foreign(engine: Engine) -> None:
+    """Optuna would add its tables to any database, and then stumble over the version of the others."""
+    tables = set(sqlalchemy.inspect(engine).get_table_names())
+    # a server's database may be shared with anything that keeps no versions of its tables
+    foreign = "alembic_version" in tables if is_shared(engine.url) else bool(tables)
+    if foreign and "version_info" not in tables:
+        raise UserError(
+            f"{engine.url.render_as_string()} is no database of studies: it holds other tables "
+            f"({', '.join(sorted(tables)[:3])}).\n"
+            "  nothing was changed; choose another one: search.storage=sqlite:///path/to/file.db"
+        )
+
+
 def backend_of(study: optuna.Study) -> RDBStorage:
     """The storage behind the cache that Optuna puts before it."""
     storage: Any = study._storage
     return getattr(storage, "_backend", storage)
+
+
+def forget_constraints(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Take back what an attempt of the trial stored of its limits: the next attempt may keep them.
+
+    Optuna has no function for that, and a complete trial must have as many constraints as the others.
+    """
+    stored = TrialSystemAttributeModel
+    mine = stored.trial_id == trial._trial_id, stored.key.startswith("constraints:")
+    with backend_of(study).engine.begin() as connection:
+        connection.execute(sqlalchemy.delete(stored).where(*mine))
 
 
 @contextmanager

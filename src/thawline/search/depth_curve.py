@@ -70,11 +70,11 @@ def depth_curve_of(
 
     Raises `UserError` where every trial, or every fresh seed, failed.
     """
-    seeds = Seeds(config, artifacts)
+    seeds = Seeds(config, artifacts, trials)
     if not seeds.winners:
         raise _nothing_left(config, "trials", study)
     _tell_needs(seeds)
-    finished = run_study(Seeds, config, artifacts, parent, f"seeds {config.contender.name}")
+    finished = run_study(Seeds, config, artifacts, parent, f"seeds {config.contender.name}", seeds)
     points = seeds.points(finished)
     if not points:
         raise _nothing_left(config, "fresh seeds", finished)

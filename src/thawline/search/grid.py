@@ -1,13 +1,17 @@
 """Every point of the search space, for the sampler `grid`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from thawline.config.errors import UserError
-from thawline.config.sections import Finetune, Range, SamplerName, Search
-from thawline.search.space import Parameter, Usable, walk
+from thawline.config.sections import Finetune, Range, Search
+from thawline.search.conditions import DECISIVE
+from thawline.search.space import DEPTH, Parameter, Usable, walk
+
+COUNTED = 2000
+"""Combinations after which a grid that is too large is not counted any further: about a second."""
 
 
 def grid(
@@ -16,29 +20,61 @@ def grid(
     """All combinations of depth, choices and `search.grid_points` values of each rate, as the parameters of
     trials. Only parameters that exist in a combination are in it, so that none occurs twice. The last
     parameter changes fastest."""
-    found: list[dict[str, Any]] = []
-    digits: list[int] = []
-    while True:
-        odometer = _Odometer(digits, search.grid_points)
+    return [each.chosen for each in _combinations(search, base, allowed, units, usable)]
+
+
+def count(
+    search: Search, base: Finetune, allowed: Sequence[int], units: int, usable: Usable | None = None
+) -> tuple[int, bool]:
+    """How many points `grid` lists, and whether these are all: what is clearly more than `search.trials` is
+    not counted to its end. Parameters that no other depends on are not listed but multiplied."""
+    points = 0
+    fields = (DEPTH, *DECISIVE)
+    for walked, each in enumerate(_combinations(search, base, allowed, units, usable, fields)):
+        if walked >= COUNTED and points > search.trials:
+            return points, False
+        points += each.alike
+    return points, True
+
+
+def _combinations(
+    search: Search,
+    base: Finetune,
+    allowed: Sequence[int],
+    units: int,
+    usable: Usable | None,
+    fields: Collection[str] | None = None,
+) -> Iterator["_Odometer"]:
+    """One after another; of all `fields`, or of these only."""
+    digits: list[int] | None = []
+    while digits is not None:
+        odometer = _Odometer(digits, search.grid_points, fields)
         walk(base, search, allowed, units, odometer.choose, usable)
-        found.append(odometer.chosen)
-        following = odometer.following()
-        if following is None:
-            return found
-        digits = following
+        yield odometer
+        digits = odometer.following()
 
 
 class _Odometer:
-    """Decides parameters by the positions in `digits`, and by the first value where it has no digit yet."""
+    """Decides parameters by the positions in `digits`, and by the first value where it has no digit yet.
 
-    def __init__(self, digits: Sequence[int], grid_points: int) -> None:
+    Those of other fields than `fields` have no digits: `alike` counts the combinations that differ in these
+    alone.
+    """
+
+    def __init__(
+        self, digits: Sequence[int], grid_points: int, fields: Collection[str] | None = None
+    ) -> None:
         self.digits = list(digits)
-        self.grid_points = grid_points
+        self.grid_points, self.fields = grid_points, fields
         self.sizes: list[int] = []
         self.chosen: dict[str, Any] = {}
+        self.alike = 1
 
     def choose(self, parameter: Parameter) -> Any:
         values = _values(parameter, self.grid_points)
+        if self.fields is not None and parameter.field not in self.fields:
+            self.alike *= len(values)
+            return values[0]
         position = len(self.sizes)
         self.sizes.append(len(values))
         if position == len(self.digits):
@@ -64,13 +100,17 @@ def _values(parameter: Parameter, grid_points: int) -> list[Any]:
     return np.geomspace(values.low, values.high, grid_points).tolist()
 
 
-def refuse_too_large(search: Search, points: int) -> None:
-    """Raise `UserError` where a grid of so many `points` does not fit into `search.trials`: a part of a grid
-    would leave out whole depths. A budget in minutes has no such number."""
-    if search.sampler is not SamplerName.grid or search.minutes is not None or points <= search.trials:
+def refuse_part(search: Search, points: int, all_of_them: bool = True) -> None:
+    """Raise `UserError` where only a part of a grid of so many `points`, or more, would be run, which leaves
+    out whole depths: it does not fit into `search.trials`, or time may end it."""
+    if points <= search.trials and search.minutes is None:
         return
+    reason, unlimited = f"search.trials = {search.trials}", ""
+    if search.minutes is not None:
+        reason = f"search.minutes = {search.minutes:g} may end it early, which leaves out whole depths"
+        unlimited = "search.minutes=null and "
     raise UserError(
-        f"search.sampler = 'grid' has {points} points, but search.trials = {search.trials}.\n"
-        f"  set search.trials={points}, or fewer values (search.grid_points, search.space.depths, "
-        "search.space.choices), or search.sampler=random"
+        f"search.sampler = 'grid' has {'' if all_of_them else 'more than '}{points} points, but {reason}.\n"
+        f"  set {unlimited}search.trials={points if all_of_them else 'as many'}, or fewer values "
+        "(search.grid_points, search.space.depths, search.space.choices), or search.sampler=random"
     )

@@ -1,6 +1,7 @@
 """What one training of a trial may use: it is ended as soon as it is known to need more."""
 
 import time
+from collections.abc import Sequence
 
 import optuna
 
@@ -17,6 +18,16 @@ LEAST_EPOCHS = 2
 """Epochs after which the time of a training can be told: the first one is slower than the others."""
 
 
+def whole_time(ends: Sequence[float], planned: int) -> float:
+    """Seconds that a training of so many `planned` epochs takes in all, from the seconds after which its
+    first epochs ended. Where the whole is not known yet, the first one, which bears the preparations too,
+    is no measure of the others: at least two are needed."""
+    done, elapsed = len(ends), ends[-1]
+    if done >= planned:
+        return elapsed
+    return elapsed + (planned - done) * (elapsed - ends[0]) / (done - 1)
+
+
 class Limits(Watch):
     """Keeps the rows of a trial's trainings and prunes the trial when one of them exceeds `limit`.
 
@@ -30,6 +41,7 @@ class Limits(Watch):
         self._rows: list[Row] = []
         self._training: Training | None = None
         self._started = 0.0
+        self._ends: list[float] = []
 
     @property
     def history(self) -> list[Row]:
@@ -37,7 +49,7 @@ class Limits(Watch):
         return mean_history([*self._done, *([self._rows] if self._rows else [])])
 
     def before(self, training: Training) -> None:
-        self._training, self._rows, self._started = training, [], time.monotonic()
+        self._training, self._rows, self._ends, self._started = training, [], [], time.monotonic()
         count = training.trainable_parameters()
         self.trial.set_user_attr("trainable_parameters", count)
         told = f"would train {count:,} parameters"
@@ -46,9 +58,10 @@ class Limits(Watch):
     def after_epoch(self, row: Row) -> None:
         assert self._training is not None
         self._rows.append(row)
-        done, planned = len(self._rows), self._training.recipe.epochs
-        if done >= min(LEAST_EPOCHS, planned):
-            seconds = (time.monotonic() - self._started) / done * planned
+        self._ends.append(time.monotonic() - self._started)
+        planned = self._training.recipe.epochs
+        if len(self._rows) >= min(LEAST_EPOCHS, planned):
+            seconds = whole_time(self._ends, planned)
             self._keep("seconds", seconds, self.limit.seconds, f"would train for {seconds:,.0f} seconds")
         if self.limit.memory is not None:
             self._keep_memory()

@@ -1,6 +1,5 @@
 """What a study remembers of the call that began it, so that its name is enough to go on with it."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -10,6 +9,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.composition import to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
+from thawline.tracking.text import without_passwords
 
 CONFIG, ROOT, OUTPUTS = "config", "root", "outputs"
 """User attributes of a study: the whole configuration as YAML, the repository, and the folder that the stage
@@ -17,11 +17,9 @@ wrote to."""
 
 
 def remember(study: optuna.Study, config: Config, artifacts: Artifacts) -> None:
-    """Keep the latest call's configuration and folders with the study."""
-    # the address may hold a password, and whoever reads this has the address
-    config = replace(config, search=replace(config.search, storage=None))
+    """Keep the latest call's configuration, without its passwords, and folders with the study."""
     told = {
-        CONFIG: OmegaConf.to_yaml(OmegaConf.structured(config)),
+        CONFIG: OmegaConf.to_yaml(OmegaConf.structured(without_passwords(config))),
         ROOT: str(artifacts.root.resolve()),
         OUTPUTS: str(artifacts.outputs.resolve()),
     }

@@ -13,9 +13,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from thawline.config.sections import PrunerName, SamplerName, Search
+from thawline.search.task import PLACE
 
-PLACE = "place"
-"""User attribute of a trial: its place in the study, which its proposals are drawn from."""
 RATES = "rates"
 """User attribute of a trial of a depth curve: which of its depth's trials it is, from 0. It comes before the
 place, so that equal `rates` mean equal learning rates at every depth."""

@@ -29,10 +29,14 @@ from thawline.search.samplers import reproducible, unlearned
 from thawline.search.study import RUN, best_trial, counted, open_study
 from thawline.search.tables import pareto_table, trials_table
 from thawline.search.trials import Trials
+from thawline.search.validating import flattered
 from thawline.search.workers import run_study
 from thawline.training.recipe import Chosen, lock_of, write_chosen
 
 log = logging.getLogger(__name__)
+
+CONCLUDED = "concluded"
+"""User attribute of a study: how many trials it had when what they came to was last recorded in full."""
 
 
 def search(config: Config, artifacts: Artifacts) -> None:
@@ -62,7 +66,7 @@ def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
     tracking.reconcile()
     study = open_study(trials, trials.artifacts.studies)
     curve = config.search.goal is Goal.depth_curve and config.contender is Contender.finetuned
-    if _finished(trials, study) and not curve:
+    if _finished(trials, study) and _is_concluded(trials, study) and not curve:
         log.info("search %s: all %d trials were run before", config.contender.name, len(counted(study)))
         return study, _without_curve(trials, study)
     with tracking.run(
@@ -73,14 +77,21 @@ def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
         lock=lock_of(config),
         again=study.user_attrs.get(RUN),
     ) as parent:
-        study = run_study(Trials, config, trials.artifacts, parent.id, f"search {config.contender.name}")
+        label = f"search {config.contender.name}"
+        study = run_study(Trials, config, trials.artifacts, parent.id, label, trials)
         chosen = _concluded(trials, study, parent, curve)
+    study.set_user_attr(CONCLUDED, len(counted(study, trials.total)))
     return study, chosen
 
 
 def _finished(trials: Trials, study: optuna.Study) -> bool:
     done = len(counted(study, trials.total))
     return done == trials.total or (done > 0 and too_late_to_begin(study))
+
+
+def _is_concluded(trials: Trials, study: optuna.Study) -> bool:
+    """False where the last call was interrupted after its last trial: its run in MLflow says so still."""
+    return study.user_attrs.get(CONCLUDED) == len(counted(study, trials.total))
 
 
 def _concluded(trials: Trials, study: optuna.Study, parent: tracking.Run, curve: bool) -> Chosen:
@@ -123,9 +134,9 @@ def _tell(trials: Trials) -> None:
     differs = reproducible(search)
     if search.workers > 1 and differs is not None:
         log.info("search %s: %s", name, differs)
-    random = unlearned(search, trials.depths, len(trials.units))
-    if random is not None:
-        log.warning("search %s: %s", name, random)
+    for warning in (unlearned(search, trials.depths, len(trials.units)), flattered(trials.base)):
+        if warning is not None:
+            log.warning("search %s: %s", name, warning)
     if config.trainer.devices > 1 or config.trainer.nodes > 1:
         log.info(
             "search %s: each trial trains in one process; trainer.devices and trainer.nodes are for "

@@ -17,8 +17,8 @@ from thawline.config.sections import Config, Finetune
 from thawline.search.evidence import AtDepth
 from thawline.search.kept import keep_outcome, kept_outcomes
 from thawline.search.space import CHANGES
-from thawline.search.study import PLACE, RUN, counted, open_study
-from thawline.search.task import Slot
+from thawline.search.study import RUN, counted, eligible, open_study
+from thawline.search.task import PLACE, Slot
 from thawline.search.trials import Trials
 from thawline.training.recipe import tracked
 
@@ -48,14 +48,16 @@ class Seeds:
     Places go round the depths, so that what is finished at any time is about equal at all of them, and more
     seeds are only more places. Other winners are another study.
 
+    Making one makes the study that chose the winners too, unless it is given.
+
     Attributes:
         trials: the study that chose the winners.
         winners: at each depth that has one, by increasing depth.
         folder: holds, for every finished seed, what it said of each validation picture, and its weights.
     """
 
-    def __init__(self, config: Config, artifacts: Artifacts) -> None:
-        self.trials = Trials(config, artifacts)
+    def __init__(self, config: Config, artifacts: Artifacts, trials: Trials | None = None) -> None:
+        self.trials = trials or Trials(config, artifacts)
         self.config, self.seed = config, config.seed
         self.search = replace(config.search, minutes=None, sampler=SamplerName.random, pruner=PrunerName.none)
         self.winners = winners(self.trials, open_study(self.trials, artifacts.studies))
@@ -183,13 +185,7 @@ def winners(trials: Trials, study: optuna.Study) -> list[Winner]:
 
 def comparable(trials: Trials, study: optuna.Study) -> list[FrozenTrial]:
     """The trials that can win their depth, by place: complete, and within their limits."""
-    return [
-        trial
-        for trial in counted(study)
-        if trial.state is TrialState.COMPLETE
-        and trials.slot(trial.user_attrs[PLACE]) is not None
-        and all(value <= 0 for value in trial.constraints.values())
-    ]
+    return [trial for trial in eligible(study) if trials.slot(trial.user_attrs[PLACE]) is not None]
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, ...]:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from thawline.search.correction import corrected
 from thawline.search.kept import kept_outcomes
-from thawline.search.study import PLACE, counted
+from thawline.search.study import counted, eligible
+from thawline.search.task import PLACE
 from thawline.search.validating import Validating
 from thawline.training.recipe import plain
 
@@ -26,7 +27,8 @@ def selected(
     seed: int,
 ) -> dict[str, Any]:
     """`trial`, the number of `best`, of so many `trials`; its `val_accuracy` and `val_loss` on so many
-    `images`; the former `corrected` for having been selected; and how that was validated, `validation`.
+    `images`; the former `corrected` for having been selected, by the resamples and at the confidence of
+    `evaluate`; and how that was validated, `validation`.
 
     Args:
         total: places of the study; None: as many as there are.
@@ -55,11 +57,7 @@ def _corrected(
     """Mean, low and high of the accuracy to expect of the best trial on other pictures, by bootstrap bias
     corrected cross-validation over the complete trials (`thawline.search.correction`). None, and a warning,
     where the outcomes of some of them are gone: the others alone would have chosen another way."""
-    trials = [
-        trial
-        for trial in counted(study, total)
-        if trial.state is TrialState.COMPLETE and all(value <= 0 for value in trial.constraints.values())
-    ]
+    trials = eligible(study, total)
     found, correct, losses = kept_outcomes(outcomes, [trial.user_attrs[PLACE] for trial in trials])
     if len(found) < len(trials):
         log.warning(
@@ -68,7 +66,20 @@ def _corrected(
             *(outcomes, len(trials) - len(found), best.number),
         )
         return None
-    # ties are broken as the study breaks them
-    costs = [trial.values[1] for trial in trials if len(trial.values) > 1]
-    told = corrected(correct, validating.groups, losses=np.array(costs) if costs else losses, seed=seed)
+    evaluate, costs = validating.config.evaluate, [trial.values[1] for trial in trials if trial.values[1:]]
+    told = corrected(
+        correct,
+        validating.groups,
+        losses=by_cost_then_loss(np.array(costs), losses) if costs else losses,
+        resamples=evaluate.resamples,
+        confidence=evaluate.confidence,
+        seed=seed,
+    )
     return {"mean": told.mean, "low": told.low, "high": told.high}
+
+
+def by_cost_then_loss(costs: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """(T, N) what breaks ties as the study breaks them: the mean over any pictures, the same for all
+    trials, is lower where the cost (T,) is, and of equal costs where the mean of the `losses` (T, N) is."""
+    # a share below 1 of a rank can decide only among equal ranks
+    return np.unique(costs, return_inverse=True)[1][:, None] + losses / (losses.max() + 1)

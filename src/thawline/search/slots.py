@@ -8,7 +8,7 @@ from typing import Any
 from thawline.config.sections import Finetune, Goal, SamplerName, Search
 from thawline.models.cuts import Unit
 from thawline.models.depth import resolve_depth
-from thawline.search.grid import grid, refuse_too_large
+from thawline.search.grid import count, grid, refuse_part
 from thawline.search.known import known
 from thawline.search.samplers import RATES
 from thawline.search.space import DEPTH, Usable, point
@@ -19,7 +19,7 @@ class Slots:
     """Of a study at `depths`: known recipes and then free places; every point of a grid; or equally many
     places at each depth, of which the first is the configured recipe at that depth.
 
-    Raises `UserError` for a grid with more points than trials.
+    Raises `UserError` for a grid with more points than trials, or with a limit in minutes.
     """
 
     def __init__(
@@ -33,11 +33,13 @@ class Slots:
         self.search, self.base, self.depths = search, _counted(base, units), depths
         self.units, self.usable = len(units), usable
         if search.enabled and search.goal is Goal.recipe and search.sampler is SamplerName.grid:
-            refuse_too_large(search, len(self._grid))
+            refuse_part(search, *count(search, self.base, depths, self.units, usable))
 
     @property
     def total(self) -> int | None:
         """Places in the study; None: as many as its time allows."""
+        if not self.search.enabled:
+            return 0
         if self.search.goal is Goal.depth_curve:
             return self.search.trials_per_depth * len(self.depths)
         if self.search.sampler is SamplerName.grid:

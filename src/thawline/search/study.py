@@ -13,16 +13,25 @@ from thawline.config.errors import UserError
 from thawline.search.clock import set_limit
 from thawline.search.database import alone, connect, explained, location
 from thawline.search.samplers import pruner, sampler
-from thawline.search.task import Task
+from thawline.search.task import PLACE, Task
 
-PLACE, PROCESS, DEATHS, RUN, REASON = "place", "process", "deaths", "run", "reason"
-"""User attributes of a trial: its place in the study, the process that runs it (or ran it last), how often
-that process died, its run in MLflow, and why it was pruned or failed."""
+PROCESS, DEATHS, RUN, REASON = "process", "deaths", "run", "reason"
+"""User attributes of a trial, beside its place: the process that runs it (or ran it last), how often that
+process died, its run in MLflow, and why it was pruned or failed."""
 
 DECISIVE = "decisive"
 """User attribute of a study: what decides its trials."""
 
 SETTLED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+"""How the states of a trial are called, in the order they are shown."""
+
 SHOWN = 8
 """How many differing settings a refusal lists."""
 
@@ -44,12 +53,12 @@ def open_study(task: Task, database: Path) -> optuna.Study:
             load_if_exists=True,
         )
         with alone(study):
-            set_limit(study, task.search)
-            former = study.user_attrs.get(DECISIVE)
+            former, now = study.user_attrs.get(DECISIVE), plain(task.decisive)
             if former is None:
-                study.set_user_attr(DECISIVE, plain(task.decisive))
-    if former is not None and former != plain(task.decisive):
-        raise other_study(task.name, former, plain(task.decisive))
+                study.set_user_attr(DECISIVE, now)
+            elif former != now:
+                raise other_study(task.name, former, now)
+            set_limit(study, task.search)
     return study
 
 
@@ -93,18 +102,23 @@ def counted(study: optuna.Study, total: int | None = None) -> list[FrozenTrial]:
     return [trial for trial in places(study)[:total] if trial.state in SETTLED]
 
 
+def eligible(study: optuna.Study, total: int | None = None) -> list[FrozenTrial]:
+    """Of the first `total` places, the trials that may be chosen, by place: complete, and within their
+    limits."""
+    return [
+        trial
+        for trial in counted(study, total)
+        if trial.state is TrialState.COMPLETE and all(value <= 0 for value in trial.constraints.values())
+    ]
+
+
 def best_trial(study: optuna.Study, total: int | None = None) -> FrozenTrial | None:
     """Of the first `total` places, the complete trial with the highest (first) value that keeps its limits.
 
     Ties go to the lower cost (the second value, where there is one), then to the lower validation loss,
     then to the earlier place. None if there is none.
     """
-    eligible = [
-        trial
-        for trial in counted(study, total)
-        if trial.state is TrialState.COMPLETE and all(value <= 0 for value in trial.constraints.values())
-    ]
-    return min(eligible, key=_rank, default=None)
+    return min(eligible(study, total), key=_rank, default=None)
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, ...]:

@@ -6,11 +6,9 @@ from typing import Any
 
 import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from thawline.search.study import PROCESS, REASON, counted
-
-STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+from thawline.search.study import PROCESS, REASON, STATES, counted
 
 COLUMNS = (
     *("number", "state", "value", "val_loss", "depth", "unit", "head_lr", "body_lr", "epochs", "seconds"),

@@ -8,6 +8,9 @@ import optuna
 
 from thawline.config.search import Search
 
+PLACE = "place"
+"""User attribute of a trial: its place in the study, which its proposals are drawn from."""
+
 
 @dataclass(frozen=True)
 class Slot:

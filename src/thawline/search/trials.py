@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
+from torch import nn
 
 from thawline import tracking
 from thawline.artifacts import CARD, MODEL, Artifacts, fingerprint
@@ -27,6 +28,7 @@ from thawline.search.study import PLACE, REASON, RUN, best_trial, counted, repor
 from thawline.search.task import Slot
 from thawline.search.validating import Outcome, Report, Validating
 from thawline.training.code import code_version
+from thawline.training.cost import flops
 from thawline.training.fit import prepare_machine
 from thawline.training.recipe import Chosen, plain, recipe_of, tracked
 
@@ -56,6 +58,8 @@ class Trials:
         usable = usable_methods(network, config, self.base, self.units, asked, self.card.architecture)
         self.depths = list(usable)
         self.usable: Usable | None = usable if METHOD in self.search.space.choices else None
+        if self.search.enabled and self.multiple:
+            self._require_cost(network)
         self._slots = Slots(self.search, self.base, self.depths, self.units, self.usable)
 
     @cached_property
@@ -174,16 +178,29 @@ class Trials:
         if not self.multiple:
             return outcome.accuracy
         if "training_flops" not in outcome.cost:
-            raise UserError(
-                f"the operations of a training of {self.card.architecture} cannot be counted.\n"
-                "  set search.objective=accuracy"
-            )
+            raise self._without_cost("see the log")
         return outcome.accuracy, outcome.cost["training_flops"]
 
+    def _require_cost(self, network: nn.Module) -> None:
+        """Refuse two objectives of a network of which one is unknown, before anything is trained."""
+        transform = self.store.transform
+        try:
+            flops(network, (transform.channels, transform.size, transform.size))
+        except Exception as error:  # whatever a network raises
+            raise self._without_cost(str(error)) from error
+
+    def _without_cost(self, reason: str) -> UserError:
+        return UserError(
+            "search.objective = accuracy_and_cost, but the operations of a training of "
+            f"{self.card.architecture} cannot be counted: {reason}\n  set search.objective=accuracy"
+        )
+
     def _reporter(self, trial: optuna.Trial, recipe: Finetune) -> Report:
+        last = self.validating.steps - 1
+
         def told(step: int, accuracy: float) -> None:
             report(trial, accuracy, step)
-            if step + 1 >= self.validating.reports(recipe):
+            if step == last:
                 return
             reached = self.validating.reached(recipe, step)
             if not self.multiple and trial.should_prune():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from thawline.artifacts import MODEL, card_beside
-from thawline.config.choices import PrunerName
+from thawline.config.choices import Keep, PrunerName
 from thawline.config.sections import Config, Finetune, Trainer
 from thawline.data.store import Store, groups_of
 from thawline.models.checkpoint import save_model
@@ -21,7 +21,7 @@ from thawline.training.once import Training
 from thawline.training.outcomes import outcomes
 
 REPORTS_PER_TRIAL = 10
-"""How often a trial on a held-out part tells the pruner how it does: each report is a write to the
+"""How often at most a trial on a held-out part tells the pruner how it does: each report is a write to the
 database."""
 
 Report = Callable[[int, float], None]
@@ -80,7 +80,8 @@ class Validating:
     """Trains recipes for the target of `store` from the initial target model in the folder `initial`.
 
     `validation` says how and why so. `images` is how many pictures validate a recipe; `groups` (N,) says
-    which of them belong together, None where none do. `steps` is how many reports a recipe makes.
+    which of them belong together, None where none do. `steps` is into how many steps a training is divided:
+    the report `steps` - 1 is every recipe's last, and one with fewer epochs than steps leaves some out.
     """
 
     def __init__(self, store: Store, initial: Path, config: Config) -> None:
@@ -99,7 +100,7 @@ class Validating:
         self._everything = everything
         self.groups = everything if self.folded else self._groups(held_out)
         self.images = len(self._rows) if self.folded else len(held_out)
-        self.steps = self.validation.folds if self.folded else _reports(self._longest())
+        self.steps = self.validation.folds if self.folded else min(self._longest(), REPORTS_PER_TRIAL)
         if self.folded:
             self.folds(0)  # refuses at once what cannot be divided
 
@@ -133,9 +134,10 @@ class Validating:
         Args:
             seed: of the head, the order and the augmentation; the same for every fold.
             repeat: which repetition of the cross-validation: another division into folds.
-            report: told (step, accuracy), step counting from 0 to at most `steps` - 1: after every so many
-                epochs, or after every fold the accuracy on all folds so far (for the Wilcoxon pruner, which
-                pairs them, on this fold). May raise.
+            report: told (step, accuracy), step growing from 0 or more to `steps` - 1: after epochs, where a
+                step is the same share of every training however many epochs it has; or after every fold
+                the accuracy on all folds so far (for the Wilcoxon pruner, which pairs them, on this fold).
+                May raise.
             keep: a file for the weights of one of the trainings, fold `repeat` modulo their number; the
                 card is put beside it (see `card_beside`).
             watch: looks on; may raise.
@@ -160,15 +162,11 @@ class Validating:
         losses = stitched([replace(fold, repeat=0) for fold in parts], [one.losses for one in trained])
         return _outcome(trained, correct[0], losses[0], accumulate)
 
-    def reports(self, recipe: Finetune) -> int:
-        """How many reports this recipe makes if nothing ends it."""
-        return self.validation.folds if self.folded else _reports(recipe.epochs)
-
     def reached(self, recipe: Finetune, step: int) -> str:
         """How far a recipe is after the report `step`, in words."""
         if self.folded:
             return f"{step + 1} of {self.validation.folds} folds"
-        return f"{(step + 1) * _rung(recipe.epochs)} epochs"
+        return f"{-(-(step + 1) * recipe.epochs // self.steps)} of {recipe.epochs} epochs"
 
     def _told(self, trained: Sequence[Trained]) -> float:
         paired = self.config.search.pruner is PrunerName.wilcoxon
@@ -186,7 +184,7 @@ class Validating:
         accumulate: int,
     ) -> tuple[Trained, int]:
         """One training, with smaller parts of a batch where memory is short."""
-        listener = _per_rung(report, recipe.epochs) if report else None
+        listener = _per_step(report, recipe.epochs, self.steps) if report else None
 
         def train(accumulate: int) -> Trained:
             return self._train_once(recipe, store, seed, listener, keep, watch or Watch(), accumulate)
@@ -225,28 +223,34 @@ class Validating:
 
     def _longest(self) -> int:
         """The most epochs a recipe may have."""
-        return max([self.config.finetune.epochs, *self.config.search.space.choices.get("epochs", ())])
+        listed = self.config.search.space.choices.get("epochs", [])
+        # a list of one value fixes it; else the configured recipe is tried too
+        return max(listed if len(listed) == 1 else [self.config.finetune.epochs, *listed])
 
 
-def _rung(epochs: int) -> int:
-    return max(1, epochs // REPORTS_PER_TRIAL)
+def flattered(recipe: Finetune) -> str | None:
+    """Why the scores of trials that train as `recipe` does are too high, however few there are; None where
+    they are not."""
+    if recipe.keep is not Keep.best:
+        return None
+    return (
+        "finetune.keep = best chooses the epoch of each trial by the very pictures that score it, so all "
+        "scores are too high, and the corrected one is, too; finetune.keep=last chooses nothing"
+    )
 
 
-def _reports(epochs: int) -> int:
-    return epochs // _rung(epochs)
-
-
-def _per_rung(report: Report, epochs: int) -> Callable[[Row], None]:
-    """Reports the validation accuracy after every rung of epochs, each rung once however often a training
-    starts again."""
-    rung, reported = _rung(epochs), -1
+def _per_step(report: Report, epochs: int, steps: int) -> Callable[[Row], None]:
+    """Reports the validation accuracy whenever an epoch completes another of the `steps`, each once however
+    often a training starts again. Were a step so many epochs, pruners would compare a training that is nearly
+    over with one that has hardly begun."""
+    reported = -1
 
     def listener(row: Row) -> None:
         nonlocal reported
-        epoch = int(row["epoch"])
-        if (epoch + 1) % rung == 0 and epoch // rung > reported:
-            reported = epoch // rung
-            report(reported, row["val_accuracy"])
+        step = int(row["epoch"] + 1) * steps // epochs - 1
+        if step > reported:
+            reported = step
+            report(step, row["val_accuracy"])
 
     return listener
 

@@ -28,19 +28,27 @@ Make = Callable[[Config, Artifacts], Task]
 POLL_SECONDS = 0.5
 
 
-def run_study(make: Make, config: Config, artifacts: Artifacts, parent: str, label: str) -> optuna.Study:
+def run_study(
+    make: Make,
+    config: Config,
+    artifacts: Artifacts,
+    parent: str,
+    label: str,
+    task: Task | None = None,
+) -> optuna.Study:
     """Run the trials that the study still lacks, with `search.workers` workers; return the study.
 
     Args:
         make: makes the task from configuration and artifacts; in a worker `trainer.threads` is its share.
         parent: id of the study's run in MLflow, to which this process is connected; "" records nothing.
         label: what the progress display calls it.
+        task: what `make` made for this process before, where it did.
 
     Trials are complete, pruned or failed once each, whatever happens to workers or to this process; an
     interruption (Ctrl-C) goes on to the caller when all workers have given their trials back. Raises
     `UserError` where the study cannot be gone on with, or a worker's own.
     """
-    task = make(config, artifacts)
+    task = task or make(config, artifacts)
     study = open_study(task, artifacts.studies)
     study.set_user_attr(RUN, parent)
     remember(study, config, artifacts)
@@ -107,7 +115,7 @@ def work(task: Task, study: optuna.Study, parent: str, after: Callable[[], None]
             if trial is not None:
                 with signs_of_life(study, trial, task.search.heartbeat):
                     settle(study, task, trial, parent)
-            elif may_come_back(study):
+            elif may_come_back(study, task):
                 time.sleep(POLL_SECONDS)
             else:
                 return

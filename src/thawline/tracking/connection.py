@@ -8,13 +8,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
 from thawline.config.errors import UserError
 from thawline.tracking import view
-from thawline.tracking.text import shown
+from thawline.tracking.text import shown, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -151,8 +151,8 @@ def _explained(store: str) -> Iterator[None]:
         reason = str(unreachable or error).strip().partition("\n")[0] or type(error).__name__
         advice = "Start the server" if unreachable and urlsplit(store).hostname else "Put that right"
         raise UserError(
-            f"MLflow cannot use the store {_without_password(store)}\n"
-            f"  reason: {shown(reason.replace(store, _without_password(store)))}\n"
+            f"MLflow cannot use the store {without_password(store)}\n"
+            f"  reason: {shown(reason.replace(store, without_password(store)))}\n"
             f"  {advice}, or record elsewhere: tracking.uri=sqlite:///mlflow.db"
         ) from error
 
@@ -167,11 +167,3 @@ def _refusal(error: BaseException | None) -> OSError | None:
 
 def _is_server(store: str) -> bool:
     return urlsplit(store).scheme in ("http", "https", "databricks")
-
-
-def _without_password(store: str) -> str:
-    parts = urlsplit(store)
-    if parts.password is None:
-        return store
-    _, _, place = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{place}"))

@@ -28,8 +28,9 @@ COLUMNS = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 AUXILIARY_WEIGHT = 0.3
 """Of an auxiliary head's loss, where a network has one (Szegedy et al. 2015, GoogLeNet)."""
 
-_BETWEEN_PROCESSES = 10**15
-"""More than the steps of any training, so that no two processes ever draw the same random numbers."""
+_BETWEEN = 10**15
+"""More than the steps of any training, so that no two processes or parts of a batch ever draw the same
+random numbers."""
 
 Row = dict[str, float]
 """One finished epoch, with the keys `COLUMNS`."""
@@ -48,6 +49,7 @@ class Classifier(pl.LightningModule):
 
     It may be one of `world` processes, number `rank`, each with its part of every batch: losses are weighted
     so that the mean of their gradients is the whole batch's. `history` is of all pictures, in all processes.
+    Where batches come in `parts`, a step's gradient is that of the whole batch likewise.
 
     Args:
         network: pictures (B, C, H, W) to logits (B, classes). Its `train()` decides what stays in
@@ -99,7 +101,7 @@ class Classifier(pl.LightningModule):
         if self.average is not None:
             # or processes that train together would wait for its gradients
             self.average.requires_grad_(False)
-        self.rank, self.world = 0, 1
+        self.rank, self.world, self.parts = 0, 1, 1
         self.pull = pull
         self.first = first
         self.span = span or Span(first, settings.epochs)
@@ -116,6 +118,7 @@ class Classifier(pl.LightningModule):
         self._started = 0.0
         self._train: list[torch.Tensor] = []
         self._val: list[torch.Tensor] = []
+        self._weight: torch.Tensor | float = 0.0
 
     @property
     def kept(self) -> nn.Module:
@@ -149,8 +152,8 @@ class Classifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         step = self.seed * 1_000_003 + self._steps_before + self.global_step
-        # or pictures of different processes would lose the same activations to dropout
-        torch.manual_seed(step + self.rank * _BETWEEN_PROCESSES)
+        # or pictures of different processes and parts would lose the same activations to dropout
+        torch.manual_seed(step + (batch_idx % self.parts * self.world + self.rank) * _BETWEEN)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         images, labels, indices = batch
@@ -162,28 +165,49 @@ class Classifier(pl.LightningModule):
         loss = self.loss(logits, targets)
         for each in auxiliary:
             loss = loss + AUXILIARY_WEIGHT * self.loss(each, targets)
-        count = loss.new_tensor(len(labels))
-        if self.world > 1:
-            share, count = self._share(targets, indices)
-            loss = loss * share
+        if self.world == self.parts == 1:
+            return self._noted(loss, loss.new_tensor(len(labels)))
+        share, weight, count = self._share(targets, indices)
+        loss = self._noted(loss * share, count)
+        if self.parts == 1:
+            return loss
+        self._weight = self._weight + weight
+        return loss * weight
+
+    def _noted(self, loss: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
         # kept on the device: reading the value here would wait for the GPU at every step
         self._train.append(torch.stack([loss.detach() * count, count]))
         return loss
 
-    def _share(self, targets: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What makes the mean of all processes' losses the whole batch's; its pictures over `world`."""
+    def _share(
+        self, targets: torch.Tensor, indices: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What makes the mean of all processes' losses that of all their pictures; the weight of these, and
+        their number over `world`."""
         weight, counts = weight_of(targets, self.class_weights), _counts(indices)
         mine = torch.stack([weight, weight.new_tensor(len(targets))]) * counts
         whole = summed(mine)
-        return self.world * mine[0] / whole[0], whole[1] / self.world
+        return self.world * mine[0] / whole[0], whole[0], whole[1] / self.world
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy with class weights and label smoothing."""
         return cross_entropy(logits, targets, self.class_weights, self.settings.label_smoothing)
 
-    def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        if self.parts > 1:
+            self._divide(optimizer)
         if self.pull is not None:
             self.pull.add_gradient()
+
+    def _divide(self, optimizer: torch.optim.Optimizer) -> None:
+        """Make the gradients, sums over the parts of a batch, those of its mean."""
+        # Lightning has divided every part's by the number of parts
+        factor = self.parts / self._weight
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+        self._weight = 0.0
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         if self.global_step == self._stepped:

@@ -29,7 +29,7 @@ from thawline.config.sections import Config, Finetune, Start
 from thawline.data.store import Store, open_store
 from thawline.machine import leads
 from thawline.models.adapters import adapt, adaptation_of
-from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
+from thawline.models.checkpoint import ModelCard, build_random, load_model, read_card, save_model
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
 from thawline.models.head import with_fresh_head
@@ -38,6 +38,7 @@ from thawline.progress import progress
 from thawline.training.classifier import Row
 from thawline.training.code import code_version
 from thawline.training.fit import Fitted, prepare_machine, show
+from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.pretrain import write_history
 from thawline.training.recipe import Chosen, lock_of, plain, read_chosen, tracked
 from thawline.training.soup import finetune_soup
@@ -94,10 +95,9 @@ def _finetune_seed(
     after_epoch: Callable[[Row], None],
 ) -> None:
     started = time.monotonic()
-    network, card = initial_network(chosen.recipe, initial, seed)
     tags = {
         "contender": chosen.contender.name,
-        "architecture": card.architecture,
+        "architecture": read_card(initial / CARD).architecture,
         "seed": seed,
         "data_fingerprint": store.fingerprint,
     }
@@ -109,15 +109,9 @@ def _finetune_seed(
         lock=lock_of(config),
     )
     with recorded if leads() else nullcontext() as run:
-        fitted = finetune_soup(
-            network,
-            chosen.recipe,
-            store,
-            config.trainer,
-            seed=seed,
-            mirror=config.target.mirror,
-            after_epoch=[after_epoch],
-            checkpoint=work / f"seed-{seed}",
+        (network, card, fitted), accumulate = with_less_memory(
+            lambda accumulate: _fit(config, chosen, store, initial, work, seed, after_epoch, accumulate),
+            chosen.recipe.batch_size,
         )
         if run is None:
             return
@@ -126,14 +120,42 @@ def _finetune_seed(
         run.log_history(fitted.curve)
         run.log_metrics(fitted.cost)
         run.log_artifact(work / CARD)
-    cost = _cost_of(fitted, time.monotonic() - started)
+    cost = _cost_of(fitted, accumulate, time.monotonic() - started)
     # written last: its presence says that this seed is finished
     write_json(work / f"{seed}.json", {"history": fitted.history, "cost": cost})
 
 
-def _cost_of(fitted: Fitted, seconds: float) -> dict[str, Any]:
+def _fit(
+    config: Config,
+    chosen: Chosen,
+    store: Store,
+    initial: Path,
+    work: Path,
+    seed: int,
+    after_epoch: Callable[[Row], None],
+    accumulate: int,
+) -> tuple[nn.Module, ModelCard, Fitted]:
+    """One fine-tuning from the initial weights, each batch computed in `accumulate` parts."""
+    network, card = initial_network(chosen.recipe, initial, seed)
+    fitted = finetune_soup(
+        network,
+        chosen.recipe,
+        store,
+        config.trainer,
+        seed=seed,
+        mirror=config.target.mirror,
+        after_epoch=[after_epoch],
+        checkpoint=of_attempt(work / f"seed-{seed}", accumulate),
+        accumulate=accumulate,
+    )
+    return network, card, fitted
+
+
+def _cost_of(fitted: Fitted, accumulate: int, seconds: float) -> dict[str, Any]:
     """One seed's entry in costs.json."""
     found: dict[str, Any] = {"seconds": seconds, "epoch": fitted.epoch, "cost": fitted.cost}
+    if accumulate > 1:
+        found["accumulate"] = accumulate
     return found if fitted.soup is None else {**found, "soup": list(fitted.soup)}
 
 

@@ -109,13 +109,15 @@ def fit(
         checkpoint: a folder for the state after each epoch. If an earlier call with the same folder
             was killed, this one goes on after its last finished epoch and gives bit for bit what an
             uninterrupted one would have. The caller removes it once the result is saved.
-        accumulate: batches of `train` whose gradients make one optimizer step, each weighed alike.
+        accumulate: in how many parts each batch of `train` is computed; still it makes one optimizer step.
 
     Raises:
         TrainingDivergedError: the loss became infinite or NaN.
         UserError: `settings` want another number of processes than there are.
     """
     train, val = _shared(classifier, settings, train), _shared(classifier, settings, val)
+    train = train.in_parts(accumulate)
+    classifier.parts = train.parts
     callbacks: list[Callback] = []
     if early_stopping:
         callbacks.append(EarlyStopping("val_loss", patience=early_stopping, check_on_train_epoch_end=False))
@@ -126,7 +128,7 @@ def fit(
         max_epochs=classifier.settings.epochs,
         callbacks=callbacks,
         enable_checkpointing=checkpoint is not None,
-        accumulate_grad_batches=accumulate,
+        accumulate_grad_batches=train.parts,
     )
     last = checkpoint and checkpoint / "last.ckpt"
     resumes = same_everywhere(bool(last and last.exists()), f"whether there is {last}")

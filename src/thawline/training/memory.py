@@ -3,11 +3,14 @@
 import gc
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from thawline.config.errors import UserError
+from thawline.data.batches import largest_part
+from thawline.training.together import place
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +34,10 @@ def with_less_memory(
     train: Callable[[int], Result], batch_size: int, accumulate: int = 1
 ) -> tuple[Result, int]:
     """What `train(accumulate)` returns, and the `accumulate` it returned with: doubled, `HALVINGS` times at
-    most, whenever there was no memory left for a part of `batch_size / accumulate` pictures.
+    most, whenever there was no memory left for batches of `batch_size` in so many parts.
 
-    Raises `UserError` where even the smallest parts are too large.
+    Raises `UserError` where even the smallest parts are too large, and in processes that train together: the
+    others wait for the one that ran out of memory in the middle of a step, and cannot be called back.
     """
     while True:
         try:
@@ -43,15 +47,26 @@ def with_less_memory(
                 raise
         # only here, because the error holds on to the frames that hold the memory
         free_memory()
-        part, smaller = -(-batch_size // accumulate), -(-batch_size // (2 * accumulate))
-        # BatchNorm cannot learn from a single picture
-        if accumulate >= 2**HALVINGS or smaller < 2:
+        _, processes = place()
+        if processes > 1:
+            raise UserError(
+                f"out of memory with batches of {batch_size} pictures shared out among {processes} processes."
+                "\n  lower batch_size or input.size, raise trainer.devices, take a smaller "
+                "model.architecture, or freeze more units"
+            )
+        part, smaller = largest_part(batch_size, accumulate), largest_part(batch_size, 2 * accumulate)
+        if accumulate >= 2**HALVINGS or smaller == part:
             raise UserError(
                 f"out of memory even with batches of {part} pictures.\n"
                 "  lower input.size, take a smaller model.architecture, or freeze more units"
             )
         log.info("out of memory with batches of %d pictures: trying again with %d at a time", part, smaller)
         accumulate *= 2
+
+
+def of_attempt(checkpoint: Path, accumulate: int) -> Path:
+    """The folder in `checkpoint` of a training in so many parts, apart from what one in fewer has left."""
+    return checkpoint if accumulate == 1 else checkpoint / f"in-{accumulate}-parts"
 
 
 def free_memory() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from thawline.config.sections import ClassWeights, Finetune, Trainer
-from thawline.data.batches import Batches
+from thawline.data.batches import Batches, largest_part
 from thawline.data.store import Store
 from thawline.models.adapters import added_parameters
 from thawline.models.cuts import units
@@ -41,6 +41,7 @@ def finetune_once(
     mirror: bool,
     after_epoch: Sequence[Callable[[Row], None]] = (),
     checkpoint: Path | None = None,
+    accumulate: int = 1,
 ) -> Fitted:
     """Train `network` in place on the store's training pictures, as `recipe` says but for its soup.
 
@@ -49,12 +50,13 @@ def finetune_once(
             `initial_network`).
         checkpoint: a folder for the state after each epoch, from which a killed training goes on bit for
             bit as if nothing had happened. The caller removes it once the result is saved.
+        accumulate: in how many parts to compute each batch (see `Training`).
 
     Raises:
         TrainingDivergedError: the loss became infinite or NaN.
         UserError: `checkpoint` holds another training, or the recipe does not fit the network.
     """
-    training = Training(network, recipe, store, trainer, seed=seed, mirror=mirror)
+    training = Training(network, recipe, store, trainer, seed=seed, mirror=mirror, accumulate=accumulate)
     return training.run(after_epoch, checkpoint)
 
 
@@ -62,8 +64,9 @@ class Training:
     """One fine-tuning of `network` and what it can do with the weights afterwards.
 
     Where the weights are when this is made is where L2-SP pulls to and WiSE-FT goes back to. With
-    `accumulate`, each of the recipe's batches is computed in so many parts, which takes less memory and
-    gives the same optimizer steps but for layers and choices that see a batch as a whole (BatchNorm, mixup).
+    `accumulate`, each of the recipe's batches is computed in so many parts (fewer where a picture would be
+    alone), which takes less memory and gives the same optimizer steps, but for layers and choices that see a
+    batch as a whole (BatchNorm, mixup) and for what dropout draws.
     """
 
     def __init__(
@@ -242,7 +245,8 @@ class Training:
         unit = self.units[max(phase.frozen)].name if phase.frozen else None
         recipe = tracked(self.recipe, depth, unit)
         del recipe["seeds"]  # how many others there are
-        return {"phase": phase.name, **recipe, "seed": self.seed, "data": self.store.fingerprint}
+        whole = {"seed": self.seed, "data": self.store.fingerprint, "accumulate": self.accumulate}
+        return {"phase": phase.name, **recipe, **whole}
 
     def _classifier(
         self, network: nn.Module, settings: Finetune | None = None, groups: Any = (), **more: Any
@@ -261,11 +265,11 @@ class Training:
         )
 
     def training_batches(self) -> Batches:
-        """The training pictures, shuffled and augmented as the recipe says."""
+        """The training pictures in whole batches, shuffled and augmented as the recipe says."""
         recipe = self.recipe
         return batches(
             self.train,
-            -(-recipe.batch_size // self.accumulate),
+            recipe.batch_size,
             seed=self.seed,
             augmentation=recipe.augmentation,
             mirror=self.mirror,
@@ -277,12 +281,11 @@ class Training:
     @property
     def validation_batch(self) -> int:
         """Pictures validated at once: no more than are learned from at once where memory is short."""
-        part = -(-self.recipe.batch_size // self.accumulate)
+        part = largest_part(self.recipe.batch_size, self.accumulate)
         return VALIDATION_BATCH if self.accumulate == 1 else min(part, VALIDATION_BATCH)
 
     def _plain_pictures(self, device: torch.device) -> Iterator[torch.Tensor]:
         """The training pictures as validation would see them, in batches of nearly equal size."""
         count = len(self.train.labels)
-        size = -(-count // -(-count // self.validation_batch))
-        for images, _, _ in batches(self.train, size):
+        for images, _, _ in batches(self.train, count).in_parts(-(-count // self.validation_batch)):
             yield images.to(device)

@@ -3,11 +3,13 @@
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
 from thawline import tracking
 from thawline.artifacts import (
@@ -22,6 +24,7 @@ from thawline.artifacts import (
     write_json,
 )
 from thawline.config.sections import Config
+from thawline.data.batches import Batches, largest_part
 from thawline.data.store import Store, open_store
 from thawline.machine import leads
 from thawline.models.checkpoint import ModelCard, save_model
@@ -30,7 +33,8 @@ from thawline.models.zoo import build
 from thawline.progress import progress
 from thawline.training.classifier import Classifier, Row
 from thawline.training.code import code_version
-from thawline.training.fit import batches, fit, prepare_machine, show_steps
+from thawline.training.fit import Fitted, batches, fit, prepare_machine, show_steps
+from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
 from thawline.training.recipe import lock_of, plain
 from thawline.training.together import join, same_everywhere
@@ -63,34 +67,10 @@ def pretrain(config: Config, artifacts: Artifacts) -> None:
 
 def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> None:
     """Train on the store and save to `folder`; the checkpoint goes only when all that is done."""
-    settings = config.pretrain
-    network = build(
-        config.model.architecture,
-        len(store.classes),
-        store.transform.channels,
-        seed=config.seed,
-        **config.model.options,
-    )
-    parameters = {
-        **plain(settings),
-        "architecture": config.model.architecture,
-        "options": dict(config.model.options),
-    }
+    model, settings = config.model, config.pretrain
+    parameters = {**plain(settings), "architecture": model.architecture, "options": dict(model.options)}
     tags = {"seed": config.seed, "data_fingerprint": store.fingerprint}
-    card = ModelCard(
-        architecture=config.model.architecture,
-        options=dict(config.model.options),
-        classes=store.classes,
-        transform=store.transform,
-        origin=f"pretrained on {config.source.dataset.name if config.source.dataset else None}",
-    )
-    train = batches(
-        store.part("train"),
-        settings.batch_size,
-        seed=config.seed,
-        augmentation=settings.augmentation,
-        mirror=config.source.mirror,
-    )
+    train = _batches(config, store)
     decisive = [parameters, tags, config.source.mirror, plain(config.trainer), code_version()]
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}
@@ -100,36 +80,80 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
         progress("pretrain", settings.epochs * len(train)) as advance,
     ):
         same_everywhere(checkpoint.name, "code, data and settings (their hash)")
-        classifier = Classifier(
-            network,
-            groups(
-                "all",
-                network.parameters(),
-                settings.learning_rate,
-                settings.weight_decay,
-                decay_all=settings.decay_all,
-            ),
-            settings,
-            seed=config.seed,
-            classes=len(store.classes),
-            after_epoch=[say],
-            after_step=[show_steps(advance)],
-        )
-        fitted = fit(
-            classifier,
-            train,
-            batches(store.part("val"), settings.batch_size),
-            config.trainer,
-            checkpoint=checkpoint,
+        after_step = show_steps(advance)
+        (network, fitted), _ = with_less_memory(
+            lambda accumulate: _fit(config, store, train, after_step, checkpoint, accumulate),
+            settings.batch_size,
         )
         if run is None:
             return
         # first to disk: the tracking server may be gone by now
-        card = save_model(folder / MODEL, folder / CARD, network, card)
+        card = save_model(folder / MODEL, folder / CARD, network, _card(config, store))
         write_history(folder / HISTORY, {config.seed: fitted.history})
         run.log_history(fitted.curve)
         run.log_dict(CARD, card.to_dict())
         shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _card(config: Config, store: Store) -> ModelCard:
+    return ModelCard(
+        architecture=config.model.architecture,
+        options=dict(config.model.options),
+        classes=store.classes,
+        transform=store.transform,
+        origin=f"pretrained on {config.source.dataset.name if config.source.dataset else None}",
+    )
+
+
+def _batches(config: Config, store: Store) -> Batches:
+    settings = config.pretrain
+    return batches(
+        store.part("train"),
+        settings.batch_size,
+        seed=config.seed,
+        augmentation=settings.augmentation,
+        mirror=config.source.mirror,
+    )
+
+
+def _fit(
+    config: Config,
+    store: Store,
+    train: Batches,
+    after_step: Callable[[int], None],
+    checkpoint: Path,
+    accumulate: int,
+) -> tuple[nn.Module, Fitted]:
+    """One training from random weights, each batch computed in `accumulate` parts."""
+    model, settings = config.model, config.pretrain
+    classes, channels = len(store.classes), store.transform.channels
+    network = build(model.architecture, classes, channels, seed=config.seed, **model.options)
+    learning = groups(
+        "all",
+        network.parameters(),
+        settings.learning_rate,
+        settings.weight_decay,
+        decay_all=settings.decay_all,
+    )
+    classifier = Classifier(
+        network,
+        learning,
+        settings,
+        seed=config.seed,
+        classes=classes,
+        identity={"accumulate": accumulate},
+        after_epoch=[say],
+        after_step=[after_step],
+    )
+    fitted = fit(
+        classifier,
+        train,
+        batches(store.part("val"), largest_part(settings.batch_size, accumulate)),
+        config.trainer,
+        checkpoint=of_attempt(checkpoint, accumulate),
+        accumulate=accumulate,
+    )
+    return network, fitted
 
 
 def say(row: Row) -> None:

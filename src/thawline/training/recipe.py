@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from thawline.artifacts import read_json, write_json
 from thawline.config.recipe import FROM_SOURCE
 from thawline.config.sections import Config, Contender, Finetune, Method, Start
+from thawline.tracking.text import without_passwords
 
 HEAD_TO_BODY = 10.0
 """Default ratio of the head's learning rate to the body's."""
@@ -64,8 +65,8 @@ def tracked(recipe: Finetune, depth: int | None = None, unit: str | None = None)
 
 
 def lock_of(config: Config) -> str:
-    """The whole configuration as YAML, kept with every run that stands on its own."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    """The whole configuration as YAML, without its passwords: kept with every run that stands on its own."""
+    return OmegaConf.to_yaml(OmegaConf.structured(without_passwords(config)))
 
 
 def write_chosen(path: Path, chosen: Chosen) -> None:

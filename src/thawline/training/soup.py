@@ -26,6 +26,7 @@ def finetune_soup(
     mirror: bool,
     after_epoch: Sequence[Callable[[Row], None]] = (),
     checkpoint: Path | None = None,
+    accumulate: int = 1,
 ) -> Fitted:
     """As `finetune_once`, `recipe.soup` times from the same weights, each with an order and augmentation
     of its own, and leave their greedy soup in `network` (Wortsman et al. 2022b).
@@ -43,12 +44,21 @@ def finetune_soup(
             mirror=mirror,
             after_epoch=after_epoch,
             checkpoint=checkpoint,
+            accumulate=accumulate,
         )
     start = snapshot(network)
     fits, states = [], []
     for member in range(recipe.soup):
         network.load_state_dict(start)
-        training = Training(network, recipe, store, trainer, seed=member_seed(seed, member), mirror=mirror)
+        training = Training(
+            network,
+            recipe,
+            store,
+            trainer,
+            seed=member_seed(seed, member),
+            mirror=mirror,
+            accumulate=accumulate,
+        )
         fits.append(training.run(after_epoch, checkpoint and checkpoint / f"training-{member}"))
         states.append(snapshot(network))
     started = time.monotonic()
