@@ -118,7 +118,7 @@ class Classifier(pl.LightningModule):
         self._started = 0.0
         self._train: list[torch.Tensor] = []
         self._val: list[torch.Tensor] = []
-        self._weight: torch.Tensor | float = 0.0
+        self._batch: list[torch.Tensor] = []
 
     @property
     def kept(self) -> nn.Module:
@@ -166,18 +166,20 @@ class Classifier(pl.LightningModule):
         for each in auxiliary:
             loss = loss + AUXILIARY_WEIGHT * self.loss(each, targets)
         if self.world == self.parts == 1:
-            return self._noted(loss, loss.new_tensor(len(labels)))
-        share, weight, count = self._share(targets, indices)
-        loss = self._noted(loss * share, count)
-        if self.parts == 1:
+            self._note(loss, loss.new_tensor(len(labels)))
             return loss
-        self._weight = self._weight + weight
-        return loss * weight
+        share, weight, count = self._share(targets, indices)
+        loss = loss * share
+        if self.parts == 1:
+            self._note(loss, count)
+            return loss
+        loss = loss * weight
+        self._batch.append(torch.stack([loss.detach(), weight, count]))
+        return loss
 
-    def _noted(self, loss: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    def _note(self, loss: torch.Tensor, count: torch.Tensor) -> None:
         # kept on the device: reading the value here would wait for the GPU at every step
         self._train.append(torch.stack([loss.detach() * count, count]))
-        return loss
 
     def _share(
         self, targets: torch.Tensor, indices: torch.Tensor
@@ -201,13 +203,15 @@ class Classifier(pl.LightningModule):
 
     def _divide(self, optimizer: torch.optim.Optimizer) -> None:
         """Make the gradients, sums over the parts of a batch, those of its mean."""
+        loss, weight, count = torch.stack(self._batch).sum(0)
+        self._batch.clear()
+        self._note(loss / weight, count)
         # Lightning has divided every part's by the number of parts
-        factor = self.parts / self._weight
+        factor = self.parts / weight
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
-        self._weight = 0.0
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         if self.global_step == self._stepped:
