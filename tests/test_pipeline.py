@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import toy_pictures
+from matplotlib import get_configdir
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,7 +73,9 @@ class Checkout:
         """That of a person without a git identity who has activated the virtual environment."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
         path = f"{Path(sys.executable).parent}:{kept['PATH']}"
-        return {**kept, "PATH": path, "HOME": str(self.home), "OMP_NUM_THREADS": "1"}
+        # finding all fonts of the machine takes matplotlib many seconds in a new home
+        fonts = {"MPLCONFIGDIR": get_configdir()}
+        return {**kept, **fonts, "PATH": path, "HOME": str(self.home), "OMP_NUM_THREADS": "1"}
 
     def stages_of(self, output: str) -> list[str]:
         return [

@@ -23,8 +23,14 @@ SMALL = {
     "trials_per_depth: 6": "trials_per_depth: 1",
     "seeds_per_depth: 5": "seeds_per_depth: 1",
     "seeds: 3": "seeds: 1",
+    "validation: auto": "validation: holdout",
     "resamples: 2000": "resamples: 20",
 }
+"""What conf/ says, and what it says in the test."""
+
+SHORT = {"search.trials=40": "search.trials=3", "search.minutes=0.2": "search.minutes=0.05"}
+"""What a command of the README says, and what it says in the test."""
+
 MINUTES = 60
 
 
@@ -118,6 +124,9 @@ def test_every_command_of_the_readme_works(clone: Checkout, monkeypatch: pytest.
     publish_weights(clone)
     written = commands()
     assert written[:2] == ["make repro", "make test"]
+    for long, short in SHORT.items():
+        assert sum(long in command for command in written) == 1
+        written = [command.replace(long, short) for command in written]
     for command in written:
         if command == "make test":
             continue  # this is make test

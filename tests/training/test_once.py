@@ -1,20 +1,18 @@
-"""One fine-tuning: phases, what pulls and averages the weights, and going on after a kill."""
+"""One fine-tuning: phases, what pulls the weights, and going on after a kill."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests_trainings import CPU, GRADUAL, PROBE, Build, comparable, die_after, recipe, train
 from torch import nn
 from torch.nn import functional
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from thawline.config.errors import UserError
 from thawline.config.sections import (
     AugmentationName,
-    BatchNorm,
     ClassWeights,
     Finetune,
     Keep,
@@ -23,60 +21,12 @@ from thawline.config.sections import (
     OptimizerName,
     Phases,
     ScheduleName,
-    Trainer,
 )
 from thawline.data.batches import Batches
 from thawline.data.mix import mix
 from thawline.data.store import Store
-from thawline.models.adapters import adapt, adaptation_of
-from thawline.models.cuts import units
-from thawline.models.depth import frozen_units
 from thawline.models.freezing import state_hashes
-from thawline.training.classifier import Row
-from thawline.training.fit import Fitted
-from thawline.training.once import Training, finetune_once
-from thawline.training.soup import finetune_soup, member_seed
-
-Build = Callable[[int], nn.Module]
-CPU = Trainer(accelerator="cpu", threads=1)
-PROBE, GRADUAL = {"phases": Phases.probe_first, "epochs": 4}, {"phases": Phases.gradual, "epochs": 6}
-
-
-def recipe(**changes: object) -> Finetune:
-    values = {"epochs": 2, "batch_size": 4, "body_lr": 1e-2, "head_lr": 5e-2}
-    return Finetune(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def train(
-    network: nn.Module,
-    store: Store,
-    *,
-    after: Callable[[Row], None] | None = None,
-    checkpoint: Path | None = None,
-    function: Callable[..., Fitted] = finetune_once,
-    **changes: object,
-) -> Fitted:
-    settings = recipe(**changes)
-    adaptation = adaptation_of(settings, frozen_units(settings.depth, settings.units, units(network)))
-    if adaptation is not None:
-        network = adapt(network, adaptation, seed=0)
-    listeners = [] if after is None else [after]
-    return function(
-        network, settings, store, CPU, seed=0, mirror=False, after_epoch=listeners, checkpoint=checkpoint
-    )
-
-
-def die_after(epoch: int) -> Callable[[Row], None]:
-    def listener(row: Row) -> None:
-        if row["epoch"] == epoch:
-            raise SystemError("killed")
-
-    return listener
-
-
-def comparable(fitted: Fitted) -> list[Row]:
-    """The history without times; NaN equals nothing, so it is written in letters."""
-    return [{name: repr(value) for name, value in row.items() if name != "seconds"} for row in fitted.history]  # type: ignore[misc]
+from thawline.training.once import Training
 
 
 def changed_by_epoch(network: nn.Module, store: Store, **changes: object) -> list[set[str]]:
@@ -324,29 +274,6 @@ def test_what_will_learn_is_counted_before_it_does(
         assert before == training.run().cost["trainable_parameters"]
 
 
-NEGATIVE_ZERO = [
-    pytest.param({"ema": 0.7}, finetune_once, id="moving average"),
-    pytest.param({"wise_ft": 0.25}, finetune_once, id="most of the way back"),
-    pytest.param({"soup": 3, "body_lr": 1e-5, "head_lr": 1e-5}, finetune_soup, id="soup"),
-]
-
-
-@pytest.mark.parametrize(("changes", "function"), NEGATIVE_ZERO)
-def test_averaging_leaves_what_is_frozen_bit_for_bit(
-    changes: dict, function: Callable[..., Fitted], build_small: Build, toy_store: Store
-) -> None:
-    """The average of -0.0 and -0.0 is 0.0."""
-    network = build_small(0)
-    for name in ("stem.0.weight", "stem.0.bias", "stem.1.bias", "stem.1.running_mean"):
-        network.state_dict()[name].mul_(0).neg_()
-    before = state_hashes(network)
-    fitted = train(network, toy_store, depth=1, function=function, **changes)
-    assert fitted.soup is None or len(fitted.soup) == 3
-    after = state_hashes(network)
-    assert not {name for name in before if name.startswith("stem") and before[name] != after[name]}
-    assert before["blocks.0.conv.weight"] != after["blocks.0.conv.weight"]
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -384,96 +311,6 @@ def test_a_strong_pull_keeps_the_body_where_it_started(build_small: Build, toy_s
     free, pulled = distances
     assert sum(pulled[:-2]) < 0.2 * sum(free[:-2])
     assert min(pulled[-2:]) > 0.2 * min(free[-2:])  # the head is not pulled
-
-
-def score(network: nn.Module, store: Store) -> tuple[float, object]:
-    """Validation accuracy and loss, to compare with a history's."""
-    accuracy, loss = Training(network, recipe(), store, CPU, seed=0, mirror=False).score()
-    return accuracy, pytest.approx(loss, abs=1e-6)
-
-
-def test_the_moving_average_is_what_is_kept_and_validated(build_small: Build, toy_store: Store) -> None:
-    network, steps = build_small(0), []
-
-    def remember(*_: object) -> None:
-        steps.append(network.get_parameter("head.weight").detach().clone())
-
-    hook = register_optimizer_step_post_hook(remember)
-    fitted = train(network, toy_store, ema=0.8, depth=1)
-    hook.remove()
-    expected = steps[0]
-    for step in steps[1:]:
-        expected = 0.8 * expected + 0.2 * step
-    torch.testing.assert_close(network.get_parameter("head.weight"), expected)
-    assert (fitted.row["val_accuracy"], fitted.row["val_loss"]) == score(network, toy_store)
-
-
-def test_half_the_way_back_to_the_source(build_small: Build, toy_store: Store) -> None:
-    start, end, network = build_small(0), build_small(0), build_small(0)
-    train(end, toy_store, depth=1)
-    fitted = train(network, toy_store, depth=1, wise_ft=0.5)
-    before, after = start.state_dict(), end.state_dict()
-    for name, tensor in network.named_parameters():
-        expected = after[name] if name.startswith("head") else (before[name] + after[name]) / 2
-        torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=0, msg=name)
-    frozen = {name: value for name, value in state_hashes(start).items() if name.startswith("stem")}
-    assert frozen.items() <= state_hashes(network).items()
-    assert [row["epoch"] for row in fitted.history] == [0, 1, 2]
-    assert math.isnan(fitted.row["train_loss"])
-    assert fitted.curve == fitted.history
-    assert (fitted.row["val_accuracy"], fitted.row["val_loss"]) == score(network, toy_store)
-
-
-def test_averaged_weights_get_statistics_of_their_own(build_small: Build, toy_store: Store) -> None:
-    network = build_small(0)
-    train(network, toy_store, wise_ft=0.5)
-    part = toy_store.part("train")
-    images = next(iter(Batches(part.images, part.labels, part.transform, 99, shuffle=False)))[0]
-    seen = network.stem[0](images).mean((0, 2, 3))
-    torch.testing.assert_close(network.stem[1].running_mean, seen)
-
-
-def test_held_statistics_stay_when_weights_are_averaged(build_small: Build, toy_store: Store) -> None:
-    start, network = build_small(0), build_small(0)
-    train(network, toy_store, wise_ft=0.5, batch_norm=BatchNorm.affine)
-    for name, tensor in start.named_buffers():
-        assert torch.equal(tensor, network.get_buffer(name))
-
-
-def test_a_soup_is_the_average_of_the_trainings_in_it(build_small: Build, toy_store: Store) -> None:
-    network, singles = build_small(0), []
-    fitted = train(network, toy_store, function=finetune_soup, soup=2, depth=1)
-    for member in range(2):
-        single = build_small(0)
-        finetune_once(
-            single, recipe(depth=1, soup=2), toy_store, CPU, seed=member_seed(0, member), mirror=False
-        )
-        singles.append(dict(single.named_parameters()))
-    assert fitted.soup is not None
-    for name, tensor in network.named_parameters():
-        expected = torch.stack([singles[index][name] for index in fitted.soup]).mean(0)
-        torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=0)
-    assert not torch.equal(singles[0]["head.weight"], singles[1]["head.weight"])
-    assert torch.equal(singles[0]["stem.0.weight"], network.get_parameter("stem.0.weight"))
-    assert len(fitted.history) == 2 + (len(fitted.soup) > 1)
-    assert (fitted.row["val_accuracy"], fitted.row["val_loss"]) == score(network, toy_store)
-
-
-def test_a_killed_soup_goes_on_bit_for_bit(build_small: Build, toy_store: Store, tmp_path: Path) -> None:
-    undisturbed, again = build_small(0), build_small(0)
-    changes = {"function": finetune_soup, "soup": 2, "epochs": 2}
-    expected = train(undisturbed, toy_store, **changes)
-    calls = iter(range(99))
-
-    def die_in_the_second(row: Row) -> None:
-        if next(calls) == 2:
-            raise SystemError("killed")
-
-    with pytest.raises(SystemError):
-        train(build_small(0), toy_store, checkpoint=tmp_path, after=die_in_the_second, **changes)
-    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
-    assert state_hashes(again) == state_hashes(undisturbed)
-    assert comparable(resumed) == comparable(expected)
 
 
 @pytest.mark.parametrize("kind", [Mix.mixup, Mix.cutmix])

@@ -1,0 +1,56 @@
+"""Short trainings of small networks, and what is compared of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from thawline.config.sections import Finetune, Phases, Trainer
+from thawline.data.store import Store
+from thawline.models.adapters import adapt, adaptation_of
+from thawline.models.cuts import units
+from thawline.models.depth import frozen_units
+from thawline.training.classifier import Row
+from thawline.training.fit import Fitted
+from thawline.training.once import finetune_once
+
+Build = Callable[[int], nn.Module]
+CPU = Trainer(accelerator="cpu", threads=1)
+PROBE, GRADUAL = {"phases": Phases.probe_first, "epochs": 4}, {"phases": Phases.gradual, "epochs": 6}
+
+
+def recipe(**changes: object) -> Finetune:
+    values = {"epochs": 2, "batch_size": 4, "body_lr": 1e-2, "head_lr": 5e-2}
+    return Finetune(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def train(
+    network: nn.Module,
+    store: Store,
+    *,
+    after: Callable[[Row], None] | None = None,
+    checkpoint: Path | None = None,
+    function: Callable[..., Fitted] = finetune_once,
+    **changes: object,
+) -> Fitted:
+    settings = recipe(**changes)
+    adaptation = adaptation_of(settings, frozen_units(settings.depth, settings.units, units(network)))
+    if adaptation is not None:
+        network = adapt(network, adaptation, seed=0)
+    listeners = [] if after is None else [after]
+    return function(
+        network, settings, store, CPU, seed=0, mirror=False, after_epoch=listeners, checkpoint=checkpoint
+    )
+
+
+def die_after(epoch: int) -> Callable[[Row], None]:
+    def listener(row: Row) -> None:
+        if row["epoch"] == epoch:
+            raise SystemError("killed")
+
+    return listener
+
+
+def comparable(fitted: Fitted) -> list[Row]:
+    """The history without times; NaN equals nothing, so it is written in letters."""
+    return [{name: repr(value) for name, value in row.items() if name != "seconds"} for row in fitted.history]  # type: ignore[misc]
