@@ -116,7 +116,7 @@ def serve_and_ask(clone: Checkout, command: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(25 * MINUTES)
+@pytest.mark.timeout(30 * MINUTES)
 def test_every_command_of_the_readme_works(clone: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     # the clone's home is empty, but what was downloaded once need not be again
     monkeypatch.setenv("UV_CACHE_DIR", os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv"))

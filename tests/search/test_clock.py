@@ -74,6 +74,17 @@ def test_time_counts_between_marks_and_up_to_now(study: optuna.Study, wall: Time
     mark_time(study)
     wall.now += 50
     mark_time(study)
+    assert seconds_left(study) == 0
+
+
+def test_one_trial_is_complete_before_the_time_is_up(study: optuna.Study, wall: Time) -> None:
+    mark_time(study)
+    for _ in range(3):
+        wall.now += 50
+        mark_time(study)
+    assert not time_is_up(study)
+    assert too_late_to_begin(study)
+    study.add_trial(optuna.trial.create_trial(value=1.0))
     assert time_is_up(study)
 
 

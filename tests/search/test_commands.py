@@ -125,9 +125,15 @@ def test_the_corrected_accuracy_is_that_of_this_study(tmp_path: Path) -> None:
     study = finished(tmp_path, 2)
     folder = tmp_path / "artifacts" / "search" / "finetuned"
     interval = {"mean": 0.8, "low": 0.7, "high": 0.9}
+    best = commands.overview(study).best
+    assert best is not None
     write_json(folder / COSTS, {"study": "bowl"})
-    write_json(folder / RECIPE, {"selected": {"corrected": interval}})
+    write_json(folder / RECIPE, {"selected": {"trial": best.number, "corrected": interval}})
     assert commands.overview(study).corrected == interval
+    # a depth curve recommends another trial than the one that measured best
+    write_json(folder / RECIPE, {"selected": {"trial": best.number + 1, "corrected": interval}})
+    assert commands.overview(study).corrected is None
+    write_json(folder / RECIPE, {"selected": {"trial": best.number, "corrected": interval}})
     write_json(folder / COSTS, {"study": "another"})
     assert commands.overview(study).corrected is None
 

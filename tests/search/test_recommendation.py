@@ -114,7 +114,7 @@ def test_a_depth_that_measured_clearly_lower_is_not_recommended_for_want_of_pict
     assert found.indistinguishable_depths == [0, 1, 2]
     assert found.depth == 1
     assert "depth 1 measured best, and the cheaper ones of them more than 1 point lower." in found.reason
-    assert "pictures would be needed to see a difference of 2 points." in found.reason
+    assert "pictures to validate on would show a difference of 2 points." in found.reason
     literal = recommend(noisy(0.8, 0.8, 0.7), tolerance=None)
     assert literal.depth == 2
     assert "depth 2 is the cheapest of them." in literal.reason

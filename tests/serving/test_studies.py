@@ -65,7 +65,8 @@ def test_the_corrected_accuracy_stands_beside_the_best(
 ) -> None:
     folder = tmp_path / "artifacts" / "search" / "finetuned"
     write_json(folder / COSTS, {"study": "bowl"})
-    write_json(folder / RECIPE, {"selected": {"corrected": {"mean": 0.841, "low": 0.752, "high": 0.92}}})
+    interval = {"mean": 0.841, "low": 0.752, "high": 0.92}
+    write_json(folder / RECIPE, {"selected": {"trial": 1, "corrected": interval}})
     call("show", "bowl")
     assert "corrected\t84.1 % (75.2 to 92.0): for having been selected" in capsys.readouterr().out
 

@@ -1,7 +1,6 @@
 """Numbers as people read them, and the sentences that state what was found."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 
@@ -138,7 +137,7 @@ def chosen(findings: Findings, name: str = FINETUNED) -> str:
         return "The recipe is the configured one; no search was made."
     return (
         f"The recipe is that of trial {selected['trial']}, the best of {_rivals(findings, name)} by "
-        f"{_measure(findings, name)} {_score(findings, selected)}."
+        f"{_measure(findings, name)} {_score(findings, name)}."
     )
 
 
@@ -159,12 +158,15 @@ def _measure(findings: Findings, name: str) -> str:
     return f"accuracy on {counted(images, 'validation picture')}"
 
 
-def _score(findings: Findings, selected: Mapping[str, Any]) -> str:
+def _score(findings: Findings, name: str) -> str:
+    selected = findings.recipes[name].selected or {}
     measured, interval = percent(selected["val_accuracy"]), selected.get("corrected")
     if not interval:
         return f"({measured}; being the best of many, that number is optimistic)"
+    of_depths = name == FINETUNED and findings.curve is not None
+    choice = "the choice of depth and recipe" if of_depths else "having been selected"
     return (
-        f"({measured}; corrected for having been selected: **{percent(interval['mean'])}**, "
+        f"({measured}; corrected for {choice}: **{percent(interval['mean'])}**, "
         f"{coverage(findings)} interval {percent_range(interval)})"
     )
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from thawline.config.search import Search
 
@@ -57,9 +57,12 @@ def _used(attributes: dict[str, Any], now: float) -> float:
 
 
 def time_is_up(study: optuna.Study) -> bool:
-    """Whether a trial that still runs should stop: raise `optuna.TrialPruned`."""
+    """Whether a trial that still runs should stop: raise `optuna.TrialPruned`.
+
+    Not before one is complete, however little time there is: a search without any comes to nothing.
+    """
     left = seconds_left(study)
-    return left is not None and left <= 0
+    return left is not None and left <= 0 and bool(_complete(study))
 
 
 def too_late_to_begin(study: optuna.Study) -> bool:
@@ -67,6 +70,9 @@ def too_late_to_begin(study: optuna.Study) -> bool:
     left = seconds_left(study)
     if left is None:
         return False
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    durations = [trial.duration.total_seconds() for trial in complete if trial.duration]
+    durations = [trial.duration.total_seconds() for trial in _complete(study) if trial.duration]
     return left <= (median(durations) / 2 if durations else 0)
+
+
+def _complete(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

@@ -100,21 +100,22 @@ def study_named(name: str, search: Search) -> optuna.Study:
             return optuna.load_study(study_name=name, storage=storage)
     if not names:
         raise UserError(f"There is no study {name!r}, nor any other.\n  a search begins one; run: dvc repro")
-    raise UserError(
-        f"There is no study {name!r}.\n  nearest: {closest(name, names)}\n  all of them: {', '.join(names)}"
-    )
+    nearest = closest(name, names)
+    near = f"  nearest: {nearest}\n" if nearest in names else ""
+    raise UserError(f"There is no study {name!r}.\n{near}  all of them: {', '.join(names)}")
 
 
 def overview(study: optuna.Study) -> Overview:
     trials = study.get_trials(deepcopy=False)
     counts = Counter(STATES[trial.state] for trial in trials)
     spent = [trial.duration.total_seconds() for trial in trials if trial.duration]
+    best = best_trial(study)
     return Overview(
         name=study.study_name,
         goal=_goal(study),
         states={state: counts[state] for state in STATES.values() if counts[state]},
-        best=best_trial(study),
-        corrected=_corrected(study),
+        best=best,
+        corrected=_corrected(study, best),
         seconds=seconds_used(study) or sum(spent),
         failures=_failures(trials),
     )
@@ -133,15 +134,17 @@ def _failures(trials: list[FrozenTrial]) -> list[Failure]:
     ]
 
 
-def _corrected(study: optuna.Study) -> dict[str, float] | None:
-    """What the stage wrote of the study when it ended, if that is still there."""
+def _corrected(study: optuna.Study, best: FrozenTrial | None) -> dict[str, float] | None:
+    """What the stage wrote of the best trial when the study ended, if that is still there."""
     if not {CONFIG, OUTPUTS} <= study.user_attrs.keys():
         return None
     contender = OmegaConf.select(OmegaConf.create(study.user_attrs[CONFIG]), "contender")
     folder = Path(study.user_attrs[OUTPUTS]) / "search" / str(contender)
     if not (folder / COSTS).exists() or read_json(folder / COSTS).get("study") != study.study_name:
         return None
-    return (read_json(folder / RECIPE).get("selected") or {}).get("corrected")
+    selected = read_json(folder / RECIPE).get("selected") or {}
+    # a depth curve selects among the winners of all depths, and not by what trials measured
+    return selected.get("corrected") if best and selected.get("trial") == best.number else None
 
 
 def resume(name: str, search: Search) -> Artifacts:

@@ -56,6 +56,8 @@ def _drawing() -> Iterator[None]:
     import matplotlib.pyplot as plt
 
     before = optuna.logging.get_verbosity()
+    # it remarks on every axis of names
+    logging.getLogger("matplotlib.category").setLevel(logging.WARNING)
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("ignore")
         optuna.logging.set_verbosity(optuna.logging.ERROR)

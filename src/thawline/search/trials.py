@@ -233,11 +233,15 @@ class Trials:
     def _none_left(self, study: optuna.Study) -> UserError:
         trials = counted(study, self.total)
         reasons = [trial.user_attrs[REASON] for trial in trials if REASON in trial.user_attrs]
+        last = reasons[-1] if reasons else "none given"
+        advice = (
+            "raise that limit, or search depths and methods that need less"
+            if "search.limit" in last
+            else "lower the ends of search.space: head_lr.high, scratch_lr.high and body_lr.high"
+        )
         return UserError(
             f"all {len(trials)} trials of {self.config.contender.name} failed or were pruned.\n"
-            f"  last reason: {reasons[-1] if reasons else 'none given'}\n"
-            "  lower the ends of search.space: head_lr.high, scratch_lr.high and body_lr.high; or raise what "
-            "the reason names"
+            f"  last reason: {last}\n  {advice}"
         )
 
 

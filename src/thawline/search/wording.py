@@ -106,7 +106,7 @@ def _more(needed: int | None, pictures: int) -> str:
         return "They are right on the same pictures, which cannot tell how many more would show a difference."
     if needed <= pictures:
         return f"A difference of 2 points would probably have shown: that takes about {needed:,} pictures."
-    return f"About {needed:,} pictures would be needed to see a difference of 2 points."
+    return f"About {needed:,} pictures to validate on would show a difference of 2 points."
 
 
 def points_of(share: float) -> str:
