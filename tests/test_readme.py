@@ -28,7 +28,11 @@ SMALL = {
 }
 """What conf/ says, and what it says in the test."""
 
-SHORT = {"search.trials=40": "search.trials=3", "search.minutes=0.2": "search.minutes=0.05"}
+SHORT = {
+    "search=depth_curve": "search=depth_curve -S search.space.depths=[0,9]",
+    "search.trials=40": "search.trials=3",
+    "search.minutes=0.2": "search.minutes=0.05",
+}
 """What a command of the README says, and what it says in the test."""
 
 MINUTES = 60
