@@ -123,7 +123,7 @@ def first(checkout: Checkout, pictures: Path) -> str:
 pytestmark = [pytest.mark.xdist_group("pipeline"), pytest.mark.usefixtures("first")]
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_one_command_goes_from_pictures_to_a_report(checkout: Checkout, first: str) -> None:
     assert checkout.stages_of(first)[0] == "params"
     metrics = checkout.read("reports/metrics.json")
