@@ -72,7 +72,7 @@ def unlearned(search: Search, depths: Sequence[int], units: int) -> str | None:
 
 
 def pruner(search: Search, steps: int) -> optuna.pruners.BasePruner:
-    """The pruner that `search.pruner` names, for trials that report `steps` times, at 0, 1, 2, …
+    """The pruner that `search.pruner` names, for trials that report at steps up to `steps` - 1.
 
     median (Golovin et al. 2017) starts after five trials and a third of the reports; asha (Li et al. 2020)
     keeps the best third after a fifth of the reports and again after three times as many; hyperband (Li et
