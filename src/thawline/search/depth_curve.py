@@ -34,7 +34,8 @@ from thawline.search.kept import kept_outcomes
 from thawline.search.recommendation import TOLERANCE, Recommendation, recommend
 from thawline.search.seeds import Seeds, comparable
 from thawline.search.selected import selected
-from thawline.search.study import PLACE, REASON
+from thawline.search.study import REASON
+from thawline.search.task import PLACE
 from thawline.search.trials import Trials
 from thawline.search.wording import incomplete, without_curve
 from thawline.search.workers import run_study

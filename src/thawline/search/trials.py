@@ -24,8 +24,8 @@ from thawline.search.limits import Limits
 from thawline.search.selected import selected
 from thawline.search.slots import Slots
 from thawline.search.space import METHOD, Usable, fresh_rates, recipe_of_trial
-from thawline.search.study import PLACE, REASON, RUN, best_trial, counted, report
-from thawline.search.task import Slot
+from thawline.search.study import REASON, RUN, best_trial, counted, report
+from thawline.search.task import PLACE, Slot
 from thawline.search.validating import Outcome, Report, Validating
 from thawline.training.code import code_version
 from thawline.training.cost import flops
