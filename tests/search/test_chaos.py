@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import optuna
@@ -81,19 +81,20 @@ def test_killed_at_twenty_random_moments_a_study_comes_to_what_an_undisturbed_on
 
 
 def kill_at_random(root: Path, settings: dict[str, object], study: optuna.Study) -> Counter[str]:
-    """Run the study, killing one of its processes whenever a trial has been running for a random while."""
+    """Run the study, killing one of its processes whenever a trial has been running for a random while: its
+    parent, or a worker that runs a trial, if one still does."""
     chance, killed = random.Random(0), Counter[str]()
     driver = start(root, json.dumps(settings))
     try:
         while killed.total() < KILLS:
-            wait_until(lambda: running(study))
+            wait_until(lambda: busy(study))
             time.sleep(chance.uniform(0, 1))
             if chance.randrange(PARENTS) == 0:
                 driver.kill()
                 driver.wait()
                 killed["parent"] += 1
                 driver = start(root, json.dumps(settings))
-            elif found := workers_of(driver):
+            elif found := busy(study) or workers_of(driver):
                 chance.choice(found).kill()
                 killed["worker"] += 1
         assert driver.wait(300) == 0
@@ -113,10 +114,14 @@ def workers_of(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return [process for process in found if any("spawn_main" in word for word in process.cmdline())]
 
 
-def running(study: optuna.Study) -> bool:
-    """Whether a living worker runs a trial."""
+def busy(study: optuna.Study) -> list[psutil.Process]:
+    """The living workers that run a trial: those that are still starting have nothing to lose."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return any(not is_dead(trial.user_attrs.get("process", "")) for trial in trials)
+    names = (trial.user_attrs.get("process", "") for trial in trials)
+    alive = [name.split()[1] for name in names if name and not is_dead(name)]
+    with suppress(psutil.NoSuchProcess):
+        return [psutil.Process(int(number)) for number in alive]
+    return []
 
 
 def wait_until(holds, seconds=120.0):
