@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.nn import functional
@@ -17,6 +16,7 @@ from thawline.data.batches import NOT_COUNTED
 from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
 from thawline.training.averaging import MovingAverage
+from thawline.training.lightning import pl
 from thawline.training.optimization import Group, Span, build_optimizer, factor
 from thawline.training.pull import Pull
 from thawline.training.resumption import require_same

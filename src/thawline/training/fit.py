@@ -10,10 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint
-from pytorch_lightning.strategies import DDPStrategy
 
 from thawline.config.sections import AugmentationName, Precision, Trainer
 from thawline.data.batches import Batches
@@ -21,6 +18,14 @@ from thawline.data.store import Store
 from thawline.machine import cores_each
 from thawline.progress import Advance
 from thawline.training.classifier import COLUMNS, Classifier, Row
+from thawline.training.lightning import (
+    Callback,
+    DDPStrategy,
+    EarlyStopping,
+    LambdaCallback,
+    ModelCheckpoint,
+    pl,
+)
 from thawline.training.together import place, require_processes, same_everywhere
 
 
