@@ -151,6 +151,11 @@ class Artifacts:
         return self.unfinished / "outcomes"
 
     @property
+    def prefix(self) -> Path:
+        """What frozen units make of pictures."""
+        return self.unfinished / "prefix"
+
+    @property
     def params_checked(self) -> Path:
         return self.outputs / "params" / "checked.json"
 

@@ -37,8 +37,10 @@ NOT_DECIDING = (
     "search.heartbeat",
     "search.grace",
     "search.attempts",
+    "trainer.prefix_cache",
+    "trainer.prefix_cache_gib",
 )
-"""Values that say who runs the trials and how a study survives, not what it finds."""
+"""Values that say who computes what and how a study survives, not what it finds."""
 
 QUIET = (
     "hydra.run.dir=.",

@@ -310,3 +310,49 @@ def test_sharing_leaves_the_whole_as_it_is():
     whole.shared(1, 2).set_epoch(3)
     assert whole.epoch == 0
     assert len(epoch(whole)[1]) == COUNT
+
+
+@pytest.mark.parametrize("augmentation", RANDOM)
+@pytest.mark.parametrize("views", [1, 3])
+def test_epochs_take_the_views_in_turn(augmentation, views):
+    batches = make(augmentation=augmentation, views=views, seed=4, mirror=True)
+    fresh = make(augmentation=augmentation, seed=4, mirror=True)
+    for number in range(2 * views):
+        assert torch.equal(by_picture(batches, number), by_picture(fresh, number % views))
+
+
+def test_views_leave_every_epoch_an_order_of_its_own():
+    batches = make(augmentation=STANDARD, views=1, seed=4)
+    assert not torch.equal(epoch(batches, 0)[2], epoch(batches, 1)[2])
+
+
+def stored(batches: Batches):
+    """What a cache keeps: each variant of every picture."""
+    kept = [by_picture(batches.in_order(7), variant) for variant in range(batches.variants)]
+    return [lambda indices, device, one=one: one[torch.from_numpy(indices)].to(device) for one in kept]
+
+
+@given(
+    batch_size=st.integers(1, 30),
+    parts=st.integers(1, 3),
+    world=st.integers(1, 2),
+    number=st.integers(0, 5),
+    augmentation=st.sampled_from([AugmentationName.none, STANDARD]),
+)
+def test_what_was_stored_takes_the_place_of_the_pictures(batch_size, parts, world, number, augmentation):
+    batches = make(batch_size, augmentation=augmentation, views=2, seed=1).in_parts(parts)
+    batches = batches.shared(world - 1, world)
+    given_ = batches.given(stored(batches))
+    batches.set_epoch(number)
+    given_.set_epoch(number)
+    for ours, theirs in zip(given_, batches, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one, other)
+
+
+def test_as_many_stored_variants_as_there_are():
+    with pytest.raises(ValueError, match="1 stored variants of pictures that have 2"):
+        make(augmentation=STANDARD, views=2).given(stored(make()))
+    assert make(augmentation=STANDARD).variants is None
+    with pytest.raises(ValueError, match="that have None"):
+        make(augmentation=STANDARD).given(stored(make()))

@@ -116,6 +116,16 @@ def test_a_store_may_be_divided_otherwise(directory):
     assert len({each.fingerprint for each in (store, other, swapped)}) == 3
 
 
+def test_a_part_of_a_part_knows_where_its_pictures_come_from(directory):
+    store = open_store(directory)
+    assert store.origin is None
+    divided = store.divided(np.array([3, 0]), np.array([4, 1, 2]))
+    for part in (divided, divided.part("train"), divided.part("val"), store.part("val")):
+        whole, rows = part.origin
+        assert whole is store
+        np.testing.assert_array_equal(whole.images[rows], part.images)
+
+
 def test_pictures_without_a_group_are_on_their_own():
     table = pd.DataFrame({"path": ["a", "b", "c", "d"], "group": ["leaf", "", "leaf", ""]})
     assert groups_of(table) == ["leaf", "b", "leaf", "d"]

@@ -1,13 +1,17 @@
+import copy
+import pickle
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_networks import Small
 from torch import nn
 from torch.nn import functional
 
 from thawline.config.errors import UserError
 from thawline.models import units
-from thawline.models.cuts import head_name
+from thawline.models.cuts import head_name, plan
 from thawline.models.splitting import between, split
 from thawline.models.zoo import build
 
@@ -268,3 +272,21 @@ def test_units_hold_what_the_prefix_holds(block):
     for depth in range(1, len(found) + 1):
         stretch = between(network, depth - 1, depth)
         assert {name for name, _ in stretch.named_parameters()} == set(found[depth - 1].parameters)
+
+
+def test_a_plan_is_made_once_and_anew_when_the_network_changes() -> None:
+    network = Small(3)
+    first = plan(network)
+    assert plan(network) is first
+    network.head = nn.Linear(network.head.in_features, 5)
+    second = plan(network)
+    assert second is not first
+    assert second.trace.value("head") is network.head
+
+
+def test_no_copy_takes_a_plan_along() -> None:
+    network = Small(3)
+    first = plan(network)
+    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert plan(twin) is not first
+        assert plan(twin).trace.network is twin

@@ -49,6 +49,7 @@ WIDE: dict[str, list[Any]] = {
     "augmentation": ["none", "standard"],
     "mix": ["none", "mixup"],
     "mix_alpha": [0.2, 1.0],
+    "views": [0, 4],
 }
 """A value of every kind of field."""
 
@@ -158,6 +159,7 @@ def test_a_list_of_one_value_fixes_it_without_a_parameter() -> None:
         ("phase_share", {"phases": "probe_first"}, {"phases": "one"}),
         ("momentum", {"optimizer": "sgd"}, {"optimizer": "adamw"}),
         ("mix_alpha", {"mix": "mixup"}, {"mix": "none"}),
+        ("views", {"augmentation": "standard"}, {"augmentation": "none"}),
         ("decay_all", {"weight_decay": 0.1}, {"weight_decay": 0.0}),
         ("lora_rank", {"method": "lora"}, {"method": "full"}),
         ("adapter_width", {"method": "adapter"}, {"method": "lora"}),

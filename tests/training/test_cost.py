@@ -3,6 +3,7 @@
 import copy
 import mmap
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from tests_networks import Small
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
 
+from thawline.config.sections import Method
+from thawline.models.adapters.adapt import adapt
+from thawline.models.adapters.adaptation import Adaptation
 from thawline.models.cuts import units
 from thawline.models.freezing import PartlyFrozen, freeze, hold, state_hashes
 from thawline.models.selection import select
@@ -223,3 +227,34 @@ def test_on_a_gpu_its_memory_counts() -> None:
     taken = torch.zeros(25_000_000, device="cuda")
     del taken
     assert peak_memory("cuda") - before == 100_000_000
+
+
+def test_networks_that_are_alike_are_counted_once_and_others_by_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[str] = []
+    original = cost.flops
+
+    def watched(network: nn.Module, *rest: Any) -> Any:
+        counted.append(type(network).__name__)
+        return original(network, *rest)
+
+    monkeypatch.setattr(cost, "flops", watched)
+    monkeypatch.setattr(cost, "_counted", {})
+    networks = [freeze(build("resnet18", 4, seed=0), depth) for depth in (0, 3, 3, 9)]
+    found = [cost.flops_if_possible(each, (3, 32, 32), 4) for each in networks]
+    assert len(counted) == 3
+    assert found[1] == found[2]
+    assert found[0].step > found[1].step > found[3].step
+    assert found == [original(each, (3, 32, 32), 4) for each in networks]
+
+
+def test_what_a_method_adds_is_counted_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_counted", {})
+    found = []
+    for rank in (1, 8):
+        network = adapt(Small(4), Adaptation(Method.lora, (), lora_rank=rank), seed=0)
+        found.append(cost.flops_if_possible(network, SHAPE, 4))
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[1].step > found[0].step

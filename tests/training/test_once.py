@@ -80,7 +80,7 @@ def test_no_phase_repeats_the_random_numbers_of_another(
     build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds: list[int] = []
-    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    monkeypatch.setattr("thawline.training.classifier.reseed", lambda seed, _: seeds.append(seed))
     train(build_small(0), toy_store, **PROBE)
     assert len(set(seeds)) == len(seeds) == 4 * 4  # 16 pictures are 4 steps an epoch
 
@@ -246,6 +246,7 @@ def test_a_training_whose_cost_cannot_be_counted_is_not_lost(
     counted, other = build_small(0), build_small(0)
     expected = train(counted, toy_store)
     monkeypatch.setattr("thawline.training.cost.flops", die)
+    monkeypatch.setattr("thawline.training.cost._counted", {})
     fitted = train(other, toy_store)
     assert state_hashes(other) == state_hashes(counted)
     assert expected.cost.keys() - fitted.cost.keys() == {"forward_flops", "step_flops", "training_flops"}

@@ -129,6 +129,9 @@ class Finetune(Optimization):
     does not fall (greedy soup, Wortsman et al. 2022b); 1: no soup."""
     early_stopping: int = 0
     """Epochs without a better validation loss after which a phase stops; 0 never stops early."""
+    views: int = 0
+    """Variants that augmentation makes of each picture, which epochs take in turn, so that the frozen units
+    can be computed once for each; 0: a new one every epoch."""
     keep: Keep = Keep.last
     """Weights kept: of the last epoch, or of the epoch of any phase with the best validation accuracy (ties:
     the lower validation loss). Each phase starts from the last epoch of the one before in either case."""
@@ -141,7 +144,7 @@ class Finetune(Optimization):
         super().__post_init__()
         positive(self, "body_lr", "head_lr", "seeds", "soup", "layer_decay", "wise_ft")
         positive(self, "lora_rank", "lora_scale", "adapter_width", "prompt_tokens", "phase_share")
-        not_negative(self, "early_stopping", "l2_sp")
+        not_negative(self, "early_stopping", "l2_sp", "views")
         in_unit_interval(self, "ema", "phase_share")
         for name in ("layer_decay", "wise_ft"):
             require(getattr(self, name) <= 1, name, getattr(self, name), "above 0 and at most 1")

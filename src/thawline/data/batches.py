@@ -1,7 +1,7 @@
 """Batches for training and measuring: slices of the stored pictures, made floats as a whole."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -13,6 +13,9 @@ from thawline.data.transform import Transform
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 _ORDER, _CHANGES = 0, 1
+
+Rows = Callable[[np.ndarray, torch.device], torch.Tensor]
+"""What a network is given for the pictures at `(b,)` indices, on a device: `(b, …)`."""
 
 NOT_COUNTED = -1
 """Index of a picture that only keeps a process busy while the others train on theirs."""
@@ -26,10 +29,11 @@ class Batches:
     the indices being positions in `images`. Order and augmentation depend on (seed, epoch, index)
     only, so neither the batch size nor the device changes what becomes of a picture. The epoch is the
     one last given to `set_epoch`; iterating does not advance it. `in_parts` cuts every batch into several,
-    `shared` makes them one process's part.
+    `shared` makes them one process's part, `given` has something stored in place of the images.
 
-    images: `(n, size, size, channels)` uint8, may be memory-mapped. device: where batches are made
-    and left; the pictures travel there as uint8.
+    images: `(n, size, size, channels)` uint8, may be memory-mapped. views: how many variants of each
+    picture augmentation makes, which epochs take in turn; 0: a new one every epoch. device: where batches
+    are made and left; the pictures travel there as uint8.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Batches:
         seed: int = 0,
         augmentation: AugmentationName = AugmentationName.none,
         mirror: bool = False,
+        views: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         if len(images) != len(labels):
@@ -52,9 +57,33 @@ class Batches:
         self.images, self.labels, self.transform = images, np.asarray(labels, np.int64), transform
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.augmentation, self.mirror, self.device = augmentation, mirror, torch.device(device)
+        self.views = views
         self.epoch = 0
         self.rank, self.world = 0, 1
         self._wanted = 1
+        self._given: Sequence[Rows] = ()
+
+    @property
+    def variants(self) -> int | None:
+        """How many different variants of each picture there are; None: as many as epochs."""
+        return 1 if self.augmentation is AugmentationName.none else self.views or None
+
+    def in_order(self, batch_size: int) -> Self:
+        """The same pictures, unshuffled: those of epoch 0 are each picture's first variant, and so on."""
+        mine = copy.copy(self)
+        mine.shuffle, mine.batch_size, mine._wanted, mine.rank, mine.world = False, batch_size, 1, 0, 1
+        return mine
+
+    def given(self, variants: Sequence[Rows]) -> Self:
+        """These batches with what is stored of each variant of the pictures in place of their images.
+
+        Raises `ValueError` unless there is one for each of the `variants`.
+        """
+        if len(variants) != self.variants:
+            raise ValueError(f"{len(variants)} stored variants of pictures that have {self.variants}")
+        mine = copy.copy(self)
+        mine._given = tuple(variants)
+        return mine
 
     @property
     def parts(self) -> int:
@@ -88,19 +117,23 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         count = len(self.images)
-        order = self._random(_ORDER).permutation(count) if self.shuffle else np.arange(count)
+        order = self._random(_ORDER, self.epoch).permutation(count) if self.shuffle else np.arange(count)
+        variant = self.epoch % (self.variants or self.epoch + 1)
         # One row of random numbers per picture, whatever batch it ends up in.
-        augments = self.augmentation is not AugmentationName.none
-        changes = self._random(_CHANGES).random((count, NUMBERS)) if augments else None
+        augments = self.augmentation is not AugmentationName.none and not self._given
+        changes = self._random(_CHANGES, variant).random((count, NUMBERS)) if augments else None
         for start, last in self._places():
             first, end = _cut(start, last, self.world)[self.rank]
             counts = end > first
             first, end = (first, end) if counts else (start, start + 1)
             indices = order[first:end]
-            pixels = self._pixels(first, indices, changes)
+            if self._given:
+                inputs = self._given[variant](indices, self.device)
+            else:
+                inputs = normalised(self._pixels(first, indices, changes), self.transform)
             labels = torch.from_numpy(self.labels[indices]).to(self.device)
             named = torch.from_numpy(indices if counts else np.full(1, NOT_COUNTED)).to(self.device)
-            yield normalised(pixels, self.transform), labels, named
+            yield inputs, labels, named
 
     def _places(self) -> list[tuple[int, int]]:
         """Where in the order each batch, or part of one, starts and ends."""
@@ -125,8 +158,8 @@ class Batches:
             return as_pixels(rows, self.device)
         return augment(as_pixels(rows, self.device), changes[indices], self.mirror)
 
-    def _random(self, purpose: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, self.epoch, purpose])))
+    def _random(self, purpose: int, epoch: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch, purpose])))
 
     def _rows(self, start: int, indices: np.ndarray) -> np.ndarray:
         # Always a copy, because a tensor cannot share the map's read-only memory.

@@ -24,7 +24,8 @@ class Store:
 
     `images` is `(n, size, size, channels)` uint8, read-only and memory-mapped; `manifest` has one row
     per picture and the columns `COLUMNS`; `classes` are the label names in the order of the model's
-    outputs; `fingerprint` changes whenever any byte of the content does.
+    outputs; `fingerprint` changes whenever any byte of the content does. `origin` is the store these
+    pictures were taken from and their rows in it, None where they were taken from none.
     """
 
     images: np.ndarray
@@ -32,6 +33,7 @@ class Store:
     classes: tuple[str, ...]
     transform: Transform
     fingerprint: str
+    origin: tuple["Store", np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,6 +55,7 @@ class Store:
             images=self.images[first:last],
             manifest=self.manifest.iloc[first:last].reset_index(drop=True),
             fingerprint=fingerprint([self.fingerprint, split]),
+            origin=self._origin(np.arange(first, last)),
         )
 
     def divided(self, train: np.ndarray, val: np.ndarray) -> "Store":
@@ -67,7 +70,15 @@ class Store:
             fingerprint=fingerprint(
                 [self.fingerprint, [int(row) for row in train], [int(row) for row in val]]
             ),
+            origin=self._origin(rows),
         )
+
+    def _origin(self, rows: np.ndarray) -> tuple["Store", np.ndarray]:
+        """Where its pictures at `rows` come from in the first place."""
+        if self.origin is None:
+            return self, rows
+        first, mine = self.origin
+        return first, mine[rows]
 
 
 def groups_of(manifest: pd.DataFrame) -> list[str]:

@@ -68,7 +68,44 @@ def head_name(network: nn.Module) -> str:
     return plan(network).head
 
 
+class _Remembered:
+    """A plan and what of the network it was made of. No copy of a network takes it along."""
+
+    def __init__(self, made: Plan, parts: list[tuple[str, object]]) -> None:
+        self.made, self.parts = made, parts
+
+    def __deepcopy__(self, _: dict[int, Any]) -> None:
+        return None
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(None), ()
+
+    def still_holds(self, parts: list[tuple[str, object]]) -> bool:
+        return len(parts) == len(self.parts) and all(
+            name == former and part is before
+            for (name, part), (former, before) in zip(parts, self.parts, strict=True)
+        )
+
+
+_PLAN = "_thawline_plan"
+
+
 def plan(network: nn.Module) -> Plan:
+    """`new_plan`, made once for as long as the network has the same modules and tensors."""
+    parts: list[tuple[str, object]] = [
+        *network.named_modules(remove_duplicate=False),
+        *network.named_parameters(remove_duplicate=False),
+        *((name, None) for name, _ in network.named_buffers(remove_duplicate=False)),
+    ]
+    remembered = network.__dict__.get(_PLAN)
+    if remembered is None or not remembered.still_holds(parts):
+        remembered = _Remembered(new_plan(network), parts)
+        network.__dict__[_PLAN] = remembered
+    made: Plan = remembered.made
+    return made
+
+
+def new_plan(network: nn.Module) -> Plan:
     """Trace, cut, group. Takes time proportional to the number of steps and runs nothing."""
     traced = trace(network)
     nodes = tuple(traced.main.nodes)

@@ -1,13 +1,14 @@
 """Frozen means frozen: no gradient, no change of a buffer, evaluation mode whatever is called."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 import torch
 from torch import nn
 
-from thawline.models.cuts import Plan, plan, units
+from thawline.models.cuts import Plan, new_plan, plan, units
 from thawline.models.modes import frozen_modules, told_to_evaluate
 from thawline.models.selection import Selection, batch_norms, quiet_units, select
 from thawline.models.splitting import part, require_rows, rest, share_again
@@ -18,10 +19,12 @@ class PartlyFrozen(nn.Module):
     """A frozen prefix and a trainable suffix, called one after the other.
 
     `.train()` reaches the suffix only. What the prefix returns carries no gradient, so it may be
-    stored and given to `suffix` later. `depth` is the number of units in the prefix.
+    stored and given to `suffix` later: within `given_features`, that is what a call expects. `depth` is the
+    number of units in the prefix.
     """
 
     _network: nn.Module
+    _given_features = False
 
     def __init__(self, network: nn.Module, prefix: nn.Module, suffix: nn.Module, depth: int) -> None:
         super().__init__()
@@ -55,8 +58,23 @@ class PartlyFrozen(nn.Module):
         return features
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.suffix(self.features(pictures))
+        features = pictures if self._given_features else self.features(pictures)
+        output: torch.Tensor = self.suffix(features)
         return output
+
+
+@contextmanager
+def given_features(module: nn.Module) -> Iterator[None]:
+    """For the length of the block, every `PartlyFrozen` in `module` is called with what its prefix made of
+    the pictures, in place of the pictures."""
+    held = [each for each in module.modules() if isinstance(each, PartlyFrozen)]
+    for each in held:
+        each._given_features = True
+    try:
+        yield
+    finally:
+        for each in held:
+            each._given_features = False
 
 
 def freeze(network: nn.Module, depth: int) -> PartlyFrozen:
@@ -105,7 +123,8 @@ def _sides(whole: Plan, selection: Selection, depth: int) -> tuple[nn.Module, nn
     prefix = part(whole, 0, depth)
     if all(index < depth for index in selection.frozen):
         return prefix, part(whole, depth), frozenset()
-    # frozen units behind others: the steps themselves have to know
+    # frozen units behind others: the steps themselves have to know, those of a plan of their own
+    whole = new_plan(whole.trace.network)
     told, twins = told_to_evaluate(whole, selection.frozen, depth, selection.moving)
     return prefix, rest(told, depth), twins
 

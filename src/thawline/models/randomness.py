@@ -6,6 +6,18 @@ from contextlib import contextmanager
 import torch
 
 
+def reseed(seed: int, device: torch.device) -> None:
+    """Let random numbers on the CPU and on `device` follow `seed`.
+
+    `torch.manual_seed` would seed accelerators that are not used as well, and remember where it was called.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 @contextmanager
 def own_randomness(seed: int | None = None) -> Iterator[None]:
     """Inside, CPU random numbers follow `seed` (None: go on from where they are); afterwards the

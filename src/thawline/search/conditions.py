@@ -6,11 +6,20 @@ from typing import Any
 
 from thawline.config.recipe import ADDED
 from thawline.config.searchable import TYPES
-from thawline.config.sections import BatchNorm, Method, Mix, OptimizerName, Phases, Start
+from thawline.config.sections import AugmentationName, BatchNorm, Method, Mix, OptimizerName, Phases, Start
 
 Values = Mapping[str, Any]
 
-DECISIVE = ("frozen_batch_norm", "method", "epochs", "phases", "optimizer", "weight_decay", "mix")
+DECISIVE = (
+    "frozen_batch_norm",
+    "method",
+    "epochs",
+    "phases",
+    "optimizer",
+    "weight_decay",
+    "mix",
+    "augmentation",
+)
 ORDER = tuple(dict.fromkeys((*DECISIVE, "head_lr", "body_lr", *TYPES)))
 """Fields of a recipe, those first that decide whether others mean something."""
 
@@ -58,6 +67,7 @@ CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
     "prompt_deep": lambda values, at: at.thawed(values) and values["method"] is Method.prompt,
     "momentum": lambda values, _: values["optimizer"] is OptimizerName.sgd,
     "decay_all": lambda values, _: values["weight_decay"] > 0,
+    "views": lambda values, _: values["augmentation"] is not AugmentationName.none,
     "mix_alpha": lambda values, _: values["mix"] is not Mix.none,
 }
 """Fields that mean something only sometimes; all others always do."""

@@ -58,10 +58,12 @@ class Limits(Watch):
     def after_epoch(self, row: Row) -> None:
         assert self._training is not None
         self._rows.append(row)
-        self._ends.append(time.monotonic() - self._started)
+        # what is computed once is not done again in the epochs to come
+        once = self._training.seconds_storing
+        self._ends.append(time.monotonic() - self._started - once)
         planned = self._training.recipe.epochs
         if len(self._rows) >= min(LEAST_EPOCHS, planned):
-            seconds = whole_time(self._ends, planned)
+            seconds = whole_time(self._ends, planned) + once
             self._keep("seconds", seconds, self.limit.seconds, f"would train for {seconds:,.0f} seconds")
         if self.limit.memory is not None:
             self._keep_memory()

@@ -65,7 +65,7 @@ class Trials:
     @cached_property
     def validating(self) -> Validating:
         """How recipes are validated."""
-        return Validating(self.store, self.initial, self.config)
+        return Validating(self.store, self.initial, self.config, self.artifacts.prefix)
 
     @property
     def seed(self) -> int:

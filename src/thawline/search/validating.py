@@ -19,6 +19,7 @@ from thawline.training.fit import Fitted
 from thawline.training.memory import with_less_memory
 from thawline.training.once import Training
 from thawline.training.outcomes import outcomes
+from thawline.training.prefix.cache import PrefixCache
 
 REPORTS_PER_TRIAL = 10
 """How often at most a trial on a held-out part tells the pruner how it does: each report is a write to the
@@ -82,11 +83,13 @@ class Validating:
     `validation` says how and why so. `images` is how many pictures validate a recipe; `groups` (N,) says
     which of them belong together, None where none do. `steps` is into how many steps a training is divided:
     the report `steps` - 1 is every recipe's last, and one with fewer epochs than steps leaves some out.
+    `cache` is the folder for what frozen prefixes make of the pictures.
     """
 
-    def __init__(self, store: Store, initial: Path, config: Config) -> None:
+    def __init__(self, store: Store, initial: Path, config: Config, cache: Path | None = None) -> None:
         self.store, self.initial, self.config = store, initial, config
         self.trainer: Trainer = replace(config.trainer, devices=1, nodes=1)
+        self.cache = None if cache is None else PrefixCache(cache, self.trainer)
         self._rows = np.flatnonzero(store.manifest["split"] != "test")
         everything, self._labels = self._groups(self._rows), store.labels[self._rows]
         held_out = np.flatnonzero(store.manifest["split"] == "val")
@@ -205,7 +208,14 @@ class Validating:
         network, card = initial_network(recipe, self.initial, seed)
         mirror = self.config.target.mirror
         training = Training(
-            network, recipe, store, self.trainer, seed=seed, mirror=mirror, accumulate=accumulate
+            network,
+            recipe,
+            store,
+            self.trainer,
+            seed=seed,
+            mirror=mirror,
+            accumulate=accumulate,
+            cache=self.cache,
         )
         watch.before(training)
         fitted = training.run([watch.after_epoch, *([listener] if listener else [])])

@@ -15,6 +15,7 @@ from thawline.config.sections import Keep, Mix, Optimization
 from thawline.data.batches import NOT_COUNTED
 from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
+from thawline.models.randomness import reseed
 from thawline.training.averaging import MovingAverage
 from thawline.training.lightning import pl
 from thawline.training.optimization import Group, Span, build_optimizer, factor
@@ -153,7 +154,7 @@ class Classifier(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         step = self.seed * 1_000_003 + self._steps_before + self.global_step
         # or pictures of different processes and parts would lose the same activations to dropout
-        torch.manual_seed(step + (batch_idx % self.parts * self.world + self.rank) * _BETWEEN)
+        reseed(step + (batch_idx % self.parts * self.world + self.rank) * _BETWEEN, self.device)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         images, labels, indices = batch

@@ -1,6 +1,7 @@
 """What one training costs: parameters, operations, time and memory, all counted or measured."""
 
 import copy
+import hashlib
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from thawline.models.cuts import logits_of
@@ -19,6 +20,11 @@ from thawline.models.randomness import own_randomness
 from thawline.training.classifier import Row
 
 log = logging.getLogger(__name__)
+
+_NUMBERS = (int, float, str, tuple)
+"""Of what kind the settings of a layer are."""
+
+_counted: dict[tuple[str, tuple[int, ...], int], "Flops"] = {}
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -86,12 +92,32 @@ def measure(
 
 
 def flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:
-    """`flops`, or None and a warning where they cannot be counted."""
+    """`flops`, counted once for all networks alike; None and a warning where they cannot be counted."""
     try:
-        return flops(network, shape, batch_size)
+        alike = (_structure(network), tuple(shape), batch_size)
+        if alike not in _counted:
+            _counted[alike] = flops(network, shape, batch_size)
+        return _counted[alike]
     except Exception as error:  # whatever it is, a network that was trained is worth more than its count
         log.warning("The training's operations could not be counted: %s", error)
         return None
+
+
+def _structure(network: nn.Module) -> str:
+    """A hash of what decides the operations of a network: its layers and their numbers, its steps where they
+    are known, the shapes of its tensors, which of them learn and which modules are held in their mode."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    parts = [
+        repr((type(network), network)),
+        *(module.code for module in network.modules() if isinstance(module, fx.GraphModule)),
+        repr([(name, tuple(each.shape), each.dtype, each.requires_grad) for name, each in tensors]),
+    ]
+    for name, module in network.named_modules():
+        own = {key: value for key, value in module.__dict__.items() if isinstance(value, _NUMBERS)}
+        own.pop("training", None)
+        # a module that is held in its mode has a `train` of its own
+        parts.append(repr((name, sorted(own.items()), "train" in module.__dict__)))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def parameters(network: nn.Module) -> Parameters:

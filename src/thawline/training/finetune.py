@@ -39,8 +39,9 @@ from thawline.training.classifier import Row
 from thawline.training.code import code_version
 from thawline.training.fit import Fitted, prepare_machine, show
 from thawline.training.memory import of_attempt, with_less_memory
+from thawline.training.prefix.cache import PrefixCache
 from thawline.training.pretrain import write_history
-from thawline.training.recipe import Chosen, lock_of, plain, read_chosen, tracked
+from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
 from thawline.training.soup import finetune_soup
 from thawline.training.together import join, same_everywhere
 
@@ -63,6 +64,7 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
     epochs = chosen.recipe.epochs * chosen.recipe.soup
     total = chosen.recipe.seeds * epochs
+    cache = PrefixCache(artifacts.prefix, config.trainer)
     with (
         exclusive(work.with_suffix(".lock")) if leads() else nullcontext(),
         progress(f"finetune {name}", total) as advance,
@@ -72,7 +74,7 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
             seed = config.seed * 1000 + index
             finished = work / f"{seed}.json"
             if not same_everywhere(finished.exists(), f"whether there is {finished}"):
-                _finetune_seed(config, chosen, store, initial, work, seed, show(advance))
+                _finetune_seed(config, chosen, store, initial, work, seed, show(advance), cache)
             else:
                 advance(epochs)
         if leads():
@@ -81,7 +83,7 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
     parts = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
-    parts += [plain(config.trainer), code_version()]
+    parts += [computing(config.trainer), code_version()]
     return f"finetune-{chosen.contender.name}-{fingerprint([*parts, config.seed, config.target.mirror])[:12]}"
 
 
@@ -93,6 +95,7 @@ def _finetune_seed(
     work: Path,
     seed: int,
     after_epoch: Callable[[Row], None],
+    cache: PrefixCache,
 ) -> None:
     started = time.monotonic()
     tags = {
@@ -110,7 +113,7 @@ def _finetune_seed(
     )
     with recorded if leads() else nullcontext() as run:
         (network, card, fitted), accumulate = with_less_memory(
-            lambda accumulate: _fit(config, chosen, store, initial, work, seed, after_epoch, accumulate),
+            lambda parts: _fit(config, chosen, store, initial, work, seed, after_epoch, parts, cache),
             chosen.recipe.batch_size,
         )
         if run is None:
@@ -134,6 +137,7 @@ def _fit(
     seed: int,
     after_epoch: Callable[[Row], None],
     accumulate: int,
+    cache: PrefixCache,
 ) -> tuple[nn.Module, ModelCard, Fitted]:
     """One fine-tuning from the initial weights, each batch computed in `accumulate` parts."""
     network, card = initial_network(chosen.recipe, initial, seed)
@@ -147,6 +151,7 @@ def _fit(
         after_epoch=[after_epoch],
         checkpoint=of_attempt(work / f"seed-{seed}", accumulate),
         accumulate=accumulate,
+        cache=cache,
     )
     return network, card, fitted
 

@@ -6,7 +6,8 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +175,14 @@ def averaged_row(history: list[Row], accuracy: float, loss: float, seconds: floa
 
 def device_of(settings: Trainer) -> torch.device:
     """The device Lightning trains on with these settings."""
-    if place()[1] == 1:
-        settings = replace(settings, devices=1, nodes=1)
+    alone = place()[1] == 1
+    return _device(settings.accelerator, *((1, 1) if alone else (settings.devices, settings.nodes)))
+
+
+@cache
+def _device(accelerator: str, devices: int, nodes: int) -> torch.device:
+    # in 32 bits: the precision decides nothing here
+    settings = Trainer(accelerator, devices, nodes, Precision.float32)
     return torch.device(_trainer(settings, enable_checkpointing=False).strategy.root_device)
 
 
@@ -228,6 +235,7 @@ def batches(
     seed: int | None = None,
     augmentation: AugmentationName = AugmentationName.none,
     mirror: bool = False,
+    views: int = 0,
 ) -> Batches:
     """The store's pictures in batches; shuffled and augmented only with a `seed`."""
     return Batches(
@@ -239,4 +247,5 @@ def batches(
         seed=seed or 0,
         augmentation=augmentation,
         mirror=mirror,
+        views=views,
     )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from thawline.config.sections import ClassWeights, Finetune, Trainer
+from thawline.config.sections import ClassWeights, Finetune, Mix, Trainer
 from thawline.data.batches import Batches, largest_part
 from thawline.data.store import Store
 from thawline.models.adapters import added_parameters
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
-from thawline.models.freezing import PartlyFrozen, hold
+from thawline.models.freezing import PartlyFrozen, given_features, hold
 from thawline.models.head import head_parameters
 from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
@@ -24,9 +25,11 @@ from thawline.training.cost import flops_if_possible, measure, reset_peak_memory
 from thawline.training.fit import Fitted, averaged_row, batches, device_of, fit, validate
 from thawline.training.learning import balanced_weights, learning_groups
 from thawline.training.phases import Phase, phases
+from thawline.training.prefix.cache import FILL_BATCH, Fed, PrefixCache
 from thawline.training.pull import Pull
 from thawline.training.recipe import tracked
 from thawline.training.resumption import Finished, read_finished, write_finished
+from thawline.training.together import place
 
 VALIDATION_BATCH = 256
 
@@ -42,6 +45,7 @@ def finetune_once(
     after_epoch: Sequence[Callable[[Row], None]] = (),
     checkpoint: Path | None = None,
     accumulate: int = 1,
+    cache: PrefixCache | None = None,
 ) -> Fitted:
     """Train `network` in place on the store's training pictures, as `recipe` says but for its soup.
 
@@ -51,12 +55,15 @@ def finetune_once(
         checkpoint: a folder for the state after each epoch, from which a killed training goes on bit for
             bit as if nothing had happened. The caller removes it once the result is saved.
         accumulate: in how many parts to compute each batch (see `Training`).
+        cache: where to find and keep what the frozen prefix makes of each picture; None: nowhere.
 
     Raises:
         TrainingDivergedError: the loss became infinite or NaN.
         UserError: `checkpoint` holds another training, or the recipe does not fit the network.
     """
-    training = Training(network, recipe, store, trainer, seed=seed, mirror=mirror, accumulate=accumulate)
+    training = Training(
+        network, recipe, store, trainer, seed=seed, mirror=mirror, accumulate=accumulate, cache=cache
+    )
     return training.run(after_epoch, checkpoint)
 
 
@@ -66,7 +73,8 @@ class Training:
     Where the weights are when this is made is where L2-SP pulls to and WiSE-FT goes back to. With
     `accumulate`, each of the recipe's batches is computed in so many parts (fewer where a picture would be
     alone), which takes less memory and gives the same optimizer steps, but for layers and choices that see a
-    batch as a whole (BatchNorm, mixup) and for what dropout draws.
+    batch as a whole (BatchNorm, mixup) and for what dropout draws. `seconds_storing` is what it took to find
+    or make stored features, which no epoch's seconds include.
     """
 
     def __init__(
@@ -79,9 +87,10 @@ class Training:
         seed: int,
         mirror: bool,
         accumulate: int = 1,
+        cache: PrefixCache | None = None,
     ) -> None:
         self.network, self.recipe, self.trainer, self.seed = network, recipe, trainer, seed
-        self.store, self.mirror, self.accumulate = store, mirror, accumulate
+        self.store, self.mirror, self.accumulate, self.cache = store, mirror, accumulate, cache
         self.train, self.val = store.part("train"), store.part("val")
         self.units = units(network)
         frozen = frozen_units(recipe.depth, recipe.units, self.units)
@@ -90,6 +99,7 @@ class Training:
         self.start = snapshot(network) if recipe.wise_ft < 1 else {}
         self.pull = self._pull() if recipe.l2_sp else None
         self.held: PartlyFrozen | None = None
+        self.seconds_storing = 0.0
 
     def run(
         self, after_epoch: Sequence[Callable[[Row], None]] = (), checkpoint: Path | None = None
@@ -149,19 +159,40 @@ class Training:
         )
         done = folder and read_finished(folder, identity, self.network)
         if not done:
-            fitted = fit(
-                classifier,
-                self.training_batches(),
-                self._val(),
-                self.trainer,
-                early_stopping=self.recipe.early_stopping,
-                checkpoint=folder,
-                accumulate=self.accumulate,
-            )
+            fed = self._fed(phase.epochs)
+            train, val = fed or (self.training_batches(), self._val())
+            with given_features(classifier) if fed else nullcontext():
+                fitted = fit(
+                    classifier,
+                    train,
+                    val,
+                    self.trainer,
+                    early_stopping=self.recipe.early_stopping,
+                    checkpoint=folder,
+                    accumulate=self.accumulate,
+                )
             done = Finished(fitted.history, self._best(classifier))
             if folder is not None:
                 write_finished(folder, identity, done, self.network.state_dict())
         return done if done.best is not None else replace(done, best=before.best)
+
+    def _fed(self, epochs: int) -> Fed | None:
+        """Batches of features in place of pictures, where they are stored."""
+        # pictures that are mixed are new ones; several processes would each decide for themselves
+        if self.cache is None or self.recipe.mix is not Mix.none or place()[1] > 1:
+            return None
+        assert self.held is not None
+        started = time.monotonic()
+        fed = self.cache.feed(
+            self.held,
+            (self.train, self.training_batches()),
+            (self.val, self._val()),
+            epochs=epochs,
+            device=device_of(self.trainer),
+            fill_batch=min(FILL_BATCH, self.validation_batch),
+        )
+        self.seconds_storing += time.monotonic() - started
+        return fed
 
     def prepared(self, phase: Phase, **more: Any) -> Classifier:
         """What trains `phase`, before its first step; the network is held for it."""
@@ -273,6 +304,7 @@ class Training:
             seed=self.seed,
             augmentation=recipe.augmentation,
             mirror=self.mirror,
+            views=recipe.views,
         )
 
     def _val(self) -> Batches:

@@ -36,7 +36,7 @@ from thawline.training.code import code_version
 from thawline.training.fit import Fitted, batches, fit, prepare_machine, show_steps
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
-from thawline.training.recipe import lock_of, plain
+from thawline.training.recipe import computing, lock_of, plain
 from thawline.training.together import join, same_everywhere
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
     parameters = {**plain(settings), "architecture": model.architecture, "options": dict(model.options)}
     tags = {"seed": config.seed, "data_fingerprint": store.fingerprint}
     train = _batches(config, store)
-    decisive = [parameters, tags, config.source.mirror, plain(config.trainer), code_version()]
+    decisive = [parameters, tags, config.source.mirror, computing(config.trainer), code_version()]
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}
     with (

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from thawline.artifacts import read_json, write_json
 from thawline.config.recipe import FROM_SOURCE
-from thawline.config.sections import Config, Contender, Finetune, Method, Start
+from thawline.config.sections import Config, Contender, Finetune, Method, Start, Trainer
 from thawline.tracking.text import without_passwords
 
 HEAD_TO_BODY = 10.0
@@ -62,6 +62,12 @@ def tracked(recipe: Finetune, depth: int | None = None, unit: str | None = None)
     """A recipe as recorded with every run: the same names for a trial and for a fine-tuning."""
     values = plain(recipe)
     return values if depth is None else {**values, "depth": depth, "unit": unit}
+
+
+def computing(trainer: Trainer) -> dict[str, Any]:
+    """What of `trainer` decides the bits of a training: not what is stored meanwhile."""
+    values: dict[str, Any] = plain(trainer)
+    return {name: value for name, value in values.items() if not name.startswith("prefix_cache")}
 
 
 def lock_of(config: Config) -> str:

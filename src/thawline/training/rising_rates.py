@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from thawline.config.errors import UserError
 from thawline.data.batches import Batch, Batches
+from thawline.models.randomness import reseed
 from thawline.training.classifier import Classifier
 from thawline.training.optimization import build_optimizer
 
@@ -115,10 +116,7 @@ def _losses(trial: Classifier, train: Batches, rates: list[float], device: torch
     for step, (rate, batch) in enumerate(zip(rates, _endless(train), strict=False)):
         for described, group in zip(optimizer.param_groups, trial.groups, strict=True):
             described["lr"] = rate * group.learning_rate / fastest
-        # torch.manual_seed would seed accelerators that are not used as well
-        torch.default_generator.manual_seed(trial.seed * 1_000_003 + step)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(trial.seed * 1_000_003 + step)
+        reseed(trial.seed * 1_000_003 + step, device)
         loss = trial.training_step(tuple(each.to(device) for each in batch), step)
         yield float(loss.detach())
         optimizer.zero_grad()

@@ -14,6 +14,7 @@ from thawline.training.averaging import State, greedy_soup, snapshot
 from thawline.training.classifier import Row
 from thawline.training.fit import Fitted
 from thawline.training.once import Training, finetune_once
+from thawline.training.prefix.cache import PrefixCache
 
 
 def finetune_soup(
@@ -27,6 +28,7 @@ def finetune_soup(
     after_epoch: Sequence[Callable[[Row], None]] = (),
     checkpoint: Path | None = None,
     accumulate: int = 1,
+    cache: PrefixCache | None = None,
 ) -> Fitted:
     """As `finetune_once`, `recipe.soup` times from the same weights, each with an order and augmentation
     of its own, and leave their greedy soup in `network` (Wortsman et al. 2022b).
@@ -45,6 +47,7 @@ def finetune_soup(
             after_epoch=after_epoch,
             checkpoint=checkpoint,
             accumulate=accumulate,
+            cache=cache,
         )
     start = snapshot(network)
     fits, states = [], []
@@ -58,6 +61,7 @@ def finetune_soup(
             seed=member_seed(seed, member),
             mirror=mirror,
             accumulate=accumulate,
+            cache=cache,
         )
         fits.append(training.run(after_epoch, checkpoint and checkpoint / f"training-{member}"))
         states.append(snapshot(network))

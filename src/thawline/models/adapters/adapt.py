@@ -8,7 +8,7 @@ from thawline.models.adapters.adaptation import Adaptation
 from thawline.models.adapters.bottleneck import add_adapters
 from thawline.models.adapters.prompts import add_prompts
 from thawline.models.adapters.weights import add_low_rank, add_scale_and_shift, merge_weights
-from thawline.models.cuts import plan
+from thawline.models.cuts import new_plan
 from thawline.models.randomness import own_randomness
 from thawline.models.tracing import Added
 
@@ -33,7 +33,8 @@ def adapt(network: nn.Module, adaptation: Adaptation, *, seed: int) -> nn.Module
             f"{type(network).__name__} was adapted before: it has {added[0]} and {len(added) - 1} more such "
             "tensors.\n  Choose a method that adds nothing (full, bias, norm), or another source model."
         )
-    whole = plan(network)
+    # steps may be put into its graphs, so no other may read them
+    whole = new_plan(network)
     learning = [unit for unit in whole.units if unit.index not in set(adaptation.frozen)]
     names = [name for unit in learning for name in unit.parameters]
     with own_randomness(seed):
