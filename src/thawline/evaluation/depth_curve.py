@@ -37,19 +37,36 @@ def write_depth_curve(config: Config, artifacts: Artifacts, test: Store, device:
 
     Raises `UserError` where the search left no evidence, or a model is missing or does not fit.
     """
+    write_tested(config, artifacts, test, points_on_test(config, artifacts, test, device))
+
+
+def points_on_test(config: Config, artifacts: Artifacts, test: Store, device: torch.device) -> list[AtDepth]:
+    """What the models of each depth say of every test picture. Raises as `write_depth_curve` does."""
+    evidence = _evidence(artifacts)
+    curve = read_curve(evidence / DEPTH_CURVE)
+    base = artifacts.stage("replace_head") / MODEL
+    return [
+        _point(depth, unit, _weights(evidence, depth, seeds), config, test, base, device)
+        for depth, unit, seeds in curve[["depth", "unit", "n_seeds"]].itertuples(index=False)
+    ]
+
+
+def write_tested(config: Config, artifacts: Artifacts, test: Store, points: Sequence[AtDepth]) -> None:
+    """`write_depth_curve` with what `points_on_test` found."""
+    evidence = _evidence(artifacts)
+    curve = read_curve(evidence / DEPTH_CURVE)
+    write_curve(artifacts.reports / DEPTH_CURVE, with_test(curve, points, groups_of(test.manifest), config))
+    with atomic_path(artifacts.reports / RECOMMENDATION) as temporary:
+        shutil.copyfile(evidence / RECOMMENDATION, temporary)
+
+
+def _evidence(artifacts: Artifacts) -> Path:
+    """The folder of the search's evidence. Raises `UserError` where it is not complete."""
     evidence = artifacts.stage("search", Contender.finetuned.name) / EVIDENCE
     for name in (DEPTH_CURVE, RECOMMENDATION):
         if not (evidence / name).is_file():
             raise missing(evidence / name)
-    curve = read_curve(evidence / DEPTH_CURVE)
-    base = artifacts.stage("replace_head") / MODEL
-    points = [
-        _point(depth, unit, _weights(evidence, depth, seeds), config, test, base, device)
-        for depth, unit, seeds in curve[["depth", "unit", "n_seeds"]].itertuples(index=False)
-    ]
-    write_curve(artifacts.reports / DEPTH_CURVE, with_test(curve, points, groups_of(test.manifest), config))
-    with atomic_path(artifacts.reports / RECOMMENDATION) as temporary:
-        shutil.copyfile(evidence / RECOMMENDATION, temporary)
+    return evidence
 
 
 def with_test(
