@@ -77,9 +77,8 @@ ACTIVATE = "source .venv/bin/activate"
 
 
 def run(clone: Checkout, command: str) -> str:
-    """One command of the README in bash, with the environment that its `make` made."""
-    active = (clone.root / ".venv").exists()
-    return clone.run("bash", "-ec", f"{ACTIVATE}; {command}" if active else command)
+    """One command of the README in bash, with the environment activated."""
+    return clone.run("bash", "-ec", f"{ACTIVATE}; {command}")
 
 
 def lend_this_environment(clone: Checkout) -> None:

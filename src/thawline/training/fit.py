@@ -182,7 +182,7 @@ def device_of(settings: Trainer) -> torch.device:
 @cache
 def _device(accelerator: str, devices: int, nodes: int) -> torch.device:
     # in 32 bits: the precision decides nothing here
-    settings = Trainer(accelerator, devices, nodes, Precision.float32)
+    settings = Trainer(accelerator=accelerator, devices=devices, nodes=nodes, precision=Precision.float32)
     return torch.device(_trainer(settings, enable_checkpointing=False).strategy.root_device)
 
 

@@ -7,7 +7,7 @@ that trains. While it is imported they count as not installed.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from unittest.mock import patch
 
 from lightning_utilities.core import imports
 from lightning_utilities.core.imports import RequirementCache
@@ -41,17 +41,14 @@ def _not_installed(names: tuple[str, ...]) -> Iterator[None]:
             self.available, self.message = False, f"{wanted} is not used here"
         check(self)  # which asks nothing once it is known
 
-    replaced: dict[str, tuple[Any, Any, Any]] = {
-        "_check_available": (RequirementCache, check, checked),
-        "package_available": (imports, package, lambda name: not name.startswith(names) and package(name)),
-    }
-    for name, (owner, _, ours) in replaced.items():
-        setattr(owner, name, ours)
-    try:
+    def installed(name: str) -> bool:
+        return not name.startswith(names) and package(name)
+
+    with (
+        patch.object(RequirementCache, "_check_available", checked),
+        patch.object(imports, "package_available", installed),
+    ):
         yield
-    finally:
-        for name, (owner, original, _) in replaced.items():
-            setattr(owner, name, original)
 
 
 with _not_installed(UNUSED):

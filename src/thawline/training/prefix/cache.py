@@ -7,7 +7,6 @@ can be read that another prefix or other pictures made.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -15,17 +14,18 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from thawline.artifacts import exclusive
+from thawline.artifacts import exclusive, fingerprint
 from thawline.config.errors import UserError
-from thawline.config.sections import AugmentationName, Precision, PrefixCacheUse, Trainer
+from thawline.config.sections import AugmentationName, PrefixCacheUse, Trainer
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
-from thawline.models.cuts import Plan, plan
+from thawline.models.cuts import plan
 from thawline.models.freezing import PartlyFrozen, state_hashes
 from thawline.models.splitting import part
 from thawline.training.code import code_version
+from thawline.training.fit import batches as batches_of
 from thawline.training.fit import precision
-from thawline.training.prefix.files import Features, discard, find, hashed, make
+from thawline.training.prefix.files import Features, discard, find, make
 from thawline.training.prefix.worth import Speed, speed_of
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class _Filling:
         """What was measured of the prefix on pictures of this size."""
         batches = batches.in_order(min(self.batch, len(batches.images)))
         images = next(iter(batches))[0].to(self.device)
-        name = hashed([self.address, *self.conditions, str(tuple(images.shape[1:]))])
+        name = fingerprint([self.address, *self.conditions, str(tuple(images.shape[1:]))])
         features = partial(features_of, self.held, images, self.cache.settings)
         return speed_of(self.cache.folder, name, features, self.device)
 
@@ -143,7 +143,7 @@ class _Filling:
             everything = (store, np.arange(len(store)))
             # folds and splits share what is computed of all of them
             whole, rows = store.origin or everything if shared else everything
-            features = self._features(plain_batches(whole), f"{whole.fingerprint} as they are")
+            features = self._features(batches_of(whole, self.batch), f"{whole.fingerprint} as they are")
             return [partial(_at, features, rows)]
         assert batches.variants is not None
         found: list[Rows] = []
@@ -156,7 +156,7 @@ class _Filling:
 
     def _features(self, batches: Batches, pictures: str) -> Features:
         known = [pictures, *self.conditions]
-        address = hashed([self.address, *known])
+        address = fingerprint([self.address, *known])
         found = find(self.cache.folder, address)
         if found is not None and self._right(found, batches, address):
             return found
@@ -209,30 +209,27 @@ class _Filling:
             yield _run(rest, given, self.cache.settings)
 
     def _shallower(self, known: list[str]) -> tuple[int, nn.Module, Features] | None:
-        whole: Plan = plan(self.held._network)
+        whole = plan(self.held._network)
         for depth in range(self.held.depth - 1, 0, -1):
             side = part(whole, 0, depth).eval()
-            stored = find(self.cache.folder, hashed([address_of(side), *known]))
+            stored = find(self.cache.folder, fingerprint([address_of(side), *known]))
             if stored is not None:
                 return depth, part(whole, depth, self.held.depth).to(self.device).eval(), stored
         return None
 
 
-def plain_batches(store: Store) -> Batches:
-    """The pictures as they are, in order."""
-    return Batches(store.images, store.labels, store.transform, FILL_BATCH, shuffle=False)
-
-
 def address_of(prefix: nn.Module) -> str:
     """What decides what `prefix` computes: its steps, its layers' settings and the bytes of its tensors."""
     steps = prefix.code if isinstance(prefix, fx.GraphModule) else ""
-    return hashed([type(prefix).__name__, steps, repr(prefix), repr(sorted(state_hashes(prefix).items()))])
+    return fingerprint(
+        [type(prefix).__name__, steps, repr(prefix), repr(sorted(state_hashes(prefix).items()))]
+    )
 
 
 def conditions(settings: Trainer, device: torch.device) -> list[str]:
     """What else decides the bits of features: precision, device, and code with its threads."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return [_precision(settings).name, name, _code(torch.get_num_threads())]
+    return [precision(settings), name, _code(torch.get_num_threads())]
 
 
 @lru_cache
@@ -252,16 +249,11 @@ def features_of(held: PartlyFrozen, images: torch.Tensor, settings: Trainer) -> 
 def _run(
     function: Callable[[torch.Tensor], torch.Tensor], given: torch.Tensor, settings: Trainer
 ) -> torch.Tensor:
-    faster = _precision(settings) is Precision.bfloat16
     if given.dim() == 4:
         # a forward pass alone was 1.2 to 1.5 times as fast in this layout, on a CPU too
         given = given.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(given.device.type, torch.bfloat16) if faster else nullcontext():
+    with torch.autocast(given.device.type, torch.bfloat16, enabled=precision(settings) == "bf16-mixed"):
         return function(given)
-
-
-def _precision(settings: Trainer) -> Precision:
-    return Precision.bfloat16 if precision(settings) == "bf16-mixed" else Precision.float32
 
 
 def _at(

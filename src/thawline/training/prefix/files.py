@@ -4,7 +4,6 @@
 entry or none; several that want the same one wait for the first to make it.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -189,11 +188,3 @@ def discard(folder: Path, address: str) -> None:
     entry = folder / address
     (entry / _CARD).unlink(missing_ok=True)
     shutil.rmtree(entry, ignore_errors=True)
-
-
-def hashed(parts: Iterable[str]) -> str:
-    """A short address of what `parts` say."""
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(hashlib.sha256(part.encode()).digest())
-    return whole.hexdigest()[:32]
