@@ -356,3 +356,10 @@ def test_as_many_stored_variants_as_there_are():
     assert make(augmentation=STANDARD).variants is None
     with pytest.raises(ValueError, match="that have None"):
         make(augmentation=STANDARD).given(stored(make()))
+
+
+def test_batches_are_made_on_the_device_that_is_asked_for():
+    usual = make(augmentation=STANDARD)
+    elsewhere = usual.on(torch.device("meta"))
+    assert {each.device.type for batch in elsewhere for each in batch} == {"meta"}
+    assert {each.device.type for batch in usual for each in batch} == {"cpu"}

@@ -226,14 +226,14 @@ def test_a_seed_may_be_a_soup_of_adapted_networks_and_is_saved_as_what_it_adds(
 
 def short_of_memory(patch: pytest.MonkeyPatch, epoch: int) -> None:
     """From this epoch on there is room for no more than 4 pictures."""
-    step = Classifier.training_step
+    step = Classifier.batch_loss
 
-    def stepped(self: Classifier, batch: Any, batch_idx: int) -> torch.Tensor:
+    def stepped(self: Classifier, batch: Any) -> torch.Tensor:
         if self.current_epoch >= epoch and len(batch[1]) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return step(self, batch, batch_idx)
+        return step(self, batch)
 
-    patch.setattr(Classifier, "training_step", stepped)
+    patch.setattr(Classifier, "batch_loss", stepped)
 
 
 @pytest.mark.parametrize("soup", [1, 2])

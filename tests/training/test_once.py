@@ -26,6 +26,8 @@ from thawline.data.batches import Batches
 from thawline.data.mix import mix
 from thawline.data.store import Store
 from thawline.models.freezing import state_hashes
+from thawline.training import fit
+from thawline.training.classifier import Classifier
 from thawline.training.once import Training
 
 
@@ -124,7 +126,9 @@ def plain_lp_ft(network: nn.Module, store: Store, settings: Finetune) -> None:
         for parameter in network.parameters():
             parameter.requires_grad_(any(parameter is each for each in parameters))
         decays = [(p, settings.weight_decay if p.ndim > 1 else 0.0) for p in parameters]
-        optimizer = torch.optim.AdamW([{"params": [p], "weight_decay": decay} for p, decay in decays])
+        groups = [{"params": [p], "weight_decay": decay} for p, decay in decays]
+        # or a bias before BatchNorm, whose gradient is nothing but rounding, goes another way
+        optimizer = torch.optim.AdamW(groups, fused=True)
         total, step = len(epochs) * len(data), 0
         rising = math.ceil(assumed * total)
         for epoch in epochs:
@@ -344,3 +348,22 @@ def test_one_schedule_runs_over_all_gradual_phases(
     gradual, rates[:] = list(rates), []
     train(build_small(0), toy_store, epochs=6)
     np.testing.assert_allclose(gradual, rates)
+
+
+WHOLE = [
+    {"epochs": 3, "ema": 0.7, "l2_sp": 0.1, "schedule": ScheduleName.one_cycle, "depth": 1},
+    {"epochs": 4, "keep": Keep.best, "early_stopping": 1, "mix": Mix.cutmix},
+    PROBE,
+]
+
+
+@pytest.mark.parametrize("changes", WHOLE, ids=str)
+def test_an_epoch_at_once_is_what_lightning_does_batch_by_batch(
+    changes: dict, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, by_batch = build_small(0), build_small(0)
+    expected = comparable(train(at_once, toy_store, **changes))
+    monkeypatch.setattr(fit, "WholeEpochs", lambda batches: batches)
+    monkeypatch.setattr(Classifier, "train_whole_epochs", lambda *_: None)
+    assert comparable(train(by_batch, toy_store, **changes)) == expected
+    assert state_hashes(by_batch) == state_hashes(at_once)

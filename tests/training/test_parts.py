@@ -54,13 +54,13 @@ def test_parts_of_a_batch_draw_random_numbers_of_their_own(
     build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds: dict[int, list[int]] = {1: [], 2: []}
-    step = Classifier.training_step
+    step = Classifier.batch_loss
 
     def noted(self: Classifier, *given: Any) -> torch.Tensor:
         seeds[accumulate].append(torch.initial_seed())
         return step(self, *given)
 
-    monkeypatch.setattr(Classifier, "training_step", noted)
+    monkeypatch.setattr(Classifier, "batch_loss", noted)
     for accumulate in (1, 2):
         in_parts(build_small(0), toy_store, accumulate)
     assert len(set(seeds[2])) == len(seeds[2]) == 2 * len(seeds[1])

@@ -48,15 +48,15 @@ def test_a_killed_pretraining_goes_on_bit_for_bit(
     model = artifacts.stage("pretrain") / MODEL
     undisturbed = file_hash(model)
     model.unlink()
-    step = Classifier.training_step
+    step = Classifier.batch_loss
 
-    def dies_in_the_fourth_epoch(self: Classifier, batch: object, batch_idx: int) -> torch.Tensor:
+    def dies_in_the_fourth_epoch(self: Classifier, batch: object) -> torch.Tensor:
         if self.current_epoch == 3:
             raise SystemError("killed")
-        return step(self, batch, batch_idx)
+        return step(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Classifier, "training_step", dies_in_the_fourth_epoch)
+        patch.setattr(Classifier, "batch_loss", dies_in_the_fourth_epoch)
         with pytest.raises(SystemError):
             pretrain(config_of(tmp_path), artifacts)
     seen = []

@@ -86,7 +86,7 @@ def test_the_first_loss_is_that_of_the_network_as_it_is(network, toy_store):
     network.dropout.p = 0.0
     classifier, train = classifier_of(network), training_batches(toy_store)
     found = loss_by_rate(classifier, train, low=1e-9, high=1e-8, steps=3)
-    expected = copy.deepcopy(classifier).train().training_step(next(iter(train)), 0)
+    expected = copy.deepcopy(classifier).train().batch_loss(next(iter(train)))
     assert found.losses[0] == expected.item()
 
 
@@ -99,7 +99,7 @@ def test_a_range_test_has_no_side_effects(network, toy_store, optimizer, depth, 
     train = training_batches(toy_store)
     running = build_optimizer(classifier.groups, classifier.settings)
     batch = next(iter(train))
-    classifier.training_step(batch, 0).backward()
+    classifier.batch_loss(batch).backward()
     running.step()
     network.blocks.eval()
     train.set_epoch(4)
@@ -144,7 +144,7 @@ def test_the_training_after_a_range_test_gives_the_same_bits(network, toy_store)
             group["lr"] = 1e-3
         for batch in train:
             optimizer.zero_grad()
-            classifier.training_step(batch, 0).backward()
+            classifier.batch_loss(batch).backward()
             optimizer.step()
         return state_hashes(classifier.network)
 

@@ -74,6 +74,12 @@ class Batches:
         mine.shuffle, mine.batch_size, mine._wanted, mine.rank, mine.world = False, batch_size, 1, 0, 1
         return mine
 
+    def on(self, device: torch.device) -> Self:
+        """The same batches, made and left on `device`: pictures travel there as bytes."""
+        mine = copy.copy(self)
+        mine.device = device
+        return mine
+
     def given(self, variants: Sequence[Rows]) -> Self:
         """These batches with what is stored of each variant of the pictures in place of their images.
 
@@ -188,7 +194,14 @@ def largest_part(batch_size: int, wanted: int) -> int:
 
 def as_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
     """`(b, h, w, channels)` uint8 as `(b, channels, h, w)` float32 in 0..255 on `device`."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().contiguous()
+    return _sent(torch.from_numpy(images), device).permute(0, 3, 1, 2).float().contiguous()
+
+
+def _sent(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """To a GPU without waiting for what it still does."""
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def normalised(pixels: torch.Tensor, transform: Transform) -> torch.Tensor:

@@ -5,7 +5,7 @@ import math
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from thawline.config.sections import AugmentationName, Precision, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.machine import cores_each
+from thawline.models.layout import channels_last
 from thawline.progress import Advance
 from thawline.training.classifier import COLUMNS, Classifier, Row
 from thawline.training.lightning import (
@@ -124,6 +125,13 @@ def fit(
     train, val = _shared(classifier, settings, train), _shared(classifier, settings, val)
     train = train.in_parts(accumulate)
     classifier.parts = train.parts
+    device = device_of(settings)
+    if classifier.world == 1:
+        train, val = train.on(device), val.on(device)
+    given: Batches | WholeEpochs = train
+    if classifier.world == train.parts == 1:
+        given = WholeEpochs(train)
+        classifier.train_whole_epochs(len(train))
     callbacks: list[Callback] = []
     if early_stopping:
         callbacks.append(EarlyStopping("val_loss", patience=early_stopping, check_on_train_epoch_end=False))
@@ -140,9 +148,10 @@ def fit(
     resumes = same_everywhere(bool(last and last.exists()), f"whether there is {last}")
     # Lightning trains in the mode it is given, and a loaded network is in evaluation mode
     classifier.train()
-    with _quiet():
+    # on a CPU, the backward pass of small feature maps is slower so
+    with _quiet(), channels_last(classifier) if device.type == "cuda" else nullcontext():
         try:
-            trainer.fit(classifier, train, val, ckpt_path=last if resumes else None)
+            trainer.fit(classifier, given, val if len(val) else None, ckpt_path=last if resumes else None)
         except SystemExit:
             # Lightning ends the process on Ctrl-C; our callers have things to put in order first
             raise KeyboardInterrupt from None
@@ -151,11 +160,27 @@ def fit(
     return Fitted(classifier.history, len(classifier.history) - 1)
 
 
+class WholeEpochs:
+    """`batches` as Lightning sees them: one of them, which is all of them."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Batches]:
+        yield self.batches
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batches.set_epoch(epoch)
+
+
 def validate(classifier: Classifier, val: Batches, settings: Trainer) -> tuple[float, float]:
     """Validation accuracy and loss of the network as it is now."""
     val = _shared(classifier, settings, val)
     trainer = _trainer(settings, enable_checkpointing=False)
-    with _quiet():
+    with _quiet(), channels_last(classifier):
         trainer.validate(classifier, val, verbose=False)
     loss, accuracy = classifier.validated
     return accuracy, loss
@@ -221,6 +246,8 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # the frozen prefix is in evaluation mode on purpose
         warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")
+        # whoever trains on everything has no pictures left to validate on
+        warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
         # an earlier call's checkpoint is what a resumed training is for
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
         # Lightning asks PyTorch in a way PyTorch has since renamed

@@ -9,6 +9,7 @@ from thawline.config.sections import Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.models.cuts import logits_of
+from thawline.models.layout import channels_last
 from thawline.training.fit import device_of
 
 BATCH = 256
@@ -27,7 +28,7 @@ def outcomes(
     network.to(device).eval()
     correct, losses = [], []
     try:
-        with torch.inference_mode():
+        with channels_last(network), torch.inference_mode():
             pictures = Batches(
                 part.images, part.labels, part.transform, batch_size, shuffle=False, device=device
             )

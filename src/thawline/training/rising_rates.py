@@ -117,7 +117,7 @@ def _losses(trial: Classifier, train: Batches, rates: list[float], device: torch
         for described, group in zip(optimizer.param_groups, trial.groups, strict=True):
             described["lr"] = rate * group.learning_rate / fastest
         reseed(trial.seed * 1_000_003 + step, device)
-        loss = trial.training_step(tuple(each.to(device) for each in batch), step)
+        loss = trial.batch_loss([each.to(device) for each in batch])
         yield float(loss.detach())
         optimizer.zero_grad()
         loss.backward()
