@@ -136,10 +136,17 @@ def _require_known(network: nn.Module, selection: Selection) -> None:
         raise ValueError(f"not in the network: {', '.join(unknown)}")
 
 
-def state_hashes(network: nn.Module) -> dict[str, str]:
-    """SHA-256 of every parameter and buffer (type, shape and bytes), by its name in the network."""
+def state_hashes(network: nn.Module, known: dict[int, str] | None = None) -> dict[str, str]:
+    """SHA-256 of every parameter and buffer (type, shape and bytes), by its name in the network.
+
+    known: hashes of tensors, by their `id`, that are not computed again; gains the others.
+    """
+    known = {} if known is None else known
     tensors = dict(network.named_parameters()) | dict(network.named_buffers())
-    return {name: _tensor_hash(tensor) for name, tensor in tensors.items()}
+    for tensor in tensors.values():
+        if id(tensor) not in known:
+            known[id(tensor)] = _tensor_hash(tensor)
+    return {name: known[id(tensor)] for name, tensor in tensors.items()}
 
 
 def _tensor_hash(tensor: torch.Tensor) -> str:

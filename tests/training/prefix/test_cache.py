@@ -16,6 +16,7 @@ from thawline.data.store import Store
 from thawline.models.freezing import PartlyFrozen, freeze, state_hashes
 from thawline.training.fit import Fitted, batches
 from thawline.training.once import finetune_once
+from thawline.training.prefix import cache
 from thawline.training.prefix.cache import PrefixCache
 from thawline.training.prefix.worth import Speed
 
@@ -31,15 +32,20 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pictures each call of a prefix was given."""
+    """How many pictures each call of a prefix was given, or of what is made of it to fill the store."""
     seen: list[int] = []
-    original = PartlyFrozen.features
+    features, filling = PartlyFrozen.features, cache.computed
 
     def counted(self: PartlyFrozen, pictures: torch.Tensor) -> torch.Tensor:
         seen.append(len(pictures))
-        return original(self, pictures)
+        return features(self, pictures)
+
+    def filled(side: nn.Module, given: torch.Tensor, settings: Trainer) -> torch.Tensor:
+        seen.append(len(given))
+        return filling(side, given, settings)
 
     monkeypatch.setattr(PartlyFrozen, "features", counted)
+    monkeypatch.setattr(cache, "computed", filled)
     return seen
 
 

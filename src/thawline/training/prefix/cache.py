@@ -6,7 +6,7 @@ can be read that another prefix or other pictures made.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.models.cuts import plan
 from thawline.models.freezing import PartlyFrozen, state_hashes
-from thawline.models.splitting import part
+from thawline.models.splitting import part, require_rows
 from thawline.training.code import code_version
 from thawline.training.fit import batches as batches_of
 from thawline.training.fit import precision
+from thawline.training.prefix.compute import computed, features_of, quick
 from thawline.training.prefix.files import Features, discard, find, make
 from thawline.training.prefix.worth import Speed, speed_of
 
@@ -34,6 +35,9 @@ FILL_BATCH = 64
 """Pictures the prefix computes at once when its features are stored."""
 
 GIBIBYTE = 2**30
+
+_MEASURED = 16
+"""Pictures the prefix computes, twice, to measure whether storing pays."""
 
 _PROBES = 2
 """Pictures of every stored part that are computed again when a process first reads it."""
@@ -126,12 +130,14 @@ class _Filling:
 
     def __init__(self, cache: PrefixCache, held: PartlyFrozen, device: torch.device, batch: int) -> None:
         self.cache, self.held, self.device, self.batch = cache, held, device, batch
-        self.address = address_of(held.prefix.eval())
+        # of tensors, which parts of different depth share
+        self.hashes: dict[int, str] = {}
+        self.address = address_of(held.prefix.eval(), self.hashes)
         self.conditions = [*conditions(cache.settings, device), f"{batch} at once"]
 
     def speed(self, batches: Batches) -> Speed:
         """What was measured of the prefix on pictures of this size."""
-        batches = batches.in_order(min(self.batch, len(batches.images)))
+        batches = batches.in_order(min(_MEASURED, self.batch, len(batches.images)))
         images = next(iter(batches))[0].to(self.device)
         name = fingerprint([self.address, *self.conditions, str(tuple(images.shape[1:]))])
         features = partial(features_of, self.held, images, self.cache.settings)
@@ -199,31 +205,34 @@ class _Filling:
             f", from what {shallower[0]} units make of them" if shallower else "",
         )
         if shallower is None:
+            prefix = quick(self.held.prefix)
             for images, _, _ in batches:
-                yield features_of(self.held, images.to(self.device), self.cache.settings)
+                features = computed(prefix, images.to(self.device), self.cache.settings)
+                require_rows(features, images)
+                yield features
             return
         _, rest, stored = shallower
         places = np.arange(len(stored))
         for start in range(0, len(stored), self.batch):
             given = stored.rows(places[start : start + self.batch], self.device)
-            yield _run(rest, given, self.cache.settings)
+            yield computed(rest, given, self.cache.settings)
 
     def _shallower(self, known: list[str]) -> tuple[int, nn.Module, Features] | None:
         whole = plan(self.held._network)
         for depth in range(self.held.depth - 1, 0, -1):
             side = part(whole, 0, depth).eval()
-            stored = find(self.cache.folder, fingerprint([address_of(side), *known]))
+            stored = find(self.cache.folder, fingerprint([address_of(side, self.hashes), *known]))
             if stored is not None:
-                return depth, part(whole, depth, self.held.depth).to(self.device).eval(), stored
+                return depth, quick(part(whole, depth, self.held.depth).to(self.device)), stored
         return None
 
 
-def address_of(prefix: nn.Module) -> str:
-    """What decides what `prefix` computes: its steps, its layers' settings and the bytes of its tensors."""
+def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
+    """What decides what `prefix` computes: its steps, its layers' settings and the bytes of its tensors, some
+    of whose hashes may be `known` by the tensor's `id`."""
     steps = prefix.code if isinstance(prefix, fx.GraphModule) else ""
-    return fingerprint(
-        [type(prefix).__name__, steps, repr(prefix), repr(sorted(state_hashes(prefix).items()))]
-    )
+    hashes = state_hashes(prefix, known)
+    return fingerprint([type(prefix).__name__, steps, repr(prefix), repr(sorted(hashes.items()))])
 
 
 def conditions(settings: Trainer, device: torch.device) -> list[str]:
@@ -235,25 +244,6 @@ def conditions(settings: Trainer, device: torch.device) -> list[str]:
 @lru_cache
 def _code(threads: int) -> str:  # noqa: ARG001, code_version asks for them itself
     return code_version()
-
-
-def features_of(held: PartlyFrozen, images: torch.Tensor, settings: Trainer) -> torch.Tensor:
-    """What the prefix makes of `(b, …)` images, in the precision of a training.
-
-    Raises `UserError` when the network does not keep pictures apart at this depth.
-    """
-    return _run(held.features, images, settings)
-
-
-@torch.no_grad()
-def _run(
-    function: Callable[[torch.Tensor], torch.Tensor], given: torch.Tensor, settings: Trainer
-) -> torch.Tensor:
-    if given.dim() == 4:
-        # a forward pass alone was 1.2 to 1.5 times as fast in this layout, on a CPU too
-        given = given.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(given.device.type, torch.bfloat16, enabled=precision(settings) == "bf16-mixed"):
-        return function(given)
 
 
 def _at(

@@ -1,0 +1,68 @@
+"""How a frozen prefix is computed, and how it is computed fastest."""
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from thawline.config.sections import Trainer
+from thawline.models.freezing import PartlyFrozen
+from thawline.training.fit import precision
+
+
+def features_of(held: PartlyFrozen, images: torch.Tensor, settings: Trainer) -> torch.Tensor:
+    """What the prefix makes of `(b, …)` images, in the precision of a training.
+
+    Raises `UserError` when the network does not keep pictures apart at this depth.
+    """
+    return computed(held.features, images, settings)
+
+
+@torch.no_grad()
+def computed(
+    function: Callable[[torch.Tensor], torch.Tensor], given: torch.Tensor, settings: Trainer
+) -> torch.Tensor:
+    """`function(given)` without gradient, in the precision of a training."""
+    if given.dim() == 4:
+        # a forward pass alone was 1.2 to 1.5 times as fast in this layout, on a CPU too
+        given = given.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(given.device.type, torch.bfloat16, enabled=precision(settings) == "bf16-mixed"):
+        return function(given)
+
+
+def quick(side: nn.Module) -> nn.Module:
+    """A copy of a frozen `side` of a network that gives the same but for rounding, faster: each BatchNorm
+    layer is part of the convolution before it (Jacob et al. 2018, Quantization and training of neural
+    networks, section 3.2), and kernels lie in memory as convolutions read them."""
+    side = copy.deepcopy(side).eval()
+    if isinstance(side, fx.GraphModule):
+        _fold(side)
+    return side.to(memory_format=torch.channels_last)
+
+
+def _fold(side: fx.GraphModule) -> None:
+    calls = [node for node in side.graph.nodes if node.op == "call_module"]
+    used = Counter(str(node.target) for node in calls)
+    for node in calls:
+        before = node.args[0] if len(node.args) == 1 else None
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        kernel, norm = (side.get_submodule(str(each.target)) for each in (before, node))
+        # what is called twice cannot be changed for one of the two
+        if _foldable(kernel, norm) and used[str(before.target)] == used[str(node.target)] == 1:
+            assert isinstance(kernel, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            side.set_submodule(str(before.target), fuse_conv_bn_eval(kernel, norm))
+            node.replace_all_uses_with(before)
+            side.graph.erase_node(node)
+    side.recompile()
+
+
+def _foldable(kernel: nn.Module, norm: nn.Module) -> bool:
+    # a class of their own may compute something else
+    if type(kernel) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d:
+        return False
+    return norm.running_mean is not None
