@@ -17,6 +17,7 @@ from test_pipeline import Checkout, save_pictures
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
     "glyphs_per_class: 320": "glyphs_per_class: 2",
+    "  size: 32": "  size: 16",
     "epochs: 30": "epochs: 1",
     "epochs: 3\n": "epochs: 1\n",
     "trials: 15": "trials: 2",
