@@ -1,5 +1,8 @@
 """What a process is told of the others."""
 
+import subprocess
+import sys
+
 import pytest
 
 from thawline import machine
@@ -46,3 +49,33 @@ def test_only_one_of_several_shows_progress(told: None, caplog: pytest.LogCaptur
     with progress("work", 2) as advance:
         advance(2, "done")
     assert not caplog.records
+
+
+FREED = """
+import resource
+from thawline.machine import keep_freed_memory, return_freed_memory
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+def faults_of(times):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        block = bytearray(64 * 2**20)
+        del block
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+usual = faults_of(3)
+keep_freed_memory()
+faults_of(1)
+kept, size = faults_of(3), resident()
+return_freed_memory()
+raise SystemExit(not (kept * 100 < usual and resident() < size - 32 * 2**20))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone keeps memory when told to")
+def test_freed_memory_is_kept_until_it_is_given_back() -> None:
+    run = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

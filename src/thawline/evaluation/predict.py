@@ -8,7 +8,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Trainer
 from thawline.data.batches import Batches
 from thawline.data.transform import Transform
-from thawline.machine import cores
+from thawline.machine import cores, keep_freed_memory
 from thawline.models.layout import channels_last
 
 
@@ -54,6 +54,7 @@ def _require_finite(probabilities: np.ndarray) -> None:
 def prepare_device(settings: Trainer) -> torch.device:
     """Set this process's CPU threads and find the device that Lightning's word for an accelerator
     means: `auto` is the GPU where there is one, else the CPU."""
+    keep_freed_memory()
     torch.set_num_threads(settings.threads or cores())
     if settings.accelerator in ("auto", "gpu"):
         found = torch.accelerator.current_accelerator(check_available=True)

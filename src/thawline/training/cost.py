@@ -14,6 +14,7 @@ import torch
 from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from thawline.machine import return_freed_memory
 from thawline.models.cuts import logits_of
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.randomness import own_randomness
@@ -228,6 +229,8 @@ def reset_peak_memory(device: torch.device | str = "cpu") -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
+        # or what an earlier training freed would count as this one's
+        return_freed_memory()
         # 5: the high-water mark of resident memory (proc(5)); some containers forbid it
         with suppress(OSError):
             _CLEAR.write_text("5")

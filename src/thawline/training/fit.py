@@ -16,7 +16,7 @@ import torch
 from thawline.config.sections import AugmentationName, Precision, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store
-from thawline.machine import cores_each
+from thawline.machine import cores_each, keep_freed_memory
 from thawline.models.layout import channels_last
 from thawline.progress import Advance
 from thawline.training.classifier import COLUMNS, Classifier, Row
@@ -82,7 +82,8 @@ def show_steps(advance: Advance) -> Callable[[int], None]:
 
 
 def prepare_machine(settings: Trainer) -> None:
-    """Threads and quiet logs for this process."""
+    """Threads, memory and quiet logs for this process."""
+    keep_freed_memory()
     torch.set_num_threads(settings.threads or cores_each())
     torch.set_float32_matmul_precision("high")
     for name in ("pytorch_lightning", "lightning.fabric", "lightning"):
