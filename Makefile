@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python chooses the interpreter, ARGS=... adds arguments to dvc repro or pytest.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format clean distclean
+.PHONY: help setup repro test lint bench bench-gpu format clean distclean
 
 WORKERS ?= 2
 
@@ -11,7 +11,7 @@ IN_VENV := PATH="$$PWD/.venv/bin:$$PATH" PYTHONPATH=src
 unexport PYTHONHOME
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 setup: ## Make .venv from pyproject.toml and constraints.txt (Python, git and a network are enough)
 	@sh tools/git_identity.sh
@@ -29,6 +29,16 @@ lint: setup ## Check style, types and layers
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+BENCH := .venv/bin/python -m pip install -q -c constraints.txt -e '.[bench]' && \
+    $(IN_VENV) .venv/bin/python benchmarks/speed.py
+
+bench: setup ## Measure speed beside other tools (installs the extra bench); ARGS="--data PATH"
+	@$(BENCH) $(ARGS)
+
+bench-gpu: setup ## The same on a GPU: ResNet-50 at 224 pixels in bfloat16
+	@$(BENCH) --device cuda --architecture resnet50 --size 224 --pictures 2000 --epochs 4 --batch 128 $(ARGS) \
+	    peers steps
 
 format: setup ## Rewrite the code in the project's style
 	.venv/bin/ruff check --fix .

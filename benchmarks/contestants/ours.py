@@ -1,0 +1,75 @@
+"""thawline: what a trial of its search and its fine-tuning do."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from contestants.task import Prepared, Task, Trained
+
+from thawline.config.choices import PrefixCacheUse, ScheduleName
+from thawline.config.sections import Finetune, Trainer
+from thawline.data.store import Store
+from thawline.data.transform import Transform
+from thawline.models.cuts import units
+from thawline.training.fit import prepare_machine
+from thawline.training.once import Training
+from thawline.training.prefix.cache import PrefixCache
+
+
+def prepare(path: Path) -> Prepared:
+    """Stored features are made anew in every call, and `features` says how long that took."""
+    task = Task.load(path)
+    settings = Trainer(
+        accelerator="gpu" if task.device == "cuda" else "cpu",
+        threads=task.threads,
+        prefix_cache=PrefixCacheUse.auto,
+    )
+    prepare_machine(settings)
+    network, store = task.network(), store_of(task)
+    features = Path(task.folder) / "features"
+    shutil.rmtree(features, ignore_errors=True)
+    recipe = Finetune(
+        depth="all" if task.depth == len(units(network)) else task.depth,
+        epochs=task.epochs,
+        batch_size=task.batch_size,
+        body_lr=task.learning_rate,
+        head_lr=task.learning_rate,
+        weight_decay=0.0,
+        schedule=ScheduleName.constant,
+        warmup=0.0,
+    )
+
+    def train() -> Trained:
+        cache = PrefixCache(features, settings)
+        training = Training(network, recipe, store, settings, seed=0, mirror=False, cache=cache)
+        fitted = training.run()
+        return {
+            "losses": [row["train_loss"] for row in fitted.history],
+            "steps": sum(row["seconds"] for row in fitted.history),
+            "features": training.seconds_storing,
+            "memory": fitted.cost["peak_memory_bytes"],
+        }
+
+    return train
+
+
+def store_of(task: Task) -> Store:
+    """The task's pictures, all of them to train on."""
+    images = np.load(Path(task.folder) / "images.npy", mmap_mode="r")
+    labels = task.array("labels")
+    names = tuple(str(label) for label in range(task.classes))
+    manifest = pd.DataFrame(
+        {
+            "path": [str(place) for place in range(len(images))],
+            "label": [names[label] for label in labels],
+            "split": "train",
+            "group": "",
+            "content_hash": "",
+            "width": images.shape[2],
+            "height": images.shape[1],
+        }
+    )
+    size = images.shape[1]
+    transform = Transform(size, size, 3, "crop", "bilinear", (0.5,) * 3, (0.25,) * 3)
+    return Store(images, manifest, names, transform, task.folder)

@@ -1,0 +1,117 @@
+"""The comparison of speeds: the same training for everybody, neighbours in time compared, nothing lost."""
+
+import io
+import json
+import sys
+import tarfile
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests_benchmarks import ROOT, loaded
+
+CONTRACT = {"work", "ours", "peer", "peer_name", "ratio", "limit", "unit", "runs", "min", "max"}
+
+
+@pytest.fixture(scope="module")
+def speed() -> ModuleType:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    return loaded("speed")
+
+
+@pytest.fixture(scope="module")
+def side_by_side(speed: ModuleType) -> ModuleType:
+    return sys.modules["side_by_side"]
+
+
+def test_neighbours_are_compared_and_the_order_alternates(side_by_side: ModuleType) -> None:
+    took = {"ours": iter([1.0, 2.0, 4.0]), "peer": iter([3.0, 2.0, 40.0])}
+    order: list[str] = []
+
+    def run(name: str) -> dict[str, float]:
+        order.append(name)
+        return {"seconds": next(took[name])}
+
+    rows, said = side_by_side.compare(
+        "work", lambda: run("ours"), {"peer": lambda: run("peer")}, rounds=3, limit=0.5
+    )
+    assert order == ["ours", "peer", "peer", "ours", "ours", "peer"]
+    (row,) = rows
+    assert (row.ours, row.peer, row.ratio, row.min, row.max) == (2.0, 3.0, 3.0, 1.0, 10.0)
+    assert (row.limit, row.runs, row.peer_name) == (0.5, 3, "peer")
+    assert [each["seconds"] for each in said["ours"]] == [1.0, 2.0, 4.0]
+    assert {field.name for field in fields(row)} == CONTRACT
+
+
+def test_a_contestant_that_fails_says_why(side_by_side: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="nothing to compare with"):
+        side_by_side.alone(["-c", "raise SystemExit('nothing to compare with')"])
+
+
+def test_results_of_other_works_stay(side_by_side: ModuleType, tmp_path: Path) -> None:
+    def row(work: str, seconds: float) -> object:
+        return side_by_side.row(work, "peer", [{"seconds": 1.0}], [{"seconds": seconds}], None, "seconds")
+
+    path = tmp_path / "results.json"
+    side_by_side.write(path, [row("one", 2.0), row("two", 3.0)])
+    side_by_side.write(path, [row("two", 5.0)])
+    assert [(each["work"], each["ratio"]) for each in json.loads(path.read_text())] == [
+        ("one", 2.0),
+        ("two", 5.0),
+    ]
+    assert len(side_by_side.table(side_by_side.read(path)).splitlines()) == 2 + 2
+
+
+def test_pictures_are_shared_out_over_the_classes(speed: ModuleType, tmp_path: Path) -> None:
+    for name, classes in (("hotdog", {"hot": 6, "not": 6}), ("antsbees", {"ants": 2, "bees": 6})):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            for label, count in classes.items():
+                for place in range(count):
+                    buffer = io.BytesIO()
+                    Image.new("RGB", (20, 30)).save(buffer, "png")
+                    member = tarfile.TarInfo(f"{name}/train/{label}/{place}.png")
+                    member.size = buffer.tell()
+                    buffer.seek(0)
+                    tar.addfile(member, buffer)
+    images, labels, classes = speed.pictures(tmp_path, 12, 8)
+    assert (images.shape, images.dtype, classes) == ((12, 8, 8, 3), np.uint8, 4)
+    assert sorted(np.bincount(labels)) == [2, 3, 3, 4]
+
+
+@pytest.mark.parametrize("depth", [0, 5, 9])
+def test_everybody_trains_the_same_network(depth: int, speed: ModuleType, tmp_path: Path) -> None:
+    """What is compared in time has the same losses, however it is computed."""
+    from contestants import bare, bare_stored, ours
+    from contestants.task import Task
+
+    images, labels, classes = speed.pictures(None, 12, 32)
+    task = Task("", "resnet18", classes, 2, 6, 1e-4, 0, (), (), 1, "cpu")
+    task = speed.at(speed.prepared(tmp_path, task, images, labels), depth)
+    path = task.save(tmp_path / "task.json")
+    found = [each.prepare(path)()["losses"] for each in (ours, bare, bare_stored)]
+    assert found[0] == pytest.approx(found[1], abs=1e-3)
+    assert found[2] == pytest.approx(found[1], abs=1e-3)
+    assert len(set(found[1])) == 2
+
+
+def test_the_head_alone_needs_a_twentieth_of_the_operations(speed: ModuleType, tmp_path: Path) -> None:
+    from contestants.task import Task
+
+    task = Task(str(tmp_path), "resnet18", 2, 20, 32, 1e-3, 0, (), (), 1, "cpu")
+    ratios = []
+    for depth in (0, 5, 9):
+        again, once = speed.operations(speed.at(task, depth), 64)
+        ratios.append(again / once)
+    assert ratios[0] == 1.0
+    assert 1.2 < ratios[1] < 2.0
+    assert ratios[2] == pytest.approx(20, rel=1e-2)
+
+
+def test_the_page_shows_what_was_measured(side_by_side: ModuleType) -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    measured = side_by_side.read(ROOT / "benchmarks" / "results" / "cpu_2.json")
+    assert all(each.keys() == CONTRACT for each in measured)
+    assert side_by_side.table(measured) in page
