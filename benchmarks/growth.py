@@ -1,4 +1,4 @@
-"""How time and memory of a fine-tuning grow with the number of pictures: a table of docs/benchmarks.md.
+"""How time and memory of a fine-tuning grow with the number of pictures, as a table.
 
     python benchmarks/growth.py
 

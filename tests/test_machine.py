@@ -75,7 +75,31 @@ raise SystemExit(not (kept * 100 < usual and resident() < size - 32 * 2**20))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone keeps memory when told to")
+@pytest.mark.skipif(machine._c_library() is None, reason="glibc alone keeps memory when told to")
 def test_freed_memory_is_kept_until_it_is_given_back() -> None:
     run = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+class Refusing:
+    """A C library that allows neither size."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def mallopt(self, option: int, value: int) -> int:  # noqa: ARG002
+        self.asked.append(option)
+        return 0
+
+
+def test_where_large_blocks_cannot_be_kept_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Refusing()
+    monkeypatch.setattr(machine, "_c_library", lambda: library)
+    machine.keep_freed_memory()
+    assert library.asked == [machine._MMAP_THRESHOLD] * 2
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_c_library", lambda: None)
+    machine.keep_freed_memory()
+    machine.return_freed_memory()

@@ -1,4 +1,5 @@
-"""Lightning with its own `BackboneFinetuning`, which freezes everything but the head."""
+"""Lightning with its own `BackboneFinetuning` as it comes: it freezes everything but the head and the
+BatchNorm layers, which go on learning, so that gradients are computed of the whole network."""
 
 import logging
 import warnings

@@ -25,11 +25,11 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory it frees for what it needs next (glibc; elsewhere nothing happens).
 
     Every training step frees and takes the same hundreds of megabytes. By default they go back to the system
-    and come again page by page, which with several threads took a fifth of a training's time (mallopt(3)).
+    and come again page by page, which took up to a fifth of a training's time with two threads (mallopt(3)).
     """
     library = _c_library()
-    if library is not None:
-        library.mallopt(_MMAP_THRESHOLD, 2**30)
+    # some versions allow no more than 32 MiB; if neither is allowed, the other alone would make it worse
+    if library is not None and any(library.mallopt(_MMAP_THRESHOLD, size) for size in (2**30, 2**25)):
         library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 

@@ -1,7 +1,11 @@
 """One fine-tuning: phases, what pulls the weights, and going on after a kill."""
 
 import math
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +24,9 @@ from thawline.config.sections import (
     Mix,
     OptimizerName,
     Phases,
+    Precision,
     ScheduleName,
+    Trainer,
 )
 from thawline.data.batches import Batches
 from thawline.data.mix import mix
@@ -28,7 +34,8 @@ from thawline.data.store import Store
 from thawline.models.freezing import state_hashes
 from thawline.training import fit
 from thawline.training.classifier import Classifier
-from thawline.training.once import Training
+from thawline.training.fit import Fitted
+from thawline.training.once import Training, finetune_once
 
 
 def changed_by_epoch(network: nn.Module, store: Store, **changes: object) -> list[set[str]]:
@@ -353,17 +360,40 @@ def test_one_schedule_runs_over_all_gradual_phases(
 WHOLE = [
     {"epochs": 3, "ema": 0.7, "l2_sp": 0.1, "schedule": ScheduleName.one_cycle, "depth": 1},
     {"epochs": 4, "keep": Keep.best, "early_stopping": 1, "mix": Mix.cutmix},
+    {"epochs": 2, "depth": 1, "augmentation": AugmentationName.standard},
     PROBE,
 ]
 
 
+@pytest.mark.parametrize("precision", [Precision.float32, Precision.bfloat16])
 @pytest.mark.parametrize("changes", WHOLE, ids=str)
 def test_an_epoch_at_once_is_what_lightning_does_batch_by_batch(
-    changes: dict, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+    changes: dict, precision: Precision, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def function(network: nn.Module, settings: Finetune, store: Store, _: Trainer, **more: Any) -> Fitted:
+        return finetune_once(network, settings, store, replace(CPU, precision=precision), **more)
+
     at_once, by_batch = build_small(0), build_small(0)
-    expected = comparable(train(at_once, toy_store, **changes))
+    expected = comparable(train(at_once, toy_store, function=function, **changes))
     monkeypatch.setattr(fit, "WholeEpochs", lambda batches: batches)
     monkeypatch.setattr(Classifier, "train_whole_epochs", lambda *_: None)
-    assert comparable(train(by_batch, toy_store, **changes)) == expected
+    assert comparable(train(by_batch, toy_store, function=function, **changes)) == expected
     assert state_hashes(by_batch) == state_hashes(at_once)
+
+
+def test_a_process_that_is_told_to_end_does_not_wait_for_the_epoch(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def told(self: Classifier, batch: Any) -> torch.Tensor:
+        steps.append(len(batch[1]))
+        if len(steps) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(self, batch)
+
+    loss = Classifier.batch_loss
+    monkeypatch.setattr(Classifier, "batch_loss", told)
+    with pytest.raises(KeyboardInterrupt):
+        train(build_small(0), toy_store, epochs=2)
+    assert len(steps) == 2

@@ -137,8 +137,8 @@ class Batches:
                 inputs = self._given[variant](indices, self.device)
             else:
                 inputs = normalised(self._pixels(first, indices, changes), self.transform)
-            labels = torch.from_numpy(self.labels[indices]).to(self.device)
-            named = torch.from_numpy(indices if counts else np.full(1, NOT_COUNTED)).to(self.device)
+            labels = _sent(torch.from_numpy(self.labels[indices]), self.device)
+            named = _sent(torch.from_numpy(indices if counts else np.full(1, NOT_COUNTED)), self.device)
             yield inputs, labels, named
 
     def _places(self) -> list[tuple[int, int]]:

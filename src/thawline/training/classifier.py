@@ -15,9 +15,10 @@ from thawline.config.sections import Keep, Mix, Optimization
 from thawline.data.batches import NOT_COUNTED, Batches
 from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
+from thawline.models.layout import may_be_channels_last
 from thawline.models.randomness import reseed
 from thawline.training.averaging import MovingAverage
-from thawline.training.lightning import pl
+from thawline.training.lightning import SIGTERMException, pl
 from thawline.training.optimization import Group, Span, build_optimizer, factor
 from thawline.training.pull import Pull
 from thawline.training.resumption import require_same
@@ -141,9 +142,9 @@ class Classifier(pl.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: at(done + step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def train_whole_epochs(self, steps: int) -> None:
-        """From now on each call of `training_step` is given an epoch, of so many steps."""
-        self.automatic_optimization, self.steps_per_epoch = False, steps
+    def train_whole_epochs(self, steps: int | None) -> None:
+        """From now on each call of `training_step` is given an epoch, of so many steps; None: a batch."""
+        self.automatic_optimization, self.steps_per_epoch = steps is None, steps
 
     def _steps_per_epoch(self) -> int:
         if self.steps_per_epoch is not None:
@@ -180,16 +181,19 @@ class Classifier(pl.LightningModule):
         """What Lightning does batch by batch."""
         optimizer: Any = self.optimizers()
         schedule: Any = self.lr_schedulers()
-        for index, batch in enumerate(batches):
-            self._reseed(index)
-            loss = self.batch_loss([each.to(self.device, non_blocking=True) for each in batch])
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            optimizer.step()
-            # what autocast made of the weights is of those before the step
-            torch.clear_autocast_cache()
-            self._after_step()
-            schedule.step()
+        # Lightning gave this call the precision of a forward pass, and pictures are made in it, too
+        with torch.autocast(self.device.type, enabled=False):
+            for index, batch in enumerate(batches):
+                self._reseed(index)
+                with self.trainer.precision_plugin.forward_context():
+                    loss = self.batch_loss([each.to(self.device, non_blocking=True) for each in batch])
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                optimizer.step()
+                self._after_step()
+                schedule.step()
+                if self.trainer.received_sigterm:
+                    raise SIGTERMException
 
     def batch_loss(self, batch: Sequence[torch.Tensor]) -> torch.Tensor:
         """What a step makes smaller: of the images, labels and indices of a batch, or of a part of one."""
@@ -264,7 +268,7 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         images, labels, indices = batch
-        if images.dim() == 4:
+        if images.dim() == 4 and may_be_channels_last(self.network):
             # a forward pass alone is faster in this layout, on a CPU too
             images = images.contiguous(memory_format=torch.channels_last)
         logits = logits_of(self.kept(images))[0].float()

@@ -5,7 +5,7 @@ import math
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -129,10 +129,9 @@ def fit(
     device = device_of(settings)
     if classifier.world == 1:
         train, val = train.on(device), val.on(device)
-    given: Batches | WholeEpochs = train
-    if classifier.world == train.parts == 1:
-        given = WholeEpochs(train)
-        classifier.train_whole_epochs(len(train))
+    at_once = classifier.world == train.parts == 1
+    given = WholeEpochs(train) if at_once else train
+    classifier.train_whole_epochs(len(train) if at_once else None)
     callbacks: list[Callback] = []
     if early_stopping:
         callbacks.append(EarlyStopping("val_loss", patience=early_stopping, check_on_train_epoch_end=False))
@@ -149,8 +148,7 @@ def fit(
     resumes = same_everywhere(bool(last and last.exists()), f"whether there is {last}")
     # Lightning trains in the mode it is given, and a loaded network is in evaluation mode
     classifier.train()
-    # on a CPU, the backward pass of small feature maps is slower so
-    with _quiet(), channels_last(classifier) if device.type == "cuda" else nullcontext():
+    with _quiet(), _laid_out(classifier, device):
         try:
             trainer.fit(classifier, given, val if len(val) else None, ckpt_path=last if resumes else None)
         except SystemExit:
@@ -159,6 +157,11 @@ def fit(
     if classifier.average is not None:
         classifier.network.load_state_dict(classifier.average.module.state_dict())
     return Fitted(classifier.history, len(classifier.history) - 1)
+
+
+def _laid_out(classifier: Classifier, device: torch.device) -> AbstractContextManager[None]:
+    # on a CPU, the backward pass of small feature maps is slower so
+    return channels_last(classifier, classifier.network) if device.type == "cuda" else nullcontext()
 
 
 class WholeEpochs:
@@ -181,7 +184,7 @@ def validate(classifier: Classifier, val: Batches, settings: Trainer) -> tuple[f
     """Validation accuracy and loss of the network as it is now."""
     val = _shared(classifier, settings, val)
     trainer = _trainer(settings, enable_checkpointing=False)
-    with _quiet(), channels_last(classifier):
+    with _quiet(), channels_last(classifier, classifier.network):
         trainer.validate(classifier, val, verbose=False)
     loss, accuracy = classifier.validated
     return accuracy, loss

@@ -55,5 +55,14 @@ with _not_installed(UNUSED):
     import pytorch_lightning as pl
     from pytorch_lightning.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint
     from pytorch_lightning.strategies import DDPStrategy
+    from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-__all__ = ["Callback", "DDPStrategy", "EarlyStopping", "LambdaCallback", "ModelCheckpoint", "pl"]
+__all__ = [
+    "Callback",
+    "DDPStrategy",
+    "EarlyStopping",
+    "LambdaCallback",
+    "ModelCheckpoint",
+    "SIGTERMException",
+    "pl",
+]

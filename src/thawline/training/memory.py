@@ -10,6 +10,7 @@ import torch
 
 from thawline.config.errors import UserError
 from thawline.data.batches import largest_part
+from thawline.machine import return_freed_memory
 from thawline.training.together import place
 
 log = logging.getLogger(__name__)
@@ -72,5 +73,6 @@ def of_attempt(checkpoint: Path, accumulate: int) -> Path:
 def free_memory() -> None:
     """Give back what nothing refers to any more."""
     gc.collect()
+    return_freed_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

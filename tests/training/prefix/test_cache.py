@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,9 +41,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(len(pictures))
         return features(self, pictures)
 
-    def filled(side: nn.Module, given: torch.Tensor, settings: Trainer) -> torch.Tensor:
+    def filled(side: nn.Module, given: torch.Tensor, *more: Any) -> torch.Tensor:
         seen.append(len(given))
-        return filling(side, given, settings)
+        return filling(side, given, *more)
 
     monkeypatch.setattr(PartlyFrozen, "features", counted)
     monkeypatch.setattr(cache, "computed", filled)

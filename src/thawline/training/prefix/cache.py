@@ -21,6 +21,7 @@ from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.models.cuts import plan
 from thawline.models.freezing import PartlyFrozen, state_hashes
+from thawline.models.layout import may_be_channels_last
 from thawline.models.splitting import part, require_rows
 from thawline.training.code import code_version
 from thawline.training.fit import batches as batches_of
@@ -37,7 +38,7 @@ FILL_BATCH = 64
 GIBIBYTE = 2**30
 
 _MEASURED = 16
-"""Pictures the prefix computes, twice, to measure whether storing pays."""
+"""Pictures the prefix computes on a CPU, twice, to measure whether storing pays."""
 
 _PROBES = 2
 """Pictures of every stored part that are computed again when a process first reads it."""
@@ -137,9 +138,11 @@ class _Filling:
 
     def speed(self, batches: Batches) -> Speed:
         """What was measured of the prefix on pictures of this size."""
-        batches = batches.in_order(min(_MEASURED, self.batch, len(batches.images)))
+        # a few keep a CPU busy, but not a GPU
+        some = min(_MEASURED, self.batch) if self.device.type == "cpu" else self.batch
+        batches = batches.in_order(min(some, len(batches.images)))
         images = next(iter(batches))[0].to(self.device)
-        name = fingerprint([self.address, *self.conditions, str(tuple(images.shape[1:]))])
+        name = fingerprint([self.address, *self.conditions, str(tuple(images.shape))])
         features = partial(features_of, self.held, images, self.cache.settings)
         return speed_of(self.cache.folder, name, features, self.device)
 
@@ -205,9 +208,9 @@ class _Filling:
             f", from what {shallower[0]} units make of them" if shallower else "",
         )
         if shallower is None:
-            prefix = quick(self.held.prefix)
+            prefix = self._quick(self.held.prefix)
             for images, _, _ in batches:
-                features = computed(prefix, images.to(self.device), self.cache.settings)
+                features = self._computed_by(prefix, images.to(self.device))
                 require_rows(features, images)
                 yield features
             return
@@ -215,7 +218,14 @@ class _Filling:
         places = np.arange(len(stored))
         for start in range(0, len(stored), self.batch):
             given = stored.rows(places[start : start + self.batch], self.device)
-            yield computed(rest, given, self.cache.settings)
+            yield self._computed_by(rest, given)
+
+    def _quick(self, side: nn.Module) -> nn.Module:
+        fold = precision(self.cache.settings) == "32-true"
+        return quick(side, fold=fold, channels_last=may_be_channels_last(self.held))
+
+    def _computed_by(self, side: nn.Module, given: torch.Tensor) -> torch.Tensor:
+        return computed(side, given, self.cache.settings, may_be_channels_last(self.held))
 
     def _shallower(self, known: list[str]) -> tuple[int, nn.Module, Features] | None:
         whole = plan(self.held._network)
@@ -223,7 +233,7 @@ class _Filling:
             side = part(whole, 0, depth).eval()
             stored = find(self.cache.folder, fingerprint([address_of(side, self.hashes), *known]))
             if stored is not None:
-                return depth, quick(part(whole, depth, self.held.depth).to(self.device)), stored
+                return depth, self._quick(part(whole, depth, self.held.depth).to(self.device)), stored
         return None
 
 

@@ -1,0 +1,53 @@
+"""Networks whose code rests on the usual layout keep it."""
+
+import torch
+from torch import nn
+
+from thawline.models.freezing import freeze
+from thawline.models.layout import channels_last, may_be_channels_last
+from thawline.models.zoo import build
+
+
+class Viewing(nn.Module):
+    """Flattens as many do, with a view that exists in the usual layout only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 16, 2)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        features = self.kernel(pictures)
+        return self.head(features.view(len(features), -1))
+
+
+def strides(network: nn.Module) -> list[tuple[int, ...]]:
+    return [each.stride() for each in network.parameters()]
+
+
+def test_kernels_lie_with_their_channels_last_for_the_length_of_the_block() -> None:
+    network = build("resnet18", 2, seed=0)
+    before, kernel = strides(network), network.get_parameter("conv1.weight")
+    with channels_last(network):
+        assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert strides(network) == before
+    assert network.get_parameter("conv1.weight") is kernel
+
+
+def test_a_network_of_the_users_own_stays_as_it_is() -> None:
+    network, pictures = Viewing(), torch.randn(2, 3, 4, 4)
+    before = strides(network)
+    with channels_last(network):
+        assert strides(network) == before
+        network(pictures)
+    assert not may_be_channels_last(network)
+
+
+def test_a_frozen_network_is_known_by_what_it_holds() -> None:
+    assert may_be_channels_last(freeze(build("resnet18", 2, seed=0), 3))
+
+
+def test_what_has_five_axes_is_left_alone() -> None:
+    network = build("resnet18", 2, seed=0)
+    network.register_buffer("video", torch.zeros(1, 2, 3, 4, 5))
+    with channels_last(network):
+        assert network.get_buffer("video").is_contiguous()
