@@ -25,7 +25,8 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory it frees for what it needs next (glibc; elsewhere nothing happens).
 
     Every training step frees and takes the same hundreds of megabytes. By default they go back to the system
-    and come again page by page, which took up to a fifth of a training's time with two threads (mallopt(3)).
+    and come again page by page; with two threads, a training step was 1.05 to 1.15 times as fast without that
+    (mallopt(3)).
     """
     library = _c_library()
     # some versions allow no more than 32 MiB; if neither is allowed, the other alone would make it worse
