@@ -4,8 +4,8 @@ nothing. Nothing but the steps is timed."""
 from pathlib import Path
 
 import torch
+from contestants.bare import loop
 from contestants.task import Prepared, Task, Trained
-from torch.nn import functional
 
 from thawline.models.freezing import freeze
 
@@ -22,17 +22,6 @@ def prepare(path: Path) -> Prepared:
     def train() -> Trained:
         learning = [each for each in suffix.parameters() if each.requires_grad]
         optimizer = torch.optim.AdamW(learning, task.learning_rate, weight_decay=0.0, fused=True)
-        losses = []
-        for epoch in range(task.epochs):
-            total = torch.zeros((), device=task.device)
-            for places in task.batches(epoch):
-                with task.precision():
-                    loss = functional.cross_entropy(suffix(features[places]), labels[places])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total += loss.detach() * len(places)
-            losses.append(float(total) / len(images))
-        return {"losses": losses}
+        return {"losses": loop(task, suffix, features, labels, optimizer)}
 
     return train

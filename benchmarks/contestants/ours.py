@@ -12,6 +12,7 @@ from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store
 from thawline.data.transform import Transform
 from thawline.models.cuts import units
+from thawline.models.zoo import build
 from thawline.training.fit import prepare_machine
 from thawline.training.once import Training
 from thawline.training.prefix.cache import PrefixCache
@@ -20,25 +21,8 @@ from thawline.training.prefix.cache import PrefixCache
 def prepare(path: Path) -> Prepared:
     """Stored features are made anew in every call, and `features` says how long that took."""
     task = Task.load(path)
-    settings = Trainer(
-        accelerator="gpu" if task.device == "cuda" else "cpu",
-        threads=task.threads,
-        prefix_cache=PrefixCacheUse.auto,
-    )
-    prepare_machine(settings)
-    network, store = task.network(), store_of(task)
-    features = Path(task.folder) / "features"
-    shutil.rmtree(features, ignore_errors=True)
-    recipe = Finetune(
-        depth="all" if task.depth == len(units(network)) else task.depth,
-        epochs=task.epochs,
-        batch_size=task.batch_size,
-        body_lr=task.learning_rate,
-        head_lr=task.learning_rate,
-        weight_decay=0.0,
-        schedule=ScheduleName.constant,
-        warmup=0.0,
-    )
+    settings, features = set_up(task)
+    network, store, recipe = task.network(), store_of(task), recipe_of(task, task.learning_rate)
 
     def train() -> Trained:
         cache = PrefixCache(features, settings)
@@ -52,6 +36,34 @@ def prepare(path: Path) -> Prepared:
         }
 
     return train
+
+
+def set_up(task: Task) -> tuple[Trainer, Path]:
+    """This process, and an empty folder for features."""
+    settings = Trainer(
+        accelerator="gpu" if task.device == "cuda" else "cpu",
+        threads=task.threads,
+        prefix_cache=PrefixCacheUse.auto,
+    )
+    prepare_machine(settings)
+    features = Path(task.folder) / "features"
+    shutil.rmtree(features, ignore_errors=True)
+    return settings, features
+
+
+def recipe_of(task: Task, rate: float) -> Finetune:
+    """The task at a learning rate."""
+    deepest = len(units(build(task.architecture, task.classes, seed=0)))
+    return Finetune(
+        depth="all" if task.depth == deepest else task.depth,
+        epochs=task.epochs,
+        batch_size=task.batch_size,
+        body_lr=rate,
+        head_lr=rate,
+        weight_decay=0.0,
+        schedule=ScheduleName.constant,
+        warmup=0.0,
+    )
 
 
 def store_of(task: Task) -> Store:

@@ -166,6 +166,7 @@ def test_the_evidence_is_complete_without_the_test_split(
 
 def test_every_seed_leaves_a_model_that_gives_the_validation_accuracy(searched: Artifacts) -> None:
     from thawline.data.store import open_store
+    from thawline.training.fit import batches
     from thawline.training.outcomes import outcomes
 
     trainer = config_of(searched.root).trainer
@@ -178,7 +179,7 @@ def test_every_seed_leaves_a_model_that_gives_the_validation_accuracy(searched: 
             load_model(folder / f"seed_{seed}.safetensors", folder / f"card_seed_{seed}.json", base)[0]
             for seed in range(SEEDS)
         ]
-        accuracy = np.mean([outcomes(network, val, trainer)[0] for network in networks])
+        accuracy = np.mean([outcomes(network, batches(val, 256), trainer)[0] for network in networks])
         assert accuracy == pytest.approx(row.val_mean, abs=1e-6)
     frozen, whole = (
         searched.stage("search", "finetuned") / f"evidence/models/depth_{depth}/seed_0.safetensors"

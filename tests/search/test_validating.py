@@ -13,10 +13,11 @@ from thawline.artifacts import CARD, MODEL, Artifacts, card_beside
 from thawline.config.choices import Keep, PrunerName, ValidationName
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune, Search, Space, Trainer
+from thawline.data.batches import Batches
 from thawline.data.store import Store, open_store, write_store
 from thawline.models.checkpoint import build_random, load_model, read_card, save_model
 from thawline.search.validating import Validating, Watch, _per_step, flattered, mean_history
-from thawline.training.fit import Fitted
+from thawline.training.fit import Fitted, batches
 from thawline.training.once import Training
 from thawline.training.outcomes import outcomes
 
@@ -87,11 +88,11 @@ def test_folds_ask_about_every_picture_once(validating: Callable[..., Validating
 def test_the_outcome_of_folds_is_in_the_order_of_the_store(
     validating: Callable[..., Validating], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def recognised(network: object, part: Store, *_: object) -> tuple[np.ndarray, np.ndarray]:
-        sums = part.images.reshape(len(part), -1).sum(1, dtype=np.float64)
-        return np.ones(len(part)), sums
+    def recognised(network: object, pictures: Batches, *_: object) -> tuple[np.ndarray, np.ndarray]:
+        count = len(pictures.images)
+        return np.ones(count), pictures.images.reshape(count, -1).sum(1, dtype=np.float64)
 
-    monkeypatch.setattr("thawline.search.validating.outcomes", recognised)
+    monkeypatch.setattr("thawline.training.once.outcomes", recognised)
     made = validating(validation=ValidationName.kfold)
     expected = np.array(made.store.images).reshape(32, -1).sum(1)
     np.testing.assert_array_equal(made.outcome(replace(RECIPE, epochs=1), 0).losses, expected)
@@ -196,7 +197,7 @@ def test_weights_are_kept_when_asked_for(
     network, _ = load_model(weights, card_beside(weights), base=toy_artifacts.stage("replace_head") / MODEL)
     kept = made.folds(1)[1]
     part = made.store.divided(kept.train, kept.val).part("val")
-    correct, losses = outcomes(network, part, made.trainer)
+    correct, losses = outcomes(network, batches(part, 256), made.trainer)
     np.testing.assert_array_equal(correct, found.correct[kept.val])
     np.testing.assert_allclose(losses, found.losses[kept.val], rtol=1e-4, atol=1e-6)
 

@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thawline.config.checks import positive, require
-from thawline.config.choices import Engine, Goal, Objective, PrunerName, SamplerName, ValidationName
+from thawline.config.choices import (
+    Engine,
+    Goal,
+    Objective,
+    PrunerName,
+    SamplerName,
+    StackUse,
+    ValidationName,
+)
 from thawline.config.errors import closest
 from thawline.config.searchable import checked_choices
 
@@ -113,6 +121,10 @@ class Search:
     limit: Limit = field(default_factory=Limit)
     workers: int = 1
     """Processes that run trials side by side, each with its share of the threads."""
+    stack: StackUse = StackUse.auto
+    """Trials that are known beforehand (sampler random or grid, fresh seeds of a depth curve) and differ in
+    rates and seed alone, trained at once as one batch of models. auto: where only the head learns; always:
+    wherever the frozen part's features are stored, which wants a GPU; never."""
     engine: Engine = Engine.local
     """Who places them: this machine, or a Ray cluster."""
     address: str | None = None

@@ -32,6 +32,7 @@ from thawline.config.choices import (
     Role,
     SamplerName,
     ScheduleName,
+    StackUse,
     Start,
     ValidationName,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "Search",
     "Source",
     "Space",
+    "StackUse",
     "Start",
     "Target",
     "Tracking",

@@ -80,6 +80,12 @@ class Batches:
         mine.device = device
         return mine
 
+    def seeded(self, seed: int) -> Self:
+        """The same pictures in the order of another seed; what is stored in their place (`given`) stays."""
+        mine = copy.copy(self)
+        mine.seed = seed
+        return mine
+
     def given(self, variants: Sequence[Rows]) -> Self:
         """These batches with what is stored of each variant of the pictures in place of their images.
 

@@ -2,7 +2,7 @@
 
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,13 @@ class _Random(BaseSampler):
     ) -> Any:
         drawn = RandomSampler(seed=_state(self._seed, self._key, zlib.crc32(param_name.encode())))
         return drawn.sample_independent(study, trial, param_name, param_distribution)
+
+
+def drawn(seed: int, attrs: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
+    """What a trial with these user attributes is given for a parameter by a sampler that learns nothing."""
+    sampler = _Random(seed, attrs.get(RATES, attrs[PLACE]))
+    # neither study nor trial decides anything
+    return sampler.sample_independent(None, None, name, distribution)  # type: ignore[arg-type]
 
 
 class _CmaEs(CmaEsSampler):

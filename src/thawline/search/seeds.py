@@ -14,7 +14,9 @@ from thawline.artifacts import Artifacts, depth_name, fingerprint, seed_weights
 from thawline.config.choices import PrunerName, SamplerName
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune
+from thawline.search.ahead import Planned
 from thawline.search.evidence import AtDepth
+from thawline.search.foreseen import stacks
 from thawline.search.kept import keep_outcome, kept_outcomes
 from thawline.search.space import CHANGES
 from thawline.search.study import RUN, counted, eligible, open_study
@@ -112,9 +114,10 @@ class Seeds:
             trial.set_user_attr(RUN, run.id)
             outcome = self.trials.validating.outcome(
                 recipe,
-                self.config.seed * 1000 + FRESH_SEED + seed,
+                self._seed_of(seed),
                 repeat=seed,
                 keep=self.weights(depth, seed),
+                together=self._together(recipe),
             )
             keep_outcome(self.folder / depth_name(depth), seed, outcome)
             run.log_history(outcome.history)
@@ -122,6 +125,16 @@ class Seeds:
             trial.set_user_attr("val_loss", outcome.loss)
             trial.set_user_attr("seconds", outcome.seconds)
         return outcome.accuracy
+
+    def _seed_of(self, seed: int) -> int:
+        return self.config.seed * 1000 + FRESH_SEED + seed
+
+    def _together(self, recipe: Finetune) -> list[Planned]:
+        """All seeds of a recipe, where they can be trained at once: on the same pictures."""
+        every = range(self.search.seeds_per_depth)
+        if self.trials.validating.folded or not stacks([recipe] * len(every), self.search.stack):
+            return []
+        return [(recipe, self._seed_of(each)) for each in every]
 
     def weights(self, depth: int, seed: int) -> Path:
         """The file of what one fresh training learned."""

@@ -19,6 +19,7 @@ from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_depth
 from thawline.search.allowed import asked_depths, usable_methods
 from thawline.search.clock import time_is_up
+from thawline.search.foreseen import Foreseen, foreseeable, stacks
 from thawline.search.kept import keep_outcome
 from thawline.search.limits import Limits
 from thawline.search.selected import selected
@@ -35,7 +36,17 @@ from thawline.training.recipe import Chosen, plain, recipe_of, tracked
 SEARCH_SEED = 999
 """Added to the seed: trials use another head and order than the final fine-tunings."""
 
-DECISIVE = ("sampler", "startup_trials", "grid_points", "pruner", "known", "goal", "objective", "limit")
+DECISIVE = (
+    "sampler",
+    "startup_trials",
+    "grid_points",
+    "pruner",
+    "known",
+    "goal",
+    "objective",
+    "limit",
+    "stack",
+)
 """Settings of the search that decide its trials; a study may be gone on with when others change."""
 
 
@@ -137,6 +148,15 @@ class Trials:
         """What a trial tries, or tried."""
         return recipe_of_trial(trial, self.base, self.search, self.depths, len(self.units), self.usable)
 
+    @cached_property
+    def _stacks(self) -> dict[int, tuple[Finetune, ...]]:
+        """At each place whose training can be done at once with others', all of these."""
+        if self.total is None or not foreseeable(self.search):
+            return {}
+        slots = [self.slot(place) or Slot() for place in range(self.total)]
+        recipes = [self.recipe(Foreseen(slot, place, self.seed).trial) for place, slot in enumerate(slots)]
+        return stacks(recipes, self.search.stack)
+
     def objective(self, trial: optuna.Trial, parent: str) -> float | tuple[float, ...]:
         recipe = self.recipe(trial)
         depth = resolve_depth(recipe.depth, self.units)
@@ -163,7 +183,8 @@ class Trials:
         watch, started = Limits(self.search.limit, trial), time.monotonic()
         seed, report = self.config.seed * 1000 + SEARCH_SEED, self._reporter(trial, recipe)
         try:
-            return self.validating.outcome(recipe, seed, report=report, watch=watch)
+            together = [(each, seed) for each in self._stacks.get(trial.user_attrs[PLACE], ())]
+            return self.validating.outcome(recipe, seed, report=report, watch=watch, together=together)
         except optuna.TrialPruned as pruned:
             run.log_history(watch.history)
             run.end("pruned", str(pruned))

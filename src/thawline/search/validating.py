@@ -12,13 +12,13 @@ from thawline.config.choices import Keep, PrunerName
 from thawline.config.sections import Config, Finetune, Trainer
 from thawline.data.store import Store, groups_of
 from thawline.models.checkpoint import save_model
+from thawline.search.ahead import Ahead, Done, Planned
 from thawline.search.folds import Fold, Validation, folds, per_class, stitched, validation_by
-from thawline.training.classifier import Row
+from thawline.training.classifier import Row, refuse_divergence
 from thawline.training.finetune import initial_network
 from thawline.training.fit import Fitted
 from thawline.training.memory import with_less_memory
 from thawline.training.once import Training
-from thawline.training.outcomes import outcomes
 from thawline.training.prefix.cache import PrefixCache
 
 REPORTS_PER_TRIAL = 10
@@ -90,6 +90,7 @@ class Validating:
         self.store, self.initial, self.config = store, initial, config
         self.trainer: Trainer = replace(config.trainer, devices=1, nodes=1)
         self.cache = None if cache is None else PrefixCache(cache, self.trainer)
+        self.ahead = Ahead(initial, self.trainer, self.cache, mirror=config.target.mirror)
         self._rows = np.flatnonzero(store.manifest["split"] != "test")
         everything, self._labels = self._groups(self._rows), store.labels[self._rows]
         held_out = np.flatnonzero(store.manifest["split"] == "val")
@@ -131,6 +132,7 @@ class Validating:
         report: Report | None = None,
         keep: Path | None = None,
         watch: Watch | None = None,
+        together: Sequence[Planned] = (),
     ) -> Outcome:
         """Train `recipe` and validate it, once on a held-out part or once for every fold.
 
@@ -144,20 +146,22 @@ class Validating:
             keep: a file for the weights of one of the trainings, fold `repeat` modulo their number; the
                 card is put beside it (see `card_beside`).
             watch: looks on; may raise.
+            together: this recipe and seed and others that will be asked for, which may be trained at once
+                (with all of which `repeat` is the same).
 
         Raises:
             TrainingDivergedError: the loss became infinite or NaN.
             UserError: out of memory whatever the batch, or the recipe does not fit the network.
         """
         if not self.folded:
-            one, accumulate = self._train(recipe, self.store, seed, report, keep, watch, 1)
+            one, accumulate = self._train(recipe, self.store, seed, report, keep, watch, 1, together)
             return _outcome([one], one.correct, one.losses, accumulate)
         parts, accumulate = self.folds(repeat), 1
         trained: list[Trained] = []
         for index, fold in enumerate(parts):
             store = self.store.divided(self._rows[fold.train], self._rows[fold.val])
             kept = keep if index == repeat % len(parts) else None
-            one, accumulate = self._train(recipe, store, seed, None, kept, watch, accumulate)
+            one, accumulate = self._train(recipe, store, seed, None, kept, watch, accumulate, together)
             trained.append(one)
             if report is not None:
                 report(index, self._told(trained))
@@ -185,14 +189,39 @@ class Validating:
         keep: Path | None,
         watch: Watch | None,
         accumulate: int,
+        together: Sequence[Planned],
     ) -> tuple[Trained, int]:
         """One training, with smaller parts of a batch where memory is short."""
         listener = _per_step(report, recipe.epochs, self.steps) if report else None
+        done = self.ahead.find((recipe, seed), together, store) if accumulate == 1 else None
+        if done is not None:
+            return self._told_again(*done, listener, keep, watch or Watch()), 1
 
         def train(accumulate: int) -> Trained:
             return self._train_once(recipe, store, seed, listener, keep, watch or Watch(), accumulate)
 
         return with_less_memory(train, recipe.batch_size, accumulate)
+
+    def _told_again(
+        self,
+        done: Done,
+        place: int,
+        listener: Callable[[Row], None] | None,
+        keep: Path | None,
+        watch: Watch,
+    ) -> Trained:
+        """A training that is over, to all who would have looked on."""
+        started, training = time.monotonic(), done.at_once.training
+        watch.before(training)
+        for row in done.at_once.results[place].history:
+            for told in (refuse_divergence, watch.after_epoch, *([listener] if listener else [])):
+                told(row)
+        fitted = done.at_once.take(place)
+        watch.after(fitted)
+        correct, losses = training.outcomes()
+        if keep is not None:
+            save_model(keep, card_beside(keep), training.network, done.card, base=self.initial / MODEL)
+        return Trained(fitted, correct, losses, done.seconds + time.monotonic() - started)
 
     def _train_once(
         self,
@@ -221,7 +250,7 @@ class Validating:
         fitted = training.run([watch.after_epoch, *([listener] if listener else [])])
         watch.after(fitted)
         seconds = time.monotonic() - started
-        correct, losses = outcomes(network, training.val, self.trainer, training.validation_batch)
+        correct, losses = training.outcomes()
         if keep is not None:
             save_model(keep, card_beside(keep), network, card, base=self.initial / MODEL)
         return Trained(fitted, correct, losses, seconds)

@@ -38,6 +38,11 @@ Row = dict[str, float]
 """One finished epoch, with the keys `COLUMNS`."""
 
 
+def history_row(epoch: int, train_loss: float, validated: tuple[float, float], seconds: float) -> Row:
+    """`validated`: loss and accuracy."""
+    return dict(zip(COLUMNS, (epoch, train_loss, *validated, seconds), strict=True))
+
+
 class TrainingDivergedError(UserError):
     """The loss is no longer a finite number."""
 
@@ -136,11 +141,14 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.groups, self.settings)
-        per_epoch = self._steps_per_epoch()
+        scheduler = self.schedule(optimizer, self._steps_per_epoch())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def schedule(self, optimizer: torch.optim.Optimizer, per_epoch: int) -> torch.optim.lr_scheduler.LambdaLR:
+        """The factor of all learning rates at each step, of which an epoch has `per_epoch`."""
         at = factor(self.settings.schedule, self.settings.warmup, self.span.epochs * per_epoch)
         done = (self.first - self.span.first) * per_epoch
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: at(done + step))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: at(done + step))
 
     def train_whole_epochs(self, steps: int | None) -> None:
         """From now on each call of `training_step` is given an epoch, of so many steps; None: a batch."""
@@ -167,9 +175,13 @@ class Classifier(pl.LightningModule):
             self._reseed(batch_idx)
 
     def _reseed(self, batch_idx: int) -> None:
-        step = self.seed * 1_000_003 + self._steps_before + self.global_step
         # or pictures of different processes and parts would lose the same activations to dropout
-        reseed(step + (batch_idx % self.parts * self.world + self.rank) * _BETWEEN, self.device)
+        place = batch_idx % self.parts * self.world + self.rank
+        self.reseed(self._steps_before + self.global_step + place * _BETWEEN)
+
+    def reseed(self, place: int) -> None:
+        """Decide what is drawn from now on, by this training's seed and a number of the step's own."""
+        reseed(self.seed * 1_000_003 + place, self.device)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor | None:  # noqa: ARG002
         if isinstance(batch, Batches):
@@ -202,10 +214,8 @@ class Classifier(pl.LightningModule):
         if self.settings.mix is not Mix.none:
             images, targets = mix(images, labels, self.classes, self.settings.mix, self.settings.mix_alpha)
         with nullcontext() if self.world == 1 else WholeBatch(_counts(indices)):
-            logits, auxiliary = logits_of(self.network(images))
-        loss = self.loss(logits, targets)
-        for each in auxiliary:
-            loss = loss + AUXILIARY_WEIGHT * self.loss(each, targets)
+            output = self.network(images)
+        loss = self.loss(output, targets)
         if self.world == self.parts == 1:
             self._note(loss, loss.new_tensor(len(labels)))
             return loss
@@ -232,9 +242,25 @@ class Classifier(pl.LightningModule):
         whole = summed(mine)
         return self.world * mine[0] / whole[0], whole[0], whole[1] / self.world
 
-    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy with class weights and label smoothing."""
-        return cross_entropy(logits, targets, self.class_weights, self.settings.label_smoothing)
+    def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy, with class weights and label smoothing, of what the network returned."""
+        return self._with_auxiliary(output, targets, cross_entropy)
+
+    def losses(self, output: Any, labels: torch.Tensor) -> torch.Tensor:
+        """(models,): as `loss`, of each of the models whose outputs and (models, B) labels are stacked."""
+        return self._with_auxiliary(output, labels, cross_entropies)
+
+    def _with_auxiliary(
+        self, output: Any, targets: torch.Tensor, function: Callable[..., torch.Tensor]
+    ) -> torch.Tensor:
+        logits, auxiliary = logits_of(output)
+        loss, *more = (
+            function(each, targets, self.class_weights, self.settings.label_smoothing)
+            for each in (logits, *auxiliary)
+        )
+        for each in more:
+            loss = loss + AUXILIARY_WEIGHT * each
+        return loss
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         if self.parts > 1:
@@ -292,15 +318,8 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         total, count = self._total(self._train)
-        val_loss, val_accuracy = self.validated
-        row = (
-            len(self.history),
-            total / count,
-            val_loss,
-            val_accuracy,
-            time.monotonic() - self._started,
-        )
-        self.history.append(dict(zip(COLUMNS, row, strict=True)))
+        seconds = time.monotonic() - self._started
+        self.history.append(history_row(len(self.history), total / count, self.validated, seconds))
         if self.keep is Keep.best and best_epoch(self.history) == self.history[-1]["epoch"]:
             self.best = {name: value.clone() for name, value in self.kept.state_dict().items()}
         for listener in self.after_epoch:
@@ -342,6 +361,25 @@ def cross_entropy(
         logits, targets, weight=class_weights, label_smoothing=label_smoothing, reduction="sum"
     )
     return total / weight_of(targets, class_weights)
+
+
+def cross_entropies(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    class_weights: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """(models,): the `cross_entropy` of each model's (B, classes) logits and (B,) labels, both stacked."""
+    each = functional.cross_entropy(
+        logits.flatten(0, 1),
+        labels.flatten(),
+        weight=class_weights,
+        label_smoothing=label_smoothing,
+        reduction="none",
+    ).view(labels.shape)
+    if class_weights is None:
+        return each.mean(1)
+    return each.sum(1) / class_weights[labels].sum(1)
 
 
 def weight_of(targets: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:

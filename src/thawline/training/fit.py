@@ -137,26 +137,44 @@ def fit(
         callbacks.append(EarlyStopping("val_loss", patience=early_stopping, check_on_train_epoch_end=False))
     if checkpoint is not None:
         callbacks.append(ModelCheckpoint(checkpoint, filename="last", save_on_train_epoch_end=True))
-    trainer = _trainer(
-        settings,
-        max_epochs=classifier.settings.epochs,
-        callbacks=callbacks,
-        enable_checkpointing=checkpoint is not None,
-        accumulate_grad_batches=train.parts,
-    )
     last = checkpoint and checkpoint / "last.ckpt"
     resumes = same_everywhere(bool(last and last.exists()), f"whether there is {last}")
-    # Lightning trains in the mode it is given, and a loaded network is in evaluation mode
-    classifier.train()
-    with _quiet(), _laid_out(classifier, device):
-        try:
-            trainer.fit(classifier, given, val if len(val) else None, ckpt_path=last if resumes else None)
-        except SystemExit:
-            # Lightning ends the process on Ctrl-C; our callers have things to put in order first
-            raise KeyboardInterrupt from None
+    with _laid_out(classifier, device):
+        fit_module(
+            classifier,
+            given,
+            val,
+            settings,
+            ckpt_path=last if resumes else None,
+            max_epochs=classifier.settings.epochs,
+            callbacks=callbacks,
+            enable_checkpointing=checkpoint is not None,
+            accumulate_grad_batches=train.parts,
+        )
     if classifier.average is not None:
         classifier.network.load_state_dict(classifier.average.module.state_dict())
     return Fitted(classifier.history, len(classifier.history) - 1)
+
+
+def fit_module(
+    module: pl.LightningModule,
+    train: Any,
+    val: Batches,
+    settings: Trainer,
+    *,
+    ckpt_path: Path | None = None,
+    **options: Any,
+) -> None:
+    """Train `module` with Lightning, whose trainer is given the `options`."""
+    trainer = _trainer(settings, **options)
+    # Lightning trains in the mode it is given, and a loaded network is in evaluation mode
+    module.train()
+    with _quiet():
+        try:
+            trainer.fit(module, train, val if len(val) else None, ckpt_path=ckpt_path)
+        except SystemExit:
+            # Lightning ends the process on Ctrl-C; our callers have things to put in order first
+            raise KeyboardInterrupt from None
 
 
 def _laid_out(classifier: Classifier, device: torch.device) -> AbstractContextManager[None]:

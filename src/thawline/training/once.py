@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,6 +25,7 @@ from thawline.training.classifier import Classifier, Row, best_epoch
 from thawline.training.cost import flops_if_possible, measure, reset_peak_memory
 from thawline.training.fit import Fitted, averaged_row, batches, device_of, fit, validate
 from thawline.training.learning import balanced_weights, learning_groups
+from thawline.training.outcomes import outcomes
 from thawline.training.phases import Phase, phases
 from thawline.training.prefix.cache import FILL_BATCH, Fed, PrefixCache
 from thawline.training.pull import Pull
@@ -100,20 +102,21 @@ class Training:
         self.pull = self._pull() if recipe.l2_sp else None
         self.held: PartlyFrozen | None = None
         self.seconds_storing = 0.0
+        self._features: Fed | None = None
+        self.device = device_of(trainer)
 
     def run(
         self, after_epoch: Sequence[Callable[[Row], None]] = (), checkpoint: Path | None = None
     ) -> Fitted:
         """All phases; the network then holds the kept weights."""
-        device = device_of(self.trainer)
-        reset_peak_memory(device)
+        reset_peak_memory(self.device)
         left, spent = Finished([]), []
         for index, phase in enumerate(self.phases):
             before = left
             left = self._phase(phase, before, after_epoch, checkpoint and checkpoint / f"phase-{index}")
             if index + 1 < len(self.phases):
                 spent.append((self._step_flops(), len(left.history) - len(before.history)))
-        cost = self._cost(left.history, device, spent)
+        cost = self.cost(left.history, spent)
         fitted = self._kept(left)
         if self.recipe.wise_ft < 1:
             fitted = self._with_source(fitted)
@@ -129,14 +132,21 @@ class Training:
         """Validation accuracy and loss of the weights the network holds now."""
         return validate(self._classifier(self.held or self.network), self._val(), self.trainer)
 
+    def outcomes(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the weights the network holds now say of each validation picture: see `outcomes`."""
+        if self._features is None or self.held is None:
+            return outcomes(self.network, self._val(), self.trainer)
+        # what a held network's prefix makes of them is known already
+        with given_features(self.held):
+            return outcomes(self.held, self._features[1], self.trainer)
+
     def renew_statistics(self) -> None:
         """Measure the statistics of BatchNorm layers that moved anew, for weights that were averaged."""
         moving = frozenset().union(*(self._select(phase).moving for phase in self.phases))
-        device = device_of(self.trainer)
         # moved through what holds it, so that both go on sharing their tensors
         together = self.held or self.network
-        together.to(device)
-        estimate_statistics(self.network, moving, self._plain_pictures(device))
+        together.to(self.device)
+        estimate_statistics(self.network, moving, self._plain_pictures())
         together.cpu()
 
     def _phase(
@@ -159,7 +169,7 @@ class Training:
         )
         done = folder and read_finished(folder, identity, self.network)
         if not done:
-            fed = self._fed(phase.epochs)
+            fed = self.fed(phase.epochs)
             train, val = fed or (self.training_batches(), self._val())
             with given_features(classifier) if fed else nullcontext():
                 fitted = fit(
@@ -176,23 +186,24 @@ class Training:
                 write_finished(folder, identity, done, self.network.state_dict())
         return done if done.best is not None else replace(done, best=before.best)
 
-    def _fed(self, epochs: int) -> Fed | None:
+    def fed(self, epochs: int) -> Fed | None:
         """Batches of features in place of pictures, where they are stored."""
+        self._features = None
         # pictures that are mixed are new ones; several processes would each decide for themselves
         if self.cache is None or self.recipe.mix is not Mix.none or place()[1] > 1:
             return None
         assert self.held is not None
         started = time.monotonic()
-        fed = self.cache.feed(
+        self._features = self.cache.feed(
             self.held,
             (self.train, self.training_batches()),
             (self.val, self._val()),
             epochs=epochs,
-            device=device_of(self.trainer),
+            device=self.device,
             fill_batch=min(FILL_BATCH, self.validation_batch),
         )
         self.seconds_storing += time.monotonic() - started
-        return fed
+        return self._features
 
     def prepared(self, phase: Phase, **more: Any) -> Classifier:
         """What trains `phase`, before its first step; the network is held for it."""
@@ -217,13 +228,11 @@ class Training:
         self.network.load_state_dict(left.best)
         return Fitted(left.history, best_epoch(left.history))
 
-    def _cost(
-        self, history: list[Row], device: torch.device, spent: Sequence[tuple[int | None, int]]
-    ) -> dict[str, float]:
-        """`spent`: operations per picture and epochs of every phase but the last."""
+    def cost(self, history: list[Row], spent: Sequence[tuple[int | None, int]] = ()) -> dict[str, float]:
+        """`Fitted.cost`; `spent`: operations per picture and epochs of every phase but the last."""
         assert self.held is not None
         pictures = len(self.train.labels)
-        cost = measure(self.held, *self._counted_on, history, pictures, device)
+        cost = measure(self.held, *self._counted_on, history, pictures, self.device)
         last = (cost.step_flops, len(history) - sum(epochs for _, epochs in spent))
         counted = [step and pictures * epochs * step for step, epochs in (*spent, last)]
         whole = None if None in counted else sum(each or 0 for each in counted)
@@ -316,8 +325,8 @@ class Training:
         part = largest_part(self.recipe.batch_size, self.accumulate)
         return VALIDATION_BATCH if self.accumulate == 1 else min(part, VALIDATION_BATCH)
 
-    def _plain_pictures(self, device: torch.device) -> Iterator[torch.Tensor]:
+    def _plain_pictures(self) -> Iterator[torch.Tensor]:
         """The training pictures as validation would see them, in batches of nearly equal size."""
         count = len(self.train.labels)
         for images, _, _ in batches(self.train, count).in_parts(-(-count // self.validation_batch)):
-            yield images.to(device)
+            yield images.to(self.device)

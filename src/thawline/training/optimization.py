@@ -30,7 +30,7 @@ class Group:
     """Parameters that share a learning rate and a weight decay."""
 
     name: str
-    parameters: tuple[nn.Parameter, ...]
+    parameters: tuple[torch.Tensor, ...]
     learning_rate: float
     weight_decay: float
 

@@ -1,0 +1,29 @@
+"""thawline: trials that differ in their learning rates, as one batch of models."""
+
+from pathlib import Path
+
+from contestants.ours import recipe_of, set_up, store_of
+from contestants.task import Prepared, Task, Trained
+from contestants.trials_in_turn import count, rates
+
+from thawline.training.at_once import Member, train_at_once
+from thawline.training.once import Training
+from thawline.training.prefix.cache import PrefixCache
+
+
+def prepare(path: Path, trials: int = 0) -> Prepared:
+    """As `trials_in_turn`."""
+    task = Task.load(path)
+    settings, features = set_up(task)
+    store, cache, network = store_of(task), PrefixCache(features, settings), task.network()
+    recipes = [recipe_of(task, rate) for rate in rates(task, trials or count(task))]
+
+    def train() -> Trained:
+        start = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        training = Training(network, recipes[0], store, settings, seed=0, mirror=False, cache=cache)
+        done = train_at_once(training, [Member(recipe, 0, start) for recipe in recipes])
+        if isinstance(done, str):
+            raise SystemExit(done)
+        return {"losses": [done.take(place).row["train_loss"] for place in range(len(recipes))]}
+
+    return train
