@@ -168,14 +168,14 @@ def steps(task: Task, size: int, _: float, rounds: int) -> Iterator[list[Row]]:
 
 
 def trials(task: Task, size: int, _: float, rounds: int) -> Iterator[list[Row]]:
-    """Trials as one batch of models against the same one after the other: 32 heads, and on a GPU, where it may
-    pay, 8 networks of which half is frozen."""
+    """Trials as one batch of models against the same one after the other: 32 heads; on a GPU, where it may
+    pay, half-frozen networks as well."""
     deepest = len(units(build(task.architecture, task.classes, seed=0)))
     wanted = {deepest: "32 linear probes"}
     if task.device == "cuda":
         wanted[deepest // 2] = f"8 trainings with {deepest // 2} units frozen"
     for depth, what in wanted.items():
-        task = at(task, depth)
+        task = replace(at(task, depth), trials=int(what.split()[0]))
         found, said = compare(
             named(task, size, what),
             contestant(task, "trials_at_once"),

@@ -38,12 +38,12 @@ def prepare(path: Path) -> Prepared:
     return train
 
 
-def set_up(task: Task) -> tuple[Trainer, Path]:
+def set_up(task: Task, use: PrefixCacheUse = PrefixCacheUse.auto) -> tuple[Trainer, Path]:
     """This process, and an empty folder for features."""
     settings = Trainer(
         accelerator="gpu" if task.device == "cuda" else "cpu",
         threads=task.threads,
-        prefix_cache=PrefixCacheUse.auto,
+        prefix_cache=use,
     )
     prepare_machine(settings)
     features = Path(task.folder) / "features"

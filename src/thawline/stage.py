@@ -31,6 +31,7 @@ TOGETHER = ("pretrain", "finetune")
 
 NOT_DECIDING = (
     "search.workers",
+    "search.stack",
     "search.engine",
     "search.address",
     "search.storage",

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from thawline.config.sections import Pretrain
 from thawline.data.batches import NOT_COUNTED, Batches
-from thawline.training.classifier import Classifier, cross_entropy
+from thawline.training.classifier import Classifier
+from thawline.training.loss import cross_entropy
 
 
 @given(st.integers(0, 1000), st.booleans(), st.sampled_from([0.0, 0.1]))

@@ -86,4 +86,4 @@ def test_statistics_are_measured_anew_with_no_picture_alone(build_small: Build, 
     settings = recipe(batch_size=6)
     training = Training(build_small(0), settings, toy_store, CPU, seed=0, mirror=False, accumulate=2)
     assert training.validation_batch == 3
-    assert {len(images) for images in training._plain_pictures(torch.device("cpu"))} == {2, 3}
+    assert {len(images) for images in training._plain_pictures()} == {2, 3}

@@ -166,6 +166,9 @@ class Trainer:
     that was measured to be twice as fast as computing it; always: wherever it can be; never."""
     prefix_cache_gib: float = 8.0
     """Room for all that is stored, in GiB; what was not used for the longest time makes way."""
+    compile: bool = False
+    """Each training compiles its network first (torch.compile; Ansel et al. 2024), which needs a C++ compiler
+    and time: for long trainings (docs/benchmarks.md says what it was worth)."""
 
     def __post_init__(self) -> None:
         positive(self, "devices", "nodes", "prefix_cache_gib")

@@ -36,17 +36,7 @@ from thawline.training.recipe import Chosen, plain, recipe_of, tracked
 SEARCH_SEED = 999
 """Added to the seed: trials use another head and order than the final fine-tunings."""
 
-DECISIVE = (
-    "sampler",
-    "startup_trials",
-    "grid_points",
-    "pruner",
-    "known",
-    "goal",
-    "objective",
-    "limit",
-    "stack",
-)
+DECISIVE = ("sampler", "startup_trials", "grid_points", "pruner", "known", "goal", "objective", "limit")
 """Settings of the search that decide its trials; a study may be gone on with when others change."""
 
 
@@ -130,7 +120,11 @@ class Trials:
             "head": self.card.head.name,
             "mirror": self.config.target.mirror,
             # not the threads, which are shared out among the workers
-            "trainer": {"accelerator": trainer.accelerator, "precision": trainer.precision.name},
+            "trainer": {
+                "accelerator": trainer.accelerator,
+                "precision": trainer.precision.name,
+                "compile": trainer.compile,
+            },
             "code": code_version(threads=False),
         }
 

@@ -19,6 +19,7 @@ from thawline.models.layout import may_be_channels_last
 from thawline.models.randomness import reseed
 from thawline.training.averaging import MovingAverage
 from thawline.training.lightning import SIGTERMException, pl
+from thawline.training.loss import cross_entropies, cross_entropy, weight_of
 from thawline.training.optimization import Group, Span, build_optimizer, factor
 from thawline.training.pull import Pull
 from thawline.training.resumption import require_same
@@ -339,56 +340,6 @@ class Classifier(pl.LightningModule):
         self.history = checkpoint["thawline"]["history"]
         self.best = checkpoint["thawline"]["best"]
         self.trainer.should_stop = checkpoint["thawline"]["stopped"]
-
-
-def cross_entropy(
-    logits: torch.Tensor,
-    targets: torch.Tensor,
-    class_weights: torch.Tensor | None = None,
-    label_smoothing: float = 0.0,
-) -> torch.Tensor:
-    """Mean cross-entropy of (B, classes) logits; targets are (B,) labels or (B, classes) shares.
-
-    Shares of 0 and 1 give what labels give: PyTorch divides a weighted loss by the sum of the pictures'
-    weights for labels, but by their number for shares, which is made up for here.
-    """
-    shares = targets.is_floating_point()
-    if class_weights is None or not shares:
-        return functional.cross_entropy(
-            logits, targets, weight=class_weights, label_smoothing=label_smoothing
-        )
-    total = functional.cross_entropy(
-        logits, targets, weight=class_weights, label_smoothing=label_smoothing, reduction="sum"
-    )
-    return total / weight_of(targets, class_weights)
-
-
-def cross_entropies(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    class_weights: torch.Tensor | None = None,
-    label_smoothing: float = 0.0,
-) -> torch.Tensor:
-    """(models,): the `cross_entropy` of each model's (B, classes) logits and (B,) labels, both stacked."""
-    each = functional.cross_entropy(
-        logits.flatten(0, 1),
-        labels.flatten(),
-        weight=class_weights,
-        label_smoothing=label_smoothing,
-        reduction="none",
-    ).view(labels.shape)
-    if class_weights is None:
-        return each.mean(1)
-    return each.sum(1) / class_weights[labels].sum(1)
-
-
-def weight_of(targets: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
-    """() float32: what `cross_entropy` divides the sum of the pictures' losses by."""
-    if class_weights is None:
-        return torch.tensor(float(len(targets)), device=targets.device)
-    if targets.is_floating_point():
-        return (targets @ class_weights).sum()
-    return class_weights[targets].sum()
 
 
 def _counts(indices: torch.Tensor) -> torch.Tensor:

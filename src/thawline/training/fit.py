@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from thawline.config.errors import UserError
 from thawline.config.sections import AugmentationName, Precision, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.machine import cores_each, keep_freed_memory
+from thawline.models.freezing import PartlyFrozen
 from thawline.models.layout import channels_last
 from thawline.progress import Advance
 from thawline.training.classifier import COLUMNS, Classifier, Row
@@ -139,7 +144,7 @@ def fit(
         callbacks.append(ModelCheckpoint(checkpoint, filename="last", save_on_train_epoch_end=True))
     last = checkpoint and checkpoint / "last.ckpt"
     resumes = same_everywhere(bool(last and last.exists()), f"whether there is {last}")
-    with _laid_out(classifier, device):
+    with _laid_out(classifier, device), compiled(classifier.network, settings):
         fit_module(
             classifier,
             given,
@@ -180,6 +185,28 @@ def fit_module(
 def _laid_out(classifier: Classifier, device: torch.device) -> AbstractContextManager[None]:
     # on a CPU, the backward pass of small feature maps is slower so
     return channels_last(classifier, classifier.network) if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def compiled(network: nn.Module, settings: Trainer) -> Iterator[None]:
+    """For the length of the block, `network` (or both sides of one that is partly frozen) is what
+    torch.compile makes of it, where the settings say so. Raises `UserError` where there is no compiler."""
+    if not settings.compile:
+        yield
+        return
+    if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+        raise UserError(
+            "trainer.compile = true, but there is no C++ compiler for torch.compile to use.\n"
+            "  Install one (on Debian: apt-get install g++), or leave trainer.compile=false"
+        )
+    sides = [network.prefix, network.suffix] if isinstance(network, PartlyFrozen) else [network]
+    for side in sides:
+        side.compile()
+    try:
+        yield
+    finally:
+        for side in sides:
+            side._compiled_call_impl = None
 
 
 class WholeEpochs:
