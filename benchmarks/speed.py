@@ -158,7 +158,7 @@ def steps(task: Task, size: int, _: float, rounds: int) -> Iterator[list[Row]]:
     deepest = len(units(build(task.architecture, task.classes, seed=0)))
     for depth in (deepest, deepest - 1, deepest // 2):
         task = at(task, depth)
-        ours, bare = contestant(task, "ours"), contestant(task, "bare_stored")
+        ours, bare = contestant(task, "ours_stored"), contestant(task, "bare_stored")
         yield compare(
             named(task, size, f"the steps alone with {depth} units stored"),
             lambda run=ours: {**(said := run()), "seconds": said["steps"]},

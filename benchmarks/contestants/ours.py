@@ -18,10 +18,10 @@ from thawline.training.once import Training
 from thawline.training.prefix.cache import PrefixCache
 
 
-def prepare(path: Path) -> Prepared:
+def prepare(path: Path, use: PrefixCacheUse = PrefixCacheUse.auto) -> Prepared:
     """Stored features are made anew in every call, and `features` says how long that took."""
     task = Task.load(path)
-    settings, features = set_up(task)
+    settings, features = set_up(task, use)
     network, store, recipe = task.network(), store_of(task), recipe_of(task, task.learning_rate)
 
     def train() -> Trained:

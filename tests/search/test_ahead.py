@@ -27,6 +27,7 @@ from thawline.config.sections import (
     Contender,
     Finetune,
     Limit,
+    Precision,
     PrefixCacheUse,
     Range,
     Search,
@@ -79,8 +80,10 @@ def done_at_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
 
     def counting(training: Training, members: Sequence[Member]) -> AtOnce | str:
-        found.append(len(members))
-        return train_at_once(training, members)
+        done = train_at_once(training, members)
+        if isinstance(done, AtOnce):
+            found.append(len(members))
+        return done
 
     monkeypatch.setattr(ahead, "train_at_once", counting)
     return found
@@ -175,6 +178,48 @@ def test_each_is_handed_out_once_and_then_trained_again(
     assert (first.losses == again.losses).all()
 
 
+def test_equal_ones_are_handed_out_in_turn(validating: Validating, done_at_once: list[int]) -> None:
+    planned = [(PROBE, 1)] * 3
+    for each in planned:
+        validating.outcome(*each, together=planned)
+    assert done_at_once == [3]
+
+
+def test_only_so_many_stacks_are_remembered(
+    validating: Validating, done_at_once: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "KEPT", 1)
+    one, two = ([(replace(PROBE, head_lr=rate), seed) for rate in (1e-2, 1e-3)] for seed in (1, 2))
+    for planned in (one, two):
+        validating.outcome(*planned[0], together=planned)
+    validating.outcome(*two[1], together=two)
+    assert len(done_at_once) == 2
+    validating.outcome(*one[1], together=one)
+    assert len(done_at_once) == 3
+
+
+@pytest.mark.parametrize("depth", [1, "all"])
+def test_half_precision(validating: Validating, depth: int | str) -> None:
+    """Stored features are rounded then, and the network is not."""
+    trainer = replace(validating.trainer, precision=Precision.bfloat16)
+    config = replace(validating.config, trainer=trainer)
+    made = Validating(
+        validating.store, validating.initial, config, validating.cache and validating.cache.folder
+    )
+    recipe = replace(PROBE, depth=depth, body_lr=1e-2)
+    planned = [(recipe, 1), (replace(recipe, head_lr=1e-3), 1)]
+    for each in planned:
+        together = made.outcome(*each, together=planned)
+        alone = made.outcome(*each)
+        assert together.loss == pytest.approx(alone.loss, abs=0.02)
+
+
+def test_each_has_its_share_of_the_time(toy_artifacts: Artifacts, config: Make) -> None:
+    _, study = run(config(), toy_artifacts)
+    seconds = [trial.user_attrs["seconds"] for trial in counted(study)]
+    assert max(seconds) < 3 * min(seconds)
+
+
 def test_memory_that_does_not_suffice_for_all_suffices_for_one(
     validating: Validating, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -210,23 +255,30 @@ def test_seeds_of_a_depth_curve_are_trained_at_once(
     seeds = Seeds(settings, toy_artifacts, trials)
     study = run_study(Seeds, settings, toy_artifacts, "", "seeds", seeds)
     # dropout: each seed draws numbers of its own
-    assert done_at_once == [2, 3]
+    assert done_at_once == [2]
     assert all((seeds.weights(3, seed)).is_file() for seed in range(3))
     assert len(seeds.finished(study)[3]) == 3
+
+
+def test_stacks_are_for_one_worker_unless_asked_for() -> None:
+    both = [PROBE, replace(PROBE, head_lr=1e-3)]
+    assert len(stacks(both, Search(workers=1))) == 2
+    assert stacks(both, Search(workers=2)) == {}
+    assert len(stacks(both, Search(workers=2, stack=StackUse.always))) == 2
 
 
 def test_stacks_hold_what_differs_in_rates_alone() -> None:
     others = [replace(PROBE, head_lr=rate) for rate in (1e-3, 1e-4)]
     longer, deeper = replace(PROBE, epochs=9), replace(PROBE, depth=1)
-    found = stacks([PROBE, longer, others[0], deeper, others[1], deeper], StackUse.auto)
+    found = stacks([PROBE, longer, others[0], deeper, others[1], deeper], Search())
     assert found == dict.fromkeys((0, 2, 4), (PROBE, *others))
-    assert stacks([deeper, deeper], StackUse.always) == dict.fromkeys((0, 1), (deeper, deeper))
-    assert stacks([PROBE, *others], StackUse.never) == {}
-    assert stacks([replace(PROBE, mix=Mix.mixup)] * 2, StackUse.always) == {}
+    assert stacks([deeper, deeper], Search(stack=StackUse.always)) == dict.fromkeys((0, 1), (deeper, deeper))
+    assert stacks([PROBE, *others], Search(stack=StackUse.never)) == {}
+    assert stacks([replace(PROBE, mix=Mix.mixup)] * 2, Search(stack=StackUse.always)) == {}
 
 
 def test_no_stack_is_larger_than_allowed() -> None:
-    found = stacks([PROBE] * (LARGEST + 2), StackUse.auto)
+    found = stacks([PROBE] * (LARGEST + 2), Search())
     assert {len(block) for block in found.values()} == {LARGEST, 2}
 
 

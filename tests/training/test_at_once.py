@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests_networks import Small
 from tests_trainings import CPU, Build, recipe
 from torch import nn
 
@@ -16,6 +17,7 @@ from thawline.config.sections import (
     Keep,
     Mix,
     OptimizerName,
+    Phases,
     Precision,
     PrefixCacheUse,
     ScheduleName,
@@ -27,7 +29,9 @@ from thawline.models.zoo import build
 from thawline.training.at_once import AtOnce, Member, train_at_once
 from thawline.training.classifier import TrainingDivergedError
 from thawline.training.fit import Fitted
+from thawline.training.learning import learning_groups
 from thawline.training.once import Training, finetune_once
+from thawline.training.optimization import Group, build_optimizer
 from thawline.training.prefix.cache import PrefixCache
 
 ALWAYS = replace(CPU, prefix_cache=PrefixCacheUse.always)
@@ -162,9 +166,64 @@ def test_half_precision(build_small: Build, toy_store: Store, tmp_path: Path) ->
     assert together.take(0).row["train_loss"] != exact.take(0).row["train_loss"]
 
 
+def test_one_step_of_the_optimizer_serves_models_of_equal_rates(
+    toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def counting(groups: Sequence[Group], *rest: object) -> torch.optim.Optimizer:
+        counts.append(len(groups))
+        return build_optimizer(groups, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("thawline.training.at_once.build_optimizer", counting)
+    rates = {"body_lr": 1e-2, "head_lr": 5e-2}
+    wanted = members(without_dropout, OWN_SEEDS, depth=1, **rates)
+    together = at_once(without_dropout, wanted, toy_store, tmp_path)
+    assert isinstance(together, AtOnce)
+    assert counts == [len(learning_groups(together.training.network, wanted[0].recipe))]
+    for index, member in enumerate(wanted):
+        fitted, tensors = alone(without_dropout, member, toy_store, tmp_path)
+        assert together.take(index).row["val_loss"] == pytest.approx(fitted.row["val_loss"], abs=1e-5)
+        for name, tensor in together.training.network.state_dict().items():
+            torch.testing.assert_close(tensor, tensors[name], rtol=1e-4, atol=1e-5)
+
+
+class Halving(Small):
+    """Its steps have a constant, which is no tensor of the network."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * torch.tensor(0.5)
+
+
+def test_constants_of_the_steps_are_everybodys(toy_store: Store, tmp_path: Path) -> None:
+    def made(seed: int) -> nn.Module:
+        network = Halving(2, dropout=0.0)
+        network.load_state_dict(without_dropout(seed).state_dict())
+        return network
+
+    wanted = members(made, depth=1)
+    together = at_once(made, wanted, toy_store, tmp_path)
+    assert isinstance(together, AtOnce), together
+    fitted, _ = alone(made, wanted[1], toy_store, tmp_path)
+    assert together.take(1).row["val_loss"] == pytest.approx(fitted.row["val_loss"], abs=1e-5)
+
+
+def test_memory_is_that_of_all_together(build_small: Build, toy_store: Store, tmp_path: Path) -> None:
+    together = at_once(build_small, members(build_small), toy_store, tmp_path)
+    assert isinstance(together, AtOnce)
+    one = together.take(0).cost["peak_memory_bytes"]
+    unrelated = torch.ones(2**26)
+    assert together.take(1).cost["peak_memory_bytes"] == one == together.peak_memory
+    del unrelated
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"wise_ft": 0.5, "depth": 1}, "an average of the weights is one network's"),
+        ({"soup": 2}, "an average of the weights is one network's"),
+        ({"optimizer": OptimizerName.lamb}, "LAMB looks at each tensor as a whole"),
+        ({"phases": Phases.gradual, "depth": 1}, "the phases have different prefixes"),
         ({"mix": Mix.mixup}, "pictures that are mixed are not stored"),
         ({"ema": 0.9}, "an average of the weights is one network's"),
         ({"early_stopping": 1}, "each would stop at another epoch"),

@@ -123,8 +123,8 @@ class Search:
     """Processes that run trials side by side, each with its share of the threads."""
     stack: StackUse = StackUse.auto
     """Trials that are known beforehand (sampler random or grid, fresh seeds of a depth curve) and differ in
-    rates and seed alone, trained at once as one batch of models. auto: where only the head learns; always:
-    wherever the frozen part's features are stored, which wants a GPU; never."""
+    rates and seed alone, trained at once as one batch of models. auto: where only the head learns and there
+    is one worker; always: wherever the frozen part's features are stored, which wants a GPU; never."""
     engine: Engine = Engine.local
     """Who places them: this machine, or a Ray cluster."""
     address: str | None = None

@@ -16,6 +16,9 @@ from thawline.training.once import Training
 from thawline.training.prefix.cache import PrefixCache
 from thawline.training.stack import tensors_of
 
+KEPT = 8
+"""Stacks remembered at most: workers that share a study never ask for all of any."""
+
 log = logging.getLogger(__name__)
 
 Planned = tuple[Finetune, int]
@@ -41,22 +44,28 @@ class Ahead:
 
     def __init__(self, initial: Path, trainer: Trainer, cache: PrefixCache | None, *, mirror: bool) -> None:
         self.initial, self.trainer, self.cache, self.mirror = initial, trainer, cache, mirror
-        self._done: dict[str, Done | None] = {}
+        self._done: dict[str, Done] = {}
+        self._refused: set[str] = set()
 
-    def find(self, wanted: Planned, together: Sequence[Planned], store: Store) -> tuple[Done, int] | None:
+    def trained(self, wanted: Planned, together: Sequence[Planned], store: Store) -> tuple[Done, int] | None:
         """The finished training of what is `wanted`, which is one of those planned `together`, and its place
         among these; None where it has to be trained alone."""
-        if wanted not in together:
+        places = [place for place, each in enumerate(together) if each == wanted]
+        name = repr((store.fingerprint, *together))
+        if not places or name in self._refused:
             return None
-        place, name = together.index(wanted), repr((store.fingerprint, *together))
-        done = self._done.get(name)
-        if name not in self._done or (done is not None and place not in done.left):
-            done = self._done[name] = self._trained(together, store)
+        done = self._done.pop(name, None)
+        if done is None or not done.left.intersection(places):
+            done = self._trained(together, store)
         if done is None:
+            self._refused.add(name)
             return None
+        place = min(done.left.intersection(places))
         done.left.discard(place)
-        if not done.left:
-            del self._done[name]
+        if done.left:
+            self._done[name] = done
+        for oldest in list(self._done)[:-KEPT]:
+            del self._done[oldest]
         return done, place
 
     def _trained(self, together: Sequence[Planned], store: Store) -> Done | None:
@@ -72,7 +81,7 @@ class Ahead:
             log.info("%d trainings are done one after the other: %s", len(together), found)
             return None
         seconds = (time.monotonic() - started) / len(together)
-        log.info("%d trainings were done at once, in %.1f s each", len(together), seconds)
+        log.info("%d trainings were done at once, in %.1f s for each", len(together), seconds)
         return Done(found, card, seconds, set(range(len(together))))
 
     def _at_once(self, together: Sequence[Planned], store: Store) -> tuple[AtOnce | str, ModelCard]:

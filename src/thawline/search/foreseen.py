@@ -47,11 +47,15 @@ def foreseeable(search: Search) -> bool:
     return search.sampler in PROPOSED_BEFOREHAND and search.minutes is None and search.limit == Limit()
 
 
-def stacks(recipes: Iterable[Finetune], use: StackUse) -> dict[int, tuple[Finetune, ...]]:
-    """Which of `recipes` are trained at once: at the place of each that is not alone, it and the others."""
+def stacks(recipes: Iterable[Finetune], search: Search) -> dict[int, tuple[Finetune, ...]]:
+    """Which of `recipes` are trained at once: at the place of each that is not alone, it and the others.
+
+    Every worker would train the whole of a stack: with several of them, there are none unless asked for.
+    """
+    use, alone = search.stack, search.workers == 1
     alike: dict[str, list[tuple[int, Finetune]]] = {}
     for place, recipe in enumerate(recipes):
-        wanted = use is StackUse.always or (use is StackUse.auto and recipe.depth == "all")
+        wanted = use is StackUse.always or (use is StackUse.auto and alone and recipe.depth == "all")
         if wanted and refused(recipe) is None:
             alike.setdefault(repr(common(recipe)), []).append((place, recipe))
     found: dict[int, tuple[Finetune, ...]] = {}

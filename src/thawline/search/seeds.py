@@ -16,7 +16,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune
 from thawline.search.ahead import Planned
 from thawline.search.evidence import AtDepth
-from thawline.search.foreseen import stacks
+from thawline.search.foreseen import LARGEST, stacks
 from thawline.search.kept import keep_outcome, kept_outcomes
 from thawline.search.space import CHANGES
 from thawline.search.study import RUN, counted, eligible, open_study
@@ -117,7 +117,7 @@ class Seeds:
                 self._seed_of(seed),
                 repeat=seed,
                 keep=self.weights(depth, seed),
-                together=self._together(recipe),
+                together=self._together(recipe, seed),
             )
             keep_outcome(self.folder / depth_name(depth), seed, outcome)
             run.log_history(outcome.history)
@@ -129,12 +129,13 @@ class Seeds:
     def _seed_of(self, seed: int) -> int:
         return self.config.seed * 1000 + FRESH_SEED + seed
 
-    def _together(self, recipe: Finetune) -> list[Planned]:
-        """All seeds of a recipe, where they can be trained at once: on the same pictures."""
-        every = range(self.search.seeds_per_depth)
-        if self.trials.validating.folded or not stacks([recipe] * len(every), self.search.stack):
+    def _together(self, recipe: Finetune, seed: int) -> list[Planned]:
+        """This seed of a recipe and others that can be trained at once with it: on the same pictures."""
+        first = seed - seed % LARGEST
+        block = range(first, min(first + LARGEST, self.search.seeds_per_depth))
+        if self.trials.validating.folded or not stacks([recipe] * len(block), self.search):
             return []
-        return [(recipe, self._seed_of(each)) for each in every]
+        return [(recipe, self._seed_of(each)) for each in block]
 
     def weights(self, depth: int, seed: int) -> Path:
         """The file of what one fresh training learned."""

@@ -149,7 +149,7 @@ class Trials:
             return {}
         slots = [self.slot(place) or Slot() for place in range(self.total)]
         recipes = [self.recipe(Foreseen(slot, place, self.seed).trial) for place, slot in enumerate(slots)]
-        return stacks(recipes, self.search.stack)
+        return stacks(recipes, self.search)
 
     def objective(self, trial: optuna.Trial, parent: str) -> float | tuple[float, ...]:
         recipe = self.recipe(trial)
@@ -269,6 +269,8 @@ def _worth(outcome: Outcome) -> dict[str, Any]:
     """User attributes that say what a complete trial came to."""
     found = {
         "val_loss": outcome.loss,
+        # its share where it was trained at once with others
+        "seconds": outcome.seconds * outcome.trainings,
         "images": len(outcome.correct),
         "training_flops": outcome.cost.get("training_flops"),
     }

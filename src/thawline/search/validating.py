@@ -58,7 +58,8 @@ class Outcome:
     `correct` (N,) is 1 where it was right and 0 where it was wrong, `losses` (N,) the cross-entropy. Of
     several folds, `history`, `cost` and `seconds` are of one training: the mean over the folds, weighted by
     their pictures (of peak memory: the most). The last row of the history says what the kept weights achieve.
-    `accumulate` is in how many parts batches had to be computed for want of memory.
+    `accumulate` is in how many parts batches had to be computed for want of memory, `trainings` how many
+    there were.
     """
 
     correct: np.ndarray
@@ -67,6 +68,7 @@ class Outcome:
     cost: dict[str, float]
     seconds: float
     accumulate: int = 1
+    trainings: int = 1
 
     @property
     def accuracy(self) -> float:
@@ -193,16 +195,16 @@ class Validating:
     ) -> tuple[Trained, int]:
         """One training, with smaller parts of a batch where memory is short."""
         listener = _per_step(report, recipe.epochs, self.steps) if report else None
-        done = self.ahead.find((recipe, seed), together, store) if accumulate == 1 else None
+        done = self.ahead.trained((recipe, seed), together, store) if accumulate == 1 else None
         if done is not None:
-            return self._told_again(*done, listener, keep, watch or Watch()), 1
+            return self._told_afterwards(*done, listener, keep, watch or Watch()), 1
 
         def train(accumulate: int) -> Trained:
             return self._train_once(recipe, store, seed, listener, keep, watch or Watch(), accumulate)
 
         return with_less_memory(train, recipe.batch_size, accumulate)
 
-    def _told_again(
+    def _told_afterwards(
         self,
         done: Done,
         place: int,
@@ -303,7 +305,7 @@ def _outcome(trained: Sequence[Trained], correct: np.ndarray, losses: np.ndarray
         history = [*history, {**mean_history(rows, weights)[0], "epoch": last["epoch"] + 1, **kept}]
     cost = _mean_cost([one.fitted.cost for one in trained], weights)
     seconds = float(np.average([one.seconds for one in trained], weights=weights))
-    return Outcome(correct, losses, history, cost, seconds, accumulate)
+    return Outcome(correct, losses, history, cost, seconds, accumulate, len(trained))
 
 
 def mean_history(histories: Sequence[Sequence[Row]], weights: np.ndarray | None = None) -> list[Row]:

@@ -27,6 +27,7 @@ from thawline.training.classifier import (
     history_row,
     refuse_divergence,
 )
+from thawline.training.cost import peak_memory, reset_peak_memory
 from thawline.training.fit import Fitted, fit_module, precision
 from thawline.training.learning import learning_groups
 from thawline.training.lightning import SIGTERMException, pl
@@ -83,32 +84,42 @@ class Result:
 
 @dataclass(frozen=True)
 class AtOnce:
-    """Finished trainings of one network: `take` puts any of them into it."""
+    """Finished trainings of one network: `take` puts any of them into it. `peak_memory` is what they took
+    together, in bytes."""
 
     training: Training
+    members: Sequence[Member]
     results: list[Result]
+    peak_memory: int
 
     def take(self, member: int) -> Fitted:
         """What the training says of itself; the network then holds its kept weights.
 
         Raises `TrainingDivergedError` where its loss became infinite or NaN.
         """
-        result = self.results[member]
+        result, held = self.results[member], self.training.held
         if result.diverged is not None:
             raise result.diverged
-        assert self.training.held is not None
+        assert held is not None
+        suffix = tensors_of(held.suffix)
+        trained = {id(tensor) for tensor in suffix.values()}
         with torch.no_grad():
-            for name, tensor in tensors_of(self.training.held.suffix).items():
+            for name, tensor in suffix.items():
                 tensor.copy_(result.state[name])
-        return Fitted(result.history, result.epoch, self.training.cost(result.history))
+            # auxiliary heads inside the frozen part are each seed's own, too
+            for name, tensor in tensors_of(self.training.network).items():
+                if id(tensor) not in trained:
+                    tensor.copy_(self.members[member].start[name])
+        cost = {**self.training.cost(result.history), "peak_memory_bytes": self.peak_memory}
+        return Fitted(result.history, result.epoch, cost)
 
 
 def train_at_once(training: Training, members: Sequence[Member]) -> AtOnce | str:
     """Train all `members`, or say why they have to be trained one after the other.
 
     Args:
-        training: of the first member's recipe, on a network that the others' recipes fit as well; the
-            network ends with some member's weights: see `AtOnce.take`.
+        training: of the first member's recipe, on a network that the others' recipes fit as well. It stays as
+            it is, until `AtOnce.take`.
         members: recipes that have all but `OWN` in common.
 
     Raises `RuntimeError` where memory does not suffice for so many.
@@ -135,13 +146,17 @@ def train_at_once(training: Training, members: Sequence[Member]) -> AtOnce | str
 
 def _trained(training: Training, classifier: Classifier, fed: Fed, members: Sequence[Member]) -> AtOnce | str:
     assert training.held is not None
-    suffix, (train, val) = training.held.suffix.to(training.device), fed
+    reset_peak_memory(training.device)
+    train, val = fed
     classifier.to(training.device)
+    suffix = training.held.suffix
     inputs, _, _ = next(iter(train.in_order(2)))
     names = _names(training)
-    states = [{ours: each.start[whole] for ours, whole in names.items()} for each in members]
-    # models of one seed draw the same numbers
-    stack = Stack(suffix, states, alike=len({each.seed for each in members}) == 1)
+    own = tensors_of(suffix)
+    states = [{**own, **{ours: each.start[whole] for ours, whole in names.items()}} for each in members]
+    # models of one seed draw the same numbers; on a GPU not those that one alone would
+    one_seed = len({each.seed for each in members}) == 1
+    stack = Stack(suffix, states, alike=one_seed and training.device.type == "cpu")
     with torch.autocast(
         training.device.type, torch.bfloat16, enabled=precision(training.trainer) != "32-true"
     ):
@@ -150,7 +165,7 @@ def _trained(training: Training, classifier: Classifier, fed: Fed, members: Sequ
         return reason
     groups = _groups(training, stack, members)
     # those of one seed are the same for all of them
-    batches = [train.seeded(each.seed) for each in (members[:1] if stack.alike else members)]
+    batches = [train.seeded(each.seed) for each in (members[:1] if one_seed else members)]
     stacked = StackedClassifier(classifier, stack, groups, batches)
     fit_module(
         stacked,
@@ -161,14 +176,16 @@ def _trained(training: Training, classifier: Classifier, fed: Fed, members: Sequ
         enable_checkpointing=False,
     )
     training.held.cpu()
-    return AtOnce(training, stacked.results())
+    return AtOnce(training, members, stacked.results(), peak_memory(training.device))
 
 
 def _names(training: Training) -> dict[str, str]:
-    """The names of the suffix's tensors, each with its name in the network."""
+    """The names of the suffix's tensors, each with its name in the network: not of constants, which are
+    nobody's own."""
     assert training.held is not None
     whole = {id(tensor): name for name, tensor in tensors_of(training.network).items()}
-    return {name: whole[id(tensor)] for name, tensor in tensors_of(training.held.suffix).items()}
+    suffix = tensors_of(training.held.suffix)
+    return {name: whole[id(tensor)] for name, tensor in suffix.items() if id(tensor) in whole}
 
 
 def _groups(training: Training, stack: Stack, members: Sequence[Member]) -> Groups:

@@ -23,7 +23,7 @@ from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
 from thawline.training.classifier import Classifier, Row, best_epoch
 from thawline.training.cost import flops_if_possible, measure, reset_peak_memory
-from thawline.training.fit import Fitted, averaged_row, batches, device_of, fit, validate
+from thawline.training.fit import Fitted, averaged_row, batches, device_of, fit, precision, validate
 from thawline.training.learning import balanced_weights, learning_groups
 from thawline.training.outcomes import outcomes
 from thawline.training.phases import Phase, phases
@@ -134,7 +134,8 @@ class Training:
 
     def outcomes(self) -> tuple[np.ndarray, np.ndarray]:
         """What the weights the network holds now say of each validation picture: see `outcomes`."""
-        if self._features is None or self.held is None:
+        # in half precision features are rounded, and pictures are not
+        if self._features is None or self.held is None or precision(self.trainer) != "32-true":
             return outcomes(self.network, self._val(), self.trainer)
         # what a held network's prefix makes of them is known already
         with given_features(self.held):

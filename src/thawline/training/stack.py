@@ -81,9 +81,9 @@ class Stack:
             each.grad.zero_()
 
     def state(self, model: int) -> dict[str, torch.Tensor]:
-        """A copy of one model's tensors."""
+        """A copy of one model's tensors, in the machine's memory."""
         whole = {**self.parameters, **self.buffers}
-        return {name: each.detach()[model].clone() for name, each in whole.items()}
+        return {name: each.detach()[model].to("cpu", copy=True) for name, each in whole.items()}
 
 
 def _stacked(name: str, states: Sequence[State], like: torch.Tensor) -> torch.Tensor:
@@ -106,9 +106,9 @@ class _Autocast(TorchFunctionMode):
         kwargs: Any = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func in PRODUCTS:
+        if func in PRODUCTS and args:
             return func(*(_cast(each, self.dtype) for each in args), **kwargs)
-        if func in NORMALISATIONS:
+        if func in NORMALISATIONS and args:
             return func(_cast(args[0], torch.float32), *args[1:], **kwargs).to(args[0].dtype)
         return func(*args, **kwargs)
 
@@ -118,13 +118,19 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 
 
 def refusal(stack: Stack, inputs: torch.Tensor) -> str | None:
-    """Why models such as those of `stack` cannot be stacked; None where they can. It stays as it is.
+    """Why models such as those of `stack` cannot be stacked; None where they can. It stays as it is, in the
+    mode for training.
 
     Found out by calling two of them: some steps draw random numbers, some have no rule for one more axis.
     """
     state = tensors_of(stack.module)
+    two = Stack(stack.module, [state, state], alike=stack.alike)
     try:
-        logits, _ = logits_of(Stack(stack.module, [state, state], alike=stack.alike)(inputs))
+        two.module.eval()
+        with torch.no_grad():
+            two(inputs)
+        two.module.train()
+        logits, _ = logits_of(two(inputs))
         logits.sum().backward()
     except (RuntimeError, NotImplementedError) as error:
         return str(error).strip().splitlines()[0]

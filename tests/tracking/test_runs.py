@@ -1,71 +1,21 @@
+"""Runs: what they hold, how they end, and which of them count."""
+
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from enum import Enum
-from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from tests_tracking import CONNECT, TAGS, a_run, in_process
 
 from thawline import tracking
-from thawline.config.errors import UserError
-from thawline.config.sections import Finetune
-from thawline.tracking import connection, view
-from thawline.tracking.connection import connected, resolve_uri
-from thawline.tracking.origin import is_dead, origin, this_process
-from thawline.tracking.text import flatten
-from thawline.training.recipe import tracked
+from thawline.tracking import connection
+from thawline.tracking.origin import this_process
 
-TAGS = {"seed": 0, "data_fingerprint": "1f2e"}
-
-
-class Colour(Enum):
-    red = "red"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory):
-    """A store whose path has a space, made once because its tables take a second or two."""
-    home = tmp_path_factory.mktemp("a store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        tracking.connect("sqlite:///mlflow.db", "tests", home)
-        yield home
-
-
-@pytest.fixture
-def experiment(home, request):
-    """Each test records into an experiment of its own."""
-    return tracking.connect("sqlite:///mlflow.db", request.node.name, home)
-
-
-@pytest.fixture
-def client():
-    return connected().client
-
-
-def a_run(name="a", **changes):
-    return tracking.run(name, **{"stage": "finetune", "parameters": {}, "tags": TAGS} | changes)
-
-
-def in_process(code, root, **options):
-    command = [sys.executable, "-W", "error", "-c", code, str(root)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-CONNECT = """
-import sys
-from pathlib import Path
-from thawline import tracking
-print(tracking.connect("sqlite:///mlflow.db", "together", Path(sys.argv[1])), flush=True)
-"""
 NEVER_ENDS = (
     CONNECT
     + """
@@ -244,164 +194,6 @@ def wait_until(holds, seconds=20.0):
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
-
-
-def test_a_later_process_with_the_same_number_is_not_mistaken_for_the_dead_one():
-    me = this_process()
-    assert not is_dead(me)
-    assert is_dead(f"{socket.gethostname()} {os.getpid()} 1000.00")
-
-
-# Where the store is
-
-
-def test_four_processes_connect_to_a_new_store_at_once_and_silently(tmp_path):
-    together = [in_process(CONNECT, tmp_path) for _ in range(4)]
-    said = [process.communicate(timeout=120) for process in together]
-    assert [process.returncode for process in together] == [0] * 4
-    assert {out for out, _ in said} == {said[0][0]}
-    assert {err for _, err in said} == {""}
-
-
-def test_relative_paths_lie_below_the_root_or_below_dvc_root_in_its_copies(home, tmp_path, monkeypatch):
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    monkeypatch.setenv("DVC_ROOT", str(home))
-    experiment = tracking.connect("sqlite:///mlflow.db", "in a copy", copy)
-    location = connected().client.get_experiment(experiment).artifact_location
-    assert location == (home / "mlartifacts").as_uri()
-    assert list(copy.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("uri", "resolved"),
-    [
-        ("sqlite:///mlflow.db", "sqlite:////root/mlflow.db"),
-        ("sqlite:////elsewhere/mlflow.db", "sqlite:////elsewhere/mlflow.db"),
-        ("sqlite:///:memory:", "sqlite:///:memory:"),
-        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
-    ],
-)
-def test_only_relative_sqlite_paths_are_resolved(uri, resolved):
-    assert resolve_uri(uri, Path("/root")) == resolved
-
-
-@pytest.mark.parametrize("scheme", ["http", "postgresql"])
-def test_an_unreachable_server_is_an_error_within_seconds_that_shows_no_password(scheme, tmp_path):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    started = time.monotonic()
-    with pytest.raises(UserError, match=rf"{scheme}://me:\*\*\*@127.0.0.1:{port}") as caught:
-        tracking.connect(f"{scheme}://me:secret@127.0.0.1:{port}", "x", tmp_path)
-    assert time.monotonic() - started < 10
-    assert "secret" not in str(caught.value)
-    assert str(caught.value).splitlines()[1:] == [
-        "  reason: [Errno 111] Connection refused",
-        "  Start the server, or record elsewhere: tracking.uri=sqlite:///mlflow.db",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("uri", "reason"),
-    [("./mlruns", r"maintenance mode"), ("nonsense://x", "unsupported URI")],
-)
-def test_an_unsuitable_uri_is_an_error_with_mlflows_reason(uri, reason, tmp_path):
-    with pytest.raises(UserError, match=rf"{uri}\n  reason: .*{reason}.*\n  Put that right, or record"):
-        tracking.connect(uri, "x", tmp_path)
-
-
-@pytest.mark.usefixtures("experiment")
-def test_connecting_leaves_mlflows_patience_for_later_requests_as_it_was():
-    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
-
-
-def test_a_file_that_is_no_database_is_an_error_that_names_it(tmp_path):
-    (tmp_path / "mlflow.db").write_text("not a database, but long enough to look at" * 100)
-    with pytest.raises(UserError, match=r"mlflow\.db\n  reason: .*not a database"):
-        tracking.connect("sqlite:///mlflow.db", "x", tmp_path)
-
-
-def test_a_deleted_experiment_is_an_error_that_says_how_to_restore_it(experiment, client, home):
-    client.delete_experiment(experiment)
-    with pytest.raises(UserError, match=f"mlflow experiments restore -x {experiment}"):
-        tracking.connect(
-            "sqlite:///mlflow.db", "test_a_deleted_experiment_is_an_error_that_says_how_to_restore_it", home
-        )
-
-
-# What is written down
-
-
-def test_values_are_written_as_yaml_would_write_them():
-    values = {"a": None, "b": {"c": True, "d": [1, None]}, "e": Colour.red, "f": {}, "g": 1e-05, "h": ""}
-    assert flatten(values) == {
-        "a": "null",
-        "b.c": "true",
-        "b.d": "[1, null]",
-        "e": "red",
-        "f": "{}",
-        "g": "1e-05",
-        "h": "",
-    }
-
-
-@pytest.mark.usefixtures("experiment")
-def test_a_long_value_is_shortened_visibly(client):
-    with a_run(parameters={"classes": "x" * 10_000}) as run:
-        pass
-    stored = client.get_run(run.id).data.params["classes"]
-    assert stored.startswith("xxx")
-    assert stored.endswith("… (10000 characters)")
-
-
-names = st.text("abc_", min_size=1, max_size=3)
-
-
-@given(st.dictionaries(names, st.integers() | st.dictionaries(names, st.integers(), min_size=1)))
-def test_flattening_keeps_every_value_under_its_path(values):
-    flat = flatten(values)
-    nested = {(k, j): v for k, inner in values.items() if isinstance(inner, dict) for j, v in inner.items()}
-    plain = {(k,): v for k, v in values.items() if not isinstance(v, dict)}
-    assert flat == {".".join(path): str(value) for path, value in (nested | plain).items()}
-
-
-def git(repository, *arguments):
-    identity = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
-    subprocess.run(["git", *identity, *arguments], cwd=repository, check=True, capture_output=True)
-
-
-def test_the_commit_is_recorded_and_whether_the_code_differs_from_it(tmp_path):
-    git(tmp_path, "init")
-    for name in ("code.py", "dvc.lock"):
-        (tmp_path / name).write_text("1")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-m", "first")
-
-    def now():
-        origin.cache_clear()
-        return origin(tmp_path)
-
-    assert len(now()["mlflow.source.git.commit"]) == 40
-    assert now()["git_dirty"] == "false"
-    (tmp_path / "dvc.lock").write_text("2")
-    assert now()["git_dirty"] == "false"
-    (tmp_path / "code.py").write_text("2")
-    assert now()["git_dirty"] == "true"
-
-
-def test_outside_git_no_commit_is_recorded(tmp_path, monkeypatch):
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert not {"mlflow.source.git.commit", "git_dirty"} & origin(tmp_path).keys()
-
-
-def test_the_saved_view_shows_what_every_recipe_is_recorded_with() -> None:
-    recorded = tracked(Finetune(), depth=0, unit=None)
-    assert set(view.PARAMETERS) <= set(recorded)
-    assert {"method", "phases", "depth", "head_lr", "body_lr"} <= set(view.PARAMETERS)
-
-
-# Attempts that do not count, and runs that are gone on with
 
 
 @pytest.mark.usefixtures("experiment")

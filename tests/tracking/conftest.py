@@ -1,0 +1,27 @@
+"""A store of runs, and whom to ask about it."""
+
+import pytest
+
+from thawline import tracking
+from thawline.tracking.connection import connected
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory):
+    """A store whose path has a space, made once because its tables take a second or two."""
+    home = tmp_path_factory.mktemp("a store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DVC_ROOT", raising=False)
+        tracking.connect("sqlite:///mlflow.db", "tests", home)
+        yield home
+
+
+@pytest.fixture
+def experiment(home, request):
+    """Each test records into an experiment of its own."""
+    return tracking.connect("sqlite:///mlflow.db", request.node.name, home)
+
+
+@pytest.fixture
+def client():
+    return connected().client
