@@ -1,6 +1,7 @@
 """thawline: what a trial of its search and its fine-tuning do."""
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +52,15 @@ def set_up(task: Task, use: PrefixCacheUse = PrefixCacheUse.auto) -> tuple[Train
     return settings, features
 
 
+@cache
+def deepest(architecture: str) -> int:
+    return len(units(build(architecture, 2, seed=0)))
+
+
 def recipe_of(task: Task, rate: float) -> Finetune:
     """The task at a learning rate."""
-    deepest = len(units(build(task.architecture, task.classes, seed=0)))
     return Finetune(
-        depth="all" if task.depth == deepest else task.depth,
+        depth="all" if task.depth == deepest(task.architecture) else task.depth,
         epochs=task.epochs,
         batch_size=task.batch_size,
         body_lr=rate,

@@ -148,3 +148,5 @@ def test_the_page_shows_what_was_measured(side_by_side: ModuleType) -> None:
     measured = side_by_side.read(ROOT / "benchmarks" / "results" / "cpu_2.json")
     assert all(each.keys() == CONTRACT for each in measured)
     assert side_by_side.table(measured) in page
+    grown = json.loads((ROOT / "benchmarks" / "results" / "growth.json").read_text(encoding="utf-8"))
+    assert loaded("growth").table(grown) in page
