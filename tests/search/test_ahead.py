@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import TrialState
+from tests_trials import run
 
-from thawline import tracking
 from thawline.artifacts import Artifacts
 from thawline.config.choices import (
     Goal,
@@ -38,7 +37,6 @@ from thawline.search import ahead
 from thawline.search.foreseen import LARGEST, foreseeable, stacks
 from thawline.search.study import counted
 from thawline.search.task import PLACE
-from thawline.search.trials import Trials
 from thawline.search.validating import Validating
 from thawline.search.workers import run_study
 from thawline.training.at_once import AtOnce, Member, train_at_once
@@ -64,14 +62,6 @@ def config(runs: str) -> Make:
         return found
 
     return made
-
-
-def run(config: Config, artifacts: Artifacts) -> tuple[Trials, optuna.Study]:
-    tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
-    tags = {"seed": 0, "data_fingerprint": ""}
-    with tracking.run("search", stage="search", parameters={}, tags=tags) as parent:
-        study = run_study(Trials, config, artifacts, parent.id, "search")
-    return Trials(config, artifacts), study
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
+from tests_trials import run
 
 from thawline import tracking
 from thawline.artifacts import CARD, MODEL, Artifacts
@@ -45,14 +46,6 @@ def config(runs: str) -> Make:
         return found
 
     return made
-
-
-def run(config: Config, artifacts: Artifacts) -> tuple[Trials, optuna.Study]:
-    tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
-    tags = {"seed": 0, "data_fingerprint": ""}
-    with tracking.run("search", stage="search", parameters={}, tags=tags) as parent:
-        study = run_study(Trials, config, artifacts, parent.id, "search")
-    return Trials(config, artifacts), study
 
 
 def places(trials: Trials) -> list[dict[str, Any]]:

@@ -168,7 +168,7 @@ class Trainer:
     """Room for all that is stored, in GiB; what was not used for the longest time makes way."""
     compile: bool = False
     """Each training compiles its network first (torch.compile; Ansel et al. 2024), which needs a C++ compiler
-    and time: for long trainings (docs/benchmarks.md says what it was worth)."""
+    and time: for long trainings (docs/architecture.md says what it was worth)."""
 
     def __post_init__(self) -> None:
         positive(self, "devices", "nodes", "prefix_cache_gib")

@@ -136,13 +136,18 @@ def _require_known(network: nn.Module, selection: Selection) -> None:
         raise ValueError(f"not in the network: {', '.join(unknown)}")
 
 
+def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers, also those that are not saved, by their names; what is shared once."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
 def state_hashes(network: nn.Module, known: dict[int, str] | None = None) -> dict[str, str]:
     """SHA-256 of every parameter and buffer (type, shape and bytes), by its name in the network.
 
     known: hashes of tensors, by their `id`, that are not computed again; gains the others.
     """
     known = {} if known is None else known
-    tensors = dict(network.named_parameters()) | dict(network.named_buffers())
+    tensors = tensors_of(network)
     for tensor in tensors.values():
         if id(tensor) not in known:
             known[id(tensor)] = _tensor_hash(tensor)

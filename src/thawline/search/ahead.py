@@ -9,12 +9,12 @@ from pathlib import Path
 from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store
 from thawline.models.checkpoint import ModelCard
+from thawline.models.freezing import tensors_of
 from thawline.training.at_once import AtOnce, Member, train_at_once
 from thawline.training.finetune import initial_network
 from thawline.training.memory import free_memory, out_of_memory
 from thawline.training.once import Training
 from thawline.training.prefix.cache import PrefixCache
-from thawline.training.stack import tensors_of
 
 KEPT = 8
 """Stacks remembered at most: workers that share a study never ask for all of any."""

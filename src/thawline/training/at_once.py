@@ -18,7 +18,7 @@ from torch.nn import functional
 from thawline.config.sections import Finetune, Keep, Mix, OptimizerName
 from thawline.data.batches import Batches
 from thawline.models.cuts import logits_of
-from thawline.models.freezing import given_features
+from thawline.models.freezing import given_features, tensors_of
 from thawline.training.classifier import (
     Classifier,
     Row,
@@ -34,7 +34,7 @@ from thawline.training.lightning import SIGTERMException, pl
 from thawline.training.once import Training
 from thawline.training.optimization import Group, build_optimizer
 from thawline.training.prefix.cache import Fed
-from thawline.training.stack import Stack, State, refusal, tensors_of
+from thawline.training.stack import Stack, State, refusal
 
 OWN = ("body_lr", "head_lr", "layer_decay", "weight_decay")
 """What may differ between recipes that are trained at once."""

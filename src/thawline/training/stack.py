@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from thawline.models.cuts import logits_of
+from thawline.models.freezing import tensors_of
 
 State = Mapping[str, torch.Tensor]
 """Parameters and buffers by their names."""
@@ -135,8 +136,3 @@ def refusal(stack: Stack, inputs: torch.Tensor) -> str | None:
     except (RuntimeError, NotImplementedError) as error:
         return str(error).strip().splitlines()[0]
     return None
-
-
-def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by their names, what is shared once."""
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
