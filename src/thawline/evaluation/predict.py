@@ -9,7 +9,7 @@ from thawline.config.sections import Trainer
 from thawline.data.batches import Batches
 from thawline.data.transform import Transform
 from thawline.machine import cores, keep_freed_memory
-from thawline.models.layout import channels_last
+from thawline.models.layout import fastest
 
 
 def predict(
@@ -33,7 +33,7 @@ def predict(
         images, np.zeros(len(images), np.int64), transform, batch_size, shuffle=False, device=device
     )
     try:
-        with channels_last(network), torch.inference_mode():
+        with fastest(network), torch.inference_mode():
             outputs = [network(pixels).cpu().double().softmax(1) for pixels, _, _ in batches]
     finally:
         network.train(was_training)

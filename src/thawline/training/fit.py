@@ -7,7 +7,7 @@ import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.machine import cores_each, keep_freed_memory
 from thawline.models.freezing import PartlyFrozen
-from thawline.models.layout import channels_last
+from thawline.models.layout import channels_last, fastest
 from thawline.progress import Advance
 from thawline.training.classifier import COLUMNS, Classifier, Row
 from thawline.training.lightning import (
@@ -144,7 +144,7 @@ def fit(
         callbacks.append(ModelCheckpoint(checkpoint, filename="last", save_on_train_epoch_end=True))
     last = checkpoint and checkpoint / "last.ckpt"
     resumes = same_everywhere(bool(last and last.exists()), f"whether there is {last}")
-    with _laid_out(classifier, device), compiled(classifier.network, settings):
+    with _laid_out(classifier, settings), compiled(classifier.network, settings):
         fit_module(
             classifier,
             given,
@@ -182,9 +182,10 @@ def fit_module(
             raise KeyboardInterrupt from None
 
 
-def _laid_out(classifier: Classifier, device: torch.device) -> AbstractContextManager[None]:
-    # on a CPU, the backward pass of small feature maps is slower so
-    return channels_last(classifier, classifier.network) if device.type == "cuda" else nullcontext()
+def _laid_out(classifier: Classifier, settings: Trainer) -> AbstractContextManager[None]:
+    # what torch.compile makes of convolutions is its own
+    lay_out = channels_last if settings.compile else fastest
+    return lay_out(classifier, classifier.network)
 
 
 @contextmanager
@@ -229,7 +230,7 @@ def validate(classifier: Classifier, val: Batches, settings: Trainer) -> tuple[f
     """Validation accuracy and loss of the network as it is now."""
     val = _shared(classifier, settings, val)
     trainer = _trainer(settings, enable_checkpointing=False)
-    with _quiet(), channels_last(classifier, classifier.network):
+    with _quiet(), fastest(classifier, classifier.network):
         trainer.validate(classifier, val, verbose=False)
     loss, accuracy = classifier.validated
     return accuracy, loss

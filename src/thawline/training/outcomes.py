@@ -8,7 +8,7 @@ from torch.nn import functional
 from thawline.config.sections import Trainer
 from thawline.data.batches import Batches
 from thawline.models.cuts import logits_of
-from thawline.models.layout import channels_last
+from thawline.models.layout import fastest
 from thawline.training.fit import device_of
 
 
@@ -23,7 +23,7 @@ def outcomes(network: nn.Module, pictures: Batches, trainer: Trainer) -> tuple[n
     network.to(device).eval()
     correct, losses = [], []
     try:
-        with channels_last(network), torch.inference_mode():
+        with fastest(network), torch.inference_mode():
             for images, labels, _ in pictures.on(device):
                 logits = logits_of(network(images))[0].float()
                 correct.append((logits.argmax(1) == labels).cpu())

@@ -9,6 +9,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from thawline.config.sections import Trainer
+from thawline.models.convolution import quicken
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.layout import lay_out, may_be_channels_last
 from thawline.training.fit import precision
@@ -49,6 +50,7 @@ def quick(side: nn.Module, *, fold: bool = True, channels_last: bool = True) -> 
         _fold(side)
     if channels_last:
         lay_out(side, torch.channels_last)
+    quicken(side)
     return side
 
 
