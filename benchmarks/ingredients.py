@@ -13,11 +13,14 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from thawline.machine import keep_freed_memory
+from thawline.models import convolution
+from thawline.models.convolution import Geometry
 from thawline.models.freezing import freeze
-from thawline.models.layout import channels_last
+from thawline.models.layout import channels_last, lay_out
 from thawline.models.zoo import build
 from thawline.training.prefix.compute import quick
 
@@ -65,13 +68,29 @@ def rearranged_prefix() -> float:
     return ratio(lambda: prefix(pictures), lambda: fast(last))
 
 
-def kept_memory() -> float:
-    """Of a whole training step. What is kept stays kept, so this does not alternate."""
-    network, pictures, labels = (
-        build("resnet18", 2, seed=0).train(),
-        torch.randn(32, 3, 64, 64),
-        torch.arange(32) % 2,
+def kernel_gradient() -> float:
+    """Of a ResNet-18's last kernels, with pictures of 64 px."""
+    geometry = Geometry((1, 1), (1, 1), (1, 1))
+    images, gradient = (
+        torch.randn(32, 512, 2, 2).contiguous(memory_format=torch.channels_last) for _ in range(2)
     )
+    kernel = torch.randn(512, 512, 3, 3).contiguous(memory_format=torch.channels_last)
+    return ratio(
+        lambda: torch.ops.aten.convolution_backward(
+            gradient, images, kernel, None, *geometry, False, (0, 0), 1, (False, True, False)
+        ),
+        lambda: convolution.kernel_gradient(images, gradient, kernel.shape, geometry),
+    )
+
+
+def training_step(
+    size: int, architecture: str = "resnet18", way: Callable[[nn.Module], object] | None = None
+) -> Callable[[], None]:
+    """Of 32 pictures; `way` changes the network first."""
+    network = build(architecture, 2, seed=0).train()
+    if way is not None:
+        way(network)
+    pictures, labels = torch.randn(32, 3, size, size), torch.arange(32) % 2
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
 
     def step() -> None:
@@ -79,6 +98,22 @@ def kept_memory() -> float:
         functional.cross_entropy(network(pictures), labels).backward()
         optimizer.step()
 
+    return step
+
+
+def _fastest(network: nn.Module) -> None:
+    lay_out(network, torch.channels_last)
+    convolution.quicken(network)
+
+
+def quick_training(size: int, architecture: str) -> float:
+    """Channels last and convolutions as products, against neither."""
+    return ratio(training_step(size, architecture), training_step(size, architecture, _fastest), 2)
+
+
+def kept_memory() -> float:
+    """Of a whole training step. What is kept stays kept, so this does not alternate."""
+    step = training_step(64)
     seconds(step, 3)
     without = median(seconds(step, 5) for _ in range(ROUNDS))
     keep_freed_memory()
@@ -89,21 +124,7 @@ def kept_memory() -> float:
 def compiled() -> tuple[float, float]:
     """A training step, and the seconds before the first one."""
 
-    def steps(with_compile: bool) -> Callable[[], None]:
-        network = build("resnet18", 2, seed=0).train()
-        if with_compile:
-            network.compile()
-        optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-
-        def step() -> None:
-            optimizer.zero_grad()
-            functional.cross_entropy(network(pictures), labels).backward()
-            optimizer.step()
-
-        return step
-
-    pictures, labels = torch.randn(32, 3, 64, 64), torch.arange(32) % 2
-    plain, other = steps(with_compile=False), steps(with_compile=True)
+    plain, other = training_step(64), training_step(64, way=lambda network: network.compile())
     before = seconds(other, 1)
     return ratio(plain, other), before
 
@@ -114,6 +135,13 @@ def main() -> None:
     # first, in a process that has freed nothing large yet: the default depends on what came before
     log.info("freed memory kept, a training step at 64 px: %.2f", kept_memory())
     log.info("fused AdamW, a step: %.1f", fused_adamw())
+    log.info("convolutions as products, a kernel's gradient at 2 x 2: %.1f", kernel_gradient())
+    for architecture in ("resnet18", "resnet50", "mobilenet_v3_small", "efficientnet_b0"):
+        for size in (32, 64, 128):
+            log.info(
+                "channels last and convolutions as products, a training step of %s at %d px: %.2f",
+                *(architecture, size, quick_training(size, architecture)),
+            )
     for size in (32, 64):
         log.info("channels last, a forward pass at %d px: %.2f", size, forward_with_channels_last(size))
     log.info("rearranged prefix with channels last, a forward pass at 64 px: %.2f", rearranged_prefix())

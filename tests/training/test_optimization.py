@@ -22,6 +22,13 @@ def test_biases_and_norms_do_not_decay() -> None:
     assert {each.ndim for each in undecayed.parameters} == {1}
 
 
+def test_where_nothing_decays_there_is_one_group() -> None:
+    network = nn.Linear(4, 2)
+    (group,) = groups("head", network.parameters(), 1e-3, 0.0)
+    assert group.parameters == (network.weight, network.bias)
+    assert group.weight_decay == 0.0
+
+
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=12))
 def test_every_parameter_is_in_exactly_one_group(axes: list[int]) -> None:
     parameters = [nn.Parameter(torch.zeros([1] * count)) for count in axes]

@@ -128,7 +128,7 @@ class Classifier(pl.LightningModule):
         self._steps_before = 0
         self._stepped = 0
         self._started = 0.0
-        self._train: list[torch.Tensor] = []
+        self._train: list[tuple[torch.Tensor, torch.Tensor | int]] = []
         self._val: list[torch.Tensor] = []
         self._batch: list[torch.Tensor] = []
 
@@ -201,7 +201,9 @@ class Classifier(pl.LightningModule):
                 with self.trainer.precision_plugin.forward_context():
                     loss = self.batch_loss([each.to(self.device, non_blocking=True) for each in batch])
                 optimizer.zero_grad()
-                self.manual_backward(loss)
+                # not `manual_backward`: without 16-bit floats there is nothing to scale, and a probe's step
+                # is not much longer than what Lightning does around it
+                loss.backward()
                 optimizer.step()
                 self._after_step()
                 schedule.step()
@@ -218,7 +220,7 @@ class Classifier(pl.LightningModule):
             output = self.network(images)
         loss = self.loss(output, targets)
         if self.world == self.parts == 1:
-            self._note(loss, loss.new_tensor(len(labels)))
+            self._note(loss, len(labels))
             return loss
         share, weight, count = self._share(targets, indices)
         loss = loss * share
@@ -229,9 +231,9 @@ class Classifier(pl.LightningModule):
         self._batch.append(torch.stack([loss.detach(), weight, count]))
         return loss
 
-    def _note(self, loss: torch.Tensor, count: torch.Tensor) -> None:
+    def _note(self, loss: torch.Tensor, count: torch.Tensor | int) -> None:
         # kept on the device: reading the value here would wait for the GPU at every step
-        self._train.append(torch.stack([loss.detach() * count, count]))
+        self._train.append((loss.detach(), count))
 
     def _share(
         self, targets: torch.Tensor, indices: torch.Tensor
@@ -318,7 +320,8 @@ class Classifier(pl.LightningModule):
         return list(total.tolist())
 
     def on_train_epoch_end(self) -> None:
-        total, count = self._total(self._train)
+        total, count = self._total([_times(*noted) for noted in self._train])
+        self._train.clear()
         seconds = time.monotonic() - self._started
         self.history.append(history_row(len(self.history), total / count, self.validated, seconds))
         if self.keep is Keep.best and best_epoch(self.history) == self.history[-1]["epoch"]:
@@ -345,6 +348,11 @@ class Classifier(pl.LightningModule):
 def _counts(indices: torch.Tensor) -> torch.Tensor:
     """() float32: 0 where the only picture is there to keep this process busy."""
     return (indices[0] != NOT_COUNTED).float()
+
+
+def _times(loss: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+    """(2,): the sum of `count` losses, and their number."""
+    return torch.stack([loss * count, torch.as_tensor(count, dtype=loss.dtype, device=loss.device)])
 
 
 def refuse_divergence(row: Row) -> None:
