@@ -87,6 +87,14 @@ def test_what_learns_gets_the_gradient_that_pytorch_gives(
         torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-3)
 
 
+def test_a_second_derivative_is_refused() -> None:
+    images, kernel = torch.randn(1, 2, 2, 2), torch.randn(2, 2, 1, 1, requires_grad=True)
+    output = convolution(images, kernel, Geometry((1, 1), (0, 0), (1, 1)))
+    (gradient,) = torch.autograd.grad(output.square().sum(), kernel, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 @pytest.mark.usefixtures("avx2")
 @pytest.mark.parametrize("architecture", ["resnet18", "mobilenet_v3_small"])
 def test_a_network_learns_what_it_would(architecture: str) -> None:

@@ -26,6 +26,7 @@ from thawline.config.sections import (
 )
 from thawline.data.store import Store
 from thawline.models.freezing import state_hashes
+from thawline.models.randomness import own_randomness
 from thawline.models.zoo import build
 from thawline.training.at_once import AtOnce, Member, train_at_once
 from thawline.training.classifier import TrainingDivergedError
@@ -196,17 +197,34 @@ class Halving(Small):
         return super().forward(x) * torch.tensor(0.5)
 
 
-def test_constants_of_the_steps_are_everybodys(toy_store: Store, tmp_path: Path) -> None:
+class TwoHeads(Small):
+    """A second head on the features of the first block, which is heard while the network trains."""
+
+    def __init__(self, num_classes: int, dropout: float) -> None:
+        super().__init__(num_classes, dropout=dropout)
+        self.extra = nn.Linear(8, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:  # type: ignore[override]
+        features = self.blocks[0](torch.relu(self.stem(x)))
+        logits = self.head(self.blocks[1](features).mean((2, 3)))
+        return {"logits": logits, "extra": self.extra(features.mean((2, 3)))} if self.training else logits
+
+
+@pytest.mark.parametrize("kind", [Halving, TwoHeads])
+def test_constants_of_the_steps_and_auxiliary_heads_are_everybodys(
+    kind: type[Small], toy_store: Store, tmp_path: Path
+) -> None:
     def made(seed: int) -> nn.Module:
-        network = Halving(2, dropout=0.0)
-        network.load_state_dict(without_dropout(seed).state_dict())
-        return network
+        with own_randomness(seed):
+            return kind(2, dropout=0.0)
 
     wanted = members(made, depth=1)
     together = at_once(made, wanted, toy_store, tmp_path)
     assert isinstance(together, AtOnce), together
-    fitted, _ = alone(made, wanted[1], toy_store, tmp_path)
+    fitted, tensors = alone(made, wanted[1], toy_store, tmp_path)
     assert together.take(1).row["val_loss"] == pytest.approx(fitted.row["val_loss"], abs=1e-5)
+    for name, tensor in together.training.network.state_dict().items():
+        torch.testing.assert_close(tensor, tensors[name], rtol=1e-4, atol=1e-5)
 
 
 def test_memory_is_that_of_all_together(build_small: Build, toy_store: Store, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def _along(
 
 def output_of(images: torch.Tensor, kernel: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     """What `functional.conv2d` makes of (B, C, H, W) `images` with an (O, C, h, w) `kernel`."""
-    positions, places = images.permute(0, 2, 3, 1), kernel.permute(2, 3, 1, 0)
+    positions, places = _positions(images), kernel.permute(2, 3, 1, 0)
     height, width = geometry.outputs(images.shape[2:], kernel.shape[2:])
     output = images.new_zeros(len(images), height, width, len(kernel))
     for tap in taps(geometry, images.shape[2:], kernel.shape[2:]):
@@ -90,7 +90,7 @@ def images_gradient(
     gradient: torch.Tensor, kernel: torch.Tensor, size: torch.Size, geometry: Geometry
 ) -> torch.Tensor:
     """The gradient of images of this height and width, for the (B, O, h, w) `gradient` of the output."""
-    outputs, places = gradient.permute(0, 2, 3, 1), kernel.permute(2, 3, 0, 1)
+    outputs, places = _positions(gradient), kernel.permute(2, 3, 0, 1)
     result = gradient.new_zeros(len(gradient), *size, kernel.shape[1])
     for tap in taps(geometry, size, kernel.shape[2:]):
         result[:, *tap.source] += _product(outputs[:, *tap.target], places[tap.place])
@@ -102,7 +102,7 @@ def kernel_gradient(
 ) -> torch.Tensor:
     """The gradient of a kernel of this shape (O, C, h, w), for the (B, O, h, w) `gradient` of the output."""
     (many, channels), size = shape[:2], shape[2:]
-    positions, outputs = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+    positions, outputs = _positions(images), _positions(gradient)
     result = images.new_empty(many, *size, channels)
     found = list(taps(geometry, images.shape[2:], size))
     if len(found) < size.numel():
@@ -113,6 +113,11 @@ def kernel_gradient(
         target = outputs[:, *tap.target].reshape(-1, many)
         torch.mm(target.t(), source, out=result[:, *tap.place])
     return result.permute(0, 3, 1, 2)
+
+
+def _positions(maps: torch.Tensor) -> torch.Tensor:
+    """(B, C, h, w) as (B, h, w, C), channels lying beside each other: copied once rather than at each tap."""
+    return maps.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
 
 
 def _product(positions: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
