@@ -21,7 +21,10 @@ from thawline.training.prefix.cache import PrefixCache
 
 def prepare(path: Path, use: PrefixCacheUse = PrefixCacheUse.auto) -> Prepared:
     """Stored features are made anew in every call, and `features` says how long that took."""
-    task = Task.load(path)
+    return prepare_task(Task.load(path), use)
+
+
+def prepare_task(task: Task, use: PrefixCacheUse = PrefixCacheUse.auto) -> Prepared:
     settings, features = set_up(task, use)
     network, store, recipe = task.network(), store_of(task), recipe_of(task, task.learning_rate)
 
