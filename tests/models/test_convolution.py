@@ -1,6 +1,7 @@
 """Convolutions as matrix products are PyTorch's, but for rounding and for how long they take."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from thawline.models.convolution import (
     quick_convolutions,
     quicken,
 )
+from thawline.models.layout import fastest
 from thawline.models.zoo import build
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
@@ -104,7 +106,7 @@ def test_a_network_learns_what_it_would(architecture: str) -> None:
     plain = build(architecture, 2, seed=0).eval().double()
     quick = copy.deepcopy(plain).float()
     functional.cross_entropy(plain(images.double()), labels).backward()
-    with quick_convolutions(quick):
+    with fastest(quick):
         functional.cross_entropy(quick(images), labels).backward()
     for (name, right), found in zip(plain.named_parameters(), quick.parameters(), strict=True):
         assert right.grad is not None
@@ -171,9 +173,73 @@ def test_other_precisions_and_single_pictures_are_computed_as_ever(bias: bool) -
 
 @pytest.mark.usefixtures("avx2")
 def test_a_copy_of_a_quick_network_computes_with_its_own_kernels() -> None:
-    layer, images = nn.Conv2d(256, 256, 3), torch.randn(1, 256, 3, 3)
+    layer, images = nn.Conv2d(256, 256, 3), torch.randn(1, 256, 5, 5)
     with quick_convolutions(layer):
         other = copy.deepcopy(layer)
-        with torch.no_grad():
-            layer.weight.zero_()
-        assert other(images).abs().max() > 0
+        other.stride = (2, 2)
+        expected = functional.conv2d(images, other.weight, other.bias, 2)
+        torch.testing.assert_close(other(images), expected, rtol=1e-4, atol=1e-4)
+        assert layer(images).shape[2:] == (3, 3)
+
+
+@pytest.mark.usefixtures("avx2")
+def test_a_pickled_copy_is_read_again(tmp_path: Path) -> None:
+    layer, images = nn.Conv2d(256, 256, 3), torch.randn(1, 256, 3, 3)
+    with quick_convolutions(layer):
+        expected = layer(images)
+        torch.save(layer, tmp_path / "layer.pt")
+    again = torch.load(tmp_path / "layer.pt", weights_only=False)
+    assert torch.equal(again(images), expected)
+
+
+@pytest.mark.usefixtures("avx2")
+def test_the_outermost_block_ends_it_and_so_does_an_error() -> None:
+    network = nn.Sequential(nn.Conv2d(256, 256, 3))
+    with quick_convolutions(network):
+        with quick_convolutions(network):
+            assert changed(network) == {"0"}
+        assert changed(network) == {"0"}
+    with pytest.raises(RuntimeError), quick_convolutions(network):
+        network(torch.zeros(1, 3, 4, 4))
+    assert not changed(network)
+
+
+@pytest.mark.usefixtures("avx2")
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_what_comes_next_may_change_the_output_in_place(kernel: int) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(512, 512, kernel, padding=kernel // 2, bias=False), nn.ReLU(inplace=True)
+    )
+    images = torch.randn(2, 512, 2, 2)
+    network.to(memory_format=torch.channels_last)
+    expected = network(images)
+    gradient = torch.autograd.grad(expected.sum(), network[0].weight)
+    with quick_convolutions(network):
+        found = network(images)
+        assert (found == 0).any()
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        found = torch.autograd.grad(found.sum(), network[0].weight)
+    torch.testing.assert_close(found, gradient, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.usefixtures("avx2")
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_in_the_usual_layout_the_output_has_it_too(size: int, kernel: int) -> None:
+    layer = nn.Conv2d(512, 512, kernel, padding=kernel // 2)
+    with quick_convolutions(layer):
+        output = layer(torch.randn(2, 512, size, size))
+    assert output.view(2, -1).shape == (2, 512 * size * size)
+    output.sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.is_contiguous()
+
+
+@pytest.mark.usefixtures("avx2")
+def test_no_pictures_and_too_large_kernels_are_as_ever() -> None:
+    layer = nn.Conv2d(512, 512, 3).to(memory_format=torch.channels_last)
+    with quick_convolutions(layer):
+        assert layer(torch.zeros(0, 512, 3, 3)).shape == (0, 512, 1, 1)
+        with pytest.raises(RuntimeError, match="can't be greater than actual input size"):
+            layer(torch.zeros(1, 512, 2, 2))

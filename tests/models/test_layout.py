@@ -1,10 +1,11 @@
 """Networks whose code rests on the usual layout keep it."""
 
+import pytest
 import torch
 from torch import nn
 
 from thawline.models.freezing import freeze
-from thawline.models.layout import channels_last, may_be_channels_last
+from thawline.models.layout import channels_last, fastest_training, may_be_channels_last
 from thawline.models.zoo import build
 
 
@@ -44,6 +45,42 @@ def test_a_network_of_the_users_own_stays_as_it_is() -> None:
 
 def test_a_frozen_network_is_known_by_what_it_holds() -> None:
     assert may_be_channels_last(freeze(build("resnet18", 2, seed=0), 3))
+
+
+def test_a_block_inside_another_changes_nothing() -> None:
+    network = build("resnet18", 2, seed=0)
+    before = strides(network)
+    with channels_last(network):
+        inside = strides(network)
+        with channels_last(network):
+            pass
+        assert strides(network) == inside
+    assert strides(network) == before
+
+
+@pytest.mark.parametrize(
+    ("capability", "device", "plain", "layout", "quick"),
+    [
+        ("AVX2", "cpu", True, True, True),
+        # of these nothing was measured, or it did not pay
+        ("AVX2", "cpu", False, False, False),
+        ("AVX512", "cpu", True, False, False),
+        ("AVX2", "mps", True, False, False),
+        ("AVX2", "cuda", True, True, False),
+        ("AVX512", "cuda", False, True, False),
+    ],
+)
+def test_training_changes_what_pays_there(
+    monkeypatch: pytest.MonkeyPatch, capability: str, device: str, plain: bool, layout: bool, quick: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    network = build("resnet18", 2, seed=0)
+    kernel, layer = network.get_parameter("conv1.weight"), network.get_submodule("layer4.1.conv2")
+    with fastest_training(network, network, torch.device(device), plain=plain):
+        assert kernel.is_contiguous(memory_format=torch.channels_last) is layout
+        assert ("_conv_forward" in vars(layer)) is quick
+    assert kernel.is_contiguous()
+    assert "_conv_forward" not in vars(layer)
 
 
 def test_what_has_five_axes_is_left_alone() -> None:

@@ -11,7 +11,7 @@ gradient of a ResNet-18's last kernels took them ten times as long for pictures 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MethodType
+from functools import partial
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
@@ -24,7 +24,7 @@ MANY = 2**16
 (64 to 1,024 channels, kernels of 1 and 3, maps of 1 to 28, 8 and 32 pictures)."""
 
 SMALL = 16
-"""Up to so many positions of the output, and twice as many pairs, so are the other two passes."""
+"""Up to so many positions of the output, the other two passes are from twice as many pairs on."""
 
 
 class Geometry(NamedTuple):
@@ -80,10 +80,11 @@ def output_of(images: torch.Tensor, kernel: torch.Tensor, geometry: Geometry) ->
     """What `functional.conv2d` makes of (B, C, H, W) `images` with an (O, C, h, w) `kernel`."""
     positions, places = _positions(images), kernel.permute(2, 3, 1, 0)
     height, width = geometry.outputs(images.shape[2:], kernel.shape[2:])
-    output = images.new_zeros(len(images), height, width, len(kernel))
+    output = _zeros(images, len(images), len(kernel), height, width)
+    outputs = _positions(output)
     for tap in taps(geometry, images.shape[2:], kernel.shape[2:]):
-        output[:, *tap.target] += _product(positions[:, *tap.source], places[tap.place])
-    return output.permute(0, 3, 1, 2)
+        outputs[:, *tap.target] += _product(positions[:, *tap.source], places[tap.place])
+    return output
 
 
 def images_gradient(
@@ -91,10 +92,11 @@ def images_gradient(
 ) -> torch.Tensor:
     """The gradient of images of this height and width, for the (B, O, h, w) `gradient` of the output."""
     outputs, places = _positions(gradient), kernel.permute(2, 3, 0, 1)
-    result = gradient.new_zeros(len(gradient), *size, kernel.shape[1])
+    result = _zeros(gradient, len(gradient), kernel.shape[1], *size)
+    sources = _positions(result)
     for tap in taps(geometry, size, kernel.shape[2:]):
-        result[:, *tap.source] += _product(outputs[:, *tap.target], places[tap.place])
-    return result.permute(0, 3, 1, 2)
+        sources[:, *tap.source] += _product(outputs[:, *tap.target], places[tap.place])
+    return result
 
 
 def kernel_gradient(
@@ -120,10 +122,15 @@ def _positions(maps: torch.Tensor) -> torch.Tensor:
     return maps.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
 
 
+def _zeros(like: torch.Tensor, *shape: int) -> torch.Tensor:
+    # no view of something else: an autograd function's output may be changed in place by what comes next
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last).zero_()
+
+
 def _product(positions: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     # as one matrix: `@` would multiply each picture's that is not in one piece
     product = positions.reshape(-1, positions.shape[-1]) @ matrix
-    return product.view(*positions.shape[:-1], -1)
+    return product.view(*positions.shape[:-1], matrix.shape[1])
 
 
 class _Convolution(torch.autograd.Function):
@@ -162,18 +169,24 @@ def convolution(images: torch.Tensor, kernel: torch.Tensor, geometry: Geometry) 
 
 def _small(images: torch.Tensor, kernel: torch.Tensor, geometry: Geometry) -> bool:
     height, width = geometry.outputs(images.shape[2:], kernel.shape[2:])
-    return (
-        height * width <= SMALL
-        and kernel.shape[0] * kernel.shape[1] >= 2 * MANY
-        and kernel.is_contiguous(memory_format=torch.channels_last)
+    if min(height, width) < 1 or height * width > SMALL or kernel.shape[0] * kernel.shape[1] < 2 * MANY:
+        return False
+    # the output has its channels last, so only where PyTorch's has
+    return kernel.is_contiguous(memory_format=torch.channels_last) and (
+        height * width == 1 or _last(images) or _last(kernel)
     )
+
+
+def _last(tensor: torch.Tensor) -> bool:
+    """Whether it has its channels last, and is not so in either layout (a kernel of one place is)."""
+    return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
 
 
 @contextmanager
 def quick_convolutions(network: nn.Module) -> Iterator[None]:
     """For the length of the block, `network`'s convolutions are computed as here where that is faster: of
-    many channels, on a CPU with AVX2 and no more, in 32 bits. Whoever compiles the network, or asks for a
-    second derivative or for many models at once, does so outside."""
+    many channels, on a CPU with AVX2 but not AVX-512, in 32 bits. Whoever compiles the network, or asks for
+    a second derivative or for many models at once, does so outside."""
     layers = quicken(network)
     try:
         yield
@@ -182,13 +195,19 @@ def quick_convolutions(network: nn.Module) -> Iterator[None]:
             del layer._conv_forward
 
 
+def pays() -> bool:
+    """Whether this processor is of the kind on which it was measured to."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
 def quicken(network: nn.Module) -> list[nn.Conv2d]:
     """Let `network` compute its convolutions so from now on, in place. Returns those that it concerns."""
-    if torch.backends.cpu.get_cpu_capability() != "AVX2":
+    if not pays():
         return []
     layers = [layer for layer in network.modules() if _concerned(layer)]
     for layer in layers:
-        layer._conv_forward = MethodType(_forward, layer)  # type: ignore[method-assign]
+        # unlike a method's, its copies and pickles are what they should be
+        layer._conv_forward = partial(_forward, layer)  # type: ignore[method-assign]
     return layers
 
 

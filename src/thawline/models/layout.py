@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from thawline.models.convolution import quick_convolutions
+from thawline.models.convolution import pays, quick_convolutions
 
 _KNOWN = ("torchvision.", "timm.")
 
@@ -25,8 +25,9 @@ def lay_out(module: nn.Module, layout: torch.memory_format) -> None:
 @contextmanager
 def channels_last(module: nn.Module, network: nn.Module | None = None) -> Iterator[None]:
     """For the length of the block, kernels lie with their channels last, as convolutions read them fastest,
-    if `network` (`module` itself, unless it holds it) may."""
-    if not may_be_channels_last(module if network is None else network):
+    if `network` (`module` itself, unless it holds it) may. Inside another such block, nothing changes: an
+    optimizer's state lies as the kernels did when it was made."""
+    if not may_be_channels_last(module if network is None else network) or _lies_so(module):
         yield
         return
     lay_out(module, torch.channels_last)
@@ -36,9 +37,30 @@ def channels_last(module: nn.Module, network: nn.Module | None = None) -> Iterat
         lay_out(module, torch.contiguous_format)
 
 
+def _lies_so(module: nn.Module) -> bool:
+    tensors = (each for each in (*module.parameters(), *module.buffers()) if each.dim() == 4)
+    return all(each.is_contiguous(memory_format=torch.channels_last) for each in tensors)
+
+
 @contextmanager
 def fastest(module: nn.Module, network: nn.Module | None = None) -> Iterator[None]:
-    """For the length of the block, `module` computes as fast as it can: `channels_last` and
+    """For the length of the block, `module` computes forward passes as fast as it can: `channels_last` and
     `quick_convolutions`."""
     with channels_last(module, network), quick_convolutions(module):
+        yield
+
+
+@contextmanager
+def fastest_training(
+    module: nn.Module, network: nn.Module, device: torch.device, *, plain: bool = True
+) -> Iterator[None]:
+    """For the length of the block, `module` trains as fast as it can. On a CPU, the layout pays together with
+    the convolutions only. plain: in 32 bits, and not compiled."""
+    if device.type == "cuda":
+        with channels_last(module, network):
+            yield
+    elif device.type == "cpu" and plain and pays():
+        with fastest(module, network):
+            yield
+    else:
         yield

@@ -275,7 +275,7 @@ class StackedClassifier(pl.LightningModule):
                     output = self.stack(inputs, apart=labels.dim() == 2)
                     losses = self.classifier.losses(output, labels.expand(self.stack.models, -1))
                 # no model's loss depends on another's parameters: the gradient of the sum is each one's own
-                self.manual_backward(losses.sum())
+                losses.sum().backward()
                 optimizer.step()
                 schedule.step()
                 self._train.append(torch.stack([losses.detach(), torch.full_like(losses, labels.shape[-1])]))

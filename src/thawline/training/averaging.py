@@ -10,6 +10,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from thawline.models.layout import fastest
+
 State = Mapping[str, torch.Tensor]
 """Tensors of a network by their names in it."""
 
@@ -132,7 +134,7 @@ def estimate_statistics(network: nn.Module, moving: Collection[str], batches: It
     network.eval()
     if not norms:
         return
-    with _measuring(norms):
+    with _measuring(norms), fastest(network):
         seen = 0
         for images in batches:
             seen += len(images)

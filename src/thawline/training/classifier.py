@@ -201,8 +201,8 @@ class Classifier(pl.LightningModule):
                 with self.trainer.precision_plugin.forward_context():
                     loss = self.batch_loss([each.to(self.device, non_blocking=True) for each in batch])
                 optimizer.zero_grad()
-                # not `manual_backward`: without 16-bit floats there is nothing to scale, and a probe's step
-                # is not much longer than what Lightning does around it
+                # not `manual_backward`: without float16 there is nothing to scale, and a probe's step is
+                # not much longer than what Lightning does around it
                 loss.backward()
                 optimizer.step()
                 self._after_step()
@@ -298,7 +298,7 @@ class Classifier(pl.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         images, labels, indices = batch
         if images.dim() == 4 and may_be_channels_last(self.network):
-            # a forward pass alone is faster in this layout, on a CPU too
+            # faster in this layout
             images = images.contiguous(memory_format=torch.channels_last)
         logits = logits_of(self.kept(images))[0].float()
         loss = functional.cross_entropy(logits, labels, reduction="sum")

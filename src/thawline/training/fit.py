@@ -7,7 +7,7 @@ import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.machine import cores_each, keep_freed_memory
 from thawline.models.freezing import PartlyFrozen
-from thawline.models.layout import channels_last, fastest
+from thawline.models.layout import fastest, fastest_training
 from thawline.progress import Advance
 from thawline.training.classifier import COLUMNS, Classifier, Row
 from thawline.training.lightning import (
@@ -144,7 +144,9 @@ def fit(
         callbacks.append(ModelCheckpoint(checkpoint, filename="last", save_on_train_epoch_end=True))
     last = checkpoint and checkpoint / "last.ckpt"
     resumes = same_everywhere(bool(last and last.exists()), f"whether there is {last}")
-    with _laid_out(classifier, settings), compiled(classifier.network, settings):
+    plain = precision(settings) == "32-true" and not settings.compile
+    quick = fastest_training(classifier, classifier.network, device, plain=plain)
+    with quick, compiled(classifier.network, settings):
         fit_module(
             classifier,
             given,
@@ -180,12 +182,6 @@ def fit_module(
         except SystemExit:
             # Lightning ends the process on Ctrl-C; our callers have things to put in order first
             raise KeyboardInterrupt from None
-
-
-def _laid_out(classifier: Classifier, settings: Trainer) -> AbstractContextManager[None]:
-    # what torch.compile makes of convolutions is its own
-    lay_out = channels_last if settings.compile else fastest
-    return lay_out(classifier, classifier.network)
 
 
 @contextmanager

@@ -45,11 +45,12 @@ def groups(
 ) -> tuple[Group, ...]:
     """At most two groups: matrices and kernels, which decay, and biases, normalisation parameters and
     other scales and tokens (one axis longer than 1), which do not (He et al. 2019, "Bag of Tricks", 3.1)
-    unless `decay_all`. Where nothing decays, one: the step of a small group is mostly the call."""
+    unless `decay_all`. Without weight decay it is one: the step of a small group is mostly the call."""
     parameters = tuple(parameters)
     # a factor per channel of a kernel has its shape (C, 1, 1, 1), and must not be drawn to zero
-    all_alike = decay_all or not weight_decay
-    decays = [all_alike or sum(side > 1 for side in each.shape) > 1 for each in parameters]
+    decays = [
+        weight_decay > 0 and (decay_all or sum(side > 1 for side in each.shape) > 1) for each in parameters
+    ]
     decayed = tuple(each for each, does in zip(parameters, decays, strict=True) if does)
     others = tuple(each for each, does in zip(parameters, decays, strict=True) if not does)
     both = (

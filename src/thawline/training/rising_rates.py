@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from thawline.config.errors import UserError
 from thawline.data.batches import Batch, Batches
+from thawline.models.layout import fastest_training
 from thawline.models.randomness import reseed
 from thawline.training.classifier import Classifier
 from thawline.training.optimization import build_optimizer
@@ -97,7 +98,8 @@ def loss_by_rate(
     trial = copy.deepcopy(classifier).to(device).train()
     rates = np.geomspace(low, high, steps).tolist()
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    undisturbed = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with undisturbed, fastest_training(trial, trial.network, device):
         losses, diverged = _until_divergence(_losses(trial, train, rates, device))
     if len(losses) < 3:
         raise UserError(

@@ -21,7 +21,7 @@ from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.models.cuts import plan
 from thawline.models.freezing import PartlyFrozen, state_hashes
-from thawline.models.layout import may_be_channels_last
+from thawline.models.layout import fastest, may_be_channels_last
 from thawline.models.splitting import part, require_rows
 from thawline.training.code import code_version
 from thawline.training.fit import batches as batches_of
@@ -144,7 +144,9 @@ class _Filling:
         images = next(iter(batches))[0].to(self.device)
         name = fingerprint([self.address, *self.conditions, str(tuple(images.shape))])
         features = partial(features_of, self.held, images, self.cache.settings)
-        return speed_of(self.cache.folder, name, features, self.device)
+        # as a training computes it
+        with fastest(self.held):
+            return speed_of(self.cache.folder, name, features, self.device)
 
     def variants(self, store: Store, batches: Batches, shared: bool) -> list[Rows]:
         """Each variant of the part's pictures; `shared`: with all that came from where the part did."""

@@ -32,7 +32,7 @@ def computed(
 ) -> torch.Tensor:
     """`function(given)` without gradient and in the precision of a training."""
     if given.dim() == 4 and channels_last:
-        # a forward pass alone is faster in this layout, on a CPU too (benchmarks/ingredients.py)
+        # faster in this layout (benchmarks/ingredients.py)
         given = given.contiguous(memory_format=torch.channels_last)
     with torch.autocast(given.device.type, torch.bfloat16, enabled=precision(settings) == "bf16-mixed"):
         return function(given)
