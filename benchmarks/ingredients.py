@@ -79,7 +79,7 @@ def kernel_gradient() -> float:
         lambda: torch.ops.aten.convolution_backward(
             gradient, images, kernel, None, *geometry, False, (0, 0), 1, (False, True, False)
         ),
-        lambda: convolution.kernel_gradient(images, gradient, kernel.shape, geometry),
+        lambda: convolution.kernel_gradient(images, gradient, kernel, geometry),
     )
 
 

@@ -64,7 +64,17 @@ def test_every_pass_is_that_of_pytorch(
     with torch.no_grad():
         torch.testing.assert_close(output_of(images, kernel, geometry), expected)
         torch.testing.assert_close(images_gradient(gradient, kernel, images.shape[2:], geometry), of_images)
-        torch.testing.assert_close(kernel_gradient(images, gradient, kernel.shape, geometry), of_kernel)
+        torch.testing.assert_close(kernel_gradient(images, gradient, kernel, geometry), of_kernel)
+
+
+@pytest.mark.parametrize(
+    ("places", "layout"), [(1, torch.contiguous_format), (1, torch.channels_last), (3, torch.channels_last)]
+)
+def test_a_kernels_gradient_lies_as_the_kernel_does(places: int, layout: torch.memory_format) -> None:
+    kernel = torch.empty(4, 5, places, places).to(memory_format=layout)
+    images, gradient = torch.randn(2, 5, 3, 3), torch.randn(2, 4, 3, 3)
+    geometry = Geometry((1, 1), (places // 2, places // 2), (1, 1))
+    assert kernel_gradient(images, gradient, kernel, geometry).stride() == kernel.stride()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

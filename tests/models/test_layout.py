@@ -47,6 +47,17 @@ def test_a_frozen_network_is_known_by_what_it_holds() -> None:
     assert may_be_channels_last(freeze(build("resnet18", 2, seed=0), 3))
 
 
+def test_gradients_lie_as_their_kernels_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or autograd copies each of them, and DDP warns."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    network = build("resnet18", 2, seed=0)
+    with fastest_training(network, network, torch.device("cpu")):
+        network(torch.randn(2, 3, 32, 32)).sum().backward()
+        for name, each in network.named_parameters():
+            assert each.grad is not None
+            assert each.grad.stride() == each.stride(), name
+
+
 def test_a_block_inside_another_changes_nothing() -> None:
     network = build("resnet18", 2, seed=0)
     before = strides(network)

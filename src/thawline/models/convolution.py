@@ -100,10 +100,10 @@ def images_gradient(
 
 
 def kernel_gradient(
-    images: torch.Tensor, gradient: torch.Tensor, shape: torch.Size, geometry: Geometry
+    images: torch.Tensor, gradient: torch.Tensor, kernel: torch.Tensor, geometry: Geometry
 ) -> torch.Tensor:
-    """The gradient of a kernel of this shape (O, C, h, w), for the (B, O, h, w) `gradient` of the output."""
-    (many, channels), size = shape[:2], shape[2:]
+    """The gradient of the (O, C, h, w) `kernel`, for the (B, O, h, w) `gradient` of the output."""
+    (many, channels), size = kernel.shape[:2], kernel.shape[2:]
     positions, outputs = _positions(images), _positions(gradient)
     result = images.new_empty(many, *size, channels)
     found = list(taps(geometry, images.shape[2:], size))
@@ -114,6 +114,9 @@ def kernel_gradient(
         source = positions[:, *tap.source].reshape(-1, channels)
         target = outputs[:, *tap.target].reshape(-1, many)
         torch.mm(target.t(), source, out=result[:, *tap.place])
+    if size.numel() == 1 and kernel.is_contiguous():
+        # it lies so in either layout, but autograd and DDP compare strides along axes of length 1 as well
+        return result.as_strided(kernel.shape, kernel.stride())
     return result.permute(0, 3, 1, 2)
 
 
@@ -158,7 +161,7 @@ class _Convolution(torch.autograd.Function):
                 gradient, images, kernel, None, *ctx.geometry, False, (0, 0), 1, (True, False, False)
             )[0]
         if ctx.needs_input_grad[1]:
-            of_kernel = kernel_gradient(images, gradient, kernel.shape, ctx.geometry)
+            of_kernel = kernel_gradient(images, gradient, kernel, ctx.geometry)
         return of_images, of_kernel, None
 
 

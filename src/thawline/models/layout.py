@@ -19,7 +19,8 @@ def may_be_channels_last(network: nn.Module) -> bool:
 
 def lay_out(module: nn.Module, layout: torch.memory_format) -> None:
     """Let what has four axes, as kernels do, lie so."""
-    module._apply(lambda tensor: tensor.contiguous(memory_format=layout) if tensor.dim() == 4 else tensor)
+    # not `contiguous`, which leaves a kernel of one place the strides it has: those of its gradient differ
+    module._apply(lambda tensor: tensor.to(memory_format=layout) if tensor.dim() == 4 else tensor)
 
 
 @contextmanager
