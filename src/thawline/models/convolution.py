@@ -5,7 +5,7 @@ Anderson et al. 2017, *Low-memory GEMM-based convolution algorithms for deep neu
 so are the positions of a feature map that it is multiplied with. Products with the padding are left out.
 
 The convolutions that PyTorch calls are made for large maps of few channels. On a processor with AVX2, the
-gradient of a ResNet-18's last kernels took them ten times as long for pictures of 64 px
+gradient of a ResNet-18's last kernels took them nine times as long for pictures of 64 px
 (`python benchmarks/ingredients.py`).
 """
 
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 MANY = 2**16
 """From so many pairs of channels on, the kernel's gradient is faster as products, whatever the map's size
-(64 to 1,024 channels, kernels of 1 and 3, maps of 1 to 28, 8 and 32 pictures)."""
+(tried: 64 to 1,024 channels, kernels of 1 and 3, maps of 1 to 28, 8 and 32 pictures)."""
 
 SMALL = 16
 """Up to so many positions of the output, the other two passes are from twice as many pairs on."""
