@@ -49,8 +49,9 @@ def test_a_file_is_refused_as_the_database_of_several_machines(tmp_path: Path) -
 
 
 DRIVER = """
-import os, sys, threading, time
+import contextlib, os, signal, sys, threading, time
 from pathlib import Path
+import psutil
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled")
 import tests_tasks
 from ray.cluster_utils import Cluster
@@ -72,11 +73,30 @@ search = tests_tasks.random_search(
 artifacts = Artifacts.under(root)
 study = open_study(tests_tasks.Bowl(search), artifacts.studies)
 
+raylet = other.all_processes["raylet"][0].process.pid
+
+def trials_of(process):
+    running = [t for t in study.trials if t.state is TrialState.RUNNING]
+    return [t for t in running if t.user_attrs.get("process", "").split()[1:2] == [str(process.pid)]]
+
+def held_in_a_trial():
+    "A worker of the other machine, halted while it has a trial, which hence cannot end before the loss."
+    for process in psutil.Process(raylet).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if trials_of(process):
+                process.suspend()
+                if trials_of(process):
+                    return process
+                process.resume()
+    return None
+
 def lose_a_machine():
-    while not (len(counted(study)) >= 3 and len({t.user_attrs.get("process") for t in study.trials}) == 2):
+    while not (len(counted(study)) >= 3 and len({t.user_attrs.get("process") for t in study.trials}) >= 2):
         time.sleep(0.1)
-    while not any(t.state is TrialState.RUNNING for t in study.trials):
+    while (worker := held_in_a_trial()) is None:
         time.sleep(0.01)
+    os.kill(raylet, signal.SIGKILL)
+    worker.kill()
     machines.remove_node(other, allow_graceful=False)
     print("lost a machine", flush=True)
 
