@@ -22,6 +22,7 @@ from thawline.models.convolution import Geometry
 from thawline.models.freezing import freeze
 from thawline.models.layout import channels_last, lay_out
 from thawline.models.zoo import build
+from thawline.training.lightning import NVML_CHECK
 from thawline.training.prefix.compute import quick
 
 ROUNDS = 5
@@ -49,6 +50,24 @@ def fused_adamw() -> float:
         return torch.optim.AdamW(network.parameters(), fused=fused)
 
     return ratio(optimizer(None).step, optimizer(True).step)
+
+
+def cuda_asked() -> float:
+    """A step of a head's fused AdamW without a GPU: Lightning has PyTorch ask NVML for one at every step."""
+    head = nn.Linear(512, 4)
+    for parameter in head.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = torch.optim.AdamW(head.parameters(), fused=True)
+
+    def asking_nvml() -> None:
+        os.environ[NVML_CHECK] = "1"
+        optimizer.step()
+
+    def asking_cuda() -> None:
+        os.environ.pop(NVML_CHECK, None)
+        optimizer.step()
+
+    return ratio(asking_nvml, asking_cuda, 500)
 
 
 @torch.no_grad()
@@ -139,6 +158,7 @@ def main() -> None:
     # first, in a process that has freed nothing large yet: the default depends on what came before
     log.info("freed memory kept, a training step at 64 px: %.2f", kept_memory())
     log.info("fused AdamW, a step: %.1f", fused_adamw())
+    log.info("asking CUDA for a GPU where there is none, a step of a head: %.2f", cuda_asked())
     log.info("convolutions as products, a kernel's gradient at 2 x 2: %.1f", kernel_gradient())
     alone = quick_training(64, "resnet18", _channels_last)
     log.info("channels last alone, a training step of resnet18 at 64 px: %.2f", alone)

@@ -17,6 +17,10 @@ _ORDER, _CHANGES = 0, 1
 Rows = Callable[[np.ndarray, torch.device], torch.Tensor]
 """What a network is given for the pictures at `(b,)` indices, on a device: `(b, …)`."""
 
+TOGETHER_BYTES = 2**22
+"""Of stored rows that are taken for several batches at once, at most; a batch that is larger is taken alone.
+Trainings at once from seeds of their own hold as much each."""
+
 NOT_COUNTED = -1
 """Index of a picture that only keeps a process busy while the others train on theirs."""
 
@@ -29,7 +33,8 @@ class Batches:
     the indices being positions in `images`. Order and augmentation depend on (seed, epoch, index)
     only, so neither the batch size nor the device changes what becomes of a picture. The epoch is the
     one last given to `set_epoch`; iterating does not advance it. `in_parts` cuts every batch into several,
-    `shared` makes them one process's part, `given` has something stored in place of the images.
+    `shared` makes them one process's part, `given` has something stored in place of the images. What comes
+    may share its memory with the other batches of the epoch: labels and indices are to be left as they are.
 
     images: `(n, size, size, channels)` uint8, may be memory-mapped. views: how many variants of each
     picture augmentation makes, which epochs take in turn; 0: a new one every epoch. device: where batches
@@ -134,18 +139,36 @@ class Batches:
         # One row of random numbers per picture, whatever batch it ends up in.
         augments = self.augmentation is not AugmentationName.none and not self._given
         changes = self._random(_CHANGES, variant).random((count, NUMBERS)) if augments else None
-        for start, last in self._places():
-            first, end = _cut(start, last, self.world)[self.rank]
-            counts = end > first
-            first, end = (first, end) if counts else (start, start + 1)
-            indices = order[first:end]
-            if self._given:
-                inputs = self._given[variant](indices, self.device)
-            else:
-                inputs = normalised(self._pixels(first, indices, changes), self.transform)
-            labels = _sent(torch.from_numpy(self.labels[indices]), self.device)
-            named = _sent(torch.from_numpy(indices if counts else np.full(1, NOT_COUNTED)), self.device)
-            yield inputs, labels, named
+        labels, named = (_sent(torch.from_numpy(each), self.device) for each in (self.labels[order], order))
+        shares = [self._share(*place) for place in self._places()]
+        if self._given:
+            inputs = self._stored(self._given[variant], order, [(start, end) for start, end, _ in shares])
+        else:
+            inputs = (
+                normalised(self._pixels(start, order[start:end], changes), self.transform)
+                for start, end, _ in shares
+            )
+        for images, (start, end, counts) in zip(inputs, shares, strict=True):
+            indices = named[start:end] if counts else torch.full((1,), NOT_COUNTED, device=self.device)
+            yield images, labels[start:end], indices
+
+    def _share(self, start: int, end: int) -> tuple[int, int, bool]:
+        """Where this process's slice of a batch starts and ends, and whether it counts."""
+        first, last = _cut(start, end, self.world)[self.rank]
+        return (first, last, True) if last > first else (start, start + 1, False)
+
+    def _stored(self, rows: Rows, order: np.ndarray, slices: list[tuple[int, int]]) -> Iterator[torch.Tensor]:
+        """What is stored for each of these slices of the order. Small ones that follow each other are taken
+        together: to take a probe's batch from the map costs as much as its forward pass."""
+        done = most = 0
+        while done < len(slices):
+            (start, end), after = slices[done], done + 1
+            while after < len(slices) and slices[after][0] == end and slices[after][1] - start <= most:
+                end, after = slices[after][1], after + 1
+            taken = rows(order[start:end], self.device)
+            for first, last in slices[done:after]:
+                yield taken[first - start : last - start]
+            done, most = after, TOGETHER_BYTES // taken[0].nbytes
 
     def _places(self) -> list[tuple[int, int]]:
         """Where in the order each batch, or part of one, starts and ends."""

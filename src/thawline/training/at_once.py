@@ -30,7 +30,7 @@ from thawline.training.classifier import (
 from thawline.training.cost import peak_memory, reset_peak_memory
 from thawline.training.fit import Fitted, fit_module, precision
 from thawline.training.learning import learning_groups
-from thawline.training.lightning import SIGTERMException, pl
+from thawline.training.lightning import SIGTERMException, pl, stepping
 from thawline.training.once import Training
 from thawline.training.optimization import Group, build_optimizer
 from thawline.training.prefix.cache import Fed
@@ -264,7 +264,7 @@ class StackedClassifier(pl.LightningModule):
         self._started = time.monotonic()
 
     def training_step(self, batch: _Epochs, batch_idx: int) -> None:  # noqa: ARG002
-        optimizer: Any = self.optimizers()
+        _, step = stepping(self)
         schedule: Any = self.lr_schedulers()
         # Lightning gave this call the precision of a forward pass
         with torch.autocast(self.device.type, enabled=False):
@@ -276,7 +276,7 @@ class StackedClassifier(pl.LightningModule):
                     losses = self.classifier.losses(output, labels.expand(self.stack.models, -1))
                 # no model's loss depends on another's parameters: the gradient of the sum is each one's own
                 losses.sum().backward()
-                optimizer.step()
+                step()
                 schedule.step()
                 self._train.append(torch.stack([losses.detach(), torch.full_like(losses, labels.shape[-1])]))
                 if self.trainer.received_sigterm:

@@ -18,7 +18,7 @@ from thawline.models.cuts import logits_of
 from thawline.models.layout import may_be_channels_last
 from thawline.models.randomness import reseed
 from thawline.training.averaging import MovingAverage
-from thawline.training.lightning import SIGTERMException, pl
+from thawline.training.lightning import SIGTERMException, pl, stepping
 from thawline.training.loss import cross_entropies, cross_entropy, weight_of
 from thawline.training.optimization import Group, Span, build_optimizer, factor
 from thawline.training.pull import Pull
@@ -191,23 +191,25 @@ class Classifier(pl.LightningModule):
         return self.batch_loss(batch)
 
     def _train_epoch(self, batches: Batches) -> None:
-        """What Lightning does batch by batch."""
-        optimizer: Any = self.optimizers()
+        """What Lightning does batch by batch; `batches` are on this module's device."""
+        optimizer, step = stepping(self)
         schedule: Any = self.lr_schedulers()
+        trainer, precision = self.trainer, self.trainer.precision_plugin
         # Lightning gave this call the precision of a forward pass, and pictures are made in it, too
         with torch.autocast(self.device.type, enabled=False):
             for index, batch in enumerate(batches):
                 self._reseed(index)
-                with self.trainer.precision_plugin.forward_context():
-                    loss = self.batch_loss([each.to(self.device, non_blocking=True) for each in batch])
+                with precision.forward_context():
+                    loss = self.batch_loss(batch)
                 optimizer.zero_grad()
                 # not `manual_backward`: without float16 there is nothing to scale, and a probe's step is
                 # not much longer than what Lightning does around it
                 loss.backward()
-                optimizer.step()
+                self.on_before_optimizer_step(optimizer)
+                step()
                 self._after_step()
                 schedule.step()
-                if self.trainer.received_sigterm:
+                if trainer.received_sigterm:
                     raise SIGTERMException
 
     def batch_loss(self, batch: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -287,13 +289,14 @@ class Classifier(pl.LightningModule):
         self._after_step()
 
     def _after_step(self) -> None:
-        if self.global_step == self._stepped:
+        step = self.global_step
+        if step == self._stepped:
             return  # gradients of several batches make one step, and this one was not the last of them
-        self._stepped = self.global_step
+        self._stepped = step
         if self.average is not None:
             self.average.update(self.network)
         for listener in self.after_step:
-            listener(self.global_step)
+            listener(step)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         images, labels, indices = batch
@@ -307,20 +310,20 @@ class Classifier(pl.LightningModule):
         self._val.append(found if self.world == 1 else found * _counts(indices))
 
     def on_validation_epoch_end(self) -> None:
-        loss, correct, count = self._total(self._val)
+        loss, correct, count = self._total(torch.stack(self._val))
+        self._val.clear()
         self.validated = (loss / count, correct / count)
         self.log("val_loss", loss / count, sync_dist=self.world > 1)
 
-    def _total(self, found: list[torch.Tensor]) -> list[float]:
-        """The sum of `found` over batches and processes; empties it."""
-        total = torch.stack(found).cpu().double().sum(0)
-        found.clear()
+    def _total(self, found: torch.Tensor) -> list[float]:
+        """The sum of `found`, a row for each batch, over batches and processes."""
+        total = found.cpu().double().sum(0)
         if self.world > 1:
             total = summed(total.to(self.device)).cpu()
         return list(total.tolist())
 
     def on_train_epoch_end(self) -> None:
-        total, count = self._total([_times(*noted) for noted in self._train])
+        total, count = self._total(_sums(*zip(*self._train, strict=True)))
         self._train.clear()
         seconds = time.monotonic() - self._started
         self.history.append(history_row(len(self.history), total / count, self.validated, seconds))
@@ -350,9 +353,11 @@ def _counts(indices: torch.Tensor) -> torch.Tensor:
     return (indices[0] != NOT_COUNTED).float()
 
 
-def _times(loss: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
-    """(2,): the sum of `count` losses, and their number."""
-    return torch.stack([loss * count, torch.as_tensor(count, dtype=loss.dtype, device=loss.device)])
+def _sums(losses: Sequence[torch.Tensor], counts: Sequence[torch.Tensor | int]) -> torch.Tensor:
+    """(batches, 2): the sum of each batch's losses, of which `losses` are the means, and their number."""
+    means = torch.stack(list(losses))
+    of = torch.stack([torch.as_tensor(count, dtype=means.dtype) for count in counts]).to(means.device)
+    return torch.stack([means * of, of], 1)
 
 
 def refuse_divergence(row: Row) -> None:

@@ -5,10 +5,13 @@ and pictures: transformers, matplotlib and others, which took longer than Lightn
 that trains. While it is imported they count as not installed.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import patch
 
+import torch
 from lightning_utilities.core import imports
 from lightning_utilities.core.imports import RequirementCache
 
@@ -29,6 +32,9 @@ UNUSED = (
     "torchaudio",
     "transformers",
 )
+
+NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
+"""Has PyTorch ask NVIDIA's management library (NVML) whether there is a GPU, in place of CUDA."""
 
 
 @contextmanager
@@ -51,7 +57,21 @@ def _not_installed(names: tuple[str, ...]) -> Iterator[None]:
         yield
 
 
-with _not_installed(UNUSED):
+@contextmanager
+def _nvml_check_restored() -> Iterator[None]:
+    """Lightning sets `NVML_CHECK`. Where there is no GPU, PyTorch then looks for NVML on the disk whenever it
+    asks, and each step of AdamW asks (what that costs: docs/architecture.md). With a GPU it stays, though
+    there each step asks, too, until CUDA is used: asking CUDA would forbid forks."""
+    before = os.environ.get(NVML_CHECK)
+    yield
+    if torch.cuda.is_available():
+        return
+    os.environ.pop(NVML_CHECK, None)
+    if before is not None:
+        os.environ[NVML_CHECK] = before
+
+
+with _not_installed(UNUSED), _nvml_check_restored():
     import pytorch_lightning as pl
     from pytorch_lightning.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint
     from pytorch_lightning.strategies import DDPStrategy
@@ -65,4 +85,23 @@ __all__ = [
     "ModelCheckpoint",
     "SIGTERMException",
     "pl",
+    "stepping",
 ]
+
+
+def stepping(module: pl.LightningModule) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
+    """The optimizer of a module that optimizes manually, and its step, which Lightning counts.
+
+    Lightning's own wrapper goes through precision, strategy, profiler and the hooks of module and callbacks,
+    a tenth of what a step of a linear probe takes. None of them has anything to do here, but for the module's
+    `on_before_optimizer_step`, which is the caller's to call; a callback's is not called.
+    """
+    optimizer: Any = module.optimizers(use_pl_optimizer=False)
+    progress = module.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+
+    def step() -> None:
+        progress.increment_ready()
+        optimizer.step()
+        progress.increment_completed()
+
+    return optimizer, step
