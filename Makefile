@@ -22,7 +22,7 @@ repro: setup ## Run the whole pipeline on the locked configuration (params.yaml)
 	@$(IN_VENV) .venv/bin/dvc repro $(ARGS)
 
 test: setup ## Run the fast tests
-	@$(IN_VENV) OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(IN_VENV) OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## Check style, types and layers
 	.venv/bin/ruff check .

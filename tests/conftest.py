@@ -45,8 +45,10 @@ def write_toy_store(folder: Path, parts: dict[str, int], seed: int = 0) -> Store
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: one that begins last keeps one core busy and the others idle."""
-    longest = ("test_readme.py", "test_setup.py", "test_pipeline.py", "test_chaos.py", "test_builders.py")
+    """The longest files first: one that begins last keeps one core busy and the others idle. Each process is
+    given two files to begin with, the first one the first and the third, which is hence a short one.
+    (pytest-xdist would begin with the files of many tests: `--no-loadscope-reorder`.)"""
+    longest = ("test_readme.py", "test_pipeline.py", "test_dashboard.py", "test_chaos.py", "test_setup.py")
     rank = {name: position for position, name in enumerate(longest)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
