@@ -13,7 +13,7 @@ from thawline.artifacts import CARD, MODEL, Artifacts
 from thawline.config.composition import compose, to_config
 from thawline.config.sections import Config, Contender
 from thawline.data.store import write_store
-from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.models.checkpoint import ModelCard, save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 999
@@ -66,7 +66,7 @@ class Study:
         return config
 
     def begin(self) -> None:
-        """What the stages before the search leave. Nothing is pretrained: random weights cost the same."""
+        """What the stages before the search leave; the network has the task's first weights."""
         task, artifacts = self.training, self.artifacts
         store = store_of(task)
         split = pd.Series("train", index=store.manifest.index)
@@ -78,6 +78,7 @@ class Study:
             store.classes,
             store.transform,
         )
-        card = ModelCard(task.architecture, {}, store.classes, store.transform, origin="random")
+        origin = task.source or "random"
+        card = ModelCard(task.architecture, {}, store.classes, store.transform, origin=origin)
         folder = artifacts.stage_output("replace_head")
-        save_model(folder / MODEL, folder / CARD, build_random(card), card)
+        save_model(folder / MODEL, folder / CARD, task.network(), card)

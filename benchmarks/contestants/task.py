@@ -25,7 +25,8 @@ class Task:
     `folder` holds images.npy `(n, size, size, 3)` uint8, labels.npy `(n,)`, order.npy `(epochs, n)`: the
     order of the pictures in every epoch, and start.pt, the weights before the first step. `held` are the
     modules whose statistics do not move. AdamW at a constant rate, without weight decay or augmentation.
-    `trials` is how many such trainings there are, at rates of their own.
+    `trials` is how many such trainings there are, at rates of their own. `source` names what the first
+    weights were trained on, "" where they are random.
     """
 
     folder: str
@@ -40,6 +41,7 @@ class Task:
     threads: int
     device: str
     trials: int = 1
+    source: str = ""
 
     def save(self, path: Path) -> Path:
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")

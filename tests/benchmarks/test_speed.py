@@ -112,6 +112,67 @@ def test_trials_in_turn_and_at_once_are_the_same(speed: ModuleType, tmp_path: Pa
     assert len(set(in_turn)) == 3
 
 
+def test_first_weights_come_from_a_source_once(
+    speed: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contestants.task import Task
+
+    images, labels, classes = speed.pictures(None, 8, 32)
+    task = Task("", "resnet18", classes, 1, 4, 1e-3, 0, (), (), 1, "cpu")
+    task = speed.prepared(tmp_path, task, images, labels)
+    random = task.network().state_dict()
+    pictures = [[image] * 2 for image in images[:3]]
+    monkeypatch.setattr(speed, "by_class", lambda *_: pictures)
+    task = speed.pretrained(task, Path("anywhere"), "source", 32, 1)
+    first = task.network().state_dict()
+    assert "weights of source" in speed.named(task, 32, "something")
+    assert first["fc.weight"].shape == (2, 512)
+    assert not first["conv1.weight"].equal(random["conv1.weight"])
+    monkeypatch.setattr(speed, "Training", None)
+    speed.pretrained(task, Path("anywhere"), "source", 32, 1)
+    assert all(value.equal(first[name]) for name, value in task.network().state_dict().items())
+
+
+def test_a_study_needs_each_frozen_part_once(speed: ModuleType, tmp_path: Path) -> None:
+    from contestants.task import Task
+
+    np.save(tmp_path / "images.npy", np.zeros(10))
+    task = Task(str(tmp_path), "resnet18", 2, 4, 32, 1e-3, 0, (), (), 1, "cpu")
+    again, once = speed.operations(speed.at(task, 9), 64)
+    prefix, suffix = speed.sides(speed.at(task, 9), 64)
+    assert once == prefix + 4 * suffix.step
+    assert again > 3 * once
+
+    def limit(*depths: int) -> float:
+        return speed._limit(task, 64, 1.0, {"trials": [{"depth": depth} for depth in depths]})
+
+    probe = 10 * 4 * (0.8 * suffix.step + 0.2 * suffix.forward)
+    assert limit(9) == pytest.approx(10 * prefix + probe)
+    assert limit(9, 9) == pytest.approx(10 * prefix + 2 * probe)
+    assert limit(9, 0) == pytest.approx(limit(9) + limit(0))
+    # the features at depth 8 are on the way to those at depth 9
+    assert limit(9, 8) < limit(9) + limit(8)
+
+
+def test_only_what_ran_to_its_end_is_close_to_the_best(speed: ModuleType) -> None:
+    def trial(value: float | None, finished: float, **more: str) -> dict[str, Any]:
+        return {"value": value, "finished": finished, **more}
+
+    peer = {"trials": [trial(0.5, 10.0), trial(0.6, 20.0)], "seconds": 30.0}
+    ours = {
+        "before": 3.0,
+        "trials": [
+            trial(0.6, 1.0, state="pruned"),
+            trial(None, 2.0, state="failed"),
+            trial(0.59, 4.0, state="complete"),
+            trial(0.61, 5.0, state="complete"),
+        ],
+    }
+    assert speed._close(ours, peer) == 7.0
+    assert speed._close(peer, peer) == 20.0
+    assert speed._close({"trials": [trial(0.58, 1.0, state="complete")]}, peer) == float("inf")
+
+
 def test_growth_is_a_row_for_each_training(speed: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     growth = loaded("growth")
     asked = []
