@@ -48,7 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: one that begins last keeps one core busy and the others idle. Each process is
     given two files to begin with, the first one the first and the third, which is hence a short one.
     (pytest-xdist would begin with the files of many tests: `--no-loadscope-reorder`.)"""
-    longest = ("test_readme.py", "test_pipeline.py", "test_dashboard.py", "test_chaos.py", "test_setup.py")
+    begin = ("test_readme.py", "test_pipeline.py", "test_dashboard.py")
+    longest = (*begin, "test_chaos.py", "test_distributed.py", "test_setup.py")
     rank = {name: position for position, name in enumerate(longest)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
