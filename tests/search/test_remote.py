@@ -91,7 +91,7 @@ def held_in_a_trial():
     return None
 
 def lose_a_machine():
-    while not (len(counted(study)) >= 3 and len({t.user_attrs.get("process") for t in study.trials}) >= 2):
+    while len(counted(study)) < 3:
         time.sleep(0.1)
     while (worker := held_in_a_trial()) is None:
         time.sleep(0.01)
