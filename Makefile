@@ -38,7 +38,7 @@ bench: setup ## Measure speed beside other tools (installs the extra bench); ARG
 
 bench-gpu: setup ## The same on a GPU: ResNet-50 at 224 pixels in bfloat16
 	@$(BENCH) --device cuda --architecture resnet50 --size 224 --pictures 2000 --epochs 4 --batch 128 $(ARGS) \
-	    peers steps trials
+	    peers steps
 
 format: setup ## Rewrite the code in the project's style
 	.venv/bin/ruff check --fix .

@@ -22,8 +22,8 @@ from thawline.models.convolution import Geometry
 from thawline.models.freezing import freeze
 from thawline.models.layout import channels_last, lay_out
 from thawline.models.zoo import build
+from thawline.training.features.compute import quick
 from thawline.training.lightning import NVML_CHECK
-from thawline.training.prefix.compute import quick
 
 ROUNDS = 5
 log = logging.getLogger("ingredients")

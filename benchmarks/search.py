@@ -174,7 +174,7 @@ class Tries:
 
     def _fitted(self, recipe: Finetune, seed: int) -> tuple[Any, float]:
         from thawline.training.finetune import initial_network
-        from thawline.training.once import finetune_once
+        from thawline.training.run import finetune_once
 
         network, _ = initial_network(recipe, self.initial, seed)
         mirror = self.config.target.mirror

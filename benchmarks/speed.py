@@ -37,7 +37,7 @@ from thawline.models.zoo import build
 from thawline.report.machine import describe_machine
 from thawline.training.cost import Flops, flops
 from thawline.training.fit import batches
-from thawline.training.once import Training
+from thawline.training.run import Training
 
 ROOT = Path(__file__).resolve().parents[1]
 log = logging.getLogger("speed")
@@ -176,26 +176,6 @@ def steps(task: Task, size: int, _: float, rounds: int) -> Iterator[list[Row]]:
         )[0]
 
 
-def trials(task: Task, size: int, _: float, rounds: int) -> Iterator[list[Row]]:
-    """Trials as one batch of models against the same one after the other: 32 heads; on a GPU, where it may
-    pay, half-frozen networks as well."""
-    deepest = len(units(build(task.architecture, task.classes, seed=0)))
-    wanted = {deepest: "32 linear probes"}
-    if task.device == "cuda":
-        wanted[deepest // 2] = f"8 trainings with {deepest // 2} units frozen"
-    for depth, what in wanted.items():
-        task = replace(at(task, depth), trials=int(what.split()[0]))
-        found, said = compare(
-            named(task, size, what),
-            contestant(task, "trials_at_once"),
-            {"one after the other": contestant(task, "trials_in_turn")},
-            rounds=rounds,
-        )
-        differ = np.subtract(said["ours"][0]["losses"], said["one after the other"][0]["losses"])
-        log.info("%s: losses differ by at most %.1e", what, np.abs(differ).max())
-        yield found
-
-
 def peers(task: Task, size: int, rate: float, rounds: int) -> Iterator[list[Row]]:
     """One full fine-tuning, and one linear probe as Lightning's own callback freezes it."""
     whole = at(replace(task, epochs=max(1, task.epochs // 4)), 0)
@@ -304,7 +284,6 @@ def _close(said: Measured, peer: Measured) -> float:
 MEASUREMENTS: dict[str, Measurement] = {
     "depths": depths,
     "steps": steps,
-    "trials": trials,
     "peers": peers,
     "studies": studies,
 }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from thawline.search import claims
+from thawline.search.study import ask_and_tell as claims
 
 
 class Processes:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from thawline.search.evidence import AtDepth
+from thawline.statistics.depths import AtDepth
 
 DIFFICULTY = 3.0
 """Spread of the pictures' difficulty in logits: most are easy or hopeless for every depth."""

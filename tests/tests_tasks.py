@@ -15,8 +15,8 @@ from thawline.artifacts import Artifacts
 from thawline.config.choices import PrunerName, SamplerName
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Search
-from thawline.search.clock import time_is_up
-from thawline.search.study import report
+from thawline.search.study.study import report
+from thawline.search.study.time_limit import time_is_up
 from thawline.search.task import Slot
 
 TAGS = {"seed": 0, "data_fingerprint": "1f2e"}

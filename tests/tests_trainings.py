@@ -12,7 +12,7 @@ from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
 from thawline.training.classifier import Row
 from thawline.training.fit import Fitted
-from thawline.training.once import finetune_once
+from thawline.training.run import finetune_once
 
 Build = Callable[[int], nn.Module]
 CPU = Trainer(accelerator="cpu", threads=1)

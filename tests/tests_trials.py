@@ -5,8 +5,8 @@ import optuna
 from thawline import tracking
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
-from thawline.search.trials import Trials
-from thawline.search.workers import run_study
+from thawline.search.study.workers import run_study
+from thawline.search.trial.trials import Trials
 
 
 def run(config: Config, artifacts: Artifacts) -> tuple[Trials, optuna.Study]:

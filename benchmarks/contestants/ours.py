@@ -14,9 +14,9 @@ from thawline.data.store import Store
 from thawline.data.transform import Transform
 from thawline.models.cuts import units
 from thawline.models.zoo import build
+from thawline.training.features.cache import PrefixCache
 from thawline.training.fit import prepare_machine
-from thawline.training.once import Training
-from thawline.training.prefix.cache import PrefixCache
+from thawline.training.run import Training
 
 
 def prepare(path: Path, use: PrefixCacheUse = PrefixCacheUse.auto) -> Prepared:

@@ -25,8 +25,7 @@ class Task:
     `folder` holds images.npy `(n, size, size, 3)` uint8, labels.npy `(n,)`, order.npy `(epochs, n)`: the
     order of the pictures in every epoch, and start.pt, the weights before the first step. `held` are the
     modules whose statistics do not move. AdamW at a constant rate, without weight decay or augmentation.
-    `trials` is how many such trainings there are, at rates of their own. `source` names what the first
-    weights were trained on, "" where they are random.
+    `source` names what the first weights were trained on, "" where they are random.
     """
 
     folder: str
@@ -40,7 +39,6 @@ class Task:
     held: tuple[str, ...]
     threads: int
     device: str
-    trials: int = 1
     source: str = ""
 
     def save(self, path: Path) -> Path:

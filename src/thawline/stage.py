@@ -31,7 +31,6 @@ TOGETHER = ("pretrain", "finetune")
 
 NOT_DECIDING = (
     "search.workers",
-    "search.stack",
     "search.engine",
     "search.address",
     "search.storage",

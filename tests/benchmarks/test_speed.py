@@ -4,7 +4,6 @@ import io
 import json
 import sys
 import tarfile
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -99,19 +98,6 @@ def test_everybody_trains_the_same_network(depth: int, speed: ModuleType, tmp_pa
     assert len(set(found[1])) == 2
 
 
-def test_trials_in_turn_and_at_once_are_the_same(speed: ModuleType, tmp_path: Path) -> None:
-    from contestants import trials_at_once, trials_in_turn
-    from contestants.task import Task
-
-    images, labels, classes = speed.pictures(None, 12, 32)
-    task = Task("", "resnet18", classes, 2, 6, 1e-3, 0, (), (), 1, "cpu", trials=3)
-    task = speed.at(speed.prepared(tmp_path, task, images, labels), 9)
-    path = task.save(tmp_path / "task.json")
-    at_once, in_turn = (each.prepare(path)()["losses"] for each in (trials_at_once, trials_in_turn))
-    assert at_once == pytest.approx(in_turn, abs=1e-5)
-    assert len(set(in_turn)) == 3
-
-
 def test_first_weights_come_from_a_source_once(
     speed: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,24 +159,6 @@ def test_only_what_ran_to_its_end_is_close_to_the_best(speed: ModuleType) -> Non
     assert speed._close({"trials": [trial(0.58, 1.0, state="complete")]}, peer) == float("inf")
 
 
-def test_growth_is_a_row_for_each_training(speed: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    growth = loaded("growth")
-    asked = []
-
-    def contestant(task: Any, name: str) -> Callable[[], dict[str, float]]:
-        asked.append((name, len(task.array("labels")), task.depth, task.trials))
-        return lambda: {"seconds": 1.0, "memory": 2**20}
-
-    monkeypatch.setattr(growth, "contestant", contestant)
-    found = list(growth.rows([8, 12], [2], 1))
-    shown = growth.table(found).splitlines()
-    assert asked[:4] == [("ours", 8, 9, 1), ("ours", 12, 9, 1), ("ours", 8, 0, 1), ("ours", 12, 0, 1)]
-    assert [depth for _, _, depth, _ in asked[4:12]] == list(range(8, 0, -1))
-    assert asked[12:] == [("trials_at_once", 8, 9, 2)]
-    assert len(shown) == 2 + len(asked)
-    assert shown[2] == "| 8 | 0 MB | 9 | 1 | 1.0 | 41667 | 1 MB |"
-
-
 def test_the_head_alone_needs_a_twentieth_of_the_operations(speed: ModuleType, tmp_path: Path) -> None:
     from contestants.task import Task
 
@@ -209,5 +177,3 @@ def test_the_page_shows_what_was_measured(side_by_side: ModuleType) -> None:
     measured = side_by_side.read(ROOT / "benchmarks" / "results" / "cpu_2.json")
     assert all(each.keys() == CONTRACT for each in measured)
     assert side_by_side.table(measured) in page
-    grown = json.loads((ROOT / "benchmarks" / "results" / "growth.json").read_text(encoding="utf-8"))
-    assert loaded("growth").table(grown) in page

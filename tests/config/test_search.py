@@ -9,7 +9,7 @@ import pytest
 
 from thawline.config.composition import compose, to_config
 from thawline.config.errors import FieldError
-from thawline.config.recipe import Finetune
+from thawline.config.recipe.fields import Finetune
 from thawline.config.search import Search, Space
 from thawline.config.searchable import ELSEWHERE, SEARCHABLE, TYPES, typed_value
 from thawline.config.sections import Goal, Method, Objective, PrunerName, SamplerName, ValidationName

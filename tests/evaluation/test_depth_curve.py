@@ -18,7 +18,7 @@ from thawline.data.store import open_store
 from thawline.evaluation.depth_curve import with_test, write_depth_curve
 from thawline.evaluation.predict import predict
 from thawline.models.checkpoint import build_random, load_model, save_model
-from thawline.search.evidence import COLUMNS, depth_curve, read_curve, write_curve
+from thawline.statistics.depths import COLUMNS, depth_curve, read_curve, write_curve
 
 CONFIG = Config(evaluate=Evaluate(resamples=60, batch_size=7))
 CPU = torch.device("cpu")

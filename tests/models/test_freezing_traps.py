@@ -11,7 +11,7 @@ from thawline.config.sections import BatchNorm, Finetune
 from thawline.models.freezing import freeze, hold, state_hashes, thaw
 from thawline.models.selection import select
 from thawline.models.splitting import split
-from thawline.training.learning import learning_groups
+from thawline.training.parameter_groups import learning_groups
 
 
 def small(**options) -> tuple[nn.Module, nn.Module]:

@@ -15,7 +15,7 @@ from thawline.config.sections import Config, Evaluate
 from thawline.evaluation.summary import measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
 from thawline.report.findings import Findings, read_findings
-from thawline.search.evidence import COLUMNS
+from thawline.statistics.depths import COLUMNS
 
 UNITS = (
     "conv1",

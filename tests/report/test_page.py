@@ -12,7 +12,7 @@ from thawline.report.costs import collect_costs
 from thawline.report.figures import gallery
 from thawline.report.findings import read_findings
 from thawline.report.page import cell, page
-from thawline.search.evidence import COLUMNS
+from thawline.statistics.depths import COLUMNS
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune, Search, Space, Trainer
 from thawline.search import commands
 from thawline.search.commands import Failure
-from thawline.search.remembered import by_hand, configuration, remember
-from thawline.search.study import places
-from thawline.search.trials import Trials
-from thawline.search.workers import run_study
+from thawline.search.study.configuration import by_hand, configuration, remember
+from thawline.search.study.study import places
+from thawline.search.study.workers import run_study
+from thawline.search.trial.trials import Trials
 from thawline.training.recipe import lock_of
 
 

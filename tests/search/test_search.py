@@ -27,7 +27,7 @@ from thawline.config.sections import (
 )
 from thawline.models.checkpoint import build_random, read_card, save_model
 from thawline.search.search import search
-from thawline.search.trials import Trials
+from thawline.search.trial.trials import Trials
 from thawline.training.finetune import initial_network
 from thawline.training.recipe import read_chosen
 

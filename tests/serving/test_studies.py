@@ -15,7 +15,7 @@ from tests_tasks import random_search
 
 from thawline.artifacts import COSTS, RECIPE, Artifacts, write_json
 from thawline.config.sections import Config
-from thawline.search.workers import run_study
+from thawline.search.study.workers import run_study
 from thawline.serving.cli import main
 
 

@@ -16,7 +16,7 @@ from thawline.data.store import Store
 from thawline.models.freezing import state_hashes
 from thawline.training.classifier import Row
 from thawline.training.fit import Fitted
-from thawline.training.once import Training, finetune_once
+from thawline.training.run import Training, finetune_once
 from thawline.training.soup import finetune_soup, member_seed
 
 NEGATIVE_ZERO = [

@@ -11,7 +11,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, OptimizerName
 from thawline.data.store import Store
 from thawline.training.fit import compiled
-from thawline.training.once import finetune_once
+from thawline.training.run import finetune_once
 
 COMPILED = replace(CPU, compile=True)
 

@@ -34,9 +34,9 @@ from thawline.models.freezing import state_hashes
 from thawline.training.classifier import Classifier, Row, TrainingDivergedError
 from thawline.training.finetune import finetune
 from thawline.training.fit import Fitted
-from thawline.training.learning import balanced_weights, learning_groups
-from thawline.training.once import finetune_once
+from thawline.training.parameter_groups import balanced_weights, learning_groups
 from thawline.training.recipe import Chosen, write_chosen
+from thawline.training.run import finetune_once
 from thawline.training.soup import finetune_soup
 
 Build = Callable[[int], nn.Module]

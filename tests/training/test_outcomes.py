@@ -9,8 +9,8 @@ from torch import nn
 from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store
 from thawline.training.fit import batches
-from thawline.training.once import finetune_once
 from thawline.training.outcomes import outcomes
+from thawline.training.run import finetune_once
 
 TRAINER = Trainer(accelerator="cpu", threads=1)
 

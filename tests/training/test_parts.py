@@ -15,7 +15,7 @@ from thawline.data.store import Store
 from thawline.models.zoo import build
 from thawline.training.classifier import Classifier
 from thawline.training.fit import Fitted
-from thawline.training.once import Training, finetune_once
+from thawline.training.run import Training, finetune_once
 
 Build = Callable[[int], nn.Module]
 CPU = Trainer(accelerator="cpu", threads=1)

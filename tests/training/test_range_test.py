@@ -33,10 +33,10 @@ from thawline.training import range_test as tool
 from thawline.training.classifier import Classifier
 from thawline.training.finetune import initial_network
 from thawline.training.fit import batches
-from thawline.training.once import Training
+from thawline.training.loss_by_rate import RangeTest, _until_divergence, loss_by_rate
 from thawline.training.optimization import Group, build_optimizer, groups
 from thawline.training.range_test import in_words, range_test, suggestions
-from thawline.training.rising_rates import RangeTest, _until_divergence, loss_by_rate
+from thawline.training.run import Training
 
 CPU = Trainer(accelerator="cpu", threads=1)
 
@@ -70,7 +70,7 @@ class Recorded:
             )
             return optimizer
 
-        monkeypatch.setattr("thawline.training.rising_rates.build_optimizer", build)
+        monkeypatch.setattr("thawline.training.loss_by_rate.build_optimizer", build)
 
 
 def test_rates_rise_geometrically_and_groups_keep_their_ratio(network, toy_store, monkeypatch):

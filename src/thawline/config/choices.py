@@ -151,12 +151,6 @@ class PrefixCacheUse(Enum):
     never = "never"
 
 
-class StackUse(Enum):
-    auto = "auto"
-    always = "always"
-    never = "never"
-
-
 class Role(Enum):
     source = "source"
     target = "target"

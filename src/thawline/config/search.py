@@ -10,14 +10,13 @@ from thawline.config.choices import (
     Objective,
     PrunerName,
     SamplerName,
-    StackUse,
     ValidationName,
 )
 from thawline.config.errors import closest
 from thawline.config.searchable import checked_choices
 
 KNOWN = ("linear_probe", "full", "lp_ft", "bit")
-"""Names of the known good recipes (`thawline.search.known` says what they are)."""
+"""Names of the known good recipes (`thawline.search.space.known_recipes` says what they are)."""
 
 WILCOXON_FOLDS = 5
 """With fewer, only the last fold could make a difference significant (p < 0.1), and then nothing is saved."""
@@ -121,10 +120,6 @@ class Search:
     limit: Limit = field(default_factory=Limit)
     workers: int = 1
     """Processes that run trials side by side, each with its share of the threads."""
-    stack: StackUse = StackUse.auto
-    """Trials that are known beforehand (sampler random or grid, fresh seeds of a depth curve) and differ in
-    rates and seed alone, trained at once as one batch of models. auto: where only the head learns and there
-    is one worker; always: wherever the frozen part's features are stored, which wants a GPU; never."""
     engine: Engine = Engine.local
     """Who places them: this machine, or a Ray cluster."""
     address: str | None = None

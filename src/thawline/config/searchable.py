@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from thawline.config.checks import require
 from thawline.config.errors import FieldError, closest
 from thawline.config.kinds import describe
-from thawline.config.recipe import Finetune
+from thawline.config.recipe.fields import Finetune
 
 ELSEWHERE = {
     "depth": "search.space.depths, which lists the depths to try",

@@ -32,13 +32,12 @@ from thawline.config.choices import (
     Role,
     SamplerName,
     ScheduleName,
-    StackUse,
     Start,
     ValidationName,
 )
 from thawline.config.errors import closest
 from thawline.config.pictures import DataSet, Input, Source, Target
-from thawline.config.recipe import Finetune, Optimization, Pretrain
+from thawline.config.recipe.fields import Finetune, Optimization, Pretrain
 from thawline.config.search import Limit, Range, Search, Space
 
 __all__ = [
@@ -78,7 +77,6 @@ __all__ = [
     "Search",
     "Source",
     "Space",
-    "StackUse",
     "Start",
     "Target",
     "Tracking",

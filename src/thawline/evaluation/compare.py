@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thawline.evaluation.metrics import METRICS, Contributions, measure
-from thawline.resampling import clusters_of, image_draws, over_seeds, percentiles
+from thawline.statistics.bootstrap import clusters_of, image_draws, over_seeds, percentiles
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of
 from thawline.evaluation.asking import asked
-from thawline.resampling import share_interval
-from thawline.search.evidence import AtDepth, read_curve, resampled, write_curve
+from thawline.statistics.bootstrap import share_interval
+from thawline.statistics.depths import AtDepth, read_curve, resampled, write_curve
 
 
 def write_depth_curve(config: Config, artifacts: Artifacts, test: Store, device: torch.device) -> None:

@@ -22,7 +22,7 @@ from thawline.artifacts import (
 )
 from thawline.config.sections import Contender
 from thawline.evaluation.tables import read_table
-from thawline.search.evidence import read_curve
+from thawline.statistics.depths import read_curve
 from thawline.training.recipe import Chosen, read_chosen
 
 NAMES = {
@@ -57,7 +57,7 @@ class Findings:
     confidence: float
     """Coverage of the intervals in `metrics`."""
     curve: pd.DataFrame | None = None
-    """The fine-tuned contender's accuracy by depth, with the columns of `thawline.search.evidence`; None
+    """The fine-tuned contender's accuracy by depth, with the columns of `thawline.statistics.depths`; None
     where no depth curve was made."""
     recommendation: Mapping[str, Any] = field(default_factory=dict)
     """recommendation.json: what `curve` says, or why there is none; empty before there was such a file."""

@@ -6,7 +6,7 @@ spoken of.
 
 from dataclasses import dataclass, fields
 
-from thawline.config.recipe import Finetune
+from thawline.config.recipe.fields import Finetune
 from thawline.config.sections import BatchNorm, Method, Mix, OptimizerName, Phases, Start
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted, coverage, listed, percent, percent_range, rate

@@ -22,10 +22,10 @@ from thawline.artifacts import COSTS, RECIPE, Artifacts, read_json, write_text
 from thawline.config.composition import LOCK, load_lock, repository_root
 from thawline.config.errors import UserError, closest
 from thawline.config.search import Search
-from thawline.search.clock import seconds_used
-from thawline.search.database import connect, explained, is_shared, location
-from thawline.search.remembered import CONFIG, OUTPUTS, by_hand, configuration
-from thawline.search.study import DECISIVE, REASON, STATES, best_trial, other_study, plain
+from thawline.search.study.configuration import CONFIG, OUTPUTS, by_hand, configuration
+from thawline.search.study.database import connect, explained, is_shared, location
+from thawline.search.study.study import DECISIVE, REASON, STATES, best_trial, other_study, plain
+from thawline.search.study.time_limit import seconds_used
 from thawline.search.task import PLACE
 from thawline.tracking.text import PASSWORD, without_password
 
@@ -41,7 +41,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Overview:
-    """A study at a glance. `states` counts trials by their words (`thawline.search.study.STATES`); `seconds`
+    """A study at a glance. `states` counts trials by their words (`STATES` of the study); `seconds`
     is the time its trials took, side by side counted twice, or what it used of a time limit; accuracies lie
     in 0..1."""
 
@@ -49,7 +49,7 @@ class Overview:
     goal: str
     states: Mapping[str, int]
     best: FrozenTrial | None
-    """As `thawline.search.study.best_trial` chooses it."""
+    """As `thawline.search.study.study.best_trial` chooses it."""
     corrected: Mapping[str, float] | None
     """`mean`, `low` and `high` of the best's accuracy, corrected for having been selected; None where the
     search has not ended."""
@@ -165,7 +165,7 @@ def resume(name: str, search: Search) -> Artifacts:
     config.tracking.uri = _with_password(config.tracking.uri)
     artifacts = by_hand(study)
     from thawline.search.search import search as search_stage
-    from thawline.search.trials import Trials
+    from thawline.search.trial.trials import Trials
 
     trials = Trials(config, artifacts)
     if name != trials.name and not name.startswith(f"{trials.name}-seeds-"):

@@ -21,16 +21,16 @@ from thawline.artifacts import (
     write_json,
 )
 from thawline.config.sections import Config, Contender, Goal
-from thawline.search.clock import too_late_to_begin
-from thawline.search.depth_curve import depth_curve_of, write_evidence_without_curve
-from thawline.search.evidence import read_curve
-from thawline.search.plots import log_plots
-from thawline.search.samplers import reproducible, unlearned
-from thawline.search.study import RUN, best_trial, counted, open_study
-from thawline.search.tables import pareto_table, trials_table
-from thawline.search.trials import Trials
-from thawline.search.validating import flattered
-from thawline.search.workers import run_study
+from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
+from thawline.search.results.plots import log_plots
+from thawline.search.results.tables import pareto_table, trials_table
+from thawline.search.study.samplers import reproducible, unlearned
+from thawline.search.study.study import RUN, best_trial, counted, open_study
+from thawline.search.study.time_limit import too_late_to_begin
+from thawline.search.study.workers import run_study
+from thawline.search.trial.trials import Trials
+from thawline.search.trial.validation import flattered
+from thawline.statistics.depths import read_curve
 from thawline.training.recipe import Chosen, lock_of, write_chosen
 
 log = logging.getLogger(__name__)

@@ -57,8 +57,8 @@ class Task(Protocol):
 
         It opens the trial's run with `tracking.run(..., study=trial.study.study_name)`, stores the run's id
         at once as the user attribute `run`, and ends the run before it returns or raises. It reports with
-        `thawline.search.study.report`, and after each report stops where
-        `thawline.search.clock.time_is_up(trial.study)` says so.
+        `thawline.search.study.study.report`, and after each report stops where
+        `thawline.search.study.time_limit.time_is_up(trial.study)` says so.
 
         Raises `optuna.TrialPruned`, or `UserError` where the trial failed for a reason of its own; anything
         else is an interruption, after which the trial is run again.

@@ -18,13 +18,13 @@ from thawline.models.cuts import logits_of
 from thawline.models.layout import may_be_channels_last
 from thawline.models.randomness import reseed
 from thawline.training.averaging import MovingAverage
+from thawline.training.l2_sp import Pull
 from thawline.training.lightning import SIGTERMException, pl, stepping
-from thawline.training.loss import cross_entropies, cross_entropy, weight_of
+from thawline.training.loss import cross_entropy, weight_of
 from thawline.training.optimization import Group, Span, build_optimizer, factor
-from thawline.training.pull import Pull
+from thawline.training.processes import summed
 from thawline.training.resumption import require_same
-from thawline.training.together import summed
-from thawline.training.whole_batch import WholeBatch
+from thawline.training.synchronized_batch_norm import WholeBatch
 
 COLUMNS = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 
@@ -250,10 +250,6 @@ class Classifier(pl.LightningModule):
     def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy, with class weights and label smoothing, of what the network returned."""
         return self._with_auxiliary(output, targets, cross_entropy)
-
-    def losses(self, output: Any, labels: torch.Tensor) -> torch.Tensor:
-        """(models,): as `loss`, of each of the models whose outputs and (models, B) labels are stacked."""
-        return self._with_auxiliary(output, labels, cross_entropies)
 
     def _with_auxiliary(
         self, output: Any, targets: torch.Tensor, function: Callable[..., torch.Tensor]

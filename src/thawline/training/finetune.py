@@ -37,13 +37,13 @@ from thawline.models.selection import require_learning
 from thawline.progress import progress
 from thawline.training.classifier import Row
 from thawline.training.code import code_version
+from thawline.training.features.cache import PrefixCache
 from thawline.training.fit import Fitted, prepare_machine, show
 from thawline.training.memory import of_attempt, with_less_memory
-from thawline.training.prefix.cache import PrefixCache
 from thawline.training.pretrain import write_history
+from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
 from thawline.training.soup import finetune_soup
-from thawline.training.together import join, same_everywhere
 
 
 def finetune(config: Config, artifacts: Artifacts) -> None:

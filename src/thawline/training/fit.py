@@ -33,7 +33,7 @@ from thawline.training.lightning import (
     ModelCheckpoint,
     pl,
 )
-from thawline.training.together import place, require_processes, same_everywhere
+from thawline.training.processes import place, require_processes, same_everywhere
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def fit(
 ) -> Fitted:
     """Train `classifier` and leave the last epoch's weights, or their average, in its network.
 
-    Of processes that train together (`thawline.training.together`) each calls this with whole batches.
+    Of processes that train together (`thawline.training.processes`) each calls this with whole batches.
 
     Args:
         early_stopping: epochs without a better validation loss before stopping; 0 never stops.

@@ -26,25 +26,6 @@ def cross_entropy(
     return total / weight_of(targets, class_weights)
 
 
-def cross_entropies(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    class_weights: torch.Tensor | None = None,
-    label_smoothing: float = 0.0,
-) -> torch.Tensor:
-    """(models,): the `cross_entropy` of each model's (B, classes) logits and (B,) labels, both stacked."""
-    each = functional.cross_entropy(
-        logits.flatten(0, 1),
-        labels.flatten(),
-        weight=class_weights,
-        label_smoothing=label_smoothing,
-        reduction="none",
-    ).view(labels.shape)
-    if class_weights is None:
-        return each.mean(1)
-    return each.sum(1) / class_weights[labels].sum(1)
-
-
 def weight_of(targets: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
     """() float32: what `cross_entropy` divides the sum of the pictures' losses by."""
     if class_weights is None:

@@ -11,7 +11,7 @@ import torch
 from thawline.config.errors import UserError
 from thawline.data.batches import largest_part
 from thawline.machine import return_freed_memory
-from thawline.training.together import place
+from thawline.training.processes import place
 
 log = logging.getLogger(__name__)
 

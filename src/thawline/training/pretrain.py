@@ -36,8 +36,8 @@ from thawline.training.code import code_version
 from thawline.training.fit import Fitted, batches, fit, prepare_machine, show_steps
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
+from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import computing, lock_of, plain
-from thawline.training.together import join, same_everywhere
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from thawline.config.sections import Config, Finetune, Phases
 from thawline.data.store import open_store
 from thawline.training.finetune import initial_network
 from thawline.training.fit import device_of, prepare_machine
-from thawline.training.once import Training
+from thawline.training.loss_by_rate import HIGH, RangeTest, loss_by_rate
 from thawline.training.optimization import Group
 from thawline.training.recipe import head_rate, lock_of, recipe_of, tracked
-from thawline.training.rising_rates import HIGH, RangeTest, loss_by_rate
+from thawline.training.run import Training
 
 log = logging.getLogger(__name__)
 

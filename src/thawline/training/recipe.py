@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from thawline.artifacts import read_json, write_json
-from thawline.config.recipe import FROM_SOURCE
+from thawline.config.recipe.fields import FROM_SOURCE
 from thawline.config.sections import Config, Contender, Finetune, Method, Start, Trainer
 from thawline.tracking.text import without_passwords
 

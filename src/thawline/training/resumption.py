@@ -16,7 +16,7 @@ from thawline.artifacts import atomic_path
 from thawline.config.errors import UserError
 from thawline.machine import leads
 from thawline.models.checkpoint import load_strictly
-from thawline.training.together import same_everywhere
+from thawline.training.processes import same_everywhere
 
 FINISHED = "finished.pt"
 

@@ -12,9 +12,9 @@ from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store
 from thawline.training.averaging import State, greedy_soup, snapshot
 from thawline.training.classifier import Row
+from thawline.training.features.cache import PrefixCache
 from thawline.training.fit import Fitted
-from thawline.training.once import Training, finetune_once
-from thawline.training.prefix.cache import PrefixCache
+from thawline.training.run import Training, finetune_once
 
 
 def finetune_soup(

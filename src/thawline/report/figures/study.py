@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thawline.config.recipe import Finetune
+from thawline.config.recipe.fields import Finetune
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import rate
 

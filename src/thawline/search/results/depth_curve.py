@@ -1,0 +1,225 @@
+"""The evidence: accuracy at every depth with intervals, the recommended depth, and the models behind both.
+
+Equally many trials at each depth choose its recipe; fresh seeds of that recipe, which no choice has seen,
+make the curve (`fresh_seeds`). The folder `evidence` of a contender holds depth_curve.csv,
+recommendation.json and the seeds' models, which `evaluate` asks about the test pictures; nothing here can.
+"""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+
+from thawline.artifacts import (
+    DEPTH_CURVE,
+    EVIDENCE,
+    RECOMMENDATION,
+    Artifacts,
+    atomic_path,
+    card_beside,
+    depth_models,
+    write_json,
+)
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Contender
+from thawline.search.results.fresh_seeds import Seeds, comparable
+from thawline.search.results.winner import selected
+from thawline.search.results.wording import incomplete, without_curve
+from thawline.search.study.study import REASON
+from thawline.search.study.workers import run_study
+from thawline.search.task import PLACE
+from thawline.search.trial.folds import Validation
+from thawline.search.trial.outcomes import kept_outcomes
+from thawline.search.trial.trials import Trials
+from thawline.statistics.depths import AtDepth, depth_curve, write_curve
+from thawline.statistics.recommendation import TOLERANCE, Recommendation, recommend
+from thawline.statistics.selection_bias import corrected_depth
+from thawline.training.recipe import Chosen, plain
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What the two studies of a depth curve came to."""
+
+    table: pd.DataFrame
+    """As of `evidence.depth_curve`."""
+    recommendation: Recommendation
+    corrected: tuple[float, float, float] | None
+    """Accuracy to expect of the recommended recipe, and its interval (`correction.corrected_depth`);
+    None where what the trials said of the pictures is no longer there."""
+
+
+def depth_curve_of(
+    trials: Trials, study: optuna.Study, config: Config, artifacts: Artifacts, parent: str
+) -> Chosen:
+    """Train the fresh seeds, write the evidence, and return the recipe that won at the recommended depth.
+
+    Its `selected` says what `search` says of any winner: `val_accuracy` is what the trial measured, too high
+    for having won; `corrected` is what to expect on new pictures. By hand, the curve and the recommendation
+    are written below the reports too; in the pipeline they are `evaluate`'s, which adds the test columns.
+
+    Args:
+        trials: the task whose `study` is finished.
+        parent: the id of the study's run in MLflow.
+
+    Raises `UserError` where every trial, or every fresh seed, failed.
+    """
+    seeds = Seeds(config, artifacts, trials)
+    if not seeds.winners:
+        raise _nothing_left(config, "trials", study)
+    _tell_needs(seeds)
+    finished = run_study(Seeds, config, artifacts, parent, f"seeds {config.contender.name}", seeds)
+    points = seeds.points(finished)
+    if not points:
+        raise _nothing_left(config, "fresh seeds", finished)
+    curve = curve_of(trials, study, points)
+    _write(artifacts, config.contender, curve, seeds, finished)
+    log.info("search %s: %s", config.contender.name, curve.recommendation.reason)
+    return _chosen(trials, study, seeds, curve)
+
+
+def curve_of(trials: Trials, study: optuna.Study, points: Sequence[AtDepth]) -> Curve:
+    """The table, the recommendation and the correction, all from the same pictures and resamples."""
+    config, validating = trials.config, trials.validating
+    settings: dict[str, Any] = {
+        "resamples": config.evaluate.resamples,
+        "seed": config.seed,
+        "confidence": config.evaluate.confidence,
+    }
+    probe = len(trials.units)
+    table = depth_curve(points, validating.groups, probe=probe, **settings)
+    found = recommend(points, validating.groups, folds=validating.validation.folds, **settings)
+    depths = [point.depth for point in points]
+    asked = config.search.seeds_per_depth
+    gaps = incomplete(
+        sorted(set(trials.depths) - set(depths)),
+        [point.depth for point in points if len(point.correct) < asked],
+    )
+    found = replace(found, reason=" ".join([found.reason, *gaps]))
+    corrected = _corrected(trials, study, points, depths.index(found.depth), settings)
+    return Curve(table, found, corrected)
+
+
+def _corrected(
+    trials: Trials, study: optuna.Study, points: Sequence[AtDepth], chosen: int, settings: dict[str, Any]
+) -> tuple[float, float, float] | None:
+    could_win = comparable(trials, study)
+    tables = []
+    for point in points:
+        places = [each.user_attrs[PLACE] for each in could_win if each.user_attrs["depth"] == point.depth]
+        found, correct, losses = kept_outcomes(trials.outcomes, places)
+        if len(found) < len(places):
+            log.warning("%s lacks the outcomes of %d trials", trials.outcomes, len(places) - len(found))
+            return None
+        tables.append((correct, losses))
+    return corrected_depth(
+        [correct for correct, _ in tables],
+        [point.correct for point in points],
+        chosen,
+        trials.validating.groups,
+        losses=[losses for _, losses in tables],
+        tolerance=TOLERANCE,
+        **settings,
+    )
+
+
+def _chosen(trials: Trials, study: optuna.Study, seeds: Seeds, curve: Curve) -> Chosen:
+    depth = curve.recommendation.depth
+    winner = next(winner for winner in seeds.winners if winner.depth == depth)
+    corrected = curve.corrected and dict(zip(("mean", "low", "high"), curve.corrected, strict=True))
+    told = selected(study, winner.trial, trials.total, trials.validating, trials.outcomes, trials.config.seed)
+    return Chosen(
+        trials.config.contender, winner.recipe, depth, winner.unit, {**told, "corrected": corrected}
+    )
+
+
+def _write(
+    artifacts: Artifacts, contender: Contender, curve: Curve, seeds: Seeds, study: optuna.Study
+) -> None:
+    folder = _fresh_folder(artifacts, contender)
+    for depth, finished in seeds.finished(study).items():
+        for trial in finished:
+            weights = seeds.weights(depth, trial.user_attrs["seed"])
+            copied = depth_models(folder, depth) / weights.name
+            _copy(weights, copied)
+            _copy(card_beside(weights), card_beside(copied))
+    _write_tables(artifacts, contender, curve.table, curve.recommendation)
+
+
+def write_evidence_without_curve(
+    artifacts: Artifacts, chosen: Chosen, validation: Validation | None = None, images: int | None = None
+) -> None:
+    """The evidence of a search that compared no depths: a curve without rows, and the chosen depth with a
+    reason that says what cannot be told from it.
+
+    Args:
+        chosen: as of the search, or the configured recipe where it was off.
+        validation, images: how its trials were validated, and on how many pictures.
+    """
+    _fresh_folder(artifacts, chosen.contender)
+    folds = validation.folds if validation else 1
+    trials = chosen.selected["trials"] if chosen.selected else None
+    found = Recommendation(
+        depth=chosen.depth,
+        unit=chosen.unit,
+        reason=without_curve(trials, images, folds),
+        indistinguishable_depths=[],
+        best_depth=None,
+        pictures=images,
+        pictures_needed=None,
+    )
+    _write_tables(artifacts, chosen.contender, pd.DataFrame(), found)
+
+
+def _write_tables(
+    artifacts: Artifacts, contender: Contender, table: pd.DataFrame, found: Recommendation
+) -> None:
+    folders = [artifacts.stage_output("search", contender.name) / EVIDENCE]
+    if artifacts.by_hand and contender is Contender.finetuned:
+        folders.append(artifacts.reports)
+    for folder in folders:
+        write_curve(folder / DEPTH_CURVE, table)
+        write_json(folder / RECOMMENDATION, plain(asdict(found)))
+
+
+def _fresh_folder(artifacts: Artifacts, contender: Contender) -> Path:
+    """The folder of the evidence, without the models of another curve."""
+    folder = artifacts.stage_output("search", contender.name) / EVIDENCE
+    shutil.rmtree(folder / "models", ignore_errors=True)
+    return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _tell_needs(seeds: Seeds) -> None:
+    """How much is to be trained, and how much of the disk the models will take: what learned is kept."""
+    learned = [winner.trial.user_attrs["trainable_parameters"] for winner in seeds.winners]
+    size = 4 * seeds.search.seeds_per_depth * sum(learned) / 2**20
+    log.info(
+        "search %s: %d fresh trainings of the best recipe at %d depths; their models take about %.0f MiB, in "
+        "%s and again among the artifacts",
+        seeds.config.contender.name,
+        seeds.places,
+        len(seeds.winners),
+        size,
+        seeds.folder.parent,
+    )
+
+
+def _nothing_left(config: Config, what: str, study: optuna.Study) -> UserError:
+    reasons = [trial.user_attrs.get(REASON) for trial in study.get_trials(deepcopy=False)]
+    last = next((reason for reason in reversed(reasons) if reason), "none given")
+    return UserError(
+        f"all {what} of {config.contender.name} failed or were pruned.\n  last reason: {last}\n"
+        "  lower the ends of search.space: head_lr.high, scratch_lr.high and body_lr.high"
+    )

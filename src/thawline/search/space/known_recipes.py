@@ -1,0 +1,143 @@
+"""Known good recipes, which a study tries before it searches."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from thawline.config.searchable import plain_value
+from thawline.config.sections import (
+    BatchNorm,
+    Finetune,
+    Method,
+    Mix,
+    OptimizerName,
+    Phases,
+    ScheduleName,
+    Search,
+    Start,
+)
+from thawline.search.space.parameters import BODY_LR, CHANGES, DEPTH, HEAD_LR, METHOD, Usable, point
+from thawline.search.task import Slot
+
+CONFIGURED = "configured"
+
+
+def linear_probe(base: Finetune) -> Finetune:
+    """All units frozen, the head at the rate a linear layer on fixed features wants with Adam: 1e-2.
+
+    The baseline every other recipe must beat; Kornblith et al. 2019 use it to compare source models.
+    """
+    return replace(base, depth="all", head_lr=1e-2, frozen_batch_norm=BatchNorm.frozen, phases=Phases.one)
+
+
+def full(base: Finetune) -> Finetune:
+    """Everything learns, the head ten times as fast as the body, without any other restraint.
+
+    The usual recipe since Girshick et al. 2014, as in the transfer-learning examples of PyTorch and fastai.
+    """
+    assert base.body_lr is not None
+    return replace(
+        base,
+        depth=0,
+        head_lr=10 * base.body_lr,
+        method=Method.full,
+        phases=Phases.one,
+        layer_decay=1.0,
+        l2_sp=0.0,
+        wise_ft=1.0,
+    )
+
+
+def lp_ft(base: Finetune) -> Finetune:
+    """The head alone for half of the epochs, then everything at the body's rate (LP-FT, Kumar et al. 2022),
+    so that a random head does not distort features that were good."""
+    return replace(full(base), phases=Phases.probe_first, phase_share=0.5)
+
+
+def bit(base: Finetune) -> Finetune:
+    """BiT-HyperRule (Kolesnikov et al. 2020): SGD with momentum 0.9, 3e-3 for everything, no weight decay, a
+    tenth of the rate after 30, 60 and 90 % of the steps, and no MixUp, which the rule keeps for larger sets
+    (20,000 pictures or more)."""
+    return replace(
+        full(base),
+        head_lr=3e-3,
+        body_lr=3e-3,
+        optimizer=OptimizerName.sgd,
+        momentum=0.9,
+        weight_decay=0.0,
+        schedule=ScheduleName.step,
+        mix=Mix.none,
+    )
+
+
+RECIPES: dict[str, Callable[[Finetune], Finetune]] = {
+    "linear_probe": linear_probe,
+    "full": full,
+    "lp_ft": lp_ft,
+    "bit": bit,
+}
+
+
+def known(
+    search: Search, base: Finetune, allowed: Sequence[int], units: int, usable: Usable | None = None
+) -> list[Slot]:
+    """The places of a study that try `base` and then those of `search.known` that are another recipe.
+
+    Each place's `params` are what the space has of the recipe, its attribute `changes` what it has not. A
+    recipe is left out where its depth is not `allowed` or it needs a method that was not asked for. Studies
+    of a baseline (all frozen, or nothing from the source model) try only `base`.
+
+    Args:
+        base: its depth is a count, a fraction or `all`; the name of a unit must have been resolved.
+    """
+    wanted = _count(base.depth, units)
+    nearest = min(allowed, key=lambda each: abs(each - wanted))
+    found = [_slot(CONFIGURED, base, base, point(base, search, allowed, nearest, units, usable), search)]
+    for name in search.known:
+        if _possible(name, search, base, allowed, units):
+            recipe = RECIPES[name](base)
+            params = point(recipe, search, allowed, _count(recipe.depth, units), units, usable)
+            found.append(_slot(name, recipe, base, params, search))
+    return [slot for index, slot in enumerate(found) if not any(_same(slot, each) for each in found[:index])]
+
+
+def _count(depth: float | str, units: int) -> int:
+    if depth == "all":
+        return units
+    if isinstance(depth, str):
+        raise ValueError(f"depth {depth!r} must be resolved to a count first")
+    return depth if isinstance(depth, int) else int(depth * units + 0.5)
+
+
+def _possible(name: str, search: Search, base: Finetune, allowed: Sequence[int], units: int) -> bool:
+    if base.start is Start.random or base.units is not None or list(allowed) == [units]:
+        return False
+    if name == "linear_probe":
+        return units in allowed
+    asked = search.space.choices.get(METHOD, [base.method.name])
+    return 0 in allowed and Method.full.name in asked and (name != "lp_ft" or base.epochs >= 2)
+
+
+def _slot(name: str, recipe: Finetune, base: Finetune, params: dict[str, Any], search: Search) -> Slot:
+    changes = {}
+    for each in fields(Finetune):
+        value = plain_value(getattr(recipe, each.name))
+        listed = search.space.choices.get(each.name)
+        differs = value != plain_value(getattr(base, each.name))
+        # a list of one value was meant to fix it, for known recipes too
+        outside = differs if listed is None else len(listed) > 1 and value not in listed
+        if outside and each.name not in (DEPTH, HEAD_LR, BODY_LR):
+            changes[each.name] = value
+    return Slot(params, {"known": name, CHANGES: changes} if changes else {"known": name})
+
+
+def _same(one: Slot, other: Slot) -> bool:
+    if one.params.keys() != other.params.keys() or one.attrs.get(CHANGES) != other.attrs.get(CHANGES):
+        return False
+    return all(_equal(value, other.params[name]) for name, value in one.params.items())
+
+
+def _equal(one: Any, other: Any) -> bool:
+    # 10 x 3e-4 is not quite 3e-3
+    return math.isclose(one, other) if isinstance(one, float) else one == other

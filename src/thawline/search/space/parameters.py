@@ -1,0 +1,177 @@
+"""What a trial may vary: depth, learning rates, and any other field of a recipe that `search.space` lists.
+
+The space is conditional: a parameter exists only in trials in which it means something. `walk` is the one
+place that knows it; suggesting, placing a known recipe and listing a grid differ in who makes the choices.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import optuna
+
+from thawline.config.recipe.meaning import ORDER, Situation, exists, reconciled
+from thawline.config.searchable import plain_value, typed_value
+from thawline.config.sections import Contender, Finetune, Method, Range, Search, Start
+
+DEPTH, HEAD_LR, BODY_LR, METHOD = "depth", "head_lr", "body_lr", "method"
+CHANGES = "changes"
+"""The user attribute of a trial that holds what its recipe changes outside of the space."""
+
+Usable = Mapping[int, Collection[str]]
+"""Depth → names of the methods that find something to train there."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One choice of a trial. `name` is the parameter's, `field` the recipe's field that it decides."""
+
+    name: str
+    field: str
+    values: Range | tuple[Any, ...]
+
+
+Choose = Callable[[Parameter], Any]
+
+
+def depths(search: Search, contender: Contender, base: Finetune, units: int) -> list[int]:
+    """The depths a contender may take, ascending: every one from 0 to all `units` unless the search lists
+    some; only all for the linear probe and where the body has no rate, only 0 where the body starts random
+    or `units` says what learns."""
+    source = base.start is Start.source
+    if source and (contender is Contender.linear_probe or base.body_lr is None):
+        return [units]
+    if base.start is Start.random or base.units is not None:
+        return [0]
+    return sorted(set(search.space.depths or range(units + 1)))
+
+
+def walk(
+    base: Finetune,
+    search: Search,
+    allowed: Sequence[int],
+    units: int,
+    choose: Choose,
+    usable: Usable | None = None,
+) -> Finetune:
+    """`base` with every parameter that exists decided by `choose`, in an order in which no choice comes
+    before one it depends on.
+
+    Args:
+        allowed: the depths of this study. Where all is frozen in each of them (a linear probe), nothing of
+            the body is searched.
+        units: how many the network has.
+        usable: at which depth which methods find something to train; None: all everywhere.
+    """
+    depth = _decide(Parameter(DEPTH, DEPTH, tuple(allowed)), choose)
+    at = Situation(depth, units, probe=list(allowed) == [units])
+    values = {each.name: getattr(base, each.name) for each in fields(base)}
+    if METHOD in search.space.choices and not at.thawed(values):
+        values[METHOD] = Method.full
+    offered: dict[str, Any] = {HEAD_LR: fresh_rates(base, search), BODY_LR: search.space.body_lr}
+    offered |= {name: tuple(listed) for name, listed in search.space.choices.items()}
+    for name in ORDER:
+        if name in offered and exists(name, values, at):
+            parameter = _parameter(name, offered[name], depth, usable)
+            values[name] = typed_value(name, _decide(parameter, choose))
+    if not exists(BODY_LR, values, at):
+        values[BODY_LR] = None
+    return replace(base, **reconciled(values) | {DEPTH: "all" if depth == units else depth})
+
+
+def _parameter(name: str, values: Any, depth: int, usable: Usable | None) -> Parameter:
+    """A method that works nowhere but at some depths would be one parameter with several lists of values,
+    which Optuna refuses: where some do not work, the parameter has a name of its own."""
+    if name != METHOD or usable is None:
+        return Parameter(name, name, values)
+    left = tuple(each for each in values if each in usable.get(depth, values))
+    return Parameter(name if left == values else f"{METHOD}_at_{depth}", name, left)
+
+
+def _decide(parameter: Parameter, choose: Choose) -> Any:
+    values = parameter.values
+    return values[0] if isinstance(values, tuple) and len(values) == 1 else choose(parameter)
+
+
+def suggest(
+    trial: optuna.trial.BaseTrial,
+    base: Finetune,
+    search: Search,
+    allowed: Sequence[int],
+    units: int,
+    usable: Usable | None = None,
+) -> Finetune:
+    """The recipe a trial tries: `base` with depth, learning rates and `search.space.choices` taken from the
+    trial. `walk` says what the arguments are."""
+
+    def choose(parameter: Parameter) -> Any:
+        values = parameter.values
+        if isinstance(values, Range):
+            return trial.suggest_float(parameter.name, values.low, values.high, log=True)
+        step = _step(values) if parameter.field == DEPTH else None
+        if step is not None:
+            return trial.suggest_int(parameter.name, values[0], values[-1], step=step)
+        return trial.suggest_categorical(parameter.name, values)
+
+    return walk(base, search, allowed, units, choose, usable)
+
+
+def _step(values: Sequence[int]) -> int | None:
+    """The distance of evenly spaced, ascending values; None where they are not."""
+    steps = {after - before for before, after in zip(values, values[1:], strict=False)}
+    return steps.pop() if len(steps) == 1 and min(steps) > 0 else None
+
+
+def recipe_of_trial(
+    trial: optuna.trial.BaseTrial | optuna.trial.FrozenTrial,
+    base: Finetune,
+    search: Search,
+    allowed: Sequence[int],
+    units: int,
+    usable: Usable | None = None,
+) -> Finetune:
+    """The recipe of a trial that is running or over: what its user attribute `changes` says is not in the
+    space for it, all else is suggested."""
+    changes = trial.user_attrs.get(CHANGES, {})
+    if changes:
+        base = replace(base, **{name: typed_value(name, value) for name, value in changes.items()})
+        search = without(search, changes)
+    return suggest(trial, base, search, allowed, units, usable)
+
+
+def without(search: Search, names: Collection[str]) -> Search:
+    """`search` with no choice of the fields `names`."""
+    choices = {name: listed for name, listed in search.space.choices.items() if name not in names}
+    return replace(search, space=replace(search.space, choices=choices))
+
+
+def point(
+    recipe: Finetune,
+    search: Search,
+    allowed: Sequence[int],
+    depth: int,
+    units: int,
+    usable: Usable | None = None,
+) -> dict[str, Any]:
+    """A recipe as the parameters of a trial at `depth`: rates moved into the searched ranges, and of the
+    choices those whose list has the recipe's value."""
+    found: dict[str, Any] = {}
+
+    def choose(parameter: Parameter) -> Any:
+        if parameter.field == DEPTH:
+            found[DEPTH] = depth
+            return depth
+        value = plain_value(getattr(recipe, parameter.field))
+        if isinstance(parameter.values, Range):
+            value = min(max(value, parameter.values.low), parameter.values.high)
+        if isinstance(parameter.values, Range) or value in parameter.values:
+            found[parameter.name] = value
+        return value
+
+    walk(recipe, search, allowed, units, choose, usable)
+    return found
+
+
+def fresh_rates(base: Finetune, search: Search) -> Range:
+    """The rates searched for what starts random: a head, or a whole network, which wants lower ones."""
+    return search.space.scratch_lr if base.start is Start.random else search.space.head_lr

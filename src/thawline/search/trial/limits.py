@@ -1,0 +1,87 @@
+"""What one training of a trial may use: it is ended as soon as it is known to need more."""
+
+import time
+from collections.abc import Sequence
+
+import optuna
+
+from thawline.config.sections import Limit
+from thawline.search.trial.validation import Watch, mean_history
+from thawline.training.classifier import Row
+from thawline.training.cost import peak_memory
+from thawline.training.fit import Fitted, device_of
+from thawline.training.run import Training
+
+MEBIBYTE = 2**20
+
+LEAST_EPOCHS = 2
+"""Epochs after which the time of a training can be told: the first one is slower than the others."""
+
+
+def whole_time(ends: Sequence[float], planned: int) -> float:
+    """Seconds that a training of so many `planned` epochs takes in all, from the seconds after which its
+    first epochs ended. Where the whole is not known yet, the first one, which bears the preparations too,
+    is no measure of the others: at least two are needed."""
+    done, elapsed = len(ends), ends[-1]
+    if done >= planned:
+        return elapsed
+    return elapsed + (planned - done) * (elapsed - ends[0]) / (done - 1)
+
+
+class Limits(Watch):
+    """Keeps the rows of a trial's trainings and prunes the trial when one of them exceeds `limit`.
+
+    How far it exceeds it is stored as a constraint of the trial, which samplers learn from, and the number
+    of parameters that learn as the user attribute `trainable_parameters`.
+    """
+
+    def __init__(self, limit: Limit, trial: optuna.Trial) -> None:
+        self.limit, self.trial = limit, trial
+        self._done: list[list[Row]] = []
+        self._rows: list[Row] = []
+        self._training: Training | None = None
+        self._started = 0.0
+        self._ends: list[float] = []
+
+    @property
+    def history(self) -> list[Row]:
+        """The mean row of each epoch over the folds that came so far."""
+        return mean_history([*self._done, *([self._rows] if self._rows else [])])
+
+    def before(self, training: Training) -> None:
+        self._training, self._rows, self._ends, self._started = training, [], [], time.monotonic()
+        count = training.trainable_parameters()
+        self.trial.set_user_attr("trainable_parameters", count)
+        told = f"would train {count:,} parameters"
+        self._keep("parameters", count, self.limit.parameters, told)
+
+    def after_epoch(self, row: Row) -> None:
+        assert self._training is not None
+        self._rows.append(row)
+        # what is computed once is not done again in the epochs to come
+        once = self._training.seconds_storing
+        self._ends.append(time.monotonic() - self._started - once)
+        planned = self._training.recipe.epochs
+        if len(self._rows) >= min(LEAST_EPOCHS, planned):
+            seconds = whole_time(self._ends, planned) + once
+            self._keep("seconds", seconds, self.limit.seconds, f"would train for {seconds:,.0f} seconds")
+        if self.limit.memory is not None:
+            self._keep_memory()
+
+    def after(self, fitted: Fitted) -> None:
+        self._done.append(fitted.history)
+        self._rows = []
+
+    def _keep_memory(self) -> None:
+        assert self._training is not None
+        used = peak_memory(device_of(self._training.trainer)) / MEBIBYTE
+        self._keep("memory", used, self.limit.memory, f"used {used:,.0f} MiB of memory")
+
+    def _keep(self, name: str, value: float, limit: float | None, told: str) -> None:
+        """Prune the trial if `value` is above `limit`."""
+        if limit is None or value <= limit:
+            return
+        # a trial whose worker died there before has it already
+        if name not in self.trial.constraints:
+            self.trial.set_constraint(name, value - limit)
+        raise optuna.TrialPruned(f"{told}, search.limit.{name} = {limit:.10g}")

@@ -1,0 +1,270 @@
+"""The study of one contender: which recipes it tries, what each is worth, and which one is chosen."""
+
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from torch import nn
+
+from thawline import tracking
+from thawline.artifacts import CARD, MODEL, Artifacts, fingerprint
+from thawline.config.errors import UserError
+from thawline.config.sections import Config, Finetune, Objective, Start
+from thawline.data.store import Store, open_store
+from thawline.models.checkpoint import load_model
+from thawline.models.cuts import Unit, units
+from thawline.models.depth import resolve_depth
+from thawline.search.results.winner import selected
+from thawline.search.space.depths import asked_depths, usable_methods
+from thawline.search.space.parameters import METHOD, Usable, fresh_rates, recipe_of_trial
+from thawline.search.space.slots import Slots
+from thawline.search.study.study import REASON, RUN, best_trial, counted, report
+from thawline.search.study.time_limit import time_is_up
+from thawline.search.task import PLACE, Slot
+from thawline.search.trial.limits import Limits
+from thawline.search.trial.outcomes import keep_outcome
+from thawline.search.trial.validation import Outcome, Report, Validating
+from thawline.training.code import code_version
+from thawline.training.cost import flops
+from thawline.training.fit import prepare_machine
+from thawline.training.recipe import Chosen, plain, recipe_of, tracked
+
+SEARCH_SEED = 999
+"""Added to the seed: trials use another head and order than the final fine-tunings."""
+
+DECISIVE = ("sampler", "startup_trials", "grid_points", "pruner", "known", "goal", "objective", "limit")
+"""Settings of the search that decide its trials; a study may be gone on with when others change."""
+
+
+class Trials:
+    """A study that workers can run (see `Task`), and what its trials need.
+
+    Making one sets up this process for training. `depths` are those it tries, `total` its places, None where
+    only its time limits them.
+    """
+
+    def __init__(self, config: Config, artifacts: Artifacts) -> None:
+        prepare_machine(config.trainer)
+        self.config, self.artifacts, self.search = config, artifacts, config.search
+        self.initial = artifacts.stage("replace_head")
+        self.store: Store = open_store(artifacts.data("target"))
+        self.base = recipe_of(config.contender, config.finetune)
+        network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
+        self.units: tuple[Unit, ...] = units(network)
+        asked = asked_depths(config, self.base, self.units, self.card.architecture)
+        usable = usable_methods(network, config, self.base, self.units, asked, self.card.architecture)
+        self.depths = list(usable)
+        self.usable: Usable | None = usable if METHOD in self.search.space.choices else None
+        if self.search.enabled and self.multiple:
+            self._require_cost(network)
+        self._slots = Slots(self.search, self.base, self.depths, self.units, self.usable)
+
+    @cached_property
+    def validating(self) -> Validating:
+        """How recipes are validated."""
+        return Validating(self.store, self.initial, self.config, self.artifacts.prefix)
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def multiple(self) -> bool:
+        """Whether there are two objectives."""
+        return self.search.objective is Objective.accuracy_and_cost
+
+    @property
+    def directions(self) -> list[str]:
+        return ["maximize", "minimize"] if self.multiple else ["maximize"]
+
+    @property
+    def steps(self) -> int:
+        return 0 if self.multiple else self.validating.steps
+
+    @property
+    def total(self) -> int | None:
+        return self._slots.total
+
+    def slot(self, index: int) -> Slot | None:
+        return self._slots.slot(index)
+
+    @cached_property
+    def name(self) -> str:
+        contender = self.config.contender.name
+        if self.search.study is not None:
+            return f"{self.search.study}-{contender}"
+        return f"{contender}-{fingerprint(self.decisive)[:12]}"
+
+    @cached_property
+    def decisive(self) -> dict[str, Any]:
+        search, random = self.search, self.base.start is Start.random
+        validation, trainer = self.validating.validation, self.config.trainer
+        return {
+            # each final fine-tuning has a seed, a trial has none of them
+            "recipe": {name: value for name, value in tracked(self.base).items() if name != "seeds"},
+            "fresh_rates": plain(fresh_rates(self.base, search)),
+            "body_rates": None if self.depths == [len(self.units)] or random else plain(search.space.body_lr),
+            "choices": search.space.choices,
+            "depths": self.depths,
+            **{name: plain(getattr(search, name)) for name in DECISIVE},
+            "validation": {"kind": validation.kind, "folds": validation.folds},
+            "seed": self.config.seed,
+            "data": self.store.fingerprint,
+            "source": None if random else self.card.source_hash,
+            "architecture": self.card.architecture,
+            "options": self.card.options,
+            "head": self.card.head.name,
+            "mirror": self.config.target.mirror,
+            # not the threads, which are shared out among the workers
+            "trainer": {
+                "accelerator": trainer.accelerator,
+                "precision": trainer.precision.name,
+                "compile": trainer.compile,
+            },
+            "code": code_version(threads=False),
+        }
+
+    @property
+    def tags(self) -> dict[str, Any]:
+        """Of every run in MLflow."""
+        return {
+            "contender": self.config.contender.name,
+            "architecture": self.card.architecture,
+            "seed": self.config.seed,
+            "data_fingerprint": self.store.fingerprint,
+        }
+
+    def recipe(self, trial: optuna.trial.BaseTrial | FrozenTrial) -> Finetune:
+        """What a trial tries, or tried."""
+        return recipe_of_trial(trial, self.base, self.search, self.depths, len(self.units), self.usable)
+
+    def objective(self, trial: optuna.Trial, parent: str) -> float | tuple[float, ...]:
+        recipe = self.recipe(trial)
+        depth = resolve_depth(recipe.depth, self.units)
+        unit = unit_name(self.units, depth)
+        with tracking.run(
+            f"trial {trial.number}",
+            stage="search",
+            parameters=tracked(recipe, depth, unit),
+            tags={**self.tags, "trial": trial.number},
+            parent=parent,
+            study=trial.study.study_name,
+        ) as run:
+            _set(trial, {RUN: run.id, "depth": depth, "unit": unit})
+            outcome = self._outcome(trial, recipe, run)
+            # before the trial counts: what is computed of all trials together needs it
+            keep_outcome(self.outcomes, trial.user_attrs[PLACE], outcome)
+            _set(trial, _worth(outcome))
+            run.log_history(outcome.history)
+            run.log_metrics(outcome.cost)
+            return self._values(outcome)
+
+    def _outcome(self, trial: optuna.Trial, recipe: Finetune, run: tracking.Run) -> Outcome:
+        """Of one trial; where it was ended early its run says how far it came."""
+        watch, started = Limits(self.search.limit, trial), time.monotonic()
+        seed, report = self.config.seed * 1000 + SEARCH_SEED, self._reporter(trial, recipe)
+        try:
+            return self.validating.outcome(recipe, seed, report=report, watch=watch)
+        except optuna.TrialPruned as pruned:
+            run.log_history(watch.history)
+            run.end("pruned", str(pruned))
+            raise
+        except UserError:
+            run.log_history(watch.history)
+            raise
+        finally:
+            _set(trial, {"epochs": len(watch.history), "seconds": time.monotonic() - started})
+
+    def _values(self, outcome: Outcome) -> float | tuple[float, ...]:
+        if not self.multiple:
+            return outcome.accuracy
+        if "training_flops" not in outcome.cost:
+            raise self._without_cost("see the log")
+        return outcome.accuracy, outcome.cost["training_flops"]
+
+    def _require_cost(self, network: nn.Module) -> None:
+        """Refuse two objectives of a network of which one is unknown, before anything is trained."""
+        transform = self.store.transform
+        try:
+            flops(network, (transform.channels, transform.size, transform.size))
+        except Exception as error:  # whatever a network raises
+            raise self._without_cost(str(error)) from error
+
+    def _without_cost(self, reason: str) -> UserError:
+        return UserError(
+            "search.objective = accuracy_and_cost, but the operations of a training of "
+            f"{self.card.architecture} cannot be counted: {reason}\n  set search.objective=accuracy"
+        )
+
+    def _reporter(self, trial: optuna.Trial, recipe: Finetune) -> Report:
+        last = self.validating.steps - 1
+
+        def told(step: int, accuracy: float) -> None:
+            report(trial, accuracy, step)
+            if step == last:
+                return
+            reached = self.validating.reached(recipe, step)
+            if not self.multiple and trial.should_prune():
+                raise optuna.TrialPruned(f"not promising after {reached} ({self.search.pruner.name})")
+            if time_is_up(trial.study):
+                raise optuna.TrialPruned(f"the study's time was up after {reached}")
+
+        return told
+
+    @property
+    def outcomes(self) -> Path:
+        """The folder with what each complete trial said of every validation picture."""
+        return self.artifacts.outcomes / self.name
+
+    def chosen(self, study: optuna.Study | None) -> Chosen:
+        """The recipe of the best trial; the configured one where there was no search.
+
+        Raises `UserError` where no trial is complete.
+        """
+        recipe, told = self.base, None
+        if study is not None:
+            best = best_trial(study, self.total)
+            if best is None:
+                raise self._none_left(study)
+            recipe = self.recipe(best)
+            told = selected(study, best, self.total, self.validating, self.outcomes, self.config.seed)
+        depth = resolve_depth(recipe.depth, self.units)
+        return Chosen(self.config.contender, recipe, depth, unit_name(self.units, depth), told)
+
+    def _none_left(self, study: optuna.Study) -> UserError:
+        trials = counted(study, self.total)
+        reasons = [trial.user_attrs[REASON] for trial in trials if REASON in trial.user_attrs]
+        last = reasons[-1] if reasons else "none given"
+        advice = (
+            "raise that limit, or search depths and methods that need less"
+            if "search.limit" in last
+            else "lower the ends of search.space: head_lr.high, scratch_lr.high and body_lr.high"
+        )
+        return UserError(
+            f"all {len(trials)} trials of {self.config.contender.name} failed or were pruned.\n"
+            f"  last reason: {last}\n  {advice}"
+        )
+
+
+def unit_name(units: tuple[Unit, ...], depth: int) -> str | None:
+    """The name of the last frozen unit; None where nothing is frozen."""
+    return units[depth - 1].name if depth else None
+
+
+def _worth(outcome: Outcome) -> dict[str, Any]:
+    """User attributes that say what a complete trial came to."""
+    found = {
+        "val_loss": outcome.loss,
+        "seconds": outcome.seconds * outcome.trainings,
+        "images": len(outcome.correct),
+        "training_flops": outcome.cost.get("training_flops"),
+    }
+    return found if outcome.accumulate == 1 else {**found, "accumulate": outcome.accumulate}
+
+
+def _set(trial: optuna.Trial, attributes: dict[str, Any]) -> None:
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)

@@ -1,0 +1,79 @@
+"""What is said of the winner: corrected by the choice that the study makes, as `evaluate` is set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import FrozenTrial
+
+from thawline.config.sections import Config, Evaluate
+from thawline.search.results.winner import by_cost_then_loss, selected
+from thawline.search.study.study import best_trial
+from thawline.search.trial.folds import Validation
+from thawline.search.trial.outcomes import keep_outcome
+from thawline.search.trial.validation import Outcome
+from thawline.statistics.selection_bias import corrected
+
+
+def finished(correct: np.ndarray, losses: np.ndarray, costs: Sequence[float] = ()) -> optuna.Study:
+    """A study whose trials said this of the pictures, (T, N) each, at these costs."""
+    study = optuna.create_study(directions=["maximize", "minimize"] if len(costs) else ["maximize"])
+    for place, (right, loss) in enumerate(zip(correct, losses, strict=True)):
+        values = [float(right.mean()), *costs[place : place + 1]]
+        attributes = {"place": place, "val_loss": float(loss.mean())}
+        study.add_trial(optuna.trial.create_trial(values=values, user_attrs=attributes))
+    return study
+
+
+def best_of(study: optuna.Study) -> FrozenTrial:
+    best = best_trial(study)
+    assert best is not None
+    return best
+
+
+@pytest.mark.parametrize(("confidence", "resamples"), [(0.95, 2000), (0.5, 2000), (0.95, 60)])
+def test_the_correction_is_made_as_configured(tmp_path: Path, confidence: float, resamples: int) -> None:
+    generator = np.random.default_rng(0)
+    correct = (generator.random((5, 40)) < 0.7).astype(float)
+    losses = generator.random((5, 40))
+    study = finished(correct, losses)
+    for place, (right, loss) in enumerate(zip(correct, losses, strict=True)):
+        keep_outcome(tmp_path, place, Outcome(right, loss, [], {}, 1.0))
+    validating: Any = SimpleNamespace(
+        config=Config(evaluate=Evaluate(confidence=confidence, resamples=resamples)),
+        groups=None,
+        images=40,
+        validation=Validation("holdout", 1, ""),
+    )
+    told = selected(study, best_of(study), None, validating, tmp_path, seed=3)
+    expected = corrected(correct, losses=losses, confidence=confidence, resamples=resamples, seed=3)
+    assert told["trial"] == expected.winner
+    assert told["corrected"] == {"mean": expected.mean, "low": expected.low, "high": expected.high}
+
+
+numbers = st.integers(0, 2)
+
+
+@given(st.integers(0, 1000), st.lists(numbers, min_size=1, max_size=6), st.sampled_from([1.0, 1e3]))
+def test_of_two_objectives_ties_go_to_the_lower_cost_and_then_to_the_lower_loss(
+    seed: int, costs: list[int], scale: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    correct = (generator.random((len(costs), 2)) < 0.5).astype(float)
+    losses = scale * generator.integers(0, 3, (len(costs), 2)).astype(float)
+    study = finished(correct, losses, [1e9 * cost for cost in costs])
+    broken = by_cost_then_loss(1e9 * np.array(costs), losses)
+    assert corrected(correct, losses=broken, resamples=1).winner == best_of(study).number
+
+
+def test_equal_costs_leave_the_choice_to_the_pictures_that_were_drawn() -> None:
+    broken = by_cost_then_loss(np.array([5.0, 5.0, 1.0]), np.array([[0.0, 9.0], [9.0, 0.0], [9.0, 9.0]]))
+    assert list(broken[:2] @ [2, 0] < broken[1] @ [2, 0]) == [True, False]
+    assert list(broken[:2] @ [0, 2] < broken[0] @ [0, 2]) == [False, True]
+    assert (broken[2] < broken[:2]).all()

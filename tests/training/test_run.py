@@ -1,0 +1,399 @@
+"""One fine-tuning: phases, what pulls the weights, and going on after a kill."""
+
+import math
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests_trainings import CPU, GRADUAL, PROBE, Build, comparable, die_after, recipe, train
+from torch import nn
+from torch.nn import functional
+
+from thawline.config.errors import UserError
+from thawline.config.sections import (
+    AugmentationName,
+    ClassWeights,
+    Finetune,
+    Keep,
+    Method,
+    Mix,
+    OptimizerName,
+    Phases,
+    Precision,
+    ScheduleName,
+    Trainer,
+)
+from thawline.data.batches import Batches
+from thawline.data.mix import mix
+from thawline.data.store import Store
+from thawline.models.freezing import state_hashes
+from thawline.training import fit
+from thawline.training.classifier import Classifier
+from thawline.training.fit import Fitted
+from thawline.training.run import Training, finetune_once
+
+
+def changed_by_epoch(network: nn.Module, store: Store, **changes: object) -> list[set[str]]:
+    """The modules in which something changed, epoch by epoch."""
+    seen = [state_hashes(network)]
+    train(network, store, after=lambda _: seen.append(state_hashes(network)), **changes)
+    return [
+        {name.rpartition(".")[0] for name in before if before[name] != after[name]}
+        for before, after in zip(seen, seen[1:], strict=False)
+    ]
+
+
+BLOCKS = {f"blocks.{index}.{layer}" for index in (0, 1) for layer in ("conv", "norm")}
+EVERYTHING = {"stem.0", "stem.1", *BLOCKS, "head"}
+
+
+def test_an_optimizer_is_built_for_every_phase(build_small: Build, toy_store: Store) -> None:
+    """Built once, while the body is frozen, it would never move it."""
+    changed = changed_by_epoch(build_small(0), toy_store, **PROBE)
+    assert changed == [{"head"}, {"head"}, EVERYTHING, EVERYTHING]
+
+
+@pytest.mark.parametrize("phased", [{}, PROBE, GRADUAL])
+def test_a_network_in_evaluation_mode_is_trained_as_any_other(
+    phased: dict, build_small: Build, toy_store: Store
+) -> None:
+    """Loaded networks are in evaluation mode, in which BatchNorm would neither look at the batch nor go on
+    estimating, and dropout would do nothing."""
+    training, evaluating = build_small(0).train(), build_small(0).eval()
+    train(training, toy_store, **phased)
+    train(evaluating, toy_store, **phased)
+    assert state_hashes(training) == state_hashes(evaluating) != state_hashes(build_small(0))
+    assert evaluating.get_buffer("stem.1.num_batches_tracked") > 0
+
+
+def test_gradual_unfreezing_reaches_one_more_unit_at_a_time(build_small: Build, toy_store: Store) -> None:
+    changed = changed_by_epoch(build_small(0), toy_store, **GRADUAL, phase_share=0.5)
+    last = {"head", "blocks.1.conv", "blocks.1.norm"}
+    assert changed == [{"head"}, last, BLOCKS | {"head"}, EVERYTHING, EVERYTHING, EVERYTHING]
+
+
+@pytest.mark.parametrize("phased", [PROBE, GRADUAL])
+def test_epochs_are_counted_on_over_phases(phased: dict, build_small: Build, toy_store: Store) -> None:
+    seen: list[float] = []
+    fitted = train(build_small(0), toy_store, after=lambda row: seen.append(row["epoch"]), **phased)
+    assert seen == [row["epoch"] for row in fitted.history] == list(range(phased["epochs"]))
+    assert fitted.epoch == phased["epochs"] - 1
+
+
+def test_no_phase_repeats_the_random_numbers_of_another(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr("thawline.training.classifier.reseed", lambda seed, _: seeds.append(seed))
+    train(build_small(0), toy_store, **PROBE)
+    assert len(set(seeds)) == len(seeds) == 4 * 4  # 16 pictures are 4 steps an epoch
+
+
+def let_be_best(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the validation says: the epoch with this number, and before it the last one."""
+    for module in ("classifier", "run"):
+        monkeypatch.setattr(
+            f"thawline.training.{module}.best_epoch", lambda history: min(epoch, len(history) - 1)
+        )
+
+
+@pytest.mark.parametrize(("best", "phased"), [(0, PROBE), (1, PROBE), (3, PROBE), (1, GRADUAL), (4, GRADUAL)])
+def test_a_phase_goes_on_from_the_last_epoch_whichever_is_kept(
+    best: int, phased: dict, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going on from the best would throw away phases that had none better."""
+    network, seen = build_small(0), []
+    expected = train(build_small(0), toy_store, **phased)
+    let_be_best(best, monkeypatch)
+    fitted = train(
+        network, toy_store, after=lambda _: seen.append(state_hashes(network)), **phased, keep=Keep.best
+    )
+    assert comparable(fitted) == comparable(expected)
+    assert fitted.epoch == best
+    assert state_hashes(network) == seen[best]
+
+
+def plain_lp_ft(network: nn.Module, store: Store, settings: Finetune) -> None:
+    """LP-FT as anyone would write it down (Kumar et al. 2022), without dropout."""
+    part = store.part("train")
+    data = Batches(part.images, part.labels, part.transform, settings.batch_size, shuffle=True, seed=0)
+    body = [each for name, each in network.named_parameters() if not name.startswith("head")]
+    head = list(network.get_submodule("head").parameters())
+    half, assumed = settings.epochs // 2, 0.1
+    for parameters, rate, epochs, probing in (
+        (head, settings.head_lr, range(half), True),
+        (body + head, settings.body_lr, range(half, settings.epochs), False),
+    ):
+        network.train(not probing)
+        for parameter in network.parameters():
+            parameter.requires_grad_(any(parameter is each for each in parameters))
+        decays = [(p, settings.weight_decay if p.ndim > 1 else 0.0) for p in parameters]
+        groups = [{"params": [p], "weight_decay": decay} for p, decay in decays]
+        # or a bias before BatchNorm, whose gradient is nothing but rounding, goes another way
+        optimizer = torch.optim.AdamW(groups, fused=True)
+        total, step = len(epochs) * len(data), 0
+        rising = math.ceil(assumed * total)
+        for epoch in epochs:
+            data.set_epoch(epoch)
+            for images, labels, _ in data:
+                share = (step - rising) / (total - rising)
+                height = (step + 1) / (rising + 1) if step < rising else (1 + math.cos(math.pi * share)) / 2
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * height
+                optimizer.zero_grad()
+                functional.cross_entropy(network(images), labels).backward()
+                optimizer.step()
+                step += 1
+
+
+def test_probe_first_is_lp_ft(build_small: Build, toy_store: Store) -> None:
+    ours, theirs = build_small(0), build_small(0)
+    for network in (ours, theirs):
+        network.get_submodule("dropout").p = 0.0
+    train(ours, toy_store, **PROBE, weight_decay=0.1)
+    plain_lp_ft(theirs, toy_store, recipe(**PROBE, weight_decay=0.1))
+    for name, tensor in ours.state_dict().items():
+        torch.testing.assert_close(tensor, theirs.state_dict()[name], atol=1e-6, rtol=0, msg=name)
+
+
+KILLED = [
+    pytest.param(3, PROBE, id="in the second phase"),
+    pytest.param(1, PROBE, id="after the first phase"),
+    pytest.param(2, {**GRADUAL, "schedule": ScheduleName.one_cycle}, id="while thawing"),
+    pytest.param(1, {"epochs": 3, "ema": 0.7, "depth": 1}, id="with a moving average"),
+    pytest.param(2, {**PROBE, "ema": 0.7, "l2_sp": 0.1, "wise_ft": 0.5, "keep": Keep.best}, id="with all"),
+    pytest.param(1, {"epochs": 3, "mix": Mix.cutmix, "augmentation": AugmentationName.standard}, id="mixed"),
+]
+
+
+@pytest.mark.parametrize(("epoch", "changes"), KILLED)
+def test_a_killed_training_goes_on_bit_for_bit(
+    epoch: int, changes: dict, build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, **changes)
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, checkpoint=tmp_path / "c", after=die_after(epoch), **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path / "c", **changes)
+    assert state_hashes(again) == state_hashes(undisturbed)
+    assert comparable(resumed) == comparable(expected)
+    assert resumed.epoch == expected.epoch
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_an_earlier_phases_best_epoch_survives_a_kill(
+    epoch: int, build_small: Build, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_be_best(1, monkeypatch)
+    changes = {**GRADUAL, "keep": Keep.best, "ema": 0.5}
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, **changes)
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, checkpoint=tmp_path, after=die_after(epoch), **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
+    assert state_hashes(again) == state_hashes(undisturbed)
+    assert comparable(resumed) == comparable(expected)
+    assert resumed.epoch == expected.epoch == 1
+
+
+def test_a_phase_that_stopped_early_is_not_gone_on_with(
+    build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    changes = {**PROBE, "epochs": 40, "early_stopping": 1, "head_lr": 0.3, "body_lr": 0.1}
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, checkpoint=tmp_path / "a", **changes)
+    first = torch.load(tmp_path / "a" / "phase-0" / "finished.pt")["history"]
+    assert len(first) < 20
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, checkpoint=tmp_path / "b", after=die_after(len(first)), **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path / "b", **changes)
+    assert comparable(resumed) == comparable(expected)
+    assert state_hashes(again) == state_hashes(undisturbed)
+
+
+def die(*_: object, **__: object) -> None:
+    raise SystemError("killed")
+
+
+def test_a_training_that_had_stopped_early_when_it_was_killed_does_not_go_on(
+    build_small: Build, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"epochs": 40, "early_stopping": 1, "head_lr": 0.3, "body_lr": 0.1}
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, **changes)
+    assert len(expected.history) < 20
+    with monkeypatch.context() as patch:
+        patch.setattr("thawline.training.run.write_finished", die)
+        with pytest.raises(SystemError):
+            train(build_small(0), toy_store, checkpoint=tmp_path, **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
+    assert comparable(resumed) == comparable(expected)
+    assert state_hashes(again) == state_hashes(undisturbed)
+
+
+@pytest.mark.parametrize("keep", Keep)
+def test_a_training_killed_before_its_result_is_saved_gives_it_again(
+    keep: Keep, build_small: Build, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_be_best(1, monkeypatch)
+    changes = {**GRADUAL, "keep": keep}
+    undisturbed, again = build_small(0), build_small(0)
+    expected = train(undisturbed, toy_store, checkpoint=tmp_path, **changes)
+    monkeypatch.setattr("thawline.training.run.fit", die)
+    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
+    assert state_hashes(again) == state_hashes(undisturbed)
+    assert resumed.history == expected.history
+    assert resumed.epoch == expected.epoch
+
+
+def test_a_training_whose_cost_cannot_be_counted_is_not_lost(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, other = build_small(0), build_small(0)
+    expected = train(counted, toy_store)
+    monkeypatch.setattr("thawline.training.cost.flops", die)
+    monkeypatch.setattr("thawline.training.cost._counted", {})
+    fitted = train(other, toy_store)
+    assert state_hashes(other) == state_hashes(counted)
+    assert expected.cost.keys() - fitted.cost.keys() == {"forward_flops", "step_flops", "training_flops"}
+    assert None not in fitted.cost.values()
+
+
+def test_the_operations_of_a_training_are_those_of_each_phase(build_small: Build, toy_store: Store) -> None:
+    probe = train(build_small(0), toy_store, depth="all", epochs=1).cost
+    whole = train(build_small(0), toy_store, depth=0, epochs=3).cost
+    both = train(
+        build_small(0), toy_store, depth=0, epochs=3, phases=Phases.probe_first, phase_share=0.3
+    ).cost
+    assert whole["training_flops"] == 3 * 16 * whole["step_flops"]
+    assert both["step_flops"] == whole["step_flops"]
+    assert both["training_flops"] == 16 * (probe["step_flops"] + 2 * whole["step_flops"])
+
+
+@pytest.mark.parametrize("changes", [{"depth": 0}, {"depth": 1, "method": Method.norm}, {"depth": "all"}])
+def test_what_will_learn_is_counted_before_it_does(
+    changes: dict[str, object], build_small: Build, toy_store: Store
+) -> None:
+    for phases in Phases:
+        settings = recipe(**{"epochs": 2, "phases": phases, **changes})
+        training = Training(build_small(0), settings, toy_store, CPU, seed=0, mirror=False)
+        before = training.trainable_parameters()
+        assert before == training.run().cost["trainable_parameters"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 2}, r"depth: 1 in the checkpoint, 2 now(?s:.*)unit: 'stem' in .*, 'blocks.0' now"),
+        ({"depth": 1, "method": Method.bias}, "method: 'full' in the checkpoint, 'bias' now"),
+        ({"depth": 1, "body_lr": 0.5}, "body_lr: 0.01 in the checkpoint, 0.5 now"),
+        ({"depth": 1, **PROBE}, "phase: 'one' in the checkpoint, 'probe' now"),
+    ],
+)
+def test_going_on_with_another_training_is_refused_by_name(
+    changes: dict, message: str, build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, checkpoint=tmp_path, depth=1, after=die_after(1))
+    with pytest.raises(UserError, match=rf"{message}(?s:.*)set these back, or delete"):
+        train(build_small(0), toy_store, checkpoint=tmp_path, **changes)
+
+
+def test_a_finished_phase_of_another_training_is_refused_too(
+    build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    train(build_small(0), toy_store, checkpoint=tmp_path, depth=1)
+    with pytest.raises(UserError, match="depth: 1 in the checkpoint, 3 now"):
+        train(build_small(0), toy_store, checkpoint=tmp_path, depth="all")
+
+
+def test_a_strong_pull_keeps_the_body_where_it_started(build_small: Build, toy_store: Store) -> None:
+    start = build_small(0).state_dict()
+    distances = []
+    for strength in (0.0, 50.0):
+        network = build_small(0)
+        train(network, toy_store, l2_sp=strength, optimizer=OptimizerName.sgd, weight_decay=0.0)
+        moved = [(tensor - start[name]).norm() for name, tensor in network.named_parameters()]
+        distances.append([each.item() for each in moved])
+    free, pulled = distances
+    assert sum(pulled[:-2]) < 0.2 * sum(free[:-2])
+    assert min(pulled[-2:]) > 0.2 * min(free[-2:])  # the head is not pulled
+
+
+@pytest.mark.parametrize("kind", [Mix.mixup, Mix.cutmix])
+def test_pictures_are_mixed_for_training_only(
+    kind: Mix, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def record(images: torch.Tensor, labels: torch.Tensor, *rest: object) -> object:
+        seen.append((len(images), rest))
+        return mix(images, labels, *rest)
+
+    monkeypatch.setattr("thawline.training.classifier.mix", record)
+    train(build_small(0), toy_store, mix=kind, mix_alpha=0.4, class_weights=ClassWeights.balanced)
+    assert seen == [(4, (2, kind, 0.4))] * 8  # 2 epochs of 16 pictures
+
+
+def test_one_schedule_runs_over_all_gradual_phases(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def record(self: torch.optim.AdamW, *args: object, **kwargs: object) -> object:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    train(build_small(0), toy_store, **GRADUAL)
+    gradual, rates[:] = list(rates), []
+    train(build_small(0), toy_store, epochs=6)
+    np.testing.assert_allclose(gradual, rates)
+
+
+WHOLE = [
+    {"epochs": 3, "ema": 0.7, "l2_sp": 0.1, "schedule": ScheduleName.one_cycle, "depth": 1},
+    {"epochs": 4, "keep": Keep.best, "early_stopping": 1, "mix": Mix.cutmix},
+    {"epochs": 2, "depth": 1, "augmentation": AugmentationName.standard},
+    PROBE,
+]
+
+
+@pytest.mark.parametrize("precision", [Precision.float32, Precision.bfloat16])
+@pytest.mark.parametrize("changes", WHOLE, ids=str)
+def test_an_epoch_at_once_is_what_lightning_does_batch_by_batch(
+    changes: dict, precision: Precision, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def function(network: nn.Module, settings: Finetune, store: Store, _: Trainer, **more: Any) -> Fitted:
+        return finetune_once(network, settings, store, replace(CPU, precision=precision), **more)
+
+    at_once, by_batch = build_small(0), build_small(0)
+    expected = comparable(train(at_once, toy_store, function=function, **changes))
+    monkeypatch.setattr(fit, "WholeEpochs", lambda batches: batches)
+    monkeypatch.setattr(Classifier, "train_whole_epochs", lambda *_: None)
+    assert comparable(train(by_batch, toy_store, function=function, **changes)) == expected
+    assert state_hashes(by_batch) == state_hashes(at_once)
+
+
+def test_a_process_that_is_told_to_end_does_not_wait_for_the_epoch(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def told(self: Classifier, batch: Any) -> torch.Tensor:
+        steps.append(len(batch[1]))
+        if len(steps) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(self, batch)
+
+    loss = Classifier.batch_loss
+    monkeypatch.setattr(Classifier, "batch_loss", told)
+    with pytest.raises(KeyboardInterrupt):
+        train(build_small(0), toy_store, epochs=2)
+    assert len(steps) == 2
