@@ -1,15 +1,25 @@
 """What many tests need: small networks, small stores, artifacts folders."""
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from thawline.artifacts import CARD, MODEL, Artifacts
 from thawline.data.store import Store, open_store, write_store
 from thawline.data.transform import Transform
+from thawline.tracking import connection
+
+# The same few examples in every run, so that what fails once fails for everybody. To look for others:
+# HYPOTHESIS_PROFILE=long make test
+settings.register_profile("short", max_examples=25, derandomize=True, deadline=None)
+settings.register_profile("long", max_examples=200, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 TRANSFORM = Transform(
     size=16, resize=16, channels=3, fit="crop", interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
@@ -52,6 +62,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest = (*begin, "test_chaos.py", "test_distributed.py", "test_setup.py")
     rank = {name: position for position, name in enumerate(longest)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _new_mlflow_stores_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let MLflow make the tables of one store, and copy that one where a test begins another: making them
+    takes as long as a hundred tests. (Processes that tests start make their own.)"""
+    template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    open_store_of_runs = connection._client
+
+    def copied(store: str) -> object:
+        path = Path(store.removeprefix("sqlite:///"))
+        if store.startswith("sqlite:///") and path.name == "mlflow.db" and not path.exists():
+            if not template.exists():
+                open_store_of_runs(f"sqlite:///{template}")
+            shutil.copy(template, path)
+        return open_store_of_runs(store)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "_client", copied)
+        yield
 
 
 @pytest.fixture
