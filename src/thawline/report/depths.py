@@ -9,12 +9,12 @@ from thawline.report.wording import amount, percent, points
 
 
 def tested(findings: Findings) -> bool:
-    """Whether any depth was measured on the test pictures."""
+    """Tell if any depth was measured on the test pictures."""
     return findings.curve is not None and bool(findings.curve["test_mean"].notna().any())
 
 
 def rows(findings: Findings) -> list[dict[str, str]]:
-    """A row's cells for each depth; no rows where no depth curve was made."""
+    """Return a row's cells for each depth; no rows where no depth curve was made."""
     if findings.curve is None:
         return []
     recommended = findings.recommendation.get("depth")

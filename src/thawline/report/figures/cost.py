@@ -1,4 +1,4 @@
-"""How long each stage took."""
+"""The time each stage took."""
 
 from typing import Any
 
@@ -10,7 +10,8 @@ from thawline.report.wording import duration, percent
 
 
 def cost(costs: dict[str, Any]) -> Picture | None:
-    """`costs` from `collect_costs`. Stages that took no time (weights that were given) are left out."""
+    """Draw a bar per stage. Stages that took no time (weights that were given) are left out; None where all
+    are. `costs` is from `collect_costs`."""
     seconds = {stage: each["seconds"] for stage, each in costs["stages"].items() if each["seconds"]}
     if not seconds:
         return None

@@ -1,4 +1,4 @@
-"""How well each learning rate did at each depth: a map of the mean over the trials in each cell."""
+"""Each learning rate at each depth: a map of the mean accuracy over the trials in each cell."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ _LEFT_OUT = 0.1
 
 
 def depth_and_rate(findings: Findings) -> Picture | None:
-    """None where few trials are complete, or depth or the head's rate did not vary."""
+    """Draw a map for each rate; None where few trials are complete, or depth or the head's rate did not vary."""
     study = studied(findings)
     if study is None or not {"depth", "head_lr"} <= set(study.parameters):
         return None
@@ -51,8 +51,8 @@ def depth_and_rate(findings: Findings) -> Picture | None:
 
 
 def cells(trials: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Mean accuracy of the trials in each cell: rows are intervals of the rate `name`, equally wide on a
-    logarithmic scale, columns are depths. NaN where nothing was tried."""
+    """Return the mean accuracy of the trials in each cell: rows are intervals of the rate `name`, equally
+    wide on a logarithmic scale, columns are depths. NaN where nothing was tried."""
     tried = trials.dropna(subset=[name])
     edges = np.geomspace(tried[name].min(), tried[name].max(), _BINS + 1)
     # rounding may leave an end outside of its own interval

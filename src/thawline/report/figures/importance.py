@@ -1,4 +1,4 @@
-"""Which parameters separate the good trials from the others."""
+"""The parameters that separate the good trials from the others."""
 
 import warnings
 from typing import Any
@@ -19,7 +19,7 @@ deviation is 0.2 with 40 trials, 0.15 with 60 and 0.13 with 120."""
 
 
 def importance(findings: Findings) -> Picture | None:
-    """None where few trials are complete or fewer than two parameters varied."""
+    """Draw each parameter's share; None where few trials are complete or fewer than two parameters varied."""
     study = studied(findings, _FEW)
     if study is None or len(study.parameters) < 2:
         return None
@@ -51,10 +51,10 @@ def importance(findings: Findings) -> Picture | None:
 
 
 def importances(study: Studied) -> dict[str, float]:
-    """Share of each parameter, the largest first; together they are 1.
+    """Return the share of each parameter, the largest first; together they are 1.
 
-    PED-ANOVA (Watanabe, Bansal and Hutter 2023), which also rates parameters that exist in some trials
-    only, by Optuna on a study that is made again from the table.
+    PED-ANOVA (Watanabe, Bansal and Hutter 2023), which also rates parameters that exist in some trials only,
+    by Optuna on a study that is made again from the table.
     """
     import optuna
 

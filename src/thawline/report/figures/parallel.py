@@ -24,7 +24,7 @@ _LEFT_OUT = 0.2
 
 
 def parallel_coordinates(findings: Findings) -> Picture | None:
-    """None where few trials are complete or fewer than two parameters varied."""
+    """Draw a line per trial; None where few trials are complete or fewer than two parameters varied."""
     study = studied(findings)
     if study is None or len(study.parameters) < 2:
         return None
@@ -60,7 +60,7 @@ def _title(name: str) -> str:
 
 
 def _places(values: pd.Series, name: str) -> np.ndarray:
-    """Where on its axis, of height 0..1, each value stands."""
+    """Return where on its axis, of height 0..1, each value stands."""
     if _is_number(name):
         numbers = values.to_numpy(float)
         numbers = np.log(numbers) if name in RATES else numbers
@@ -74,7 +74,7 @@ def _places(values: pd.Series, name: str) -> np.ndarray:
 
 
 def _is_number(name: str) -> bool:
-    """Choices stand in equal steps, whatever the distance between their values."""
+    """Tell numbers from choices, which stand in equal steps, whatever the distance between their values."""
     return name in (*RATES, "depth", "value")
 
 

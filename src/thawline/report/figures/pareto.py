@@ -12,7 +12,7 @@ _COST, _ACCURACY = "training_flops", "val_accuracy"
 
 
 def pareto_front(findings: Findings) -> Picture | None:
-    """None where operations were not counted."""
+    """Draw accuracy over operations; None where operations were not counted."""
     if findings.front is None:
         return None
     front = findings.front.sort_values([_COST, _ACCURACY], ignore_index=True)

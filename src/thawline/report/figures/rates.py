@@ -1,4 +1,4 @@
-"""Which learning rates the search tried, and how well each did."""
+"""The learning rates the search tried, and the accuracy of each."""
 
 from typing import Any
 
@@ -24,8 +24,8 @@ _LEFT_OUT = 0.2
 
 
 def learning_rates(findings: Findings) -> Picture | None:
-    """A map of head and body rate for the fine-tuned contender, a curve over the one rate of each
-    other; None where nothing was searched."""
+    """Draw a map of head and body rate for the fine-tuned contender, a curve over the one rate of each other;
+    None where nothing was searched."""
     studies = {name: table for name, table in findings.trials.items() if table["value"].notna().any()}
     if not studies:
         return None
@@ -89,7 +89,7 @@ def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame, theme: Theme) ->
 
 
 def _beside(body: pd.Series) -> float:
-    """Where on the body's axis trials stand that train no body parameter: left of all others."""
+    """Return where on the body's axis trials stand that train no body parameter: left of all others."""
     return float(body.min() / 5) if body.notna().any() else 1e-5
 
 

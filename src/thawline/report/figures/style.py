@@ -1,4 +1,4 @@
-"""What all figures share: two themes, colours that colour-blind people can tell apart, stable bytes."""
+"""The look of all figures: two themes, colours that colour-blind people can tell apart, stable bytes."""
 
 import textwrap
 import warnings
@@ -41,10 +41,11 @@ class Theme:
     """A perceptually uniform colour map, running away from the background."""
 
     def heat(self) -> LinearSegmentedColormap:
+        """Return a colour map from the background to the colour of errors."""
         return LinearSegmentedColormap.from_list("errors", [self.background, self.errors])
 
     def settings(self, dpi: int) -> Any:
-        """Matplotlib's settings by name."""
+        """Return matplotlib's settings by name."""
         return {
             "figure.facecolor": self.background,
             "savefig.facecolor": self.background,
@@ -117,11 +118,12 @@ class Picture:
     draw: Callable[[Theme], Figure]
 
     def files(self) -> dict[str, str]:
-        """File name by theme."""
+        """Return the file name by theme."""
         return {theme.name: f"{self.name}-{theme.name}.svg" for theme in THEMES}
 
 
 def render(picture: Picture, theme: Theme, dpi: int) -> Figure:
+    """Draw the picture in a theme, with its sentence as the title."""
     with matplotlib.rc_context(theme.settings(dpi)):
         figure = picture.draw(theme)
         title = textwrap.fill(picture.sentence, int(figure.get_figwidth() * 10.8))
@@ -130,7 +132,8 @@ def render(picture: Picture, theme: Theme, dpi: int) -> Figure:
 
 
 def write_picture(picture: Picture, folder: Path, dpi: int) -> list[Path]:
-    """One SVG per theme; equal findings give equal bytes. `dpi` concerns raster parts only."""
+    """Write one SVG per theme and return their paths; equal findings give equal bytes. `dpi` concerns raster
+    parts only."""
     written = []
     for theme in THEMES:
         path = folder / picture.files()[theme.name]
@@ -145,19 +148,19 @@ def write_picture(picture: Picture, folder: Path, dpi: int) -> list[Path]:
 
 
 def percent_axis(axis: Axis, decimals: int | None = 0) -> None:
-    """Shares as percentages, written as in the text. `decimals` None: as many as the ticks need."""
+    """Write shares as percentages, as in the text. `decimals` None: as many as the ticks need."""
     axis.set_major_formatter(PercentFormatter(1, decimals, symbol=" %"))
 
 
 def rate_axis(axis: Axis) -> None:
-    """Learning rates: a logarithmic scale, written as in the text."""
+    """Show learning rates on a logarithmic scale, written as in the text."""
     axis.set_major_locator(LogLocator(10))
     axis.set_major_formatter(FuncFormatter(lambda value, _: rate(value)))
     axis.set_minor_locator(NullLocator())
 
 
 def plain_axes(axes: Axes) -> None:
-    """No grid and no frame: for maps, whose cells are their own grid."""
+    """Remove grid and frame: for maps, whose cells are their own grid."""
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
