@@ -27,7 +27,7 @@ TRANSFORM = Transform(
 
 
 def toy_pictures(per_class: int, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Noise with a bright stripe whose direction is the class: learnable within a few steps."""
+    """Make noise with a bright stripe whose direction is the class: learnable within a few steps."""
     random = np.random.default_rng(seed)
     images = random.integers(0, 90, (2 * per_class, 16, 16, 3), dtype=np.uint8)
     labels = ["across", "down"] * per_class
@@ -41,7 +41,7 @@ def toy_pictures(per_class: int, seed: int) -> tuple[np.ndarray, list[str]]:
 
 
 def write_toy_store(folder: Path, parts: dict[str, int], seed: int = 0) -> Store:
-    """A store with `parts[split]` pictures a class of two classes."""
+    """Make a store with `parts[split]` pictures a class of two classes."""
     made = {split: toy_pictures(count, seed + index) for index, (split, count) in enumerate(parts.items())}
     images = np.concatenate([pictures for pictures, _ in made.values()])
     rows = [
@@ -55,11 +55,11 @@ def write_toy_store(folder: Path, parts: dict[str, int], seed: int = 0) -> Store
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: one that begins last keeps one core busy and the others idle. Each process is
-    given two files to begin with, the first one the first and the third, which is hence a short one.
+    """Put the longest files first: one that begins last keeps one core busy and the others idle. Each process
+    is given two files to begin with, the first one the first and the third, which is hence a short one.
     (pytest-xdist would begin with the files of many tests: `--no-loadscope-reorder`.)"""
-    begin = ("test_readme.py", "test_pipeline.py", "test_dashboard.py")
-    longest = (*begin, "test_chaos.py", "test_distributed.py", "test_setup.py")
+    begin = ("test_readme.py", "test_chaos.py", "test_dashboard.py")
+    longest = (*begin, "test_pipeline.py", "test_distributed.py", "test_mlflow_ui.py", "test_setup.py")
     rank = {name: position for position, name in enumerate(longest)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
@@ -91,7 +91,7 @@ def toy_store(tmp_path: Path) -> Store:
 
 
 def write_toy_artifacts(root: Path) -> Artifacts:
-    """Artifacts as after replace_head: target stores and a small initial target model."""
+    """Make artifacts as after replace_head: target stores and a small initial target model."""
     from thawline.models.checkpoint import ModelCard, save_model
     from thawline.models.zoo import build
 

@@ -89,8 +89,9 @@ def project(tmp_path: Path) -> Path:
 
 def leave_by_hand(root: Path, override: str, *artifacts: str) -> None:
     """Make folders as stages called by hand with `override` would."""
+    folder = root / "scratch" / scratch_name(compose(ROOT, [override]))
     for name in artifacts:
-        (root / "scratch" / scratch_name(compose(ROOT, [override])) / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
 
 
 def reads_of(script: str) -> tuple[str, ...]:
@@ -207,10 +208,14 @@ def import_graph() -> grimp.ImportGraph:
     return grimp.build_graph("thawline", exclude_type_checking_imports=True)
 
 
+@cache
+def imports_of(module: str) -> set[str]:
+    return import_graph().find_upstream_modules(module)
+
+
 def imported_by(modules: set[str]) -> set[str]:
     """Files of what computes that `modules` import directly or not, as paths below src, and their own."""
-    graph = import_graph()
-    found = modules.union(*(graph.find_upstream_modules(module) for module in modules))
+    found = modules.union(*(imports_of(module) for module in modules))
     paths = {
         f"src/{name.replace('.', '/')}.py" for name in found if (name.split(".") + [""])[1] not in OUTSIDE
     }

@@ -32,11 +32,12 @@ def test_a_finished_run_holds_parameters_history_artifacts_and_origin(client, ho
     ]
     parameters = {"finetune": {"head_lr": 1e-3, "depth": 4}, "model": {"architecture": "resnet18"}}
 
-    with a_run("seed 0", parameters=parameters, lock="seed: 0\n") as run:
+    with a_run(
+        "seed 0", parameters=parameters, lock="seed: 0\n", tags=TAGS | {"contender": "finetuned"}
+    ) as run:
         run.log_history(rows)
         run.log_metrics({"test_accuracy": 0.9})
         run.log_dict("notes.json", {"ä": 1})
-        run.set_tag("contender", "finetuned")
 
     stored = client.get_run(run.id)
     assert stored.info.status == "FINISHED"

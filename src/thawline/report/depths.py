@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from thawline.report.findings import Findings
-from thawline.report.wording import amount, percent, points
+from thawline.report.wording import amount, percent_with_range, points
 
 
 def tested(findings: Findings) -> bool:
@@ -36,8 +36,8 @@ def _row(row: pd.Series, recommended: bool) -> dict[str, str]:
 
 
 def _share(row: pd.Series, name: str) -> str:
-    mean, low, high = (float(row[f"{name}_{end}"]) for end in ("mean", "low", "high"))
-    return "–" if math.isnan(mean) else f"{percent(mean)} ({100 * low:.1f} to {100 * high:.1f})"
+    interval = {end: float(row[f"{name}_{end}"]) for end in ("mean", "low", "high")}
+    return "–" if math.isnan(interval["mean"]) else percent_with_range(interval)
 
 
 def _difference(row: pd.Series) -> str:

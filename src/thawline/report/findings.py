@@ -74,6 +74,14 @@ class Findings:
         """The number of the network's units, which the linear probe freezes. None without that contender."""
         return self.recipes[PROBE].depth if PROBE in self.recipes else None
 
+    def complete(self, name: str) -> pd.DataFrame | None:
+        """Return a contender's complete trials, with value and depth; None where nothing was searched."""
+        table = self.trials.get(name)
+        if table is None:
+            return None
+        found = table[table["state"] == "complete"].dropna(subset=["value", "depth"])
+        return found.assign(depth=found["depth"].astype(int))
+
     def size(self, split: str) -> int:
         """Count the pictures of a split."""
         return self.metrics["data"]["sizes"][split]["total"]

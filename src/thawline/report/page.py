@@ -125,7 +125,7 @@ def measured(metric: str, interval: wording.Interval) -> str:
     """Write a metric with its interval, for a cell."""
     if metric == "log_loss":
         return f"{interval['mean']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
-    return f"{wording.percent(interval['mean'])} ({wording.percent_range(interval).removesuffix(' %')})"
+    return wording.percent_with_range(interval)
 
 
 def recipe_rows(findings: Findings) -> list[tuple[str, str]]:

@@ -26,6 +26,11 @@ def percent_range(interval: Interval) -> str:
     return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f} %"
 
 
+def percent_with_range(interval: Interval) -> str:
+    """Write a share with its interval: `93.1 % (90.2 to 95.0)`."""
+    return f"{percent(interval['mean'])} ({percent_range(interval).removesuffix(' %')})"
+
+
 def points(share: float, signed: bool = True) -> str:
     """Write a difference of shares in percentage points, with a second decimal where the first would hide
     that it is not zero."""

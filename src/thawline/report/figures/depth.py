@@ -39,12 +39,10 @@ class DepthCurve:
 
 def depth_curve(findings: Findings) -> DepthCurve | None:
     """Find the best trial of each depth; None without a search over at least two depths."""
-    trials = findings.trials.get(FINETUNED)
+    complete = findings.complete(FINETUNED)
     pictures, _ = findings.validated_on(FINETUNED)
-    if trials is None or pictures == 0:
+    if complete is None or pictures == 0:
         return None
-    complete = trials[trials["state"] == "complete"].dropna(subset=["value", "depth"])
-    complete = complete.assign(depth=complete["depth"].astype(int))
     ranked = complete.sort_values(["value", "val_loss"], ascending=[False, True], kind="stable")
     best = ranked.drop_duplicates("depth").sort_values("depth").reset_index(drop=True)
     if len(best) < 2:

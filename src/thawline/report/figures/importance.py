@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from thawline.report.figures.study import RATES, Studied, label, studied
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import WIDTH, Picture, Theme, named_bars, percent_axis
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted, percent
 
@@ -34,17 +34,10 @@ def importance(findings: Findings) -> Picture | None:
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(WIDTH, 0.9 + 0.34 * len(shares)))
         axes = figure.add_subplot()
-        names = list(shares)[::-1]
-        bars = axes.barh(
-            [label(name) for name in names], [shares[name] for name in names], 0.62,
-            color=theme.contenders[FINETUNED],
-        )  # fmt: skip
-        axes.bar_label(bars, [percent(shares[name]) for name in names], padding=4, fontsize=8)
+        named = {label(name): share for name, share in shares.items()}
+        named_bars(axes, named, percent, [theme.contenders[FINETUNED]] * len(named))
         axes.set_xlabel("share of the importance")
         percent_axis(axes.xaxis)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.margins(x=0.12)
         return figure
 
     return Picture("importance", sentence, draw)

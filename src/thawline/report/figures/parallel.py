@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from thawline.report.figures.study import RATES, Studied, label, shown, studied
-from thawline.report.figures.style import WIDTH, Picture, Theme, plain_axes
+from thawline.report.figures.style import WIDTH, Picture, Theme, plain_axes, value_scale
 from thawline.report.findings import Findings
 from thawline.report.wording import counted, listed, percent, rate
 
@@ -19,8 +18,6 @@ _ABSENT = -0.12
 _BEST = 0.1
 """Share of the trials that the sentence speaks of."""
 _TICKS = 7
-_LEFT_OUT = 0.2
-"""Share of the worst trials that get the colour of the worst instead of stretching the scale."""
 
 
 def parallel_coordinates(findings: Findings) -> Picture | None:
@@ -37,7 +34,7 @@ def parallel_coordinates(findings: Findings) -> Picture | None:
         values = study.trials["value"].to_numpy()
         order = values.argsort(kind="stable")
         lines = [np.column_stack([np.arange(len(columns)), row]) for row in places[order]]
-        scale = Normalize(np.quantile(values, _LEFT_OUT), values.max())
+        scale = value_scale(values)
         strength = 0.25 + 0.7 * np.clip(scale(values[order]), 0, 1)
         axes.add_collection(
             LineCollection(

@@ -5,13 +5,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis, rate_axis
+from thawline.report.figures.style import (
+    WIDTH,
+    Picture,
+    Theme,
+    percent_axis,
+    rate_axis,
+    value_bar,
+    value_scale,
+)
 from thawline.report.findings import FINETUNED, NAMES, Findings
 from thawline.report.recipes import rate_names
 from thawline.report.wording import counted, listed, rate
@@ -19,8 +25,6 @@ from thawline.report.wording import counted, listed, rate
 _SHAPES = {"complete": "o", "pruned": "v", "failed": "X"}
 _NARROW = 0.02
 """Half the height of an axis of accuracies that hardly differ."""
-_LEFT_OUT = 0.2
-"""Share of the worst trials that get the colour of the worst instead of stretching the scale."""
 
 
 def learning_rates(findings: Findings) -> Picture | None:
@@ -48,9 +52,9 @@ def learning_rates(findings: Findings) -> Picture | None:
 
 def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
     parts = []
-    for name, trials in studies.items():
-        complete = trials[trials["state"] == "complete"].dropna(subset=["value"])
-        if complete.empty:
+    for name in studies:
+        complete = findings.complete(name)
+        if complete is None or complete.empty:
             continue
         best = complete.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
         head, body = rate_names(findings.recipes[name].recipe)
@@ -64,7 +68,7 @@ def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
 
 def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame, theme: Theme) -> None:
     values = trials["value"].dropna()
-    scale = Normalize(float(values.quantile(_LEFT_OUT)), float(values.max()))
+    scale = value_scale(values)
     edge = _beside(trials["body_lr"])
     for state, shape in _SHAPES.items():
         part = trials[trials["state"] == state]
@@ -82,10 +86,7 @@ def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame, theme: Theme) ->
     if trials["body_lr"].isna().any():
         _mark_frozen(axes, edge, theme)
     axes.set_title(NAMES[FINETUNED])
-    bar = figure.colorbar(ScalarMappable(scale, theme.values), ax=axes, extend="min", pad=0.03)
-    percent_axis(bar.ax.yaxis)
-    bar.set_label("validation accuracy")
-    bar.outline.set_visible(False)
+    value_bar(figure, axes, scale, theme, "validation accuracy")
 
 
 def _beside(body: pd.Series) -> float:

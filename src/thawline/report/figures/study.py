@@ -30,13 +30,9 @@ class Studied:
 def studied(findings: Findings, fewest: int = FEW) -> Studied | None:
     """Collect the trials; None where fewer are complete, where nothing varied, and where all were equally
     good."""
-    table = findings.trials.get(FINETUNED)
-    if table is None:
+    complete = findings.complete(FINETUNED)
+    if complete is None or len(complete) < fewest or complete["value"].nunique() < 2:
         return None
-    complete = table[table["state"] == "complete"].dropna(subset=["value", "depth"])
-    if len(complete) < fewest or complete["value"].nunique() < 2:
-        return None
-    complete = complete.assign(depth=complete["depth"].astype(int))
     names = [field.name for field in fields(Finetune) if field.name not in _RECORDED]
     varied = [name for name in names if name in complete and complete[name].nunique() > 1]
     return Studied(complete, sorted(varied, key=_order)) if varied else None

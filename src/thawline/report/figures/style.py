@@ -2,16 +2,18 @@
 
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
@@ -21,6 +23,9 @@ from thawline.report.wording import rate
 
 WIDTH = 7.6
 """Inches; every figure has the width of the page's text."""
+
+_LEFT_OUT = 0.2
+"""Share of the worst values that get the colour of the worst instead of stretching the scale."""
 
 MARKERS = {FINETUNED: "o", PROBE: "s", SCRATCH: "^"}
 
@@ -165,3 +170,28 @@ def plain_axes(axes: Axes) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
+
+
+def value_scale(values: Any) -> Normalize:
+    """Spread the colours of `theme.values` over accuracies, NaN among them left out."""
+    return Normalize(float(np.nanquantile(values, _LEFT_OUT)), float(np.nanmax(values)))
+
+
+def value_bar(figure: Figure, panels: Any, scale: Normalize, theme: Theme, label: str) -> None:
+    """Draw the colour bar of a `value_scale` beside `panels`."""
+    bar = figure.colorbar(ScalarMappable(scale, theme.values), ax=panels, extend="min", pad=0.03)
+    percent_axis(bar.ax.yaxis)
+    bar.set_label(label)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def named_bars(
+    axes: Axes, bars: Mapping[str, float], text: Callable[[float], str], colors: Sequence[str]
+) -> None:
+    """Draw a horizontal bar for each name, the first on top, each with its value as `text` writes it."""
+    names = list(bars)[::-1]
+    drawn = axes.barh(names, [bars[name] for name in names], 0.62, color=colors[::-1])
+    axes.bar_label(drawn, [text(bars[name]) for name in names], padding=4, fontsize=8)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.14)
