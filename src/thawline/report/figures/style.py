@@ -182,7 +182,7 @@ def value_bar(figure: Figure, panels: Any, scale: Normalize, theme: Theme, label
     bar = figure.colorbar(ScalarMappable(scale, theme.values), ax=panels, extend="min", pad=0.03)
     percent_axis(bar.ax.yaxis)
     bar.set_label(label)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def named_bars(
