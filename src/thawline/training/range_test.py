@@ -8,13 +8,14 @@ import pandas as pd
 
 from thawline import tracking
 from thawline.artifacts import Artifacts, atomic_path
+from thawline.config.recipe.contenders import recipe_of
 from thawline.config.sections import Config, Finetune, Phases
 from thawline.data.store import open_store
 from thawline.training.finetune import initial_network
 from thawline.training.fit import device_of, prepare_machine
 from thawline.training.loss_by_rate import HIGH, RangeTest, loss_by_rate
 from thawline.training.optimization import Group
-from thawline.training.recipe import head_rate, lock_of, recipe_of, tracked
+from thawline.training.recipe import lock_of, tracked
 from thawline.training.run import Training
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def tested(training: Training) -> tuple[RangeTest, Suggestions]:
 
 def suggestions(found: RangeTest, groups: tuple[Group, ...], recipe: Finetune) -> Suggestions:
     """What each suggested rate of the fastest of `groups` means for the recipe's two rates."""
-    configured = {"head_lr": head_rate(recipe), "body_lr": recipe.body_lr}
+    configured = {"head_lr": recipe.head_lr, "body_lr": recipe.body_lr}
     if recipe.phases is Phases.probe_first and recipe.body_lr is not None:
         # its last phase, the one that is tested, has one rate for both
         del configured["head_lr"]
