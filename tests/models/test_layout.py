@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from tests_networks import freeze
 from torch import nn
 
-from thawline.models.freezing import freeze
 from thawline.models.layout import channels_last, fastest_training, may_be_channels_last
 from thawline.models.zoo import build
 
