@@ -180,12 +180,17 @@ def _best(method: str, tries: dict[tuple[str, float], Any]) -> float | None:
 
 def _folder(root: Path, config: Config) -> Path:
     """Where trainings are kept: another one for other values, another source model or other code."""
-    from thawline.training.code import code_version
+    from thawline.identity import code_identity
 
     artifacts = Artifacts.under(root)
     source = file_hash(artifacts.stage("replace_head") / MODEL)
     lock = OmegaConf.to_yaml(OmegaConf.structured(config))
-    return root / "scratch" / "methods" / fingerprint([lock, source, code_version()])[:12]
+    return (
+        root
+        / "scratch"
+        / "methods"
+        / fingerprint([lock, source, code_identity("thawline.search.search")])[:12]
+    )
 
 
 def _measured(root: Path, config: Config, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -206,11 +206,16 @@ def kept(path: Path, what: Any, *arguments: Any) -> Any:
 
 def compare(root: Path, minutes: float, repeats: int, seeds: int, rates: int) -> Found:
     """All searches and the fresh seeds of what each chose."""
-    from thawline.training.code import code_version
+    from thawline.identity import code_identity
 
     source = file_hash(Artifacts.under(root).stage("replace_head") / MODEL)
     lock = (root / "params.yaml").read_text()
-    folder = root / "scratch" / "search" / fingerprint([lock, source, code_version(), minutes])[:12]
+    folder = (
+        root
+        / "scratch"
+        / "search"
+        / fingerprint([lock, source, code_identity("thawline.search.search"), minutes])[:12]
+    )
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         # of each repetition the two side by side, so that whatever else the machine does hits both
         runs = {

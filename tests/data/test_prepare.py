@@ -15,7 +15,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, DataSetName, Input, Role, Source, Target
 from thawline.data import prepare as prepare_module
 from thawline.data.prepare import prepare
-from thawline.data.store import Store, open_store, verify
+from thawline.data.store import Store, open_store
 from thawline.data.transform import transform_of
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -51,8 +51,6 @@ def test_a_target_becomes_two_stores(tmp_path, write_pictures):
         "val": {"cat": 3, "dog": 6},
         "test": {"cat": 5, "dog": 10},
     }
-    for name in ("target", "test"):
-        verify(artifacts.data_output(name))
     assert {path.name for path in artifacts.data_output("target").parent.iterdir()} == {"target", "test"}
 
 
@@ -238,5 +236,4 @@ def test_real_photographs_arrive_complete(tmp_path, name, train, test):
     } == train
     for label, count in train.items():
         assert report["counts"]["val"][label] == pytest.approx(0.2 * count, abs=1)
-    verify(artifacts.data_output("target"))
     assert open_store(artifacts.data_output("test")).images.shape == (sum(test.values()), 64, 64, 3)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from tests_networks import freeze
 from torch import nn
 
 from thawline.config.errors import UserError
 from thawline.data.batches import Batches
 from thawline.data.transform import Transform
-from thawline.models.freezing import freeze
 from thawline.models.inference import logits, outcomes, probabilities
 from thawline.models.zoo import build
 

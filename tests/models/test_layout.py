@@ -1,9 +1,9 @@
 """Networks whose code rests on the usual layout keep it."""
 
 import torch
+from tests_networks import freeze
 from torch import nn
 
-from thawline.models.freezing import freeze
 from thawline.models.layout import in_layout, layout_of
 from thawline.models.zoo import build
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests_networks import Small
+from tests_networks import Small, freeze
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
 
@@ -15,7 +15,7 @@ from thawline.config.sections import Method
 from thawline.models.adapters.adapt import adapt
 from thawline.models.adapters.adaptation import Adaptation
 from thawline.models.cuts import units
-from thawline.models.freezing import PartlyFrozen, freeze, hold, state_hashes
+from thawline.models.freezing import PartlyFrozen, hold, state_hashes
 from thawline.models.selection import select
 from thawline.models.zoo import build
 from thawline.training import cost

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests_networks import freeze
 
 from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
@@ -25,7 +26,7 @@ from thawline.config.sections import (
 )
 from thawline.data.batches import Batches
 from thawline.data.store import Store
-from thawline.models.freezing import freeze, state_hashes
+from thawline.models.freezing import state_hashes
 from thawline.models.zoo import build
 from thawline.report.figures.range_test import write_range_test
 from thawline.tracking.connection import connected

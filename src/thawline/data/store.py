@@ -166,14 +166,6 @@ def open_store(directory: Path) -> Store:
     )
 
 
-def verify(directory: Path) -> None:
-    """Compare every byte of the store with its card; `UserError` names the file that differs."""
-    card = _read_card(directory)
-    for name in ("manifest", "images"):
-        path = directory / (f"{name}.csv" if name == "manifest" else f"{name}.npy")
-        _require(path.is_file() and file_hash(path) == card[f"{name}_sha256"], path, "was changed")
-
-
 def require_space(directory: Path, size: int) -> None:
     """Raise `UserError` unless `size` bytes fit on the disk; a map on a full disk would crash instead."""
     free = shutil.disk_usage(directory).free

@@ -125,9 +125,6 @@ class Run:
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         log(self.id, str(path), folder)
 
-    def set_tag(self, name: str, value: Any) -> None:
-        self._client.set_tag(self.id, name, shown(value))
-
     def end(self, state: str, reason: str = "") -> None:
         """End the run as one of `STATES`. The first end counts; later ones change nothing."""
         if self._ended:

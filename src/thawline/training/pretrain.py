@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import nn
 
 from thawline import tracking
@@ -26,6 +27,7 @@ from thawline.artifacts import (
 from thawline.config.sections import Config
 from thawline.data.batches import Batches, largest_part
 from thawline.data.store import Store, open_store
+from thawline.identity import code_identity
 from thawline.machine import leads
 from thawline.models.checkpoint import ModelCard, save_model
 from thawline.models.device import prepare_machine
@@ -33,7 +35,6 @@ from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
 from thawline.progress import Advance, progress
 from thawline.training.batches import batches
-from thawline.training.code import code_version
 from thawline.training.history import Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
@@ -72,7 +73,8 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
     parameters = {**plain(settings), "architecture": model.architecture, "options": dict(model.options)}
     tags = {"seed": config.seed, "data_fingerprint": store.fingerprint}
     train = _batches(config, store)
-    decisive = [parameters, tags, config.source.mirror, computing(config.trainer), code_version()]
+    decisive = [parameters, tags, config.source.mirror, computing(config.trainer), code_identity(__name__)]
+    decisive += [torch.get_num_threads(), torch.cuda.is_available()]
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}
     with (

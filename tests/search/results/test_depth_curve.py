@@ -67,7 +67,7 @@ def config_of(folder: Path, validation: ValidationName = ValidationName.holdout,
 def _same_code_and_no_plots() -> Iterator[None]:
     """A study goes on with the code it began with: what is edited while tests run is no other code."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("thawline.search.trial.trials.code_version", lambda **_: "code")
+        patched.setattr("thawline.search.trial.trials.code_identity", lambda *_: "code")
         # drawn in tests of their own
         patched.setattr("thawline.search.search.log_plots", lambda *_: None)
         yield

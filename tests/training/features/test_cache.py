@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_toy_store
+from tests_networks import freeze
 from tests_trainings import CPU, PROBE, Build, comparable, die_after, recipe
 from torch import nn
 
 from thawline.config.sections import AugmentationName, BatchNorm, Mix, PrefixCacheUse, Trainer
 from thawline.data.store import Store
-from thawline.models.freezing import PartlyFrozen, freeze, state_hashes
+from thawline.models.freezing import PartlyFrozen, state_hashes
 from thawline.training.batches import batches
 from thawline.training.features import cache
 from thawline.training.features.cache import PrefixCache

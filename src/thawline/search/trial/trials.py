@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from optuna.trial import FrozenTrial
 from torch import nn
 
@@ -15,6 +16,7 @@ from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import recipe_of
 from thawline.config.sections import Config, Finetune, Objective, Start
 from thawline.data.store import Store, open_store
+from thawline.identity import code_identity
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_depth
@@ -30,7 +32,6 @@ from thawline.search.task import PLACE, Slot
 from thawline.search.trial.limits import Limits
 from thawline.search.trial.outcomes import keep_outcome
 from thawline.search.trial.validation import Outcome, Report, Validating
-from thawline.training.code import code_version
 from thawline.training.cost import flops
 from thawline.training.recipe import Chosen, plain, tracked
 
@@ -127,7 +128,9 @@ class Trials:
                 "precision": trainer.precision.name,
                 "compile": trainer.compile,
             },
-            "code": code_version(threads=False),
+            # samplers propose the trials, and are asked by another module
+            "code": code_identity(__name__, "thawline.search.study.samplers"),
+            "cuda": torch.cuda.is_available(),
         }
 
     @property

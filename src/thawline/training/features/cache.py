@@ -7,7 +7,7 @@ can be read that another prefix or other pictures made.
 
 import logging
 from collections.abc import Collection, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,13 @@ from thawline.config.errors import UserError
 from thawline.config.sections import AugmentationName, PrefixCacheUse, Trainer
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
+from thawline.identity import code_identity
 from thawline.models.cuts import plan
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen, state_hashes
 from thawline.models.layout import in_layout, layout_of
 from thawline.models.splitting import part
 from thawline.training.batches import batches as batches_of
-from thawline.training.code import code_version
 from thawline.training.features.compute import computed, features_in_memory, quick
 from thawline.training.features.files import Features, discard, find, make
 from thawline.training.features.worth import Speed, speed_of
@@ -289,12 +289,8 @@ def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
 def conditions(settings: Trainer, device: torch.device) -> list[str]:
     """What else decides the bits of features: precision, device, and code with its threads."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return ["half" if in_half_precision(settings) else "single", name, _code(torch.get_num_threads())]
-
-
-@lru_cache
-def _code(threads: int) -> str:  # noqa: ARG001, code_version asks for them itself
-    return code_version()
+    precision = "half" if in_half_precision(settings) else "single"
+    return [precision, name, code_identity(__name__), str(torch.get_num_threads())]
 
 
 def _at(
