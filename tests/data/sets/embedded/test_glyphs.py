@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from thawline.data import glyphs
-from thawline.data.digits import gray_levels
+from thawline.config.sections import DataSetName, Source
+from thawline.data.sets.embedded import glyphs
+from thawline.data.sets.embedded.digits import gray_levels
 
 COUNT = 12
 
@@ -19,7 +20,7 @@ def images() -> np.ndarray:
 
 
 def test_all_letters_in_both_cases():
-    collection = glyphs.collect(2, 8, seed=0)
+    collection = glyphs.collect(Source(dataset=DataSetName.glyphs, glyphs_per_class=2), seed=0)
     assert [item.label for item in collection.items[::2]] == list(glyphs.LETTERS)
     assert len(set(glyphs.LETTERS)) == 52
     assert np.asarray(collection.open(3)).shape == (8, 8)
