@@ -18,7 +18,8 @@ EMBEDDED = _modules("sets/embedded")
 class DataSetName(Enum):
     """A data set's name is that of its module in data/sets/."""
 
-    _ignore_ = ["members", "name"]  # noqa: RUF012
+    # members made in a loop, as the documentation of enum does it
+    _ignore_ = ["members", "name"]
     members = vars()
     for name in [*EMBEDDED, *_modules("sets")]:
         members[name] = name

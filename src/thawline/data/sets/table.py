@@ -5,6 +5,7 @@ the same one are never parted) and `split` (train, val or test, in any case; bla
 """
 
 import csv
+import io
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,10 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of the table, and the line of the file it ends on. `file` is the picture's absolute path."""
+    """A row of the table, and the line of the file it ends on.
+
+    `file` is where the picture lies, `path` what it is called, `split` empty or one of train, val, test
+    once the table is found to be right."""
 
     line: int
     file: Path
@@ -50,10 +54,7 @@ def collect(data: DataSet, seed: int) -> Collection:
         raise UserError(f"{table} cannot be used:{listed}\n  Correct the table and run the command again.")
     require_distinct({row.label for row in rows}, table)
     by_path = {row.path: row for row in sorted(rows, key=lambda row: row.path)}
-    items = tuple(
-        Item(path, row.label, SPLIT_NAMES.get(row.split.lower(), ""), row.group)
-        for path, row in by_path.items()
-    )
+    items = tuple(Item(path, row.label, row.split, row.group) for path, row in by_path.items())
     files = [row.file for row in by_path.values()]
     repeated = len(rows) - len(items)
     notes = (f"{repeated} rows of {table.name} repeat an earlier one",) if repeated else ()
@@ -61,7 +62,7 @@ def collect(data: DataSet, seed: int) -> Collection:
 
 
 def _locate(root: Path) -> Path:
-    table = root / NAME if root.is_dir() else root
+    table = Path(os.path.normpath(root / NAME if root.is_dir() else root))
     if not table.is_file():
         raise UserError(
             f"{table} does not exist.\n"
@@ -72,10 +73,9 @@ def _locate(root: Path) -> Path:
 
 def _read(table: Path) -> Iterator[_Row]:
     try:
-        text = table.read_text(encoding="utf-8-sig")
-        first = next(iter(text.splitlines()), "")
-        separator = max(",;\t", key=first.count)
-        reader = csv.DictReader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+        text = table.read_bytes().decode("utf-8-sig")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         columns = [name.strip().lower() for name in reader.fieldnames or []]
         _require_columns(columns, table)
         reader.fieldnames = columns
@@ -87,7 +87,7 @@ def _read(table: Path) -> Iterator[_Row]:
             yield _row(table.parent, reader.line_num, {name: text.strip() for name, text in fields.items()})
     except UnicodeDecodeError:
         raise UserError(f"{table} is not UTF-8.\n  Save it as: CSV UTF-8.") from None
-    except csv.Error as error:
+    except (csv.Error, OSError) as error:
         raise UserError(f"{table} cannot be read: {error}.") from None
 
 
@@ -109,8 +109,9 @@ def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
     """Return the row; its picture is named by its path below the table's folder, else by the full one."""
     file = Path(os.path.normpath(folder / Path(fields["path"]).expanduser()))
     path = file.relative_to(folder) if file.is_relative_to(folder) else file
-    label = class_name(fields["label"])
-    return _Row(line, file, path.as_posix(), label, fields.get("group", ""), fields.get("split", ""))
+    split = fields.get("split", "")
+    split = SPLIT_NAMES.get(split.lower(), split)
+    return _Row(line, file, path.as_posix(), class_name(fields["label"]), fields.get("group", ""), split)
 
 
 def _find_wrong_fields(rows: list[_Row]) -> Iterator[str]:
@@ -119,11 +120,7 @@ def _find_wrong_fields(rows: list[_Row]) -> Iterator[str]:
     yield from _say("no label", (f"line {row.line} ({row.path})" for row in rows if not row.label))
     yield from _say(
         "split is neither train, val, test nor blank",
-        (
-            f"line {row.line} ({row.split!r})"
-            for row in rows
-            if row.split and row.split.lower() not in SPLIT_NAMES
-        ),
+        (f"line {row.line} ({row.split!r})" for row in rows if row.split not in ("", *SPLIT_NAMES)),
     )
 
 
