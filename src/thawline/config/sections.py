@@ -185,8 +185,8 @@ class Config:
     """Which data set `prepare` prepares (given by each entry of dvc.yaml)."""
     contender: Contender = Contender.finetuned
     """Which contender `search` and `finetune` work on (given by each entry of dvc.yaml)."""
-    source: Source = field(default_factory=lambda: Source(dataset=DataSetName.glyphs))
-    target: Target = field(default_factory=lambda: Target(dataset=DataSetName.digits))
+    source: Source = field(default_factory=lambda: Source(dataset=DataSetName["glyphs"]))
+    target: Target = field(default_factory=lambda: Target(dataset=DataSetName["digits"]))
     input: Input = field(default_factory=Input)
     model: Model = field(default_factory=Model)
     pretrain: Pretrain = field(default_factory=Pretrain)

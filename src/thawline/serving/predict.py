@@ -11,7 +11,7 @@ from torch import nn
 from thawline.artifacts import CARD, MODEL
 from thawline.config.errors import UserError
 from thawline.data.batches import Batches
-from thawline.data.image_folder import EXTENSIONS
+from thawline.data.picture_files import EXTENSIONS
 from thawline.data.transform import Transform, UnusablePictureError
 from thawline.models.checkpoint import ModelCard, load_model
 from thawline.models.inference import probabilities

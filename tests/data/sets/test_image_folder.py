@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from thawline.config.errors import UserError
-from thawline.config.sections import Role
-from thawline.data.image_folder import collect
+from thawline.config.sections import DataSet, DataSetName
+from thawline.data.collection import Collection
+from thawline.data.sets import image_folder
 
-BOTH = pytest.mark.parametrize("role", list(Role))
+
+def collect(root: Path) -> Collection:
+    return image_folder.collect(DataSet(dataset=DataSetName.image_folder, root=str(root)), 0)
 
 
-def found(root: Path, role: Role = Role.target) -> dict[str, tuple[str, str]]:
-    return {item.path: (item.label, item.split) for item in collect(str(root), role).items}
+def found(root: Path) -> dict[str, tuple[str, str]]:
+    return {item.path: (item.label, item.split) for item in collect(root).items}
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -24,10 +27,9 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-@BOTH
-def test_one_folder_per_class(tmp_path, role):
+def test_one_folder_per_class(tmp_path):
     touch(tmp_path, "dog/1.jpg", "cat/2.png", "cat/deep/er/3.tif")
-    assert found(tmp_path, role) == {
+    assert found(tmp_path) == {
         "cat/2.png": ("cat", ""),
         "cat/deep/er/3.tif": ("cat", ""),
         "dog/1.jpg": ("dog", ""),
@@ -45,13 +47,6 @@ def test_split_folders_of_class_folders(tmp_path):
 
 def test_a_class_may_be_called_train(tmp_path):
     assert found(touch(tmp_path, "train/1.jpg", "plane/2.jpg"))["train/1.jpg"] == ("train", "")
-
-
-def test_a_source_is_not_tested(tmp_path):
-    touch(tmp_path, "train/cat/1.jpg", "test/cat/2.jpg", "test/cat/3.jpg")
-    collection = collect(str(tmp_path), Role.source)
-    assert [item.path for item in collection.items] == ["train/cat/1.jpg"]
-    assert collection.notes == ("2 test pictures are not used: a source is not tested",)
 
 
 def test_every_extension_in_any_case(tmp_path):
@@ -77,10 +72,10 @@ def test_archives_are_opened_where_they_are(tmp_path, write_pictures):
     write_pictures(tmp_path / "set", {"train/a": 2, "train/b": 2, "test/a": 1})
     with tarfile.open(tmp_path / "set.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "set", "set")
-    collection = collect(str(tmp_path / "set.tar.gz"), Role.target)
+    collection = collect(tmp_path / "set.tar.gz")
     assert found(tmp_path / "set.tar.gz") == found(tmp_path / "set")
     for position in range(5):
-        expected = collect(str(tmp_path / "set"), Role.target).open(position)
+        expected = collect(tmp_path / "set").open(position)
         assert collection.open(position).tobytes() == expected.tobytes()
 
 
@@ -91,7 +86,7 @@ def test_home_is_expanded(tmp_path, monkeypatch):
 
 
 def test_other_files_are_counted(tmp_path):
-    notes = collect(str(touch(tmp_path, "a/1.jpg", "a/2.heic", "b/3.heic", "README")), Role.target).notes
+    notes = collect(touch(tmp_path, "a/1.jpg", "a/2.heic", "b/3.heic", "README")).notes
     assert notes == (
         "files that are not pictures, passed over: 2 with .heic, 1 with no extension",
         "class folders without a picture: b",
@@ -101,7 +96,7 @@ def test_other_files_are_counted(tmp_path):
 def test_empty_class_folders_are_said(tmp_path):
     touch(tmp_path, "train/a/1.jpg", "test/a/1.jpg")
     (tmp_path / "train" / "b").mkdir()
-    assert collect(str(tmp_path), Role.target).notes == ("class folders without a picture: train/b",)
+    assert collect(tmp_path).notes == ("class folders without a picture: train/b",)
 
 
 @pytest.mark.parametrize(
@@ -113,24 +108,24 @@ def test_empty_class_folders_are_said(tmp_path):
     ],
 )
 def test_pictures_outside_the_layout_are_dropped(tmp_path, names, loose):
-    dropped = collect(str(touch(tmp_path, *names)), Role.target).dropped
+    dropped = collect(touch(tmp_path, *names)).dropped
     assert [(picture.path, picture.reason) for picture in dropped] == [(loose, "not in a class folder")]
 
 
 def test_no_pictures(tmp_path):
     with pytest.raises(UserError, match=r"no pictures \(\.jpg.*\n.*Expected: one folder per class"):
-        collect(str(touch(tmp_path, "a/1.heic")), Role.target)
+        collect(touch(tmp_path, "a/1.heic"))
 
 
 def test_no_class_folders(tmp_path):
     with pytest.raises(UserError, match="are not in class folders"):
-        collect(str(touch(tmp_path, "1.jpg", "2.jpg")), Role.target)
+        collect(touch(tmp_path, "1.jpg", "2.jpg"))
 
 
 @pytest.mark.parametrize(("one", "other"), [("Cat", "cat"), ("a b", "a  b"), ("cat", "cat ")])
 def test_classes_that_hardly_differ(tmp_path, one, other):
     with pytest.raises(UserError, match="which many systems cannot tell apart"):
-        collect(str(touch(tmp_path, f"{one}/1.jpg", f"{other}/2.jpg")), Role.target)
+        collect(touch(tmp_path, f"{one}/1.jpg", f"{other}/2.jpg"))
 
 
 def test_both_unicode_forms_are_one_class(tmp_path):
@@ -151,7 +146,7 @@ def test_groups(tmp_path):
     (tmp_path / "groups.csv").write_text(
         "\ufeffgroup,path\nleaf 1,a/1.jpg\nleaf 1,b/3.jpg\nNA,a/2.jpg\nx,gone.jpg\n"
     )
-    collection = collect(str(tmp_path), Role.target)
+    collection = collect(tmp_path)
     assert [item.group for item in collection.items] == ["leaf 1", "NA", "leaf 1", ""]
     assert collection.notes == (
         "groups.csv names 1 pictures that are not there",
@@ -172,4 +167,4 @@ def test_groups_that_make_no_sense(tmp_path, content, message):
     touch(tmp_path, "a/1.jpg")
     (tmp_path / "groups.csv").write_text(content)
     with pytest.raises(UserError, match=message):
-        collect(str(tmp_path), Role.target)
+        collect(tmp_path)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from thawline.data import glyphs
-from thawline.data.digits import gray_levels
+from thawline.config.sections import DataSetName, Source
+from thawline.data.sets.embedded import glyphs
+from thawline.data.sets.embedded.digits import gray_levels
 
 COUNT = 12
 
@@ -19,7 +20,7 @@ def images() -> np.ndarray:
 
 
 def test_all_letters_in_both_cases():
-    collection = glyphs.collect(2, 8, seed=0)
+    collection = glyphs.collect(Source(dataset=DataSetName.glyphs, glyphs_per_class=2), seed=0)
     assert [item.label for item in collection.items[::2]] == list(glyphs.LETTERS)
     assert len(set(glyphs.LETTERS)) == 52
     assert np.asarray(collection.open(3)).shape == (8, 8)
@@ -27,7 +28,7 @@ def test_all_letters_in_both_cases():
     assert len(paths) == len(collection.items), "also where upper and lower case are the same file"
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(letter=st.sampled_from(glyphs.LETTERS), start=st.integers(0, 400), seed=st.integers(0, 2**31 - 1))
 def test_a_picture_does_not_depend_on_the_others_drawn_with_it(letter, start, seed):
     alone = glyphs.draw(letter, range(start, start + 1), 8, seed)
@@ -44,13 +45,12 @@ def test_another_seed_draws_other_pictures(images):
     assert (glyphs.draw("A", range(COUNT), 8, seed=1) != images[0]).any((1, 2)).all()
 
 
-def test_every_font_has_every_letter():
-    for font in glyphs.FONT_FILES:
-        plates = [glyphs._drawn(letter, glyphs._font(font))[0] for letter in glyphs.LETTERS]
-        assert min(plate.max() for plate in plates) > 0.5
-        shapes = np.stack(plates).reshape(len(plates), -1) > 0
+def test_every_font_has_every_letter(images):
+    plates = np.stack([glyphs._plates(letter).distance for letter in glyphs.LETTERS], axis=1)
+    for of_font in plates:
+        assert of_font.max((1, 2)).min() > 0.5
         # A font shows the same box for all letters it lacks.
-        assert len(np.unique(shapes, axis=0)) >= len(plates) - 4
+        assert len(np.unique(of_font.reshape(len(of_font), -1) > 0, axis=0)) >= len(of_font) - 4
 
 
 def test_gray_levels_are_the_scanners(images):

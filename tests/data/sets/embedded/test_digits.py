@@ -3,11 +3,14 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from thawline.data import digits
+from thawline.config.sections import DataSet, DataSetName
+from thawline.data.sets.embedded import digits
+
+TARGET = DataSet(dataset=DataSetName.digits)
 
 
 def test_every_digit_is_there_with_its_label():
-    collection, original = digits.collect(), load_digits()
+    collection, original = digits.collect(TARGET, 0), load_digits()
     assert [item.label for item in collection.items] == [str(label) for label in original.target]
     for index in (0, 900, 1796):
         np.testing.assert_allclose(
@@ -16,7 +19,7 @@ def test_every_digit_is_there_with_its_label():
 
 
 def test_names_are_unique_and_no_split_is_given():
-    items = digits.collect().items
+    items = digits.collect(TARGET, 0).items
     assert len({item.path for item in items}) == len(items) == 1797
     assert {item.split for item in items} == {""}
 

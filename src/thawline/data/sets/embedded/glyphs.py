@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
+from thawline.config.sections import DataSet, Source
 from thawline.data.collection import Collection, Item
-from thawline.data.digits import WHITE_LEVEL, gray_levels
+from thawline.data.sets.embedded.digits import WHITE_LEVEL, gray_levels
 
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
 FONT_FILES = tuple(
@@ -38,17 +39,22 @@ _KNOTS = np.linspace(-24, 24, 4)
 _BLOCK = 256
 
 
-def collect(per_class: int, scan_px: int, seed: int) -> Collection:
-    """`per_class` pictures of each of the 52 letters, `scan_px` x `scan_px` pixels, white on black."""
-    images = np.concatenate([draw(letter, range(per_class), scan_px, seed) for letter in LETTERS])
+def collect(data: DataSet, seed: int) -> Collection:
+    """Draw `glyphs_per_class` pictures of each of the 52 letters, white on black.
+
+    Each is `scan_px` pixels wide and high. A target has neither field: it is drawn as a source is by default.
+    """
+    source = data if isinstance(data, Source) else Source(dataset=data.dataset)
+    indices = range(source.glyphs_per_class)
+    images = np.concatenate([draw(letter, indices, source.scan_px, seed) for letter in LETTERS])
     items = tuple(
-        Item(f"{_file_name(letter)}/{index:05d}", letter) for letter in LETTERS for index in range(per_class)
+        Item(f"{_file_name(letter)}/{index:05d}", letter) for letter in LETTERS for index in indices
     )
     return Collection(items, lambda position: Image.fromarray(images[position]))
 
 
 def draw(letter: str, indices: range, scan_px: int, seed: int) -> np.ndarray:
-    """The pictures of `letter` with these indices, `(n, scan_px, scan_px)` uint8 in 17 gray levels."""
+    """Draw the pictures of `letter` with these indices, `(n, scan_px, scan_px)` uint8 in 17 gray levels."""
     blocks = [indices[start : start + _BLOCK] for start in range(0, len(indices), _BLOCK)]
     styles = [_styles(letter, block, seed) for block in blocks]
     return np.concatenate([_scan(_bitmaps(_plates(letter), style, scan_px * _CELL)) for style in styles])
@@ -66,7 +72,7 @@ class _Plates:
 
 @dataclass(frozen=True)
 class _Styles:
-    """How each of n pictures is written; every field's first axis is n."""
+    """The way each of n pictures is written; every field's first axis is n."""
 
     font: np.ndarray
     shape: np.ndarray
@@ -115,7 +121,7 @@ def _shapes(angle: np.ndarray, slant: np.ndarray, aspect: np.ndarray) -> np.ndar
 
 
 def _bitmaps(plates: _Plates, styles: _Styles, side: int) -> np.ndarray:
-    """Ink of each picture in 0..1, `(n, side, side)`: its letter about as large as the paper."""
+    """Return the ink of each picture in 0..1, `(n, side, side)`: its letter about as large as the paper."""
     # Letters grow to the stroke wanted, never shrink to it: hairlines beside bold strokes would break.
     grow = np.maximum(styles.stroke / 2 - plates.distance.max((1, 2))[styles.font], 0.4)[:, None, None]
     coarse = np.broadcast_to(np.linspace(-_PLATE / 2, _PLATE / 2, 48), (len(grow), 48))
@@ -129,7 +135,7 @@ def _bitmaps(plates: _Plates, styles: _Styles, side: int) -> np.ndarray:
 
 
 def _extent(used: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """First and last used point of `axis` per picture, half a step wider, `(n, 2)`."""
+    """Return the first and last used point of `axis` per picture, half a step wider, `(n, 2)`."""
     step = axis[1] - axis[0]
     last = used.shape[1] - 1 - used[:, ::-1].argmax(1)
     return np.stack([axis[used.argmax(1)] - step / 2, axis[last] + step / 2], 1)
@@ -140,15 +146,15 @@ def _length(extent: np.ndarray) -> np.ndarray:
 
 
 def _axis(extent: np.ndarray, scale: np.ndarray, side: int, place: np.ndarray) -> np.ndarray:
-    """Where on the plate's axis the `side` bitmap pixels lie, `(n, side)`: the letter's extent at
-    `scale` plate pixels each, moved by `place` of the room left beside it, at least a sixteenth."""
+    """Return where on the plate's axis the `side` bitmap pixels lie, `(n, side)`: the letter's extent
+    at `scale` plate pixels each, moved by `place` of the room left beside it, at least a sixteenth."""
     room = np.maximum(side * scale - _length(extent), side / 16 * scale)
     middle = extent.mean(1) + place * room
     return middle[:, None] + scale[:, None] * (np.arange(side) - (side - 1) / 2)
 
 
 def _distances(distances: np.ndarray, styles: _Styles, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Distance to the letter's outline at the paper's points (y, x), each `(n, side)`."""
+    """Return the distance to the letter's outline at the paper's points (y, x), each `(n, side)`."""
     bump_y, bump_x = (np.exp(-(((axis[..., None] - _KNOTS) / 14) ** 2)) for axis in (y, x))
     elastic = np.einsum("nyk,nckl,nxl->cnyx", bump_y, styles.bumps, bump_x, optimize=True)
     shape = styles.shape[..., None, None]
@@ -164,7 +170,7 @@ def _distances(distances: np.ndarray, styles: _Styles, y: np.ndarray, x: np.ndar
 
 
 def _scan(ink: np.ndarray) -> np.ndarray:
-    """Ink counted in cells of 4 x 4, as uint8 gray."""
+    """Count the ink in cells of 4 x 4, as uint8 gray."""
     count, side = len(ink), ink.shape[1] // _CELL
     cells = ink.reshape(count, side, _CELL, side, _CELL).sum((2, 4))
     return gray_levels(np.clip(np.rint(cells), 0, WHITE_LEVEL))
