@@ -1,15 +1,25 @@
 """What many tests need: small networks, small stores, artifacts folders."""
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from thawline.artifacts import CARD, MODEL, Artifacts
 from thawline.data.store import Store, open_store, write_store
 from thawline.data.transform import Transform
+from thawline.tracking import connection
+
+# The same few examples in every run, so that what fails once fails for everybody. To look for others:
+# HYPOTHESIS_PROFILE=long make test
+settings.register_profile("short", max_examples=25, derandomize=True, deadline=None)
+settings.register_profile("long", max_examples=200, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 TRANSFORM = Transform(
     size=16, resize=16, channels=3, fit="crop", interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
@@ -17,7 +27,7 @@ TRANSFORM = Transform(
 
 
 def toy_pictures(per_class: int, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Noise with a bright stripe whose direction is the class: learnable within a few steps."""
+    """Make noise with a bright stripe whose direction is the class: learnable within a few steps."""
     random = np.random.default_rng(seed)
     images = random.integers(0, 90, (2 * per_class, 16, 16, 3), dtype=np.uint8)
     labels = ["across", "down"] * per_class
@@ -31,7 +41,7 @@ def toy_pictures(per_class: int, seed: int) -> tuple[np.ndarray, list[str]]:
 
 
 def write_toy_store(folder: Path, parts: dict[str, int], seed: int = 0) -> Store:
-    """A store with `parts[split]` pictures a class of two classes."""
+    """Make a store with `parts[split]` pictures a class of two classes."""
     made = {split: toy_pictures(count, seed + index) for index, (split, count) in enumerate(parts.items())}
     images = np.concatenate([pictures for pictures, _ in made.values()])
     rows = [
@@ -45,13 +55,33 @@ def write_toy_store(folder: Path, parts: dict[str, int], seed: int = 0) -> Store
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: one that begins last keeps one core busy and the others idle. Each process is
-    given two files to begin with, the first one the first and the third, which is hence a short one.
+    """Put the longest files first: one that begins last keeps one core busy and the others idle. Each process
+    is given two files to begin with, the first one the first and the third, which is hence a short one.
     (pytest-xdist would begin with the files of many tests: `--no-loadscope-reorder`.)"""
-    begin = ("test_readme.py", "test_pipeline.py", "test_dashboard.py")
-    longest = (*begin, "test_chaos.py", "test_distributed.py", "test_setup.py")
+    begin = ("test_readme.py", "test_chaos.py", "test_dashboard.py")
+    longest = (*begin, "test_pipeline.py", "test_distributed.py", "test_mlflow_ui.py", "test_setup.py")
     rank = {name: position for position, name in enumerate(longest)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _new_mlflow_stores_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let MLflow make the tables of one store, and copy that one where a test begins another: making them
+    takes as long as a hundred tests. (Processes that tests start make their own.)"""
+    template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    open_store_of_runs = connection._client
+
+    def copied(store: str) -> object:
+        path = Path(store.removeprefix("sqlite:///"))
+        if store.startswith("sqlite:///") and path.name == "mlflow.db" and not path.exists():
+            if not template.exists():
+                open_store_of_runs(f"sqlite:///{template}")
+            shutil.copy(template, path)
+        return open_store_of_runs(store)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "_client", copied)
+        yield
 
 
 @pytest.fixture
@@ -61,7 +91,7 @@ def toy_store(tmp_path: Path) -> Store:
 
 
 def write_toy_artifacts(root: Path) -> Artifacts:
-    """Artifacts as after replace_head: target stores and a small initial target model."""
+    """Make artifacts as after replace_head: target stores and a small initial target model."""
     from thawline.models.checkpoint import ModelCard, save_model
     from thawline.models.zoo import build
 

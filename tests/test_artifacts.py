@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from thawline.artifacts import atomic_path, fingerprint, read_json, write_json, write_text
+from thawline.artifacts import atomic_path, fingerprint, read_json, write_json, write_table, write_text
 from thawline.config.errors import UserError
 
 
@@ -23,6 +24,14 @@ def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
     write_json(tmp_path / "b", {"y": [2], "x": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert fingerprint({"x": 1, "y": 2}) == fingerprint({"y": 2, "x": 1}) != fingerprint({"x": 1})
+
+
+def test_a_table_is_the_same_bytes_on_every_system(tmp_path: Path) -> None:
+    table = pd.DataFrame({"name": ["ä", "b"], "share": [1 / 3, None]}, index=[7, 8])
+    write_table(tmp_path / "all.csv", table)
+    assert (tmp_path / "all.csv").read_bytes() == f"name,share\nä,{1 / 3}\nb,\n".encode()
+    write_table(tmp_path / "short.csv", table, float_format="%.3f")
+    assert (tmp_path / "short.csv").read_text(encoding="utf-8") == "name,share\nä,0.333\nb,\n"
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:

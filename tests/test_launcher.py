@@ -14,7 +14,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Trainer
-from thawline.launcher import REPORT, _reason, launch, report
+from thawline.launcher import REPORT, _reason, launch, report_failure
 
 ROOT = Path(__file__).resolve().parents[1]
 TOLD = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
@@ -100,7 +100,7 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
         path = tmp_path / f"{rank}.json"
         if text is not None:
             monkeypatch.setenv(REPORT, str(path))
-            report(text, expected=expected)
+            report_failure(text, expected=expected)
         return ProcessFailure(rank, 1000 + rank, code, str(path))
 
     return make
@@ -135,7 +135,7 @@ def test_a_process_that_ends_without_a_word_is_named(left) -> None:  # noqa: ANN
 
 def test_what_is_left_is_what_torchrun_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(REPORT, str(tmp_path / "error.json"))
-    report("why", expected=True)
+    report_failure("why", expected=True)
     assert json.loads((tmp_path / "error.json").read_text())["message"]["message"] == "why"
 
 
@@ -143,5 +143,5 @@ def test_without_anyone_to_tell_it_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(REPORT, raising=False)
-    report("why", expected=True)
+    report_failure("why", expected=True)
     assert capsys.readouterr().err == "why\n"

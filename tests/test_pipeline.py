@@ -1,27 +1,27 @@
-"""The whole DAG on toy pictures, as a person runs it: `dvc exp run -S …`, then `dvc repro`.
+"""The scripts of dvc.yaml in its order, on toy pictures, in one process. `test_readme.py` lets DVC run them.
 
-One run is shared by the tests of this file, in order; each changes something and looks at what ran.
+The pipeline runs once, and the tests of this file look at what it left.
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+import runpy
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import toy_pictures
-from matplotlib import get_configdir
-from PIL import Image
+import yaml
+from tests_clone import ROOT, save_pictures
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = (
+from thawline.artifacts import Artifacts, read_json
+from thawline.config.composition import compose, to_config
+
+SETTINGS = (
     "source=image_folder",
     "target=image_folder",
-    "model.architecture=shufflenet_v2_x0_5",
+    "model.architecture=tests_networks.Small",
+    "input.size=16",
     "pretrain.epochs=1",
     "finetune.epochs=2",
     "finetune.seeds=2",
@@ -29,104 +29,62 @@ SHARED = (
     "search.validation=holdout",
     "evaluate.resamples=50",
 )
+TEST_SPLIT = "artifacts/prepare/test"
 
 
-class Checkout:
-    """A clone of this repository in a folder with a space in its name, on a machine without a git
-    identity."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "a clone"
-        self.home = folder / "home"
-        self.home.mkdir()
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        for name in listed.stdout.splitlines():
-            if (ROOT / name).is_file() and not name.startswith(("reports/", "dvc.lock")):
-                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, self.root / name)
-        self.run("git", "init", "-q")
-        self.run("git", "add", "-A")
-        self.run("git", "-c", "user.name=A", "-c", "user.email=a@b", "commit", "-qm", "clone")
-        self.run("sh", "tools/git_identity.sh")  # as `make` does
-
-    def run(self, *command: str, check: bool = True) -> str:
-        """Standard output and error together."""
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert not check or done.returncode == 0, done.stdout
-        return done.stdout
-
-    def environment(self) -> dict[str, str]:
-        """That of a person without a git identity who has activated the virtual environment."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
-        path = f"{Path(sys.executable).parent}:{kept['PATH']}"
-        # finding all fonts of the machine takes matplotlib many seconds in a new home
-        fonts = {"MPLCONFIGDIR": get_configdir()}
-        return {**kept, **fonts, "PATH": path, "HOME": str(self.home), "OMP_NUM_THREADS": "1"}
-
-    def stages_of(self, output: str) -> list[str]:
-        return [
-            line.split("'")[1]
-            for line in output.splitlines()
-            if line.startswith("Running stage ") and "'" in line
-        ]
-
-    def read(self, name: str) -> dict:
-        return json.loads((self.root / name).read_text())
+def stages() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Go through dvc.yaml's stages that run a script, with one entry for each item of `foreach`."""
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        for item in stage.get("foreach", [""]):
+            entry = json.loads(json.dumps(stage.get("do", stage)).replace("${item}", item))
+            if "pipelines/" in entry["cmd"]:
+                yield f"{name}@{item}" if item else name, entry
 
 
-def save_pictures(root: Path, per_class: int, seed: int) -> None:
-    images, labels = toy_pictures(per_class, seed)
-    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-        (root / label).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(root / label / f"{index}.png")
+def paths(entries: list[Any]) -> list[str]:
+    """Name the files and folders that are listed, of the pipeline's own making."""
+    names = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    return [name for name in names if name.startswith(("artifacts/", "reports/"))]
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """Run all stages. While one runs, what it does not declare to depend on is not there; afterwards,
+    everything that it declares to write is."""
+    root = tmp_path_factory.mktemp("toy pipeline")
     save_pictures(root / "source", 20, 0)
     save_pictures(root / "target", 20, 1)
-    return root
+    settings = [*SETTINGS, f"source.root={root / 'source'}", f"target.root={root / 'target'}"]
+    aside = root / "aside"
+    for name, entry in stages():
+        script, *arguments = entry["cmd"].partition("pipelines/")[2].split()
+        # to open the test split is what no other stage could
+        hidden = (root / TEST_SPLIT).exists() and TEST_SPLIT not in entry["deps"]
+        if hidden:
+            (root / TEST_SPLIT).rename(aside)
+        config = to_config(compose(ROOT, [*settings, *(each for each in arguments if "=" in each)]))
+        run_script(script, config, Artifacts.under(root))
+        if hidden:
+            aside.rename(root / TEST_SPLIT)
+        outs = paths([*entry["outs"], *entry.get("plots", []), *entry.get("metrics", [])])
+        assert [each for each in outs if not (root / each).exists()] == [], name
+    return Artifacts.under(root)
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return Checkout(tmp_path_factory.mktemp("toy"))
+def run_script(script: str, *given: Any) -> None:
+    """Run a script of pipelines/ as `thawline.stage.run` would, but for the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.setattr("thawline.stage.run", lambda _, stage, **__: stage(*given))
+        runpy.run_path(str(ROOT / "pipelines" / script), run_name="__main__")
 
 
-def experiment(checkout: Checkout, pictures: Path, *changes: str, check: bool = True) -> str:
-    roots = (f"source.root={pictures / 'source'}", f"target.root={pictures / 'target'}")
-    settings = [part for change in (*SHARED, *roots, *changes) for part in ("-S", change)]
-    return checkout.run("dvc", "exp", "run", *settings, check=check)
+@pytest.fixture
+def metrics(pipeline: Artifacts) -> dict[str, Any]:
+    return read_json(pipeline.reports / "metrics.json")
 
 
-@pytest.fixture(scope="module")
-def first(checkout: Checkout, pictures: Path) -> str:
-    """What the first experiment printed; everything later starts from its results."""
-    return experiment(checkout, pictures)
-
-
-pytestmark = [pytest.mark.xdist_group("pipeline"), pytest.mark.usefixtures("first")]
-
-
-@pytest.mark.timeout(600)
-def test_one_command_goes_from_pictures_to_a_report(checkout: Checkout, first: str) -> None:
-    assert checkout.stages_of(first)[0] == "params"
-    metrics = checkout.read("reports/metrics.json")
+def test_every_contender_is_measured_on_the_test_pictures(metrics: dict[str, Any]) -> None:
     for name in ("finetuned", "linear_probe", "from_scratch"):
         found = metrics[name]["accuracy"]
         assert 0 <= found["low"] <= found["mean"] <= found["high"] <= 1
@@ -136,55 +94,38 @@ def test_one_command_goes_from_pictures_to_a_report(checkout: Checkout, first: s
     assert metrics["difference"]["accuracy"]["mean"] == pytest.approx(gain)
     assert metrics["recipe"]["depth"] is not None
     assert metrics["data"]["classes"] == ["across", "down"]
+
+
+def test_metrics_say_nothing_that_differs_between_two_reproductions(metrics: dict[str, Any]) -> None:
     assert "seconds" not in json.dumps(metrics)
-    assert (checkout.root / "reports/README.md").exists()
-    assert checkout.read("reports/costs.json")
 
 
-def test_a_second_reproduction_does_nothing(checkout: Checkout) -> None:
-    assert checkout.stages_of(checkout.run("dvc", "repro")) == []
-    assert "up to date" in checkout.run("dvc", "status")
+def test_the_report_is_a_page_with_costs(pipeline: Artifacts) -> None:
+    assert "## How much to freeze" in (pipeline.reports / "README.md").read_text()
+    assert read_json(pipeline.reports / "costs.json")["stages"]["finetune/finetuned"]["runs"] == 2
 
 
-def test_no_stage_before_evaluate_depends_on_the_test_split(checkout: Checkout) -> None:
-    import yaml
-
-    stages = yaml.safe_load((checkout.root / "dvc.lock").read_text())["stages"]
-    openers = {
-        name
-        for name, stage in stages.items()
-        if any("artifacts/prepare/test" in dep["path"] for dep in stage["deps"])
-    }
-    assert openers == {"evaluate"}
+def test_no_stage_before_evaluate_depends_on_the_test_split() -> None:
+    assert {name for name, entry in stages() if TEST_SPLIT in entry["deps"]} == {"evaluate"}
 
 
-def test_the_model_labels_pictures(checkout: Checkout, pictures: Path) -> None:
-    output = checkout.run("thawline", "predict", "--json", str(pictures / "target" / "across"))
-    entries = json.loads(output)
+def test_the_model_labels_pictures(pipeline: Artifacts, capsys: pytest.CaptureFixture[str]) -> None:
+    from thawline.serving.cli import main
+
+    bundle = str(pipeline.stage("export"))
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--json", "--model", bundle, str(pipeline.root / "target" / "across")])
+    assert ended.value.code == 0
+    entries = json.loads(capsys.readouterr().out)
     assert len(entries) == 20
     assert all(sum(entry["probabilities"].values()) == pytest.approx(1) for entry in entries)
     assert {entry["label"] for entry in entries} <= {"across", "down"}
 
 
-def test_a_changed_report_reruns_only_the_report(checkout: Checkout, pictures: Path) -> None:
-    output = experiment(checkout, pictures, "report.title=Toys")
-    assert checkout.stages_of(output) == ["params", "report"]
-    assert "Toys" in (checkout.root / "reports/README.md").read_text()
-
-
-def test_a_wrong_experiment_is_refused_before_anything_runs(checkout: Checkout, pictures: Path) -> None:
-    output = experiment(checkout, pictures, "finetune.hed_lr=1", check=False)
-    assert "nearest: finetune.head_lr" in output
-    assert "Running stage" not in output
-    output = experiment(checkout, pictures, "finetune.epochs=0", check=False)
-    assert "finetune.epochs = 0 is not allowed" in output
-    assert "Running stage" not in output
-
-
-def test_every_run_is_in_mlflow_and_none_is_left_running(checkout: Checkout) -> None:
+def test_every_run_is_in_mlflow_and_none_is_left_running(pipeline: Artifacts) -> None:
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{checkout.root / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{pipeline.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("thawline")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=500)
@@ -196,58 +137,6 @@ def test_every_run_is_in_mlflow_and_none_is_left_running(checkout: Checkout) -> 
     assert all("data_fingerprint" in run.data.tags for run in runs)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_changed_recipe_leaves_the_source_model_alone(checkout: Checkout, pictures: Path) -> None:
-    checkout.run("git", "add", "-A")
-    checkout.run("git", "commit", "-qm", "before")
-    output = experiment(checkout, pictures, "search=off", "finetune=linear_probe")
-    ran = checkout.stages_of(output)
-    assert not {"prepare_source", "prepare_target", "pretrain", "replace_head"} & set(ran)
-    assert {"search@finetuned", "finetune@finetuned", "evaluate", "report"} <= set(ran)
-    assert checkout.read("reports/metrics.json")["recipe"]["recipe"]["depth"] == "all"
-
-
-@pytest.mark.slow
-def test_dvc_shows_what_changed_in_params_metrics_and_plots(checkout: Checkout) -> None:
-    assert "finetune.depth" in checkout.run("dvc", "params", "diff")
-    assert "finetuned.accuracy.mean" in checkout.run("dvc", "metrics", "diff", "--all")
-    page = checkout.run("dvc", "plots", "show").strip().removeprefix("file://").replace("%20", " ")
-    shown = Path(page).read_text()
-    assert "Fine-tuning finetuned" in shown
-    assert "Confusion" in shown
-
-
-@pytest.mark.slow
-def test_a_stage_called_by_hand_sweeps_and_leaves_dvc_alone(checkout: Checkout, pictures: Path) -> None:
-    roots = [*SHARED, f"source.root={pictures / 'source'}", f"target.root={pictures / 'target'}"]
-    output = checkout.run(
-        "python", "pipelines/search.py", "-m", *roots, "search=off", "finetune.depth=0,1", check=False
-    )
-    assert output.count("written below scratch") == 2, output
-    assert "up to date" in checkout.run("dvc", "status")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_new_pictures_of_the_target_are_noticed(checkout: Checkout, pictures: Path) -> None:
-    random = np.random.default_rng(9)
-    for index in range(8):
-        image = Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8))
-        image.save(pictures / "target" / "down" / f"new{index}.png")
-    ran = checkout.stages_of(checkout.run("dvc", "repro"))
-    assert "prepare_target" in ran
-    assert not {"prepare_source", "pretrain"} & set(ran)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_temporary_experiment_runs_its_own_code_and_shares_the_database(
-    checkout: Checkout, pictures: Path
-) -> None:
-    roots = (f"source.root={pictures / 'source'}", f"target.root={pictures / 'target'}")
-    settings = [part for change in (*SHARED, *roots, "search=off") for part in ("-S", change)]
-    output = checkout.run("dvc", "exp", "run", "--temp", *settings, "-S", "finetune.epochs=1")
-    assert "Traceback" not in output
-    shown = checkout.run("dvc", "exp", "show", "--csv")
-    assert shown.count("\n") >= 2
+def test_every_number_of_a_history_is_one(pipeline: Artifacts) -> None:
+    history = pd.read_csv(pipeline.stage("finetune", "finetuned") / "history.csv")
+    assert np.isfinite(history[["train_loss", "val_loss", "val_accuracy"]]).all(axis=None)

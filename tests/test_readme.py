@@ -1,4 +1,8 @@
-"""Every command of the README does what it says, in a clone, on toy pictures."""
+"""Every command of the README does what it says, in a clone, on toy pictures; and what DVC then runs again.
+
+The commands run once, in order, and the tests of this file look at what each said and left; the last ones
+change something more.
+"""
 
 import os
 import re
@@ -12,9 +16,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from test_pipeline import Checkout, save_pictures
+import yaml
+from tests_clone import ROOT, Clone, save_pictures, stages_in
 
-ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
     "glyphs_per_class: 320": "glyphs_per_class: 2",
     "  size: 32": "  size: 16",
@@ -39,7 +43,7 @@ MINUTES = 60
 
 
 def commands() -> list[str]:
-    """The lines of the README's shell blocks without their comments."""
+    """List the lines of the README's shell blocks without their comments."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     lines = [
         line.partition("   #")[0].partition("    #")[0].strip()
@@ -58,32 +62,32 @@ def test_the_readme_names_only_what_exists() -> None:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone whose configuration is small enough for a test, with the pictures the README speaks of."""
-    checkout = Checkout(tmp_path_factory.mktemp("readme"))
-    for path in (checkout.root / "conf").rglob("*.yaml"):
+    made = Clone(tmp_path_factory.mktemp("readme"))
+    for path in (made.root / "conf").rglob("*.yaml"):
         text = path.read_text()
         for large, small in SMALL.items():
             text = text.replace(large, small)
         path.write_text(text)
-    checkout.run("python", "-m", "thawline.config", "--write")
-    checkout.run("git", "commit", "-qam", "small")
-    save_pictures(checkout.home / "leaves", 20, 0)
-    shutil.copytree(checkout.home / "leaves" / "down", checkout.root / "more-leaves")
-    shutil.copy(checkout.home / "leaves" / "across" / "0.png", checkout.root / "leaf.jpg")
-    return checkout
+    made.run("python", "-m", "thawline.config", "--write")
+    made.run("git", "commit", "-qam", "small")
+    save_pictures(made.home / "leaves", 20, 0)
+    shutil.copytree(made.home / "leaves" / "down", made.root / "more-leaves")
+    shutil.copy(made.home / "leaves" / "across" / "0.png", made.root / "leaf.jpg")
+    return made
 
 
 ACTIVATE = "source .venv/bin/activate"
 
 
-def run(clone: Checkout, command: str) -> str:
-    """One command of the README in bash, with the environment activated."""
+def run(clone: Clone, command: str) -> str:
+    """Say what a command says in bash, with the environment activated."""
     return clone.run("bash", "-ec", f"{ACTIVATE}; {command}")
 
 
-def lend_this_environment(clone: Checkout) -> None:
-    """A complete .venv made of the one that runs this test. That `make` makes one from nothing is
+def lend_this_environment(clone: Clone) -> None:
+    """Make a complete .venv of the one that runs this test. That `make` makes one from nothing is
     shown by `test_setup.py` and wherever this project's tests begin in a fresh clone."""
     own = clone.root / ".venv"
     own.mkdir()
@@ -93,8 +97,8 @@ def lend_this_environment(clone: Checkout) -> None:
     clone.run("python", "-c", script)
 
 
-def publish_weights(clone: Checkout) -> None:
-    """Random weights where torchvision keeps what it downloaded: there is no network in a test."""
+def publish_weights(clone: Clone) -> None:
+    """Put random weights where torchvision keeps what it downloaded: there is no network in a test."""
     script = (
         "import torch, torchvision, pathlib; from torchvision.models import ResNet18_Weights as W;"
         "p = pathlib.Path(torch.hub.get_dir()) / 'checkpoints'; p.mkdir(parents=True);"
@@ -103,7 +107,7 @@ def publish_weights(clone: Checkout) -> None:
     clone.run("python", "-c", script)
 
 
-def serve_and_ask(clone: Checkout, command: str) -> None:
+def serve_and_ask(clone: Clone, command: str) -> None:
     """Start a server as the README says, on a free port, and fetch its first page."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -129,24 +133,131 @@ def serve_and_ask(clone: Checkout, command: str) -> None:
         process.wait(60)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(30 * MINUTES)
-def test_every_command_of_the_readme_works(clone: Checkout) -> None:
+@pytest.fixture(scope="module")
+def said(clone: Clone) -> dict[str, str]:
+    """Run all commands of the README; what each said, by the command as it is written there."""
     lend_this_environment(clone)
     publish_weights(clone)
-    written = commands()
+    written, answers = commands(), dict[str, str]()
     assert written[:2] == ["make repro", "make test"]
-    for long, short in SHORT.items():
+    for long in SHORT:
         assert sum(long in command for command in written) == 1
-        written = [command.replace(long, short) for command in written]
     for command in written:
         if command == "make test":
             continue  # this is make test
+        short = command
+        for long, quick in SHORT.items():
+            short = short.replace(long, quick)
         started = time.monotonic()
         if command.startswith("mlflow ui"):
             serve_and_ask(clone, command)
         else:
-            run(clone, command)
+            answers[command] = run(clone, short)
         sys.stdout.write(f"{time.monotonic() - started:.0f} s: {command}\n")
+        if command.startswith("thawline predict"):
+            answers["status"] = status_with_a_new_picture(clone)
+    return answers
+
+
+def status_with_a_new_picture(clone: Clone) -> str:
+    """What DVC would run if there were another picture of the target."""
+    new = clone.home / "leaves" / "down" / "new.png"
+    shutil.copy(clone.home / "leaves" / "across" / "1.png", new)
+    status = clone.run("dvc", "status")
+    new.unlink()
+    return status
+
+
+def only(said: dict[str, str], *words: str) -> str:
+    """What the one command that holds all `words` said."""
+    (answer,) = [text for command, text in said.items() if all(word in command for word in words)]
+    return answer
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(30 * MINUTES)
+def test_every_command_of_the_readme_works(clone: Clone, said: dict[str, str]) -> None:
+    assert stages_in(said["make repro"])[0] == "params"
     assert (clone.root / "reports/metrics.json").exists()
+    assert stages_in(said["dvc repro"]) == []
     assert run(clone, "dvc repro | tail -n 1").strip() == "Data and pipelines are up to date."
+
+
+@pytest.mark.slow
+def test_only_evaluate_has_opened_the_test_split(clone: Clone, said: dict[str, str]) -> None:
+    stages = yaml.safe_load((clone.root / "dvc.lock").read_text())["stages"]
+    opened = {
+        name
+        for name, stage in stages.items()
+        if any("artifacts/prepare/test" in dep["path"] for dep in stage["deps"])
+    }
+    assert opened == {"evaluate"}
+
+
+@pytest.mark.slow
+def test_a_changed_recipe_leaves_the_source_model_alone(said: dict[str, str]) -> None:
+    ran = set(stages_in(only(said, "dvc exp run", "finetune=frozen")))
+    assert not {"prepare_source", "prepare_target", "pretrain", "replace_head"} & ran
+    assert {"search@finetuned", "finetune@finetuned", "evaluate", "report"} <= ran
+
+
+@pytest.mark.slow
+def test_another_target_leaves_the_source_model_alone(said: dict[str, str]) -> None:
+    ran = set(stages_in(next(text for command, text in said.items() if "image_folder" in command)))
+    assert not {"prepare_source", "pretrain"} & ran
+    assert {"prepare_target", "replace_head", "report"} <= ran
+
+
+@pytest.mark.slow
+def test_a_stage_called_by_hand_sweeps_and_leaves_dvc_alone(said: dict[str, str]) -> None:
+    assert only(said, "pipelines/search.py -m").count("written below scratch") == 3
+
+
+@pytest.mark.slow
+def test_dvc_shows_what_changed_in_params_metrics_and_plots(clone: Clone, said: dict[str, str]) -> None:
+    assert "finetune.depth" in clone.run("dvc", "params", "diff")
+    assert "finetuned.accuracy.mean" in clone.run("dvc", "metrics", "diff", "--all")
+    page = clone.run("dvc", "plots", "show").strip().removeprefix("file://").replace("%20", " ")
+    shown = Path(page).read_text()
+    assert "Fine-tuning finetuned" in shown
+    assert "Confusion" in shown
+
+
+@pytest.mark.slow
+def test_a_changed_report_reruns_only_the_report(clone: Clone, said: dict[str, str]) -> None:
+    output = clone.run("dvc", "exp", "run", "-S", "report.title=Toys")
+    assert stages_in(output) == ["params", "report"]
+    assert "Toys" in (clone.root / "reports/README.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_wrong_experiment_is_refused_before_anything_runs(clone: Clone, said: dict[str, str]) -> None:
+    for wrong, answer in (
+        ("finetune.hed_lr=1", "nearest: finetune.head_lr"),
+        ("finetune.epochs=0", "finetune.epochs = 0 is not allowed"),
+    ):
+        output = clone.run("dvc", "exp", "run", "-S", wrong, check=False)
+        assert answer in output
+        assert "Running stage" not in output
+
+
+@pytest.mark.slow
+def test_new_pictures_of_the_target_are_noticed(said: dict[str, str]) -> None:
+    changed = {line.rstrip(":") for line in said["status"].splitlines() if line and not line[0].isspace()}
+    assert changed == {"prepare_target"}
+
+
+@pytest.mark.slow
+def test_a_temporary_experiment_runs_its_own_code_and_knows_the_repository(
+    clone: Clone, said: dict[str, str]
+) -> None:
+    code = clone.root / "src/thawline/report/report.py"
+    told = '    config.report.title = f\'{__file__} for {__import__("os").environ["DVC_ROOT"]}\'\n'
+    code.write_text(code.read_text().replace("    findings = ", f"{told}    findings = ", 1))
+    clone.run("dvc", "exp", "run", "--temp", "-S", "report.dpi=50")
+    newest = ("--sort=-committerdate", "--count=1", "--format=%(objectname)")
+    experiment = clone.run("git", "for-each-ref", *newest, "refs/exps/*/*/*").strip()
+    page = clone.run("git", "show", f"{experiment}:reports/README.md")
+    file, root = page.partition("# ")[2].partition("\n")[0].split(" for ")
+    assert Path(file).is_relative_to(clone.root / ".dvc" / "tmp")
+    assert Path(root) == clone.root

@@ -8,19 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from thawline.config.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; on success it is flushed to disk and takes the
-    name `path`, on any failure it is removed and the old `path` stays as it was."""
+    """Give a temporary path beside `path` to write to; on success flush it to disk and let it take the name
+    `path`, on any failure remove it and leave the old `path` as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -33,17 +36,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write `text` in UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Sorted keys and a fixed layout, so that equal values give equal bytes."""
+    """Write `value` with sorted keys and a fixed layout, so that equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+def write_table(path: Path, table: "pd.DataFrame", float_format: str | None = None) -> None:
+    """Write `table` without its index as CSV in UTF-8, with the same ends of lines on every system.
+
+    float_format: as in printf; None writes the shortest text that reads as the same number.
+    """
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format=float_format, lineterminator="\n", encoding="utf-8")
+
+
 def read_json(path: Path) -> Any:
-    """The parsed file; a missing or damaged one is a `UserError` that says which stage makes it."""
+    """Parse the file; a missing or damaged one is a `UserError` that says which stage makes it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -53,6 +66,7 @@ def read_json(path: Path) -> Any:
 
 
 def missing(path: Path) -> UserError:
+    """Make the error of a file that an earlier stage should have left."""
     return UserError(f"{path} does not exist.\n  It is made by the pipeline; run: dvc repro")
 
 
@@ -74,13 +88,13 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
+    """Return the SHA-256 of the file's bytes, in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 of a JSON-like value, independent of key order, in hexadecimal."""
+    """Return the SHA-256 of a JSON-like value, independent of key order, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
@@ -99,40 +113,42 @@ class Artifacts:
 
     @classmethod
     def under(cls, root: Path, scratch: str | None = None) -> "Artifacts":
+        """Name the paths below `root`; with `scratch`, outputs go to that folder of `scratch/`."""
         if scratch is None:
             return cls(root, root / "artifacts", root / "reports")
         return cls(root, root / "scratch" / scratch, root / "scratch" / scratch / "reports")
 
     @property
     def by_hand(self) -> bool:
-        """Whether stages write below scratch/ and not where DVC looks for their outputs."""
+        """True where stages write below scratch/ and not where DVC looks for their outputs."""
         return self.outputs != self.root / "artifacts"
 
     def find(self, relative: str) -> Path:
-        """Where to read an artifact from."""
+        """Return where to read an artifact from."""
         own = self.outputs / relative
         return own if own.exists() else self.root / "artifacts" / relative
 
     def data(self, name: str) -> Path:
-        """`source`, `target` (train and validation) or `test` (the target's test split): a folder
+        """Return the folder of `source`, `target` (train and validation) or `test` (the target's test split),
         written by `thawline.data.store`."""
         return self.find(f"prepare/{name}")
 
     def data_output(self, name: str) -> Path:
+        """Return the folder that `data(name)` is written to."""
         return self.outputs / "prepare" / name
 
     def stage(self, *names: str) -> Path:
-        """The folder a stage reads from, e.g. `stage("search", "finetuned")`."""
+        """Return the folder a stage reads from, e.g. `stage("search", "finetuned")`."""
         return self.find("/".join(names))
 
     def stage_output(self, *names: str) -> Path:
-        """The folder a stage writes to."""
+        """Return the folder a stage writes to."""
         return self.outputs.joinpath(*names)
 
     @property
     def unfinished(self) -> Path:
-        """What an interrupted stage goes on from: outside DVC's outputs, which DVC deletes before a
-        stage runs, and in the real repository where DVC runs an experiment in a temporary copy."""
+        """The folder from which an interrupted stage goes on: outside DVC's outputs, which DVC deletes before
+        a stage runs, and in the real repository where DVC runs an experiment in a temporary copy."""
         return Path(os.environ.get("DVC_ROOT") or self.root) / "scratch"
 
     @property
@@ -147,16 +163,17 @@ class Artifacts:
 
     @property
     def outcomes(self) -> Path:
-        """What the trials of each study said of every validation picture, and models worth keeping."""
+        """Every trial's probabilities on the validation pictures, and models worth keeping."""
         return self.unfinished / "outcomes"
 
     @property
     def prefix(self) -> Path:
-        """What frozen units make of pictures."""
+        """Stored features: the outputs of frozen units."""
         return self.unfinished / "prefix"
 
     @property
     def params_checked(self) -> Path:
+        """The mark that params.yaml was found to say what conf/ says."""
         return self.outputs / "params" / "checked.json"
 
 
@@ -170,20 +187,20 @@ PARETO = "pareto.csv"
 
 
 def seed_weights(seed: int) -> str:
-    """File name of the fine-tuned weights of one seed."""
+    """Name the file of the fine-tuned weights of one seed."""
     return f"seed_{seed}.safetensors"
 
 
 def depth_name(depth: int) -> str:
-    """Name of the folder of one depth."""
+    """Name the folder of one depth."""
     return f"depth_{depth}"
 
 
 def depth_models(evidence: Path, depth: int) -> Path:
-    """The folder with the models of one depth in a folder of evidence."""
+    """Return the folder with the models of one depth in a folder of evidence."""
     return evidence / "models" / depth_name(depth)
 
 
 def card_beside(weights: Path) -> Path:
-    """The card of weights that share it with no others."""
+    """Return the card of weights that share it with no others."""
     return weights.with_name(f"card_{weights.stem}.json")

@@ -52,7 +52,7 @@ def launch(settings: Trainer, command: Sequence[str]) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    _quiet()
+    _silence_torchrun()
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads or max(1, cores() // settings.devices)))
     os.environ[_LAUNCHER] = str(os.getpid())
     config = LaunchConfig(
@@ -75,6 +75,7 @@ def launch(settings: Trainer, command: Sequence[str]) -> None:
 
 
 def _on_every_machine(settings: Trainer, command: Sequence[str]) -> str:
+    """Say which command starts the processes of several machines."""
     start = (
         f"torchrun --nnodes={settings.nodes} --nproc-per-node={settings.devices} --rdzv-backend=c10d "
         "--rdzv-endpoint=FIRST:29500 --max-restarts=0"
@@ -94,8 +95,8 @@ def quiet_torch() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
-def _quiet() -> None:
-    """Lets torchrun's log go: what it knows is said once, at the end."""
+def _silence_torchrun() -> None:
+    """Let torchrun's log go: what it knows is said once, at the end."""
     log = logging.getLogger("torch.distributed")
     log.propagate = False
     # PyTorch gives it a handler of its own
@@ -103,11 +104,11 @@ def _quiet() -> None:
 
 
 def _reason(failures: Mapping[int, "ProcessFailure"]) -> str:
-    """What to tell people: of several reasons the one that explains the others.
+    """Choose what to tell people: of several reasons the one that explains the others.
 
     Where a process was killed, the others have only lost it; SIGTERM is how torchrun ends those others.
     """
-    left = {rank: _left(each) for rank, each in failures.items() if _left(each)}
+    left = {rank: _reported(each) for rank, each in failures.items() if _reported(each)}
     first = min(left, key=lambda rank: (not left[rank]["expected"], left[rank]["time"]), default=None)
     silent = [rank for rank in sorted(failures) if rank not in left]
     killed = [rank for rank in silent if failures[rank].exitcode not in (-signal.SIGTERM, 1)]
@@ -122,13 +123,14 @@ def _reason(failures: Mapping[int, "ProcessFailure"]) -> str:
     return "\n  ".join([*lines, "run the same command again to go on"])
 
 
-def _left(failure: "ProcessFailure") -> dict[str, Any]:
+def _reported(failure: "ProcessFailure") -> dict[str, Any]:
+    """Return what a process left by `report_failure`; empty where it left nothing."""
     message = failure.error_file_data.get("message")
     found: dict[str, Any] = message.get("extraInfo", {}) if isinstance(message, dict) else {}
     return found if "text" in found else {}
 
 
-def report(text: str, *, expected: bool) -> None:
+def report_failure(text: str, *, expected: bool) -> None:
     """Leave to who started this process why it ends.
 
     expected: a mistake that the text explains; else something that may follow from another's failure.

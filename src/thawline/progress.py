@@ -23,7 +23,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(what: str, total: int, done: int = 0) -> Iterator[Advance]:
-    """A function to call as work gets done.
+    """Give a function to call as work gets done.
 
     Args:
         what: what is being done, e.g. "pretraining".

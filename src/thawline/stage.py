@@ -1,7 +1,7 @@
-"""How a script of pipelines/ becomes a stage: configuration in, one function called, errors for people.
+"""The way from a script of pipelines/ to a stage: configuration in, one function called, errors for people.
 
-`python pipelines/X.py -cd . -cn params` (as dvc.yaml calls it) runs from the lock and writes to
-artifacts/; `python pipelines/X.py key=value` composes conf/ and writes below scratch/.
+`python pipelines/X.py -cd . -cn params` (as dvc.yaml calls it) runs from the lock and writes to artifacts/;
+`python pipelines/X.py key=value` composes conf/ and writes below scratch/.
 """
 
 import logging
@@ -22,11 +22,11 @@ from thawline.artifacts import Artifacts, fingerprint
 from thawline.config.composition import WEIGHT_FILES, flatten, install, load_lock, located, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
-from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report
+from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report_failure
 
 Stage = Callable[[Config, Artifacts], None]
 
-TOGETHER = ("pretrain", "finetune")
+DISTRIBUTED = ("pretrain", "finetune")
 """Stages that several processes may run together (trainer.devices, trainer.nodes)."""
 
 NOT_DECIDING = (
@@ -72,7 +72,7 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
     name = Path(script).stem
     command = list(sys.argv)
     sys.argv[:] = quiet(sys.argv)
-    _be_one_of_several()
+    _prepare_process()
 
     def task(values: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
@@ -80,15 +80,15 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
         locked = HydraConfig.get().job.config_name == "params"
         try:
             OmegaConf.resolve(values)
-            _run(name, stage, values, root, locked, reads, command)
+            _run_stage(name, stage, values, root, locked, reads, command)
         except BaseException as error:
-            _end(name, error)
+            _exit(name, error)
 
     hydra.main(version_base=None, config_path=str(root / "conf"), config_name="config")(task)()
 
 
-def _be_one_of_several() -> None:
-    """Of the processes that train together one talks, and all end with the one that started them."""
+def _prepare_process() -> None:
+    """Set up logging, and where processes train together, let one talk and all end with their launcher."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if machine.by_torchrun():
         end_with_parent()
@@ -98,7 +98,7 @@ def _be_one_of_several() -> None:
         warnings.simplefilter("ignore")
 
 
-def _end(name: str, error: BaseException) -> NoReturn:
+def _exit(name: str, error: BaseException) -> NoReturn:
     """End the process as `error` deserves. What ends several processes is said once, by their launcher."""
     together = machine.by_torchrun()
     if isinstance(error, KeyboardInterrupt):
@@ -110,7 +110,7 @@ def _end(name: str, error: BaseException) -> NoReturn:
     expected = isinstance(error, UserError)
     text = f"error in stage {name}: {error}" if expected else traceback.format_exc()
     if together and not isinstance(error, SystemExit):
-        report(text, expected=expected)
+        report_failure(text, expected=expected)
         sys.exit(1)
     if expected:
         sys.exit(text)
@@ -118,13 +118,13 @@ def _end(name: str, error: BaseException) -> NoReturn:
 
 
 def quiet(arguments: list[str]) -> list[str]:
-    """The command line with `QUIET` beside its last override: the parser wants overrides together."""
+    """Put `QUIET` beside the last override of a command line: the parser wants overrides together."""
     overrides = [i for i, each in enumerate(arguments) if i and "=" in each and not each.startswith("-")]
     place = overrides[-1] + 1 if overrides else len(arguments)
     return [*arguments[:place], *QUIET, *arguments[place:]]
 
 
-def _run(
+def _run_stage(
     name: str,
     stage: Stage,
     values: Any,
@@ -134,7 +134,7 @@ def _run(
     command: Sequence[str],
 ) -> None:
     config = to_config(values)
-    if _several(name, config):
+    if _needs_launcher(name, config):
         launch(config.trainer, command)
         return
     for section in (config.source, config.target):
@@ -148,20 +148,20 @@ def _run(
         artifacts = Artifacts.under(root, scratch_name(values))
         _refuse_other_task(name, artifacts, config, values, reads)
     lock = f"{name}-{config.contender.value}-{config.role.value}"
-    with _alone(root, lock) if machine.leads() else nullcontext():
+    with _locked(root, lock) if machine.leads() else nullcontext():
         stage(config, artifacts)
     if not locked:
         logging.getLogger(__name__).info("written below %s", artifacts.outputs.relative_to(root))
 
 
-def _several(name: str, config: Config) -> bool:
-    """Whether this stage is to be run by several processes that are still to be started."""
-    trains = name in TOGETHER and not (name == "pretrain" and config.source.weights)
+def _needs_launcher(name: str, config: Config) -> bool:
+    """Tell if this stage is to be run by several processes that are still to be started."""
+    trains = name in DISTRIBUTED and not (name == "pretrain" and config.source.weights)
     if machine.by_torchrun():
         if machine.world_size() > 1 and not trains:
             raise UserError(
                 f"stage {name} runs in one process, but torchrun started {machine.world_size()}.\n"
-                f"  call it without torchrun (together train: {' and '.join(TOGETHER)}; a search has "
+                f"  call it without torchrun (together train: {' and '.join(DISTRIBUTED)}; a search has "
                 "search.workers)"
             )
         return False
@@ -169,7 +169,7 @@ def _several(name: str, config: Config) -> bool:
 
 
 def scratch_name(values: Any) -> str:
-    """One folder per configuration, whichever part of a stage it runs, so that stages called by hand
+    """Name one folder per configuration, whichever part of a stage it runs, so that stages called by hand
     with equal values find each other's results."""
     rest = {key: value for key, value in flatten(values).items() if key not in ("role", "contender")}
     return fingerprint({key: str(value) for key, value in rest.items()})[:8]
@@ -178,8 +178,8 @@ def scratch_name(values: Any) -> str:
 def _refuse_other_task(
     name: str, artifacts: Artifacts, config: Config, values: Any, reads: tuple[str, ...]
 ) -> None:
-    """What no earlier stage called by hand with these values has left is read from artifacts/: the values
-    that decided it must be those of the lock."""
+    """Refuse to read from artifacts/ what other values made than these. Only what no earlier stage called by
+    hand with these values has left is read from there."""
     named = [each.format(contender=config.contender.name) for each in reads]
     inputs = [each for each in named if not (artifacts.outputs / each).exists()]
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
@@ -195,7 +195,7 @@ def _refuse_other_task(
 
 
 def decided_by(artifact: str) -> tuple[str, ...]:
-    """The configuration sections that decided what lies in an artifact."""
+    """Name the configuration sections that decided what lies in an artifact."""
     stage = artifact.partition("/")[0]
     order = ("prepare", "pretrain", "replace_head", "search", "finetune", "evaluate")
     decides = {
@@ -207,9 +207,9 @@ def decided_by(artifact: str) -> tuple[str, ...]:
     return tuple(name for each in order[: order.index(stage) + 1] for name in decides.get(each, ()))
 
 
-def _alone(root: Path, name: str) -> FileLock:
-    """Held while a stage runs: killing dvc leaves its stage running, and a second repro would run
-    the same stage beside it."""
+def _locked(root: Path, name: str) -> FileLock:
+    """Hold a lock while a stage runs: killing dvc leaves its stage running, and a second repro would run the
+    same stage beside it."""
     folder = root / "scratch" / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{name}.lock", timeout=0)

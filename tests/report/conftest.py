@@ -1,6 +1,7 @@
 """A finished pipeline's files, made up: what the report reads without anything having been trained."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.sections import Config, Evaluate
 from thawline.evaluation.summary import measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
+from thawline.report.figures import style
 from thawline.report.findings import Findings, read_findings
 from thawline.statistics.depths import COLUMNS
 
@@ -281,21 +283,48 @@ def history(generator: np.random.Generator, seeds: Any, skill: float) -> pd.Data
     return pd.DataFrame(rows, columns=columns)
 
 
-@pytest.fixture
-def finished(tmp_path: Path) -> Callable[..., tuple[Config, Artifacts]]:
-    """Files of a pipeline that found what the keyword arguments (fields of `Story`) say."""
+Finished = Callable[..., tuple[Config, Artifacts]]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Files of a pipeline that found what the keyword arguments (fields of `Story`) say, made once for all
+    tests that only read them."""
+    made: dict[str, Artifacts] = {}
 
     def make(**story: Any) -> tuple[Config, Artifacts]:
         told = Story(**story)
-        return told.config, write_story(told, tmp_path)
+        if repr(told) not in made:
+            made[repr(told)] = write_story(told, tmp_path_factory.mktemp("story"))
+        return told.config, made[repr(told)]
 
     return make
 
 
 @pytest.fixture
-def found(finished: Callable[..., Any]) -> Callable[..., Findings]:
+def finished(shared: Finished, tmp_path: Path) -> Finished:
+    """The same files for one test, which may change them."""
+
+    def make(**story: Any) -> tuple[Config, Artifacts]:
+        config, artifacts = shared(**story)
+        shutil.copytree(artifacts.root, tmp_path, dirs_exist_ok=True)
+        return config, Artifacts.under(tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def found(shared: Finished) -> Callable[..., Findings]:
+    """What the report reads of such files."""
+
     def make(**story: Any) -> Findings:
-        config, artifacts = finished(**story)
+        config, artifacts = shared(**story)
         return read_findings(artifacts, config.evaluate.confidence)
 
     return make
+
+
+@pytest.fixture
+def one_theme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the time that drawing takes; the test of the stage draws both."""
+    monkeypatch.setattr(style, "THEMES", style.THEMES[:1])

@@ -15,13 +15,18 @@ from thawline.report.page import cell, page
 from thawline.statistics.depths import COLUMNS
 
 
-@pytest.fixture
-def written(finished: Callable[..., Any]) -> Callable[..., str]:
+@pytest.fixture(scope="module")
+def written(shared: Callable[..., Any]) -> Callable[..., str]:
+    """The page about a story, made once."""
+    pages: dict[str, str] = {}
+
     def make(**story: Any) -> str:
-        config, artifacts = finished(**story)
-        findings = read_findings(artifacts, config.evaluate.confidence)
-        costs = collect_costs(findings)
-        return page(config, findings, costs, gallery(findings, costs))
+        if repr(story) not in pages:
+            config, artifacts = shared(**story)
+            findings = read_findings(artifacts, config.evaluate.confidence)
+            costs = collect_costs(findings)
+            pages[repr(story)] = page(config, findings, costs, gallery(findings, costs))
+        return pages[repr(story)]
 
     return make
 

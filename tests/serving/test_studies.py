@@ -3,6 +3,7 @@
 import csv
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,17 +20,28 @@ from thawline.search.study.workers import run_study
 from thawline.serving.cli import main
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[optuna.Study, Path]:
+    """Three complete trials and a failed one, and their database."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DVC_ROOT", raising=False)
+        artifacts = Artifacts.under(tmp_path_factory.mktemp("studies"))
+        study = run_study(tests_tasks.bowl, Config(search=random_search(3)), artifacts, "", "search")
+    told = {"place": 3, "reason": "out of memory [even with half batches]"}
+    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=told))
+    return study, artifacts.studies
+
+
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
-    """Three complete trials and a failed one in the database of the repository that the test stands in."""
+def study(made: tuple[optuna.Study, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
+    """That study in the database of the repository that the test stands in."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
-    made = run_study(
-        tests_tasks.bowl, Config(search=random_search(3)), Artifacts.under(tmp_path), "", "search"
-    )
-    told = {"place": 3, "reason": "out of memory [even with half batches]"}
-    made.add_trial(create_trial(state=TrialState.FAIL, user_attrs=told))
-    return made
+    database = Artifacts.under(tmp_path).studies
+    database.parent.mkdir(parents=True)
+    study, original = made
+    shutil.copy(original, database)
+    return study
 
 
 def call(*arguments: str) -> int | str | None:

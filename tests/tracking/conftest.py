@@ -6,9 +6,9 @@ from thawline import tracking
 from thawline.tracking.connection import connected
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A store whose path has a space, made once because its tables take a second or two."""
+    """A store whose path has a space."""
     home = tmp_path_factory.mktemp("a store")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DVC_ROOT", raising=False)

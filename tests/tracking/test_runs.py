@@ -10,21 +10,11 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from tests_tracking import CONNECT, TAGS, a_run, in_process
+from tests_tracking import TAGS, a_run
 
 from thawline import tracking
 from thawline.tracking import connection
-from thawline.tracking.origin import this_process
-
-NEVER_ENDS = (
-    CONNECT
-    + """
-import time
-with tracking.run("endless", stage="search", parameters={}, tags={"seed": 0, "data_fingerprint": "-"}) as run:
-    print(run.id, flush=True)
-    time.sleep(600)
-"""
-)
+from thawline.tracking.origin import identity, this_process
 
 
 def test_importing_the_module_imports_neither_mlflow_nor_torch():
@@ -42,7 +32,9 @@ def test_a_finished_run_holds_parameters_history_artifacts_and_origin(client, ho
     ]
     parameters = {"finetune": {"head_lr": 1e-3, "depth": 4}, "model": {"architecture": "resnet18"}}
 
-    with a_run("seed 0", parameters=parameters, lock="seed: 0\n") as run:
+    with a_run(
+        "seed 0", parameters=parameters, lock="seed: 0\n", tags=TAGS | {"contender": "finetuned"}
+    ) as run:
         run.log_history(rows)
         run.log_metrics({"test_accuracy": 0.9})
         run.log_dict("notes.json", {"ä": 1})
@@ -161,14 +153,15 @@ def test_an_error_of_mlflow_does_not_hide_the_error_of_the_block(client, monkeyp
     assert caught.value.__notes__ == ["MLflow could not be told either: gone"]
 
 
-def test_only_runs_of_dead_processes_are_reconciled(home, client):
-    dead, living = in_process(NEVER_ENDS, home), in_process(NEVER_ENDS, home)
+def test_only_runs_of_dead_processes_are_reconciled(experiment, client):
+    def run_of(process):
+        return client.create_run(experiment, tags={"process": process}).info.run_id
+
+    dead, living = (subprocess.Popen(["sleep", "600"]) for _ in range(2))
     try:
-        experiment, dead_run = (dead.stdout.readline().strip() for _ in range(2))
-        _, living_run = (living.stdout.readline().strip() for _ in range(2))
-        tracking.connect("sqlite:///mlflow.db", "together", home)
+        dead_run, living_run = (run_of(identity(process.pid)) for process in (dead, living))
+        elsewhere = run_of("another-machine 1 0.0")
         with a_run("ours") as ours:
-            elsewhere = client.create_run(experiment, tags={"process": "another-machine 1 0.0"}).info.run_id
             os.kill(dead.pid, signal.SIGKILL)
             # not yet waited for, so the process is still listed, as a zombie
             wait_until(lambda: psutil.Process(dead.pid).status() == psutil.STATUS_ZOMBIE)
@@ -185,7 +178,7 @@ def test_only_runs_of_dead_processes_are_reconciled(home, client):
     finally:
         for process in (dead, living):
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 def wait_until(holds, seconds=20.0):

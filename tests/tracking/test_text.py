@@ -54,6 +54,3 @@ def test_the_saved_view_shows_what_every_recipe_is_recorded_with() -> None:
     recorded = tracked(Finetune(), depth=0, unit=None)
     assert set(view.PARAMETERS) <= set(recorded)
     assert {"method", "phases", "depth", "head_lr", "body_lr"} <= set(view.PARAMETERS)
-
-
-# Attempts that do not count, and runs that are gone on with

@@ -1,4 +1,4 @@
-"""What every stage cost, collected, and what one training of each contender did."""
+"""The costs of every stage, collected, and those of one training of each contender."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ _WORTH_TELLING = 0.005
 
 
 def collect_costs(findings: Findings) -> dict[str, Any]:
-    """`stages`: the costs.json of each with its time in `seconds` and the number of `runs` in it;
+    """Return `stages`: the costs.json of each with its time in `seconds` and the number of `runs` in it;
     `machine` and `reported` (date and time, UTC) of the report itself."""
     return {
         "stages": {stage: {**cost, **_time(findings, stage)} for stage, cost in findings.costs.items()},
@@ -24,6 +24,7 @@ def collect_costs(findings: Findings) -> dict[str, Any]:
 
 
 def _time(findings: Findings, stage: str) -> dict[str, Any]:
+    """Return the seconds a stage took in all its calls, and the number of trainings in it."""
     kind, _, contender = stage.partition("/")
     seconds = float(findings.costs[stage].get("seconds") or 0)
     trials = findings.trials.get(contender)
@@ -37,9 +38,9 @@ def _time(findings: Findings, stage: str) -> dict[str, Any]:
 
 
 def training_costs(costs: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """By contender, the means over the seeds of what each training measured (the names are those of
-    `thawline.training.cost.Cost`). A contender is left out unless all of its seeds say what they cost:
-    those trained by earlier versions do not, nor those whose operations could not be counted.
+    """Return by contender the means over the seeds of what each training measured (the names are those of
+    `thawline.training.cost.Cost`). A contender is left out unless all of its seeds say what they cost: those
+    trained by earlier versions do not, nor those whose operations could not be counted.
 
     costs: from `collect_costs`.
     """
@@ -53,8 +54,8 @@ def training_costs(costs: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def saved(trainings: Mapping[str, Mapping[str, float]]) -> str | None:
-    """What the fine-tuned contender's training saves against training everything from scratch; None
-    where either is missing or hardly anything is saved."""
+    """Say what the fine-tuned contender's training saves against training everything from scratch; None where
+    either is missing or hardly anything is saved."""
     if not {FINETUNED, SCRATCH} <= trainings.keys():
         return None
     ours, theirs = trainings[FINETUNED], trainings[SCRATCH]
@@ -75,6 +76,6 @@ def saved(trainings: Mapping[str, Mapping[str, float]]) -> str | None:
 
 
 def stage_name(stage: str) -> str:
-    """`search/finetuned` as people read it: `search, fine-tuned`."""
+    """Write `search/finetuned` as people read it: `search, fine-tuned`."""
     kind, _, contender = stage.partition("/")
     return f"{kind}, {NAMES.get(contender, contender)}" if contender else kind

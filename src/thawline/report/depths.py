@@ -5,16 +5,16 @@ import math
 import pandas as pd
 
 from thawline.report.findings import Findings
-from thawline.report.wording import amount, percent, points
+from thawline.report.wording import amount, percent_with_range, points
 
 
 def tested(findings: Findings) -> bool:
-    """Whether any depth was measured on the test pictures."""
+    """Tell if any depth was measured on the test pictures."""
     return findings.curve is not None and bool(findings.curve["test_mean"].notna().any())
 
 
 def rows(findings: Findings) -> list[dict[str, str]]:
-    """A row's cells for each depth; no rows where no depth curve was made."""
+    """Return a row's cells for each depth; no rows where no depth curve was made."""
     if findings.curve is None:
         return []
     recommended = findings.recommendation.get("depth")
@@ -36,8 +36,8 @@ def _row(row: pd.Series, recommended: bool) -> dict[str, str]:
 
 
 def _share(row: pd.Series, name: str) -> str:
-    mean, low, high = (float(row[f"{name}_{end}"]) for end in ("mean", "low", "high"))
-    return "–" if math.isnan(mean) else f"{percent(mean)} ({100 * low:.1f} to {100 * high:.1f})"
+    interval = {end: float(row[f"{name}_{end}"]) for end in ("mean", "low", "high")}
+    return "–" if math.isnan(interval["mean"]) else percent_with_range(interval)
 
 
 def _difference(row: pd.Series) -> str:

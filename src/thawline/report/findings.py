@@ -1,4 +1,4 @@
-"""What the stages left, read once; everything the page and the figures are made of."""
+"""Everything the page and the figures are made of: the files the stages left, read once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,26 +66,36 @@ class Findings:
 
     @property
     def contenders(self) -> list[str]:
+        """The contenders that were evaluated, in the order of `NAMES`."""
         return [name for name in NAMES if name in self.metrics]
 
     @property
     def units(self) -> int | None:
-        """Units of the network: what the linear probe freezes. None without that contender."""
+        """The number of the network's units, which the linear probe freezes. None without that contender."""
         return self.recipes[PROBE].depth if PROBE in self.recipes else None
 
+    def complete(self, name: str) -> pd.DataFrame | None:
+        """Return a contender's complete trials, with value and depth; None where nothing was searched."""
+        table = self.trials.get(name)
+        if table is None:
+            return None
+        found = table[table["state"] == "complete"].dropna(subset=["value", "depth"])
+        return found.assign(depth=found["depth"].astype(int))
+
     def size(self, split: str) -> int:
+        """Count the pictures of a split."""
         return self.metrics["data"]["sizes"][split]["total"]
 
     def validated_on(self, name: str) -> tuple[int, int]:
-        """On how many pictures a contender's trials were validated, and in how many folds (1: held-out)."""
+        """Count the pictures a contender's trials were validated on, and the folds (1: held-out)."""
         told = self.recipes[name].selected or {}
         folds = (told.get("validation") or {}).get("folds", 1)
         return told.get("images") or self.size("val"), folds
 
 
 def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
-    """A missing file is a `UserError`, but for the trials (no search was made), the pretraining's
-    history (weights were given), and what only some searches find."""
+    """Read what the stages left. A missing file is a `UserError`, but for the trials (no search was made),
+    the pretraining's history (weights were given), and what only some searches find."""
     reported = _reported(artifacts)
     metrics = read_json(reported / METRICS)
     curve = _curve(reported / DEPTH_CURVE)
@@ -117,8 +127,8 @@ def _curve(path: Path) -> pd.DataFrame | None:
 
 
 def _reported(artifacts: Artifacts) -> Path:
-    """Where `evaluate` left its findings. A report called by hand finds the pipeline's where it has none
-    of its own."""
+    """Return the folder where `evaluate` left its findings. A report called by hand finds the pipeline's
+    where it has none of its own."""
     own = artifacts.reports
     return own if (own / METRICS).exists() else artifacts.root / "reports"
 
@@ -136,7 +146,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _optional(path: Path) -> pd.DataFrame | None:
-    """The table, or None when there is none or it has no rows."""
+    """Read the table; None when there is none or it has no rows."""
     if not path.exists() or path.stat().st_size == 0:
         return None
     table = pd.read_csv(path)

@@ -13,7 +13,8 @@ _PACKAGES = ("thawline", "torch", "torchvision", "pytorch-lightning", "numpy", "
 
 
 def describe_machine() -> dict[str, Any]:
-    """`processor`, `cores` (logical), `memory_gib`, `gpus` (names), `system`, and `versions` by package."""
+    """Return `processor`, `cores` (logical), `memory_gib`, `gpus` (names), `system`, and `versions` by
+    package."""
     return {
         "processor": _processor(),
         "cores": psutil.cpu_count() or 1,

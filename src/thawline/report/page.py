@@ -30,7 +30,7 @@ _SPECIAL = re.compile(r"[\\`*\[\]<>|$~]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")
 
 
 def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Mapping[str, Picture]) -> str:
-    """The page in GitHub's Markdown.
+    """Write the page in GitHub's Markdown.
 
     Args:
         costs: from `collect_costs`.
@@ -81,30 +81,31 @@ def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Ma
 
 
 def cell(text: object) -> str:
-    """Text that stays in its cell of a Markdown table and means nothing else there."""
+    """Escape text so that it stays in its cell of a Markdown table and means nothing else there."""
     return _SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
 
 
 def alt(text: str) -> str:
-    """Text for an HTML attribute."""
+    """Escape text for an HTML attribute."""
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def answer(findings: Findings) -> list[str]:
-    """The first paragraph's sentences, then each warning."""
+    """Return the first paragraph's sentences, then each warning."""
     against = [wording.compared(findings, other) for other in (SCRATCH, PROBE) if _other(findings, other)]
     lines = [" ".join(filter(None, [recipes.answer(findings), *against]))]
     return lines + [line for line in (wording.one_class(findings), wording.single_seed(findings)) if line]
 
 
 def _other(findings: Findings, name: str) -> bool:
-    """Whether the fine-tuned recipe is another one than the contender's: the search may choose the
-    linear probe's depth, and what is called fine-tuned may be configured to start random."""
+    """Tell if the fine-tuned recipe is another one than the contender's: the search may choose the linear
+    probe's depth, and what is called fine-tuned may be configured to start random."""
     told = recipes.told(findings)
     return not (told.is_probe if name == PROBE else told.recipe.start is Start.random)
 
 
 def contender_rows(findings: Findings) -> list[dict[str, Any]]:
+    """Return what the table of contenders shows of each."""
     rows = []
     for name in findings.contenders:
         told = recipes.told(findings, name)
@@ -121,14 +122,14 @@ def contender_rows(findings: Findings) -> list[dict[str, Any]]:
 
 
 def measured(metric: str, interval: wording.Interval) -> str:
-    """A metric with its interval, for a cell."""
+    """Write a metric with its interval, for a cell."""
     if metric == "log_loss":
         return f"{interval['mean']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
-    return f"{wording.percent(interval['mean'])} ({wording.percent_range(interval).removesuffix(' %')})"
+    return wording.percent_with_range(interval)
 
 
 def recipe_rows(findings: Findings) -> list[tuple[str, str]]:
-    """The fields of the fine-tuned contender's recipe that decided anything, and the last unit of a
+    """List the fields of the fine-tuned contender's recipe that decided anything, and the last unit of a
     frozen prefix."""
     told = recipes.told(findings)
     rows = [(name, _shown(value)) for name, value in recipes.meaningful(told).items()]
@@ -148,7 +149,7 @@ def _shown(value: object) -> str:
 
 
 def source(config: Config, findings: Findings) -> str:
-    """Where the weights come from that fine-tuning starts with."""
+    """Say where the weights come from that fine-tuning starts with."""
     name = config.model.architecture
     if findings.recipes[FINETUNED].recipe.start is Start.random:
         return f"{name} with random weights"
@@ -166,6 +167,7 @@ def source(config: Config, findings: Findings) -> str:
 
 
 def class_rows(findings: Findings) -> list[dict[str, Any]]:
+    """Return precision, recall and F1 of each class, fine-tuned."""
     table = findings.per_class[findings.per_class["contender"] == FINETUNED]
     return [
         {
@@ -181,6 +183,7 @@ def class_rows(findings: Findings) -> list[dict[str, Any]]:
 
 
 def cost_rows(costs: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the time of each stage, and of all."""
     rows = []
     for stage, cost in costs["stages"].items():
         seconds, runs = cost["seconds"], cost["runs"]
@@ -197,7 +200,8 @@ def cost_rows(costs: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def training_rows(costs: dict[str, Any]) -> list[dict[str, str]]:
-    """What one training of each contender costs, for the table's cells; no rows where none was measured."""
+    """Return what one training of each contender costs, for the table's cells; no rows where none was
+    measured."""
     rows = []
     for name, cost in training_costs(costs).items():
         share = cost["trainable_parameters"] / cost["total_parameters"]

@@ -17,15 +17,22 @@ DIFFERENCES = {SCRATCH: "difference", PROBE: "difference_linear_probe"}
 
 
 def percent(share: float) -> str:
+    """Write a share: `93.1 %`."""
     return f"{100 * share:.1f} %"
 
 
 def percent_range(interval: Interval) -> str:
+    """Write an interval of shares: `90.2 to 95.0 %`."""
     return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f} %"
 
 
+def percent_with_range(interval: Interval) -> str:
+    """Write a share with its interval: `93.1 % (90.2 to 95.0)`."""
+    return f"{percent(interval['mean'])} ({percent_range(interval).removesuffix(' %')})"
+
+
 def points(share: float, signed: bool = True) -> str:
-    """A difference of shares in percentage points, with a second decimal where the first would hide
+    """Write a difference of shares in percentage points, with a second decimal where the first would hide
     that it is not zero."""
     value = 100 * share
     digits = 2 if 0 < abs(value) < 0.05 else 1
@@ -34,11 +41,12 @@ def points(share: float, signed: bool = True) -> str:
 
 
 def points_range(interval: Interval) -> str:
+    """Write an interval of differences: `−0.4 to +1.2`."""
     return f"{points(interval['low'])} to {points(interval['high'])}"
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Write a time: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -51,7 +59,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(value: float, unit: str = "") -> str:
-    """Three digits and a decimal prefix: `11.2 M`, `850`, `1.81 GFLOP`."""
+    """Write three digits and a decimal prefix: `11.2 M`, `850`, `1.81 GFLOP`."""
     power = 0
     while abs(value) >= 999.5 and power < len(_PREFIXES) - 1:
         value, power = value / 1000, power + 1
@@ -60,12 +68,12 @@ def amount(value: float, unit: str = "") -> str:
 
 
 def memory(size: float) -> str:
-    """Bytes as `512 MiB` or `1.5 GiB`."""
+    """Write bytes as `512 MiB` or `1.5 GiB`."""
     return f"{size / 2**20:,.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
 
 
 def rate(value: float | None) -> str:
-    """A learning rate: `3.2e-3`; `–` where there is none."""
+    """Write a learning rate: `3.2e-3`; `–` where there is none."""
     if value is None or value != value:
         return "–"
     mantissa, exponent = f"{value:.1e}".split("e")
@@ -73,11 +81,12 @@ def rate(value: float | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
+    """Write `1 picture`, `1,200 pictures`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """`0 to 3, 5 and 7 to 9`: ascending integers with runs of three or more drawn together."""
+    """Write ascending integers with runs of three or more drawn together: `0 to 3, 5 and 7 to 9`."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][-1] + 1:
@@ -91,19 +100,22 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
+    """Join words: `a, b and c`."""
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 def contains_zero(interval: Interval) -> bool:
+    """Tell if chance alone may explain a difference with this interval."""
     return interval["low"] <= 0 <= interval["high"]
 
 
 def coverage(findings: Findings) -> str:
+    """Write the coverage of the intervals: `95 %`."""
     return f"{100 * findings.confidence:g} %"
 
 
 def compared(findings: Findings, other: str) -> str | None:
-    """How the fine-tuned accuracy compares with another contender's; None where that is absent."""
+    """Say how the fine-tuned accuracy compares with another contender's; None where that is absent."""
     entry = findings.metrics.get(DIFFERENCES[other])
     if entry is None:
         return None
@@ -122,15 +134,15 @@ def compared(findings: Findings, other: str) -> str | None:
 
 
 def freezing(findings: Findings) -> list[str]:
-    """How much to freeze, and why: a paragraph each of what is recommended, where the recipe comes from, and
-    how trials were validated."""
+    """Say how much to freeze, and why: a paragraph each of what is recommended, where the recipe comes from,
+    and how trials were validated."""
     reason = [findings.recommendation["reason"]] if "reason" in findings.recommendation else []
     came = " ".join([chosen(findings), *validated(findings)])
     return [*reason, came] if findings.curve is not None else [came, *reason]
 
 
 def chosen(findings: Findings, name: str = FINETUNED) -> str:
-    """Where a contender's recipe comes from, and how good it was on validation."""
+    """Say where a contender's recipe comes from, and how good it was on validation."""
     selected = findings.recipes[name].selected
     trials = findings.trials.get(name)
     if selected is None or trials is None:
@@ -142,7 +154,7 @@ def chosen(findings: Findings, name: str = FINETUNED) -> str:
 
 
 def _rivals(findings: Findings, name: str) -> str:
-    """The trials that it was the best of."""
+    """Count the trials that it was the best of."""
     trials = findings.trials[name]
     if name != FINETUNED or findings.curve is None:
         return counted(len(trials), "trial")
@@ -172,21 +184,21 @@ def _score(findings: Findings, name: str) -> str:
 
 
 def validated(findings: Findings, name: str = FINETUNED) -> list[str]:
-    """How a contender's trials were validated and why so, in a sentence; none where that was not told."""
+    """Say how a contender's trials were validated and why so, in a sentence; none where that was not told."""
     selected = findings.recipes[name].selected or {}
     reason = (selected.get("validation") or {}).get("reason")
     return [reason] if reason else []
 
 
 def one_class(findings: Findings) -> str | None:
-    """A warning where there is nothing to tell apart."""
+    """Warn where there is nothing to tell apart."""
     if len(findings.metrics["data"]["classes"]) > 1:
         return None
     return "There is only one class: every model is always right, and that says nothing."
 
 
 def single_seed(findings: Findings) -> str | None:
-    """A warning where seeds could not be resampled."""
+    """Warn where seeds could not be resampled."""
     alone = [NAMES[name] for name in findings.contenders if len(findings.metrics[name]["seeds"]) == 1]
     if not alone:
         return None

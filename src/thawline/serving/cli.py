@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the command line `thawline`, and exit with 1 where a picture could not be read."""
     given = _parser().parse_args(arguments)
     level = logging.INFO if given.command == "study" else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -94,6 +95,7 @@ def _predict(paths: list[Path], model: Path, as_json: bool) -> int:
 
 
 def _entry(prediction: "Prediction") -> dict[str, object]:
+    """Give a prediction as JSON shows it."""
     if prediction.error is not None:
         return {"path": str(prediction.path), "error": prediction.error}
     return {
@@ -104,7 +106,7 @@ def _entry(prediction: "Prediction") -> dict[str, object]:
 
 
 def _line(prediction: "Prediction") -> str:
-    """`leaf1.jpg  maple  (maple 0.93, oak 0.05, birch 0.01)`: the three likeliest classes."""
+    """Write `leaf1.jpg maple (maple 0.93, oak 0.05, birch 0.01)`: the three likeliest classes."""
     if prediction.error is not None:
         return f"{prediction.path}\terror\t{prediction.error}"
     likeliest = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:3]

@@ -12,9 +12,9 @@ from thawline.models.checkpoint import load_model, save_model
 
 
 def export(config: Config, artifacts: Artifacts) -> None:  # noqa: ARG001
-    """Write the bundle: of the fine-tuned seeds, the one that did best on the validation pictures
-    (the test split decides nothing). It is complete, and plain where what was added to the network can be
-    merged into its weights."""
+    """Write the bundle: of the fine-tuned seeds, the one that did best on the validation pictures (the test
+    split decides nothing). It is complete, and plain where what was added to the network can be merged into
+    its weights."""
     name = Contender.finetuned.name
     folder = artifacts.stage("finetune", name)
     seed, accuracy = best_seed(folder / HISTORY, folder / COSTS)
@@ -26,8 +26,8 @@ def export(config: Config, artifacts: Artifacts) -> None:  # noqa: ARG001
 
 
 def best_seed(history: Path, costs: Path) -> tuple[int, float]:
-    """The seed whose kept weights have the best validation accuracy (ties: the lower loss, then the
-    lower seed), and that accuracy.
+    """Choose the seed whose kept weights have the best validation accuracy (ties: the lower loss, then the
+    lower seed), and return it with that accuracy.
 
     history: all epochs of all seeds. costs: costs.json of the fine-tunings, which says of each seed which
     epoch it kept, or that it kept the average that follows the last one.

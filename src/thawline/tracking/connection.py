@@ -57,7 +57,7 @@ def connect(uri: str, experiment: str, root: Path) -> str:
 
 
 def resolve_uri(uri: str, root: Path) -> str:
-    """`uri` with a relative sqlite path made absolute below `root`; any other uri as it is."""
+    """Make a relative sqlite path absolute below `root`; leave any other uri as it is."""
     prefix = "sqlite:///"
     path = uri.removeprefix(prefix)
     if not uri.startswith(prefix) or path in ("", ":memory:") or Path(path).is_absolute():
@@ -66,7 +66,7 @@ def resolve_uri(uri: str, root: Path) -> str:
 
 
 def connected() -> Connection:
-    """What `connect` opened in this process."""
+    """Return what `connect` opened in this process."""
     if _connection is None:
         raise RuntimeError("tracking.connect(...) comes before the first run")
     return _connection
@@ -80,6 +80,7 @@ def _client(store: str) -> "MlflowClient":
 
 
 def _experiment_id(client: "MlflowClient", name: str, home: Path | None) -> str:
+    """Find the experiment, or make it with artifacts below `home` (None: the server decides)."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -141,6 +142,7 @@ def _check_host_answers(store: str) -> None:
 
 @contextmanager
 def _explained(store: str) -> Iterator[None]:
+    """Turn every way in which a store refuses into a `UserError` that says why."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -158,8 +160,8 @@ def _explained(store: str) -> Iterator[None]:
 
 
 def _refusal(error: BaseException | None) -> OSError | None:
-    """The operating system's own error that `error` was raised because of, if there is one: it says
-    in five words what the libraries above it wrap in five lines."""
+    """Find the operating system's own error that `error` was raised because of, if there is one: it says in
+    five words what the libraries above it wrap in five lines."""
     while error is not None and not (isinstance(error, OSError) and error.errno):
         error = error.__cause__ or error.__context__
     return error

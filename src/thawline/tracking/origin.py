@@ -1,4 +1,4 @@
-"""Where a run comes from: commit, person, script, process."""
+"""The origin of a run: commit, person, script, process."""
 
 import getpass
 import os
@@ -16,8 +16,8 @@ CLOCK_TOLERANCE_SECONDS = 2.0
 
 @cache
 def origin(root: Path) -> dict[str, str]:
-    """MLflow's own tags for user, script and commit (the pages show those by name), and whether
-    tracked files differ from the commit. Outside git, or without git, the last two are absent."""
+    """Return MLflow's own tags for user, script and commit (the pages show those by name), and if tracked
+    files differ from the commit. Outside git, or without git, the last two are absent."""
     tags = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
     with suppress(KeyError, OSError):
         tags["mlflow.user"] = getpass.getuser()
@@ -37,23 +37,23 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def this_process() -> str:
-    """This process, told from every other on this machine and elsewhere."""
+    """Name this process so that no other, here or elsewhere, has the same name."""
     return identity(os.getpid())
 
 
 def identity(number: int | None) -> str:
-    """As `this_process`, of another process on this machine. Raises `psutil.NoSuchProcess`."""
+    """Name another process on this machine as `this_process` would. Raises `psutil.NoSuchProcess`."""
     return f"{socket.gethostname()} {number} {psutil.Process(number).create_time():.2f}"
 
 
 def is_elsewhere(process: str) -> bool:
-    """Whether `process` (as `this_process` wrote it) ran on another machine."""
+    """Tell if `process` (as `this_process` wrote it) ran on another machine."""
     return process.partition(" ")[0] != socket.gethostname()
 
 
 def is_dead(process: str) -> bool:
-    """Whether `process` (as `this_process` wrote it) ran on this machine and is gone. Its start
-    time tells it from a later process that was given the same number."""
+    """Tell if `process` (as `this_process` wrote it) ran on this machine and is gone. Its start time tells it
+    from a later process that was given the same number."""
     rest = process.partition(" ")[2]
     if is_elsewhere(process) or not rest:
         return False

@@ -72,7 +72,7 @@ def run(
     study: str | None = None,
     again: str | None = None,
 ) -> Iterator["Run"]:
-    """One MLflow run, open for the length of the block.
+    """Open one MLflow run for the length of the block.
 
     `parameters` may be nested and is stored flat (`finetune.head_lr`); `tags` must hold
     `REQUIRED_TAGS`; `parent` is the id of the run this one is shown under; `lock` is the composed
@@ -104,12 +104,13 @@ class Run:
         self._ended = False
 
     def log_history(self, rows: Iterable[Mapping[str, Any]], step: str = "epoch") -> None:
-        """One metric per column and row, at the row's `step`; empty cells are skipped, and so is the
-        seed, which identifies the run."""
+        """Log one metric per column and row, at the row's `step`; skip empty cells, and the seed, which
+        identifies the run."""
         points = [(int(row[step]), {k: v for k, v in row.items() if k not in (step, "seed")}) for row in rows]
         self._log_points(points)
 
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Log one value of each metric."""
         self._log_points([(0, metrics)])
 
     def log_text(self, name: str, text: str) -> None:
@@ -154,6 +155,7 @@ class Run:
 
 
 def _start(name: str, tags: Mapping[str, Any], parameters: Mapping[str, Any], parent: str | None) -> Run:
+    """Create a run of this process with its tags and parameters."""
     from mlflow.entities import Param
 
     open_ = connected()
@@ -173,7 +175,7 @@ def _start(name: str, tags: Mapping[str, Any], parameters: Mapping[str, Any], pa
 
 
 def _reopened(id: str | None) -> Run | None:
-    """The run `id`, running again and by this process; None where there is no such run to go on with."""
+    """Return the run `id`, running again and by this process; None where no such run can be gone on with."""
     from mlflow.exceptions import MlflowException
 
     open_ = connected()
@@ -194,7 +196,7 @@ def _reopened(id: str | None) -> Run | None:
 
 
 def _all_runs(client: "MlflowClient", experiment_id: str, which: str) -> list["mlflow.entities.Run"]:
-    """MLflow answers a page at a time."""
+    """Find all runs that match; MLflow answers a page at a time."""
     found = client.search_runs([experiment_id], which)
     runs = list(found)
     while found.token:
@@ -204,7 +206,7 @@ def _all_runs(client: "MlflowClient", experiment_id: str, which: str) -> list["m
 
 
 def _quoted(text: str) -> str:
-    """As MLflow's filters want it: they know no way to write a quote between quotes of its kind."""
+    """Quote `text` for MLflow's filters: they know no way to write a quote between quotes of its kind."""
     quote = "'" if '"' in text else '"'
     return f"{quote}{text}{quote}"
 

@@ -17,8 +17,8 @@ PASSWORD = ":***@"
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested values as `section.field` → text, written as YAML would write them; at most
-    `VALUE_LIMIT` characters each."""
+    """Return nested values as `section.field` → text, written as YAML would write them; at most `VALUE_LIMIT`
+    characters each."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -29,7 +29,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def shown(value: Any) -> str:
-    """`value` as YAML would write it on one line, shortened visibly beyond `VALUE_LIMIT`."""
+    """Write `value` as YAML would on one line, shortened visibly beyond `VALUE_LIMIT`."""
     if isinstance(value, Enum):
         return value.name
     if value is None or isinstance(value, bool | list | tuple | dict):
@@ -39,7 +39,7 @@ def shown(value: Any) -> str:
 
 
 def without_password(address: str) -> str:
-    """The address of a database or a server as anybody may read it."""
+    """Return the address of a database or a server as anybody may read it."""
     parts = urlsplit(address)
     if parts.password is None:
         return address
@@ -48,7 +48,7 @@ def without_password(address: str) -> str:
 
 
 def without_passwords(config: Config) -> Config:
-    """The configuration, its addresses of databases and servers as anybody may read them."""
+    """Return the configuration, its addresses of databases and servers as anybody may read them."""
     storage = config.search.storage
     return replace(
         config,

@@ -16,7 +16,7 @@ TAGS = ("stage", "contender", "seed", "state")
 
 
 def experiment_tags() -> dict[str, str]:
-    """The tags of an experiment that has the view."""
+    """Return the tags of an experiment that has the view."""
     columns = [
         *(f"metrics.`{name}`" for name in METRICS),
         *(f"params.`{name}`" for name in PARAMETERS),

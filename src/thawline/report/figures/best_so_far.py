@@ -1,4 +1,4 @@
-"""How good the best recipe found so far was, as the searches went on."""
+"""The accuracy of the best recipe found so far, as the searches went on."""
 
 from dataclasses import dataclass
 
@@ -32,12 +32,12 @@ class Course:
 
     @property
     def found(self) -> int:
-        """Position of the best trial."""
+        """The position of the best trial."""
         return int(self.value.argmax())
 
 
 def best_so_far(findings: Findings) -> Picture | None:
-    """None where no search completed two trials."""
+    """Draw the best value over time; None where no search completed two trials."""
     courses = {name: course(table) for name, table in findings.trials.items()}
     courses = {name: each for name, each in courses.items() if len(each.value) > 1}
     if not courses:
@@ -67,7 +67,8 @@ def best_so_far(findings: Findings) -> Picture | None:
 
 
 def course(trials: pd.DataFrame) -> Course:
-    """`trials` has the columns of trials.csv; `started` and `finished`, in seconds, may be absent."""
+    """Put trials in the order they ended. `trials` has the columns of trials.csv; `started` and `finished`,
+    in seconds, may be absent."""
     known = {"started", "finished"} <= set(trials) and trials[["started", "finished"]].notna().all(axis=None)
     ordered = trials.sort_values("finished" if known else "number", kind="stable")
     complete = ((ordered["state"] == "complete") & ordered["value"].notna()).to_numpy()
@@ -81,8 +82,8 @@ def course(trials: pd.DataFrame) -> Course:
 
 
 def _busy(started: np.ndarray, finished: np.ndarray) -> np.ndarray:
-    """By the end of each trial, for how long at least one had been running: the night between two calls of a
-    search is none of its time. `finished` is in increasing order."""
+    """Measure, by the end of each trial, for how long at least one had been running: the night between two
+    calls of a search is none of its time. `finished` is in increasing order."""
     order = np.argsort(started, kind="stable")
     reached = np.maximum.accumulate(finished[order])
     idle = np.maximum(0, started[order][1:] - reached[:-1])

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, by the fine-tuned models."""
+"""The mistakes of the fine-tuned models: a matrix of classes and what they are taken for."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _LABELLED = 100
 
 
 def confusion_counts(findings: Findings) -> np.ndarray:
-    """(C, C) test pictures of the row's class taken for the column's, mean over seeds."""
+    """Count test pictures of the row's class taken for the column's, (C, C), mean over seeds."""
     classes = findings.metrics["data"]["classes"]
     index = {name: position for position, name in enumerate(classes)}
     table = findings.predictions[findings.predictions["contender"] == FINETUNED]
@@ -26,7 +26,7 @@ def confusion_counts(findings: Findings) -> np.ndarray:
 
 
 def frequent_mistakes(findings: Findings, most: int = 10) -> list[tuple[str, str, str]]:
-    """The confusions with the highest counts: class, class it is taken for, pictures (mean over seeds).
+    """List the confusions with the highest counts: class, class it is taken for, pictures (mean over seeds).
     Empty where the figure has a number in every cell."""
     classes, counts = findings.metrics["data"]["classes"], confusion_counts(findings)
     if len(classes) <= _WRITTEN:
@@ -41,6 +41,7 @@ def frequent_mistakes(findings: Findings, most: int = 10) -> list[tuple[str, str
 
 
 def confusion(findings: Findings) -> Picture:
+    """Draw the matrix, coloured by mistakes."""
     classes, counts = findings.metrics["data"]["classes"], confusion_counts(findings)
     errors = counts - np.diag(np.diag(counts))
     row, column = np.unravel_index(errors.argmax(), errors.shape)
@@ -90,7 +91,7 @@ def _count(mean: float) -> str:
 
 
 def _rule(axes: Any, classes: int, theme: Theme) -> None:
-    """Lines between the cells."""
+    """Draw lines between the cells."""
     between = np.arange(classes + 1) - 0.5
     axes.hlines(between, -0.5, classes - 0.5, color=theme.grid, lw=0.5)
     axes.vlines(between, -0.5, classes - 0.5, color=theme.grid, lw=0.5)

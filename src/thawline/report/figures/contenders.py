@@ -13,6 +13,7 @@ _OTHERS = {SCRATCH: "training from scratch", PROBE: "the linear probe"}
 
 
 def contenders(findings: Findings) -> Picture:
+    """Draw each contender's accuracy and the lead of the fine-tuned models, with intervals."""
     leads = {name: key for name, key in DIFFERENCES.items() if key in findings.metrics}
 
     def draw(theme: Theme) -> Figure:
@@ -30,7 +31,7 @@ def contenders(findings: Findings) -> Picture:
 
 
 def _sentence(findings: Findings, leads: dict[str, str]) -> str:
-    """Not distinguishable contenders come last, because they share their words."""
+    """State the leads; contenders that cannot be told apart come last, because they share their words."""
     parts, equal = [], []
     for name, key in leads.items():
         gap = findings.metrics[key]["accuracy"]

@@ -1,16 +1,17 @@
-"""How long each stage took."""
+"""The time each stage took."""
 
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from thawline.report.costs import stage_name
-from thawline.report.figures.style import WIDTH, Picture, Theme
+from thawline.report.figures.style import WIDTH, Picture, Theme, named_bars
 from thawline.report.wording import duration, percent
 
 
 def cost(costs: dict[str, Any]) -> Picture | None:
-    """`costs` from `collect_costs`. Stages that took no time (weights that were given) are left out."""
+    """Draw a bar per stage. Stages that took no time (weights that were given) are left out; None where all
+    are. `costs` is from `collect_costs`."""
     seconds = {stage: each["seconds"] for stage, each in costs["stages"].items() if each["seconds"]}
     if not seconds:
         return None
@@ -24,16 +25,9 @@ def cost(costs: dict[str, Any]) -> Picture | None:
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(WIDTH, 1.3 + 0.3 * len(seconds)))
         axes = figure.add_subplot()
-        stages = list(seconds)[::-1]
-        colors = [theme.contenders.get(stage.partition("/")[2], theme.muted) for stage in stages]
-        bars = axes.barh(
-            [stage_name(stage) for stage in stages], [seconds[s] for s in stages], 0.62, color=colors
-        )
-        axes.bar_label(bars, [duration(seconds[stage]) for stage in stages], padding=4, fontsize=8)
+        colors = [theme.contenders.get(stage.partition("/")[2], theme.muted) for stage in seconds]
+        named_bars(axes, {stage_name(stage): each for stage, each in seconds.items()}, duration, colors)
         axes.set_xlabel("seconds")
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.margins(x=0.14)
         return figure
 
     return Picture("cost", sentence, draw)

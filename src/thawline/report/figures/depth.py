@@ -38,13 +38,11 @@ class DepthCurve:
 
 
 def depth_curve(findings: Findings) -> DepthCurve | None:
-    """None without a search over at least two depths."""
-    trials = findings.trials.get(FINETUNED)
+    """Find the best trial of each depth; None without a search over at least two depths."""
+    complete = findings.complete(FINETUNED)
     pictures, _ = findings.validated_on(FINETUNED)
-    if trials is None or pictures == 0:
+    if complete is None or pictures == 0:
         return None
-    complete = trials[trials["state"] == "complete"].dropna(subset=["value", "depth"])
-    complete = complete.assign(depth=complete["depth"].astype(int))
     ranked = complete.sort_values(["value", "val_loss"], ascending=[False, True], kind="stable")
     best = ranked.drop_duplicates("depth").sort_values("depth").reset_index(drop=True)
     if len(best) < 2:
@@ -61,7 +59,7 @@ def _wilson(share: float, pictures: int, confidence: float) -> tuple[float, floa
 
 
 def accuracy_by_depth(findings: Findings) -> Picture | None:
-    """The best trial of each depth; None where fresh seeds were measured, which say more."""
+    """Draw the best trial of each depth; None where fresh seeds were measured, which say more."""
     curve = depth_curve(findings) if findings.curve is None else None
     if curve is None:
         return None
@@ -117,7 +115,7 @@ def _draw_curve(axes: Axes, curve: DepthCurve, theme: Theme) -> None:
 
 
 def _floor(best: pd.DataFrame) -> float:
-    """Where the axis begins: failed learning rates far below must not flatten the curve."""
+    """Return where the axis begins: failed learning rates far below must not flatten the curve."""
     lowest, highest = best["low"].min(), best["high"].max()
     return max(0.0, lowest - 0.15 * (highest - lowest))
 

@@ -1,17 +1,16 @@
-"""How well each learning rate did at each depth: a map of the mean over the trials in each cell."""
+"""Each learning rate at each depth: a map of the mean accuracy over the trials in each cell."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from thawline.report.figures.study import RATES, label, studied
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis, plain_axes
+from thawline.report.figures.style import WIDTH, Picture, Theme, plain_axes, value_bar, value_scale
 from thawline.report.findings import Findings
 from thawline.report.wording import counted, percent, rate
 
@@ -20,12 +19,10 @@ _NUMBERS = 80
 """Cells above which no numbers are written into them."""
 _DEPTHS = 24
 """Depths above which not each gets a label."""
-_LEFT_OUT = 0.1
-"""Share of the worst cells that get the colour of the worst instead of stretching the scale."""
 
 
 def depth_and_rate(findings: Findings) -> Picture | None:
-    """None where few trials are complete, or depth or the head's rate did not vary."""
+    """Draw a map for each rate; None where few trials are complete, or depth or head rate did not vary."""
     study = studied(findings)
     if study is None or not {"depth", "head_lr"} <= set(study.parameters):
         return None
@@ -35,24 +32,20 @@ def depth_and_rate(findings: Findings) -> Picture | None:
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(WIDTH, 3.7))
         panels = figure.subplots(1, len(names), squeeze=False)[0]
-        means = np.concatenate([table.to_numpy().ravel() for table in maps.values()])
-        scale = Normalize(float(np.nanquantile(means, _LEFT_OUT)), float(np.nanmax(means)))
+        scale = value_scale(np.concatenate([table.to_numpy().ravel() for table in maps.values()]))
         for axes, name in zip(panels, names, strict=True):
             _draw(axes, maps[name], scale, theme)
             axes.set_title(label(name))
         panels[0].set_ylabel("learning rate")
-        bar = figure.colorbar(ScalarMappable(scale, theme.values), ax=panels, extend="min", pad=0.02)
-        percent_axis(bar.ax.yaxis)
-        bar.set_label("mean validation accuracy")
-        bar.outline.set_visible(False)
+        value_bar(figure, panels, scale, theme, "mean validation accuracy")
         return figure
 
     return Picture("depth_and_rate", _sentence(study.trials, maps["head_lr"]), draw)
 
 
 def cells(trials: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Mean accuracy of the trials in each cell: rows are intervals of the rate `name`, equally wide on a
-    logarithmic scale, columns are depths. NaN where nothing was tried."""
+    """Return the mean accuracy of the trials in each cell: rows are intervals of the rate `name`, equally
+    wide on a logarithmic scale, columns are depths. NaN where nothing was tried."""
     tried = trials.dropna(subset=[name])
     edges = np.geomspace(tried[name].min(), tried[name].max(), _BINS + 1)
     # rounding may leave an end outside of its own interval

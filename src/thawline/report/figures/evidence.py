@@ -15,7 +15,7 @@ _ASIDE = 0.12
 
 
 def measured_by_depth(findings: Findings) -> Picture | None:
-    """None where no depth curve was made."""
+    """Draw the accuracy of fresh seeds at each depth; None where no depth curve was made."""
     curve, recommended = findings.curve, findings.recommendation
     if curve is None or "depth" not in recommended:
         return None
@@ -57,7 +57,7 @@ def _sentence(findings: Findings, curve: pd.DataFrame, alike: list[int]) -> str:
 
 
 def _shade(axes: Axes, curve: pd.DataFrame, alike: list[int], theme: Theme) -> None:
-    """A stripe behind each depth that could be the best, as wide as the way to its neighbours."""
+    """Draw a stripe behind each depth that could be the best, as wide as the way to its neighbours."""
     depths = list(curve["depth"])
     for position, depth in enumerate(depths):
         if depth not in alike or len(alike) == 1:

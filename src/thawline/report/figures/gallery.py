@@ -1,4 +1,4 @@
-"""Which figures there are."""
+"""The list of all figures."""
 
 from typing import Any
 
@@ -35,6 +35,6 @@ _ALL = (
 
 
 def gallery(findings: Findings, costs: dict[str, Any]) -> dict[str, Picture]:
-    """Every figure there is something to show for, by name."""
+    """Return every figure there is something to show for, by name."""
     drawn = [*(make(findings) for make in _ALL), cost(costs)]
     return {picture.name: picture for picture in drawn if picture is not None}

@@ -1,4 +1,4 @@
-"""Which parameters separate the good trials from the others."""
+"""The parameters that separate the good trials from the others."""
 
 import warnings
 from typing import Any
@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from thawline.report.figures.study import RATES, Studied, label, studied
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import WIDTH, Picture, Theme, named_bars, percent_axis
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted, percent
 
@@ -19,7 +19,7 @@ deviation is 0.2 with 40 trials, 0.15 with 60 and 0.13 with 120."""
 
 
 def importance(findings: Findings) -> Picture | None:
-    """None where few trials are complete or fewer than two parameters varied."""
+    """Draw each parameter's share; None where few trials are complete or fewer than two parameters varied."""
     study = studied(findings, _FEW)
     if study is None or len(study.parameters) < 2:
         return None
@@ -34,27 +34,20 @@ def importance(findings: Findings) -> Picture | None:
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(WIDTH, 0.9 + 0.34 * len(shares)))
         axes = figure.add_subplot()
-        names = list(shares)[::-1]
-        bars = axes.barh(
-            [label(name) for name in names], [shares[name] for name in names], 0.62,
-            color=theme.contenders[FINETUNED],
-        )  # fmt: skip
-        axes.bar_label(bars, [percent(shares[name]) for name in names], padding=4, fontsize=8)
+        named = {label(name): share for name, share in shares.items()}
+        named_bars(axes, named, percent, [theme.contenders[FINETUNED]] * len(named))
         axes.set_xlabel("share of the importance")
         percent_axis(axes.xaxis)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.margins(x=0.12)
         return figure
 
     return Picture("importance", sentence, draw)
 
 
 def importances(study: Studied) -> dict[str, float]:
-    """Share of each parameter, the largest first; together they are 1.
+    """Return the share of each parameter, the largest first; together they are 1.
 
-    PED-ANOVA (Watanabe, Bansal and Hutter 2023), which also rates parameters that exist in some trials
-    only, by Optuna on a study that is made again from the table.
+    PED-ANOVA (Watanabe, Bansal and Hutter 2023), which also rates parameters that exist in some trials only,
+    by Optuna on a study that is made again from the table.
     """
     import optuna
 

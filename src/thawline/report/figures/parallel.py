@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from thawline.report.figures.study import RATES, Studied, label, shown, studied
-from thawline.report.figures.style import WIDTH, Picture, Theme, plain_axes
+from thawline.report.figures.style import WIDTH, Picture, Theme, plain_axes, value_scale
 from thawline.report.findings import Findings
 from thawline.report.wording import counted, listed, percent, rate
 
@@ -19,12 +18,10 @@ _ABSENT = -0.12
 _BEST = 0.1
 """Share of the trials that the sentence speaks of."""
 _TICKS = 7
-_LEFT_OUT = 0.2
-"""Share of the worst trials that get the colour of the worst instead of stretching the scale."""
 
 
 def parallel_coordinates(findings: Findings) -> Picture | None:
-    """None where few trials are complete or fewer than two parameters varied."""
+    """Draw a line per trial; None where few trials are complete or fewer than two parameters varied."""
     study = studied(findings)
     if study is None or len(study.parameters) < 2:
         return None
@@ -37,7 +34,7 @@ def parallel_coordinates(findings: Findings) -> Picture | None:
         values = study.trials["value"].to_numpy()
         order = values.argsort(kind="stable")
         lines = [np.column_stack([np.arange(len(columns)), row]) for row in places[order]]
-        scale = Normalize(np.quantile(values, _LEFT_OUT), values.max())
+        scale = value_scale(values)
         strength = 0.25 + 0.7 * np.clip(scale(values[order]), 0, 1)
         axes.add_collection(
             LineCollection(
@@ -60,7 +57,7 @@ def _title(name: str) -> str:
 
 
 def _places(values: pd.Series, name: str) -> np.ndarray:
-    """Where on its axis, of height 0..1, each value stands."""
+    """Return where on its axis, of height 0..1, each value stands."""
     if _is_number(name):
         numbers = values.to_numpy(float)
         numbers = np.log(numbers) if name in RATES else numbers
@@ -74,7 +71,7 @@ def _places(values: pd.Series, name: str) -> np.ndarray:
 
 
 def _is_number(name: str) -> bool:
-    """Choices stand in equal steps, whatever the distance between their values."""
+    """Tell numbers from choices, which stand in equal steps, whatever the distance between their values."""
     return name in (*RATES, "depth", "value")
 
 

@@ -12,7 +12,7 @@ _COST, _ACCURACY = "training_flops", "val_accuracy"
 
 
 def pareto_front(findings: Findings) -> Picture | None:
-    """None where operations were not counted."""
+    """Draw accuracy over operations; None where operations were not counted."""
     if findings.front is None:
         return None
     front = findings.front.sort_values([_COST, _ACCURACY], ignore_index=True)
@@ -46,10 +46,10 @@ def pareto_front(findings: Findings) -> Picture | None:
 
 
 def _complete(findings: Findings) -> pd.DataFrame:
-    table = findings.trials.get(FINETUNED)
-    if table is None or _COST not in table:
+    complete = findings.complete(FINETUNED)
+    if complete is None or _COST not in complete:
         return pd.DataFrame(columns=[_COST, "value"], dtype=float)
-    return table[table["state"] == "complete"].dropna(subset=[_COST, "value"])
+    return complete.dropna(subset=[_COST])
 
 
 def _sentence(front: pd.DataFrame) -> str:

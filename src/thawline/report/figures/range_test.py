@@ -14,7 +14,7 @@ _DPI = 110
 
 
 def write_range_test(found: RangeTest, path: Path) -> None:
-    """The figure of `found` as the PNG `path`."""
+    """Write the figure of `found` as the PNG `path`."""
     picture = loss_over_rate(found)
     figure = render(picture, LIGHT, _DPI)
     with matplotlib.rc_context(LIGHT.settings(_DPI)), atomic_path(path) as temporary:
@@ -22,7 +22,7 @@ def write_range_test(found: RangeTest, path: Path) -> None:
 
 
 def loss_over_rate(found: RangeTest) -> Picture:
-    """Every step's loss, the smoothed loss, and the suggested rates as lines."""
+    """Draw every step's loss, the smoothed loss, and the suggested rates as lines."""
     suggested = {"steepest": found.steepest, "tenth of the minimum's": found.tenth_of_minimum}
 
     def draw(theme: Theme) -> Figure:

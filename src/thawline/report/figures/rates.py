@@ -1,31 +1,35 @@
-"""Which learning rates the search tried, and how well each did."""
+"""The learning rates the search tried, and the accuracy of each."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
 from thawline.config.recipe.words import rate_words
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis, rate_axis
+from thawline.report.figures.style import (
+    WIDTH,
+    Picture,
+    Theme,
+    percent_axis,
+    rate_axis,
+    value_bar,
+    value_scale,
+)
 from thawline.report.findings import FINETUNED, NAMES, Findings
 from thawline.report.wording import counted, listed, rate
 
 _SHAPES = {"complete": "o", "pruned": "v", "failed": "X"}
 _NARROW = 0.02
 """Half the height of an axis of accuracies that hardly differ."""
-_LEFT_OUT = 0.2
-"""Share of the worst trials that get the colour of the worst instead of stretching the scale."""
 
 
 def learning_rates(findings: Findings) -> Picture | None:
-    """A map of head and body rate for the fine-tuned contender, a curve over the one rate of each
-    other; None where nothing was searched."""
+    """Draw a map of head and body rate for the fine-tuned contender, a curve over the one rate of each other;
+    None where nothing was searched."""
     studies = {name: table for name, table in findings.trials.items() if table["value"].notna().any()}
     if not studies:
         return None
@@ -48,9 +52,9 @@ def learning_rates(findings: Findings) -> Picture | None:
 
 def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
     parts = []
-    for name, trials in studies.items():
-        complete = trials[trials["state"] == "complete"].dropna(subset=["value"])
-        if complete.empty:
+    for name in studies:
+        complete = findings.complete(name)
+        if complete is None or complete.empty:
             continue
         best = complete.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
         head, body = rate_words(findings.recipes[name].recipe)
@@ -64,7 +68,7 @@ def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
 
 def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame, theme: Theme) -> None:
     values = trials["value"].dropna()
-    scale = Normalize(float(values.quantile(_LEFT_OUT)), float(values.max()))
+    scale = value_scale(values)
     edge = _beside(trials["body_lr"])
     for state, shape in _SHAPES.items():
         part = trials[trials["state"] == state]
@@ -82,14 +86,11 @@ def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame, theme: Theme) ->
     if trials["body_lr"].isna().any():
         _mark_frozen(axes, edge, theme)
     axes.set_title(NAMES[FINETUNED])
-    bar = figure.colorbar(ScalarMappable(scale, theme.values), ax=axes, extend="min", pad=0.03)
-    percent_axis(bar.ax.yaxis)
-    bar.set_label("validation accuracy")
-    bar.outline.set_visible(False)
+    value_bar(figure, axes, scale, theme, "validation accuracy")
 
 
 def _beside(body: pd.Series) -> float:
-    """Where on the body's axis trials stand that train no body parameter: left of all others."""
+    """Return where on the body's axis trials stand that train no body parameter: left of all others."""
     return float(body.min() / 5) if body.notna().any() else 1e-5
 
 

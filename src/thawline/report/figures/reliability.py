@@ -1,4 +1,4 @@
-"""Whether confidence means what it says: accuracy against confidence, bin by bin."""
+"""Accuracy against confidence, bin by bin: equal where confidence means what it says."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,6 +9,7 @@ from thawline.report.wording import percent
 
 
 def reliability(findings: Findings) -> Picture:
+    """Draw each contender's accuracy over its confidence, and how many predictions are in each bin."""
     table = findings.calibration
     own = findings.predictions[findings.predictions["contender"] == FINETUNED]
     error = findings.metrics[FINETUNED]["expected_calibration_error"]["mean"]

@@ -1,4 +1,4 @@
-"""What the figures of a whole study share: the fine-tuned contender's trials, and what varied in them."""
+"""The ground of the figures of a whole study: the fine-tuned contender's trials, and what varied in them."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -28,14 +28,11 @@ class Studied:
 
 
 def studied(findings: Findings, fewest: int = FEW) -> Studied | None:
-    """None where fewer trials are complete, where nothing varied, and where all were equally good."""
-    table = findings.trials.get(FINETUNED)
-    if table is None:
+    """Collect the trials; None where fewer are complete, where nothing varied, and where all were equally
+    good."""
+    complete = findings.complete(FINETUNED)
+    if complete is None or len(complete) < fewest or complete["value"].nunique() < 2:
         return None
-    complete = table[table["state"] == "complete"].dropna(subset=["value", "depth"])
-    if len(complete) < fewest or complete["value"].nunique() < 2:
-        return None
-    complete = complete.assign(depth=complete["depth"].astype(int))
     names = [field.name for field in fields(Finetune) if field.name not in _RECORDED]
     varied = [name for name in names if name in complete and complete[name].nunique() > 1]
     return Studied(complete, sorted(varied, key=_order)) if varied else None
@@ -46,12 +43,12 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def label(parameter: str) -> str:
-    """A parameter's name as people read it."""
+    """Write a parameter's name as people read it."""
     return _LABELS.get(parameter, parameter.replace("_", " "))
 
 
 def shown(parameter: str, value: Any) -> str:
-    """A parameter's value as people read it; `–` where the parameter did not exist."""
+    """Write a parameter's value as people read it; `–` where the parameter did not exist."""
     if pd.isna(value):
         return "–"
     if parameter in RATES:

@@ -1,17 +1,19 @@
-"""What all figures share: two themes, colours that colour-blind people can tell apart, stable bytes."""
+"""The look of all figures: two themes, colours that colour-blind people can tell apart, stable bytes."""
 
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
@@ -21,6 +23,9 @@ from thawline.report.wording import rate
 
 WIDTH = 7.6
 """Inches; every figure has the width of the page's text."""
+
+_LEFT_OUT = 0.2
+"""Share of the worst values that get the colour of the worst instead of stretching the scale."""
 
 MARKERS = {FINETUNED: "o", PROBE: "s", SCRATCH: "^"}
 
@@ -41,10 +46,11 @@ class Theme:
     """A perceptually uniform colour map, running away from the background."""
 
     def heat(self) -> LinearSegmentedColormap:
+        """Return a colour map from the background to the colour of errors."""
         return LinearSegmentedColormap.from_list("errors", [self.background, self.errors])
 
     def settings(self, dpi: int) -> Any:
-        """Matplotlib's settings by name."""
+        """Return matplotlib's settings by name."""
         return {
             "figure.facecolor": self.background,
             "savefig.facecolor": self.background,
@@ -117,11 +123,12 @@ class Picture:
     draw: Callable[[Theme], Figure]
 
     def files(self) -> dict[str, str]:
-        """File name by theme."""
+        """Return the file name by theme."""
         return {theme.name: f"{self.name}-{theme.name}.svg" for theme in THEMES}
 
 
 def render(picture: Picture, theme: Theme, dpi: int) -> Figure:
+    """Draw the picture in a theme, with its sentence as the title."""
     with matplotlib.rc_context(theme.settings(dpi)):
         figure = picture.draw(theme)
         title = textwrap.fill(picture.sentence, int(figure.get_figwidth() * 10.8))
@@ -130,7 +137,8 @@ def render(picture: Picture, theme: Theme, dpi: int) -> Figure:
 
 
 def write_picture(picture: Picture, folder: Path, dpi: int) -> list[Path]:
-    """One SVG per theme; equal findings give equal bytes. `dpi` concerns raster parts only."""
+    """Write one SVG per theme and return their paths; equal findings give equal bytes. `dpi` concerns raster
+    parts only."""
     written = []
     for theme in THEMES:
         path = folder / picture.files()[theme.name]
@@ -145,20 +153,45 @@ def write_picture(picture: Picture, folder: Path, dpi: int) -> list[Path]:
 
 
 def percent_axis(axis: Axis, decimals: int | None = 0) -> None:
-    """Shares as percentages, written as in the text. `decimals` None: as many as the ticks need."""
+    """Write shares as percentages, as in the text. `decimals` None: as many as the ticks need."""
     axis.set_major_formatter(PercentFormatter(1, decimals, symbol=" %"))
 
 
 def rate_axis(axis: Axis) -> None:
-    """Learning rates: a logarithmic scale, written as in the text."""
+    """Show learning rates on a logarithmic scale, written as in the text."""
     axis.set_major_locator(LogLocator(10))
     axis.set_major_formatter(FuncFormatter(lambda value, _: rate(value)))
     axis.set_minor_locator(NullLocator())
 
 
 def plain_axes(axes: Axes) -> None:
-    """No grid and no frame: for maps, whose cells are their own grid."""
+    """Remove grid and frame: for maps, whose cells are their own grid."""
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
+
+
+def value_scale(values: Any) -> Normalize:
+    """Spread the colours of `theme.values` over accuracies, NaN among them left out."""
+    return Normalize(float(np.nanquantile(values, _LEFT_OUT)), float(np.nanmax(values)))
+
+
+def value_bar(figure: Figure, panels: Any, scale: Normalize, theme: Theme, label: str) -> None:
+    """Draw the colour bar of a `value_scale` beside `panels`."""
+    bar = figure.colorbar(ScalarMappable(scale, theme.values), ax=panels, extend="min", pad=0.03)
+    percent_axis(bar.ax.yaxis)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+
+
+def named_bars(
+    axes: Axes, bars: Mapping[str, float], text: Callable[[float], str], colors: Sequence[str]
+) -> None:
+    """Draw a horizontal bar for each name, the first on top, each with its value as `text` writes it."""
+    names = list(bars)[::-1]
+    drawn = axes.barh(names, [bars[name] for name in names], 0.62, color=colors[::-1])
+    axes.bar_label(drawn, [text(bars[name]) for name in names], padding=4, fontsize=8)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.14)

@@ -11,6 +11,7 @@ from thawline.report.wording import listed, percent
 
 
 def training_curves(findings: Findings) -> Picture | None:
+    """Draw a column for each contender and a line for each seed; None where nothing was trained."""
     histories = {name: table for name, table in findings.histories.items() if not table.empty}
     if not histories:
         return None
