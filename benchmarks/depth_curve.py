@@ -51,12 +51,14 @@ def study(root: Path, seed: int, overrides: list[str]) -> dict[str, Any]:
     """One whole study and what its depths' models say of the test pictures."""
     from thawline.data.store import open_store
     from thawline.evaluation.depth_curve import points_on_test, write_tested
-    from thawline.evaluation.predict import prepare_device
+    from thawline.identity import code_identity
+    from thawline.models.device import prepare_device
     from thawline.search.search import search
-    from thawline.training.code import code_version
 
     source = file_hash(Artifacts.under(root).stage("replace_head") / MODEL)
-    name = fingerprint([(root / "params.yaml").read_text(), overrides, source, code_version()])[:12]
+    name = fingerprint(
+        [(root / "params.yaml").read_text(), overrides, source, code_identity("thawline.search.search")]
+    )[:12]
     folder = root / "scratch" / "depth_curve" / name / str(seed)
     artifacts = Artifacts(root, folder, folder / "reports")
     # not the user's own study, which may be finished already

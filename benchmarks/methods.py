@@ -72,12 +72,11 @@ def recipe_of(config: Config, root: Path, method: str, factor: float) -> Finetun
     merged = OmegaConf.merge(OmegaConf.structured(Finetune()), OmegaConf.structured(config.finetune), preset)
     recipe = OmegaConf.to_object(merged)
     assert isinstance(recipe, Finetune)
-    from thawline.training.recipe import head_rate
-
+    assert recipe.head_lr is not None  # Finetune resolves it
     return replace(
         recipe,
         epochs=max(1, recipe.epochs // recipe.soup),
-        head_lr=head_rate(recipe) * factor,
+        head_lr=recipe.head_lr * factor,
         body_lr=recipe.body_lr and recipe.body_lr * factor,
     )
 
@@ -102,9 +101,10 @@ def train(root: Path, folder: Path, job: Job) -> dict[str, Any]:
 def _train(config: Config, artifacts: Artifacts, recipe: Finetune, job: Job) -> dict[str, Any]:
     from thawline.data.store import open_store
     from thawline.evaluation.asking import class_order
-    from thawline.evaluation.predict import predict
+    from thawline.models.device import prepare_machine
+    from thawline.models.inference import probabilities
+    from thawline.training.batches import batches
     from thawline.training.finetune import initial_network
-    from thawline.training.fit import prepare_machine
     from thawline.training.soup import finetune_soup
 
     trainer = Trainer(accelerator="cpu", threads=1)
@@ -131,9 +131,9 @@ def _train(config: Config, artifacts: Artifacts, recipe: Finetune, job: Job) -> 
     if job.seed == _search_seed(config):
         return found
     test = open_store(artifacts.data("test"))
-    probabilities = predict(network, test.images, test.transform, config.evaluate.batch_size, "cpu")
+    answers = probabilities(network, batches(test, config.evaluate.batch_size), "cpu")
     order = class_order(card, test, initial / MODEL)
-    return {**found, "probabilities": np.round(probabilities[:, order], 6).tolist()}
+    return {**found, "probabilities": np.round(answers[:, order], 6).tolist()}
 
 
 def _search_seed(config: Config) -> int:
@@ -180,12 +180,17 @@ def _best(method: str, tries: dict[tuple[str, float], Any]) -> float | None:
 
 def _folder(root: Path, config: Config) -> Path:
     """Where trainings are kept: another one for other values, another source model or other code."""
-    from thawline.training.code import code_version
+    from thawline.identity import code_identity
 
     artifacts = Artifacts.under(root)
     source = file_hash(artifacts.stage("replace_head") / MODEL)
     lock = OmegaConf.to_yaml(OmegaConf.structured(config))
-    return root / "scratch" / "methods" / fingerprint([lock, source, code_version()])[:12]
+    return (
+        root
+        / "scratch"
+        / "methods"
+        / fingerprint([lock, source, code_identity("thawline.search.search")])[:12]
+    )
 
 
 def _measured(root: Path, config: Config, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -131,11 +131,11 @@ class Tries:
     """One training at a time, as each trial of our search trains it."""
 
     def __init__(self, root: Path, seed: int) -> None:
+        from thawline.config.recipe.contenders import recipe_of
         from thawline.data.store import open_store
         from thawline.models.checkpoint import load_model
         from thawline.models.cuts import units
-        from thawline.training.fit import prepare_machine
-        from thawline.training.recipe import recipe_of
+        from thawline.models.device import prepare_machine
 
         self.config = configured(root, 1, seed)
         self.artifacts = Artifacts.under(root)
@@ -165,20 +165,21 @@ class Tries:
     def tested(self, recipe: Finetune, seed: int) -> float:
         """Test accuracy of one training."""
         from thawline.data.store import open_store
-        from thawline.evaluation.predict import predict
+        from thawline.models.inference import probabilities
+        from thawline.training.batches import batches
 
         network = self._fitted(recipe, seed)[0]
         test = open_store(self.artifacts.data("test"))
-        found = predict(network, test.images, test.transform, 256, "cpu")
+        found = probabilities(network, batches(test, 256), "cpu")
         return float((found.argmax(1) == test.labels).mean())
 
     def _fitted(self, recipe: Finetune, seed: int) -> tuple[Any, float]:
         from thawline.training.finetune import initial_network
-        from thawline.training.run import finetune_once
+        from thawline.training.soup import finetune_soup
 
         network, _ = initial_network(recipe, self.initial, seed)
         mirror = self.config.target.mirror
-        fitted = finetune_once(network, recipe, self.store, self.config.trainer, seed=seed, mirror=mirror)
+        fitted = finetune_soup(network, recipe, self.store, self.config.trainer, seed=seed, mirror=mirror)
         return network, fitted.row["val_accuracy"]
 
 
@@ -205,11 +206,16 @@ def kept(path: Path, what: Any, *arguments: Any) -> Any:
 
 def compare(root: Path, minutes: float, repeats: int, seeds: int, rates: int) -> Found:
     """All searches and the fresh seeds of what each chose."""
-    from thawline.training.code import code_version
+    from thawline.identity import code_identity
 
     source = file_hash(Artifacts.under(root).stage("replace_head") / MODEL)
     lock = (root / "params.yaml").read_text()
-    folder = root / "scratch" / "search" / fingerprint([lock, source, code_version(), minutes])[:12]
+    folder = (
+        root
+        / "scratch"
+        / "search"
+        / fingerprint([lock, source, code_identity("thawline.search.search"), minutes])[:12]
+    )
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         # of each repetition the two side by side, so that whatever else the machine does hits both
         runs = {

@@ -24,6 +24,7 @@ import torch
 from contestants.ours import set_up, store_of
 from contestants.study import Study
 from contestants.task import Task
+from contestants.task import frozen as frozen_to
 from pictures import by_class, evenly, pictures
 from side_by_side import Measured, Row, alone, compare, operations_per_second, read, row, table, write
 
@@ -31,12 +32,11 @@ from thawline.artifacts import atomic_path, write_json
 from thawline.config.choices import AugmentationName
 from thawline.config.sections import Finetune
 from thawline.models.cuts import units
-from thawline.models.freezing import freeze
 from thawline.models.head import replace_head
 from thawline.models.zoo import build
 from thawline.report.machine import describe_machine
+from thawline.training.batches import batches
 from thawline.training.cost import Flops, flops
-from thawline.training.fit import batches
 from thawline.training.run import Training
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,7 +92,7 @@ def pretrained(task: Task, data: Path, name: str, size: int, epochs: int) -> Tas
 def at(task: Task, depth: int) -> Task:
     """`task` with the first `depth` units frozen."""
     network = build(task.architecture, task.classes, seed=0)
-    held = freeze(network, depth)
+    held = frozen_to(network, depth)
     held.train()
     frozen = [name for name, each in network.named_parameters() if not each.requires_grad]
     still = [name for name, each in network.named_modules() if name and not each.training]
@@ -103,14 +103,14 @@ def operations(task: Task, size: int) -> tuple[float, float]:
     """Floating-point operations of the whole training, of a picture: with the prefix computed in every epoch,
     and once."""
     prefix, suffix = sides(task, size)
-    held = freeze(build(task.architecture, task.classes, seed=0), task.depth)
+    held = frozen_to(build(task.architecture, task.classes, seed=0), task.depth)
     again = flops(held, (3, size, size), task.batch_size).step
     return float(task.epochs * again), float(task.epochs * suffix.step + prefix)
 
 
 def sides(task: Task, size: int) -> tuple[int, Flops]:
     """Operations for a picture of what is frozen, forward, and of what learns."""
-    held, shape = freeze(build(task.architecture, task.classes, seed=0), task.depth), (3, size, size)
+    held, shape = frozen_to(build(task.architecture, task.classes, seed=0), task.depth), (3, size, size)
     if task.depth == 0:
         return 0, flops(held, shape, task.batch_size)
     with torch.no_grad():

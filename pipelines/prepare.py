@@ -12,7 +12,7 @@ def prepare(config: Config, artifacts: Artifacts) -> None:
     if config.source.weights is None:
         transform = transform_of(config.input)
     else:
-        from thawline.models.weights import transform_for
+        from thawline.models.preprocessing import transform_for
 
         transform = transform_for(config)
     prepare(config, transform, artifacts)

@@ -9,10 +9,8 @@ import subprocess
 import sys
 import time
 from dataclasses import fields
-from functools import cache
 from pathlib import Path
 
-import grimp
 import pytest
 import yaml
 from omegaconf import OmegaConf
@@ -203,25 +201,6 @@ def modules_of(stage: str) -> set[str]:
     return {name for name in found if name.split(".")[1] not in OUTSIDE}
 
 
-@cache
-def import_graph() -> grimp.ImportGraph:
-    return grimp.build_graph("thawline", exclude_type_checking_imports=True)
-
-
-@cache
-def imports_of(module: str) -> set[str]:
-    return import_graph().find_upstream_modules(module)
-
-
-def imported_by(modules: set[str]) -> set[str]:
-    """Files of what computes that `modules` import directly or not, as paths below src, and their own."""
-    found = modules.union(*(imports_of(module) for module in modules))
-    paths = {
-        f"src/{name.replace('.', '/')}.py" for name in found if (name.split(".") + [""])[1] not in OUTSIDE
-    }
-    return {path for path in paths if (ROOT / path).exists()}
-
-
 def test_a_search_depends_on_every_setting_that_decides_what_it_finds() -> None:
     listed = {name for name in entry_of("search")["params"][0]["params.yaml"] if name.startswith("search.")}
     everything = {f"search.{field.name}" for field in fields(Search)}
@@ -240,20 +219,6 @@ def test_who_runs_the_trials_decides_no_artifact(project: Path) -> None:
     values = compose(ROOT, ["search.trials=7"])
     with pytest.raises(UserError, match=r"search\.trials = 7, but .* made with"):
         _refuse_other_task("finetune", artifacts, config, values, reads)
-
-
-@pytest.mark.parametrize("stage", CODE)
-def test_a_stage_depends_on_the_code_it_runs(stage: str) -> None:
-    missing = {
-        path for path in imported_by(modules_of(stage)) if not path.startswith(tuple(entry_of(stage)["deps"]))
-    }
-    if CODE[stage] == "prepare":
-        # asked only for the size of the pictures that given weights were made for
-        missing -= imported_by({"thawline.models.weights"})
-    else:
-        # preparing has stages of its own, whose outputs are the dependency
-        missing -= imported_by({"thawline.data.prepare"})
-    assert missing == set()
 
 
 @pytest.mark.parametrize("stage", [stage for stage in CODE if not stage.startswith("prepare")])

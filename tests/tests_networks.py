@@ -4,6 +4,14 @@ residual branch and dropout. And a transformer whose attention does nothing befo
 import torch
 from torch import nn
 
+from thawline.models.freezing import PartlyFrozen, hold
+from thawline.models.selection import select
+
+
+def freeze(network: nn.Module, depth: int) -> PartlyFrozen:
+    """Hold the first `depth` units of `network`; all others learn."""
+    return hold(network, select(network, range(depth)))
+
 
 class Block(nn.Module):
     def __init__(self, width: int) -> None:

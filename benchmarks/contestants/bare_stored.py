@@ -8,17 +8,15 @@ from pathlib import Path
 
 import torch
 from contestants.bare import loop
-from contestants.task import Prepared, Task, Trained
+from contestants.task import Prepared, Task, Trained, frozen
 from torch import nn
-
-from thawline.models.freezing import freeze
 
 
 def prepare(path: Path) -> Prepared:
     task = Task.load(path)
     torch.set_num_threads(task.threads)
     network, (images, labels) = task.network(), task.pictures()
-    held = freeze(network, task.depth).to(task.device)
+    held = frozen(network, task.depth).to(task.device)
     with torch.no_grad(), task.precision():
         features = torch.cat([held.features(part) for part in images.split(64)])
     suffix = held.suffix.train()

@@ -10,7 +10,7 @@ import optuna
 import pytorch_lightning as pl
 import torch
 from contestants.study import SEED, Study
-from contestants.task import Prepared, Trained
+from contestants.task import Prepared, Trained, frozen
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -19,9 +19,8 @@ from thawline.artifacts import CARD, MODEL
 from thawline.data.store import open_store
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
-from thawline.models.freezing import freeze
 from thawline.models.head import head_parameters, with_fresh_head
-from thawline.training.fit import batches
+from thawline.training.batches import batches
 
 
 class Module(pl.LightningModule):
@@ -90,7 +89,7 @@ def prepare(path: Path) -> Prepared:
         depth = trial.suggest_int("depth", 0, len(units(network)))
         head_lr = trial.suggest_float("head_lr", 1e-6, 1.0, log=True)
         body_lr = trial.suggest_float("body_lr", 1e-6, 1.0, log=True)
-        freeze(network, depth).train()
+        frozen(network, depth).train()
         held = [name for name, each in network.named_modules() if name and not each.training]
         module = Module(network, held, head_parameters(network), [head_lr, body_lr])
         trainer = pl.Trainer(

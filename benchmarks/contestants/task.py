@@ -11,6 +11,9 @@ import torch
 import torchvision
 from torch import nn
 
+from thawline.models.freezing import PartlyFrozen, hold
+from thawline.models.selection import select
+
 Trained = dict[str, Any]
 """What a contestant may tell of its training: `losses`, the mean training loss of every epoch."""
 
@@ -81,3 +84,8 @@ class Task:
         """bfloat16 on a GPU, as ours."""
         kind = torch.device(self.device).type
         return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
+
+
+def frozen(network: nn.Module, depth: int) -> PartlyFrozen:
+    """Hold the first `depth` units of `network`; everything else learns."""
+    return hold(network, select(network, range(depth)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from thawline.config.sections import AugmentationName
@@ -21,7 +21,6 @@ def numbers(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((count, NUMBERS))
 
 
-@settings(max_examples=30)
 @given(
     count=st.integers(1, 9), size=st.sampled_from([8, 11, 32]), seed=st.integers(0, 99), mirror=st.booleans()
 )
@@ -99,7 +98,6 @@ def pictures(count: int, size: int = 16, channels: int = 3, seed: int = 0) -> np
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, channels), np.uint8)
 
 
-@settings(max_examples=20)
 @given(
     policy=st.sampled_from(list(POLICIES)),
     channels=st.sampled_from([1, 3]),

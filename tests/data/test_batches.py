@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from thawline.config.sections import AugmentationName
@@ -80,7 +80,6 @@ def test_the_order_is_decided_by_seed_and_epoch():
     assert tuple(epoch(make(7, seed=1), 1)[2].tolist()) == orders[1, 1]
 
 
-@settings(max_examples=30)
 @given(
     sizes=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     seed=st.integers(0, 9),
@@ -96,30 +95,22 @@ def test_a_picture_is_changed_the_same_in_any_batch_and_order(sizes, seed, numbe
     assert torch.equal(one, other)
 
 
-def test_a_picture_changes_from_epoch_to_epoch_and_with_the_seed():
-    first, next_epoch, other_seed = (
-        by_picture(make(seed=seed, augmentation=STANDARD), number)
-        for seed, number in ((0, 0), (0, 1), (1, 0))
-    )
-    for other in (next_epoch, other_seed):
-        assert not torch.isclose(first, other).all((1, 2, 3)).any()
-
-
 @pytest.mark.parametrize("augmentation", RANDOM)
 def test_adding_pictures_does_not_change_the_others(augmentation):
     fewer = by_picture(make(augmentation=augmentation, images=IMAGES[:9]))
     assert torch.equal(fewer, by_picture(make(augmentation=augmentation))[:9])
 
 
-@pytest.mark.parametrize("augmentation", RANDOM[1:])
-def test_policies_change_a_picture_from_epoch_to_epoch_and_with_the_seed(augmentation):
+@pytest.mark.parametrize("augmentation", RANDOM)
+def test_a_picture_changes_from_epoch_to_epoch_and_with_the_seed(augmentation):
     first, next_epoch, other_seed = (
         by_picture(make(seed=seed, augmentation=augmentation), number)
         for seed, number in ((0, 0), (0, 1), (1, 0))
     )
     for other in (next_epoch, other_seed):
         # a policy may leave a picture as it is, now and then in both
-        assert (first != other).any((1, 2, 3)).float().mean() > 0.7
+        changed = (first != other).any((1, 2, 3)).float().mean()
+        assert changed == 1 if augmentation is STANDARD else changed > 0.7
 
 
 def test_what_a_policy_pushes_in_is_nothing_to_the_network():
@@ -219,35 +210,6 @@ def test_one_picture_for_serving_is_what_the_batches_hold():
     assert torch.equal(alone, by_picture(make())[3])
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
-def test_lightning_takes_them_as_they_are(tmp_path):
-    import pytorch_lightning as lightning
-
-    class Probe(lightning.LightningModule):
-        automatic_optimization = False
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.seen: list[int] = []
-            self.weight = torch.nn.Parameter(torch.zeros(1))
-
-        def on_train_epoch_start(self) -> None:
-            self.trainer.train_dataloader.set_epoch(self.current_epoch)
-
-        def training_step(self, batch, _) -> None:
-            self.seen += batch[2].tolist()
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.SGD([self.weight], 0.1)
-
-    probe, quiet = Probe(), dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
-    trainer = lightning.Trainer(
-        max_epochs=2, accelerator="cpu", enable_model_summary=False, default_root_dir=tmp_path, **quiet
-    )
-    trainer.fit(probe, make())
-    assert probe.seen == [*epoch(make(), 0)[2].tolist(), *epoch(make(), 1)[2].tolist()]
-
-
 @given(
     count=st.integers(1, COUNT), batch_size=st.integers(1, 30), world=st.integers(1, 9), shuffle=st.booleans()
 )
@@ -256,16 +218,11 @@ def test_the_parts_of_all_processes_are_the_batch(count, batch_size, world, shuf
     parts = [list(whole.shared(rank, world)) for rank in range(world)]
     assert {len(part) for part in parts} == {len(whole)}
     for number, batch in enumerate(whole):
+        sizes = [len(part[number][1]) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
         counted = [part[number] for part in parts if part[number][2][0] != NOT_COUNTED]
         for ours, theirs in zip(batch, zip(*counted, strict=True), strict=True):
             assert torch.equal(ours, torch.cat(theirs))
-
-
-@given(count=st.integers(1, COUNT), batch_size=st.integers(1, 30), world=st.integers(1, 9))
-def test_parts_of_a_batch_differ_in_size_by_one_at_most(count, batch_size, world):
-    whole = make(batch_size, images=IMAGES[:count])
-    sizes = [[len(batch[1]) for batch in whole.shared(rank, world)] for rank in range(world)]
-    assert all(max(each) - min(each) <= 1 for each in zip(*sizes, strict=True))
 
 
 @given(
@@ -335,7 +292,7 @@ def stored(batches: Batches):
 @given(
     batch_size=st.integers(1, 30),
     parts=st.integers(1, 3),
-    world=st.integers(1, 2),
+    world=st.integers(1, 5),
     number=st.integers(0, 5),
     augmentation=st.sampled_from([AugmentationName.none, STANDARD]),
 )

@@ -10,8 +10,15 @@ import pytest
 from PIL import Image
 
 from thawline.config.errors import UserError
-from thawline.config.sections import DataSetName, Role
-from thawline.data.torchvision_sets import BUILDERS, collect
+from thawline.config.sections import DataSet, DataSetName, Role
+from thawline.data import sources
+from thawline.data.collection import Collection
+
+OWN = ("cifar10", "cifar100", "dtd", "eurosat", "flowers102", "food101", "oxford_iiit_pet")
+
+
+def collect(name: str, root: Path, download: bool = False, role: Role = Role.target) -> Collection:
+    return sources.collect(DataSet(dataset=DataSetName[name], root=str(root), download=download), role, 0)
 
 
 def write_cifar10(root: Path) -> None:
@@ -73,20 +80,20 @@ def trusting(monkeypatch):
 @pytest.mark.parametrize(
     ("dataset", "write", "expected"),
     [
-        (DataSetName.eurosat, write_eurosat, {("Forest", ""): 2, ("River", ""): 1}),
+        ("eurosat", write_eurosat, {("Forest", ""): 2, ("River", ""): 1}),
         (
-            DataSetName.oxford_iiit_pet,
+            "oxford_iiit_pet",
             write_pets,
             {("Abyssinian", "train"): 1, ("Beagle", "train"): 1, ("Abyssinian", "test"): 1},
         ),
         (
-            DataSetName.food101,
+            "food101",
             write_food,
             {("pizza", "train"): 1, ("soup", "train"): 1, ("pizza", "test"): 1},
         ),
-        (DataSetName.dtd, write_dtd, {("banded", "train"): 1, ("lined", "train"): 1, ("lined", "val"): 1}),
+        ("dtd", write_dtd, {("banded", "train"): 1, ("lined", "train"): 1, ("lined", "val"): 1}),
         (
-            DataSetName.cifar10,
+            "cifar10",
             write_cifar10,
             {
                 ("airplane", "train"): 10,
@@ -96,31 +103,30 @@ def trusting(monkeypatch):
             },
         ),
     ],
-    ids=lambda value: getattr(value, "name", None),
 )
 @pytest.mark.usefixtures("trusting")
 def test_their_labels_and_splits_are_kept(tmp_path, dataset, write, expected):
     write(tmp_path)
-    target = collect(dataset, str(tmp_path), False, Role.target)
+    target = collect(dataset, tmp_path)
     assert Counter((item.label, item.split) for item in target.items) == expected
     assert len({item.path for item in target.items}) == len(target.items)
-    source = collect(dataset, str(tmp_path), False, Role.source)
+    source = collect(dataset, tmp_path, role=Role.source)
     assert source.items == tuple(item for item in target.items if item.split != "test")
 
 
 @pytest.mark.usefixtures("trusting")
 def test_each_item_opens_its_own_picture(tmp_path):
     write_cifar10(tmp_path)
-    collection = collect(DataSetName.cifar10, str(tmp_path), False, Role.target)
+    collection = collect("cifar10", tmp_path)
     stored = pickle.loads((tmp_path / "cifar-10-batches-py" / "test_batch").read_bytes())["data"]
     last = np.asarray(collection.open(len(collection.items) - 1))
     np.testing.assert_array_equal(last, stored[-1].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("dataset", list(BUILDERS), ids=lambda dataset: dataset.name)
+@pytest.mark.parametrize("dataset", OWN)
 def test_what_is_not_there_says_how_to_get_it(tmp_path, dataset):
     with pytest.raises(UserError, match=r"cannot be read from .*\n  Set download=true"):
-        collect(dataset, str(tmp_path / "none"), False, Role.target)
+        collect(dataset, tmp_path / "none")
 
 
 def test_a_failed_download_says_why(tmp_path, monkeypatch):
@@ -131,7 +137,7 @@ def test_a_failed_download_says_why(tmp_path, monkeypatch):
 
     monkeypatch.setattr(eurosat, "download_and_extract_archive", offline)
     with pytest.raises(UserError, match="EuroSAT cannot be read from .*: Network is unreachable"):
-        collect(DataSetName.eurosat, str(tmp_path), True, Role.target)
+        collect("eurosat", tmp_path, download=True)
 
 
 def test_class_names_are_unique():

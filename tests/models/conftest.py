@@ -1,6 +1,8 @@
 """Small networks of every kind, in float64 so that "equal" can mean equal."""
 
-from functools import partial
+import copy
+from collections.abc import Callable
+from functools import cache, partial
 
 import pytest
 import torch
@@ -32,10 +34,20 @@ NETWORKS = {
 }
 
 
+@cache
+def _built(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return NETWORKS[name]().double()
+
+
+@pytest.fixture
+def build_small_of_kind() -> Callable[[str], nn.Module]:
+    return lambda name: copy.deepcopy(_built(name))
+
+
 @pytest.fixture(params=NETWORKS)
 def network(request) -> nn.Module:
-    torch.manual_seed(0)
-    return NETWORKS[request.param]().double()
+    return copy.deepcopy(_built(request.param))
 
 
 @pytest.fixture
@@ -45,5 +57,4 @@ def pictures() -> torch.Tensor:
 
 @pytest.fixture
 def resnet() -> nn.Module:
-    torch.manual_seed(0)
-    return NETWORKS["resnet18"]().double()
+    return copy.deepcopy(_built("resnet18"))

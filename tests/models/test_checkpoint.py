@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests_networks import freeze
 from torch import nn
 
 from thawline.config.choices import HeadVariant
@@ -11,7 +12,7 @@ from thawline.config.errors import UserError
 from thawline.data.transform import Transform
 from thawline.models import checkpoint
 from thawline.models.checkpoint import ModelCard, build_random, load_model, read_card, save_model
-from thawline.models.freezing import freeze, state_hashes
+from thawline.models.freezing import state_hashes
 from thawline.models.head import replace_head
 from thawline.models.zoo import build
 

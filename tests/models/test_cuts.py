@@ -10,9 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from thawline.config.errors import UserError
-from thawline.models import units
-from thawline.models.cuts import head_name, plan
-from thawline.models.splitting import between, split
+from thawline.models.cuts import head_name, plan, units
+from thawline.models.splitting import part, split
 from thawline.models.zoo import build
 
 
@@ -241,7 +240,7 @@ def random_network(block) -> nn.Module:
     return nn.Sequential(stem, block(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head).double()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(BLOCKS, st.booleans())
 def test_any_network_of_branches_is_cut_exactly(block, training):
     network = random_network(block)
@@ -256,22 +255,16 @@ def test_any_network_of_branches_is_cut_exactly(block, training):
         assert torch.equal(suffix(prefix(pictures)), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(BLOCKS)
-def test_every_parameter_before_the_head_is_in_one_unit(block):
+def test_units_hold_what_the_prefix_holds_and_all_before_the_head(block):
     network = random_network(block)
-    counted = [name for unit in units(network) for name in unit.parameters]
+    whole = plan(network)
+    counted = [name for unit in whole.units for name in unit.parameters]
     assert sorted(counted) == sorted(n for n, _ in network.named_parameters() if not n.startswith("4."))
-
-
-@settings(max_examples=30, deadline=None)
-@given(BLOCKS)
-def test_units_hold_what_the_prefix_holds(block):
-    network = random_network(block)
-    found = units(network)
-    for depth in range(1, len(found) + 1):
-        stretch = between(network, depth - 1, depth)
-        assert {name for name, _ in stretch.named_parameters()} == set(found[depth - 1].parameters)
+    for depth, unit in enumerate(whole.units, start=1):
+        stretch = part(whole, depth - 1, depth)
+        assert {name for name, _ in stretch.named_parameters()} == set(unit.parameters)
 
 
 def test_a_plan_is_made_once_and_anew_when_the_network_changes() -> None:

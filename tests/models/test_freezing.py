@@ -2,13 +2,20 @@ import copy
 
 import pytest
 import torch
+from tests_networks import freeze
 from torch import nn
 
 from thawline.models.cuts import units
-from thawline.models.freezing import freeze, hold, state_hashes, thaw
+from thawline.models.freezing import hold, state_hashes, thaw
 from thawline.models.selection import Selection, select
 from thawline.models.splitting import split
 from thawline.models.zoo import build
+
+
+@pytest.fixture(params=["shufflenet_v2_x0_5", "densenet", "swin"])
+def network(request, build_small_of_kind) -> nn.Module:
+    """BatchNorm and layers in place; dropout written as a function; stochastic depth, attention."""
+    return build_small_of_kind(request.param)
 
 
 def step(model: nn.Module, network: nn.Module, pictures: torch.Tensor) -> None:
@@ -179,12 +186,6 @@ def test_hashes_see_values_shapes_and_types():
 def test_a_split_alone_freezes_nothing(resnet):
     split(resnet, 5)
     assert all(parameter.requires_grad for parameter in resnet.parameters())
-
-
-@pytest.mark.parametrize("depth", [-1, 10])
-def test_a_depth_beyond_the_units_is_a_mistake(resnet, depth):
-    with pytest.raises(ValueError, match=rf"cannot freeze {depth} units: depths go from 0 to 9"):
-        freeze(resnet, depth)
 
 
 def test_a_selection_of_another_network_is_a_mistake(resnet):

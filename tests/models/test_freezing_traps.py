@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
-from tests_networks import Small
+from tests_networks import Small, freeze
 from torch import nn
 
 from thawline.config.sections import BatchNorm, Finetune
-from thawline.models.freezing import freeze, hold, state_hashes, thaw
+from thawline.models.freezing import hold, state_hashes, thaw
 from thawline.models.selection import select
 from thawline.models.splitting import split
 from thawline.training.parameter_groups import learning_groups

@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from thawline.config.errors import UserError
-from thawline.models import split, units
-from thawline.models.cuts import logits_of, plan
-from thawline.models.splitting import between, check_split, part
+from thawline.models.cuts import logits_of, plan, units
+from thawline.models.splitting import part, require_rows, split
 from thawline.models.zoo import build
 
 
@@ -15,10 +14,12 @@ from thawline.models.zoo import build
 def test_every_cut_is_exact(network, pictures):
     expected = network.eval()(pictures)
     whole = plan(network)
+    features = pictures
     for depth in range(len(whole.units) + 1):
-        features = part(whole, 0, depth)(pictures)
         assert len(features) == len(pictures)
-        assert (part(whole, depth)(features) - expected).abs().max() == 0
+        assert torch.equal(part(whole, depth)(features), expected)
+        if depth < len(whole.units):
+            features = part(whole, depth, depth + 1)(features)
 
 
 def test_every_cut_is_exact_while_training(network, pictures):
@@ -31,11 +32,11 @@ def test_every_cut_is_exact_while_training(network, pictures):
         assert torch.equal(found, network.train()(pictures))
 
 
-def test_stretches_chain(network, pictures):
-    network.eval()
-    middle = len(units(network)) // 2
-    direct = between(network, 0, middle + 1)(pictures)
-    assert torch.equal(between(network, middle, middle + 1)(between(network, 0, middle)(pictures)), direct)
+def test_the_prefix_is_its_units_one_after_the_other(network, pictures):
+    whole = plan(network.eval())
+    middle = len(whole.units) // 2
+    chained = part(whole, middle, middle + 1)(part(whole, 0, middle)(pictures))
+    assert torch.equal(part(whole, 0, middle + 1)(pictures), chained)
 
 
 def test_the_two_sides_share_the_networks_tensors_under_the_same_names(network):
@@ -116,7 +117,7 @@ def test_auxiliary_heads_train_where_the_suffix_can_compute_them(googlenet, pict
     found = {}
     for depth in (0, 5, 6, 9, 10):
         _, suffix = split(googlenet, depth)
-        prefix = between(googlenet, 0, depth).eval()
+        prefix = part(plan(googlenet), 0, depth).eval()
         output = suffix.train()(prefix(pictures))
         found[units(googlenet)[depth - 1].name if depth else ""] = len(logits_of(output)[1])
     assert found == {"": 2, "inception3b": 2, "inception4a": 2, "inception4d": 1, "inception4e": 0}
@@ -151,44 +152,16 @@ def test_a_copy_of_a_side_is_independent(resnet, pictures):
     assert not torch.equal(twin(features), suffix(features))
 
 
-def test_many_parts_of_one_plan(resnet, pictures):
-    whole = plan(resnet.eval())
-    features = pictures
-    for depth in range(9):
-        features = part(whole, depth, depth + 1)(features)
-    assert torch.equal(part(whole, 9)(features), resnet(pictures))
-
-
-def test_a_sound_split_passes_the_check(network, pictures):
-    check_split(network, 1, pictures)
-
-
-class LooksAtTypes(nn.Module):
-    """torch.fx records the branch taken for its stand-in, which is no tensor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(4, 4)
-
-    def forward(self, x):
-        return self.layer(x) if isinstance(x, torch.Tensor) else x
-
-
-def test_a_branch_on_types_is_found_out():
-    network = nn.Sequential(nn.Linear(4, 4), LooksAtTypes(), nn.Linear(4, 5))
-    with pytest.raises(UserError, match="computes something else when it is cut at depth 1"):
-        check_split(network, 1, torch.randn(3, 4))
-
-
 class MixesPictures(nn.Module):
     def forward(self, x):
         return x.reshape(-1, 2)
 
 
 def test_a_cut_without_one_row_per_picture_is_found_out():
-    network = nn.Sequential(nn.Linear(4, 4), MixesPictures(), nn.Linear(2, 5))
+    prefix, _ = split(nn.Sequential(nn.Linear(4, 4), MixesPictures(), nn.Linear(2, 5)), 1)
+    pictures = torch.randn(3, 4)
     with pytest.raises(UserError, match=r"hands over \(6, 2\) for 3 pictures"):
-        check_split(network, 1, torch.randn(3, 4))
+        require_rows(prefix(pictures), pictures)
 
 
 class WithAuxiliaryHead(nn.Module):

@@ -17,7 +17,8 @@ from thawline.data.transform import Transform
 from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
 from thawline.models.freezing import state_hashes
 from thawline.models.head import replace_head
-from thawline.models.weights import source_model_from_weights, transform_for
+from thawline.models.preprocessing import transform_for
+from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
 
 NAME = "shufflenet_v2_x0_5"

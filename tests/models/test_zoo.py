@@ -1,4 +1,3 @@
-import subprocess
 import sys
 
 import pytest
@@ -143,20 +142,3 @@ def test_unknown_weights_are_answered_with_those_published():
 def test_only_torchvision_publishes_weights(name):
     with pytest.raises(UserError, match="No weights are published for"):
         weights_transform(name, "DEFAULT")
-
-
-def test_the_package_is_cheap_to_import_and_lends_its_functions():
-    code = (
-        "import sys, thawline.models; assert 'torch' not in sys.modules;"
-        "from thawline.models import units, split, resolve_depth, freeze;"
-        "assert all(callable(f) for f in (units, split, resolve_depth, freeze));"
-        "import thawline.models as m; assert all(getattr(m, name) for name in m.__all__)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_the_package_does_not_invent_names():
-    import thawline.models
-
-    with pytest.raises(AttributeError, match="has no attribute 'melt'"):
-        thawline.models.melt  # noqa: B018

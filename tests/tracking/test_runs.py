@@ -50,7 +50,7 @@ def test_a_finished_run_holds_parameters_history_artifacts_and_origin(client, ho
     assert stored.data.metrics == {"val_accuracy": 2.9, "test_accuracy": 0.9}
     history = client.get_metric_history(run.id, "val_accuracy")
     assert [(point.step, point.value) for point in history] == [(e, e / 10) for e in range(30)]
-    expected = {"stage": "finetune", "state": "complete", "contender": "finetuned"} | {
+    expected = {"stage": "finetune", "state": "complete"} | {
         "seed": "0",
         "data_fingerprint": "1f2e",
     }

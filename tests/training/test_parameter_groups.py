@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import timm.optim
 import torch
+from tests_networks import freeze
 from torch import nn
 
 from thawline.config.sections import Finetune
 from thawline.models.cuts import units
-from thawline.models.freezing import freeze
 from thawline.models.zoo import build
 from thawline.training.parameter_groups import learning_groups
 

@@ -1,22 +1,28 @@
 """The names a setting may take: one enumeration per setting, each member's value equal to its name."""
 
+import pkgutil
 from enum import Enum
+from pathlib import Path
+
+
+def _modules(folder: str) -> list[str]:
+    """List the modules of a folder of thawline.data by name, without importing any."""
+    found = pkgutil.iter_modules([str(Path(__file__).parents[1] / "data" / folder)])
+    return [module.name for module in found if not module.ispkg]
+
+
+EMBEDDED = _modules("sets/embedded")
+"""The data sets that need no `root`."""
 
 
 class DataSetName(Enum):
-    glyphs = "glyphs"
-    digits = "digits"
-    image_folder = "image_folder"
-    cifar10 = "cifar10"
-    cifar100 = "cifar100"
-    flowers102 = "flowers102"
-    oxford_iiit_pet = "oxford_iiit_pet"
-    food101 = "food101"
-    eurosat = "eurosat"
-    dtd = "dtd"
+    """A data set's name is that of its module in data/sets/."""
 
-
-EMBEDDED = (DataSetName.glyphs, DataSetName.digits)
+    # members made in a loop, as the documentation of enum does it
+    _ignore_ = ["members", "name"]
+    members = vars()
+    for name in [*EMBEDDED, *_modules("sets")]:
+        members[name] = name
 
 
 class Fit(Enum):
@@ -50,18 +56,6 @@ class Mix(Enum):
     none = "none"
     mixup = "mixup"
     cutmix = "cutmix"
-
-
-class Method(Enum):
-    """What learns in the unfrozen part of the body."""
-
-    full = "full"
-    bias = "bias"
-    norm = "norm"
-    scale_shift = "scale_shift"
-    lora = "lora"
-    adapter = "adapter"
-    prompt = "prompt"
 
 
 class Phases(Enum):

@@ -14,12 +14,14 @@ class DataSet:
     """The named data set."""
     root: str | None = None
     """image_folder: the folder or .tar/.zip with one sub-folder per class (or train/val/test
-    folders of them). torchvision's data sets: the folder they lie in or are downloaded to.
+    folders of them). table: the .csv file with the pictures' paths and labels, or the folder with a
+    labels.csv in it. torchvision's data sets: the folder they lie in or are downloaded to.
     Not used by the embedded data sets."""
     watch: str = "constraints.txt"
     """The path whose content DVC compares to decide whether the pictures changed. Computed when the
-    configuration is composed: the root as an absolute path; for embedded data sets the pins of the
-    packages they are taken from."""
+    configuration is composed: the root as an absolute path (of a table that is a .csv file therefore
+    the table alone, not its pictures); for embedded data sets the pins of the packages they are taken
+    from."""
     download: bool = False
     """torchvision's data sets only: fetch what is missing under `root`."""
     train_per_class: int | None = None
@@ -46,10 +48,10 @@ class DataSet:
             "from -1 (off) to 32 bits",
         )
         require(
-            self.root is not None or self.dataset is None or self.dataset in EMBEDDED,
+            self.root is not None or self.dataset is None or self.dataset.name in EMBEDDED,
             "root",
             self.root,
-            f"a folder (or .tar/.zip) with pictures, because dataset is "
+            f"a folder (or .tar/.zip) with pictures, or a table of them, because dataset is "
             f"{self.dataset.name if self.dataset else None}",
         )
 

@@ -21,7 +21,6 @@ from thawline.config.choices import (
     Goal,
     HeadVariant,
     Keep,
-    Method,
     Mix,
     Objective,
     OptimizerName,
@@ -38,6 +37,7 @@ from thawline.config.choices import (
 from thawline.config.errors import closest
 from thawline.config.pictures import DataSet, Input, Source, Target
 from thawline.config.recipe.fields import Finetune, Optimization, Pretrain
+from thawline.config.recipe.methods import Method
 from thawline.config.search import Limit, Range, Search, Space
 
 __all__ = [
@@ -185,8 +185,8 @@ class Config:
     """Which data set `prepare` prepares (given by each entry of dvc.yaml)."""
     contender: Contender = Contender.finetuned
     """Which contender `search` and `finetune` work on (given by each entry of dvc.yaml)."""
-    source: Source = field(default_factory=lambda: Source(dataset=DataSetName.glyphs))
-    target: Target = field(default_factory=lambda: Target(dataset=DataSetName.digits))
+    source: Source = field(default_factory=lambda: Source(dataset=DataSetName["glyphs"]))
+    target: Target = field(default_factory=lambda: Target(dataset=DataSetName["digits"]))
     input: Input = field(default_factory=Input)
     model: Model = field(default_factory=Model)
     pretrain: Pretrain = field(default_factory=Pretrain)

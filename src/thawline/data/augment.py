@@ -26,7 +26,7 @@ _SHIFT = 0.06
 
 
 def augment(pixels: torch.Tensor, numbers: np.ndarray, mirror: bool) -> torch.Tensor:
-    """Zoomed, stretched, turned, shifted and, if `mirror`, in half of the cases mirrored pictures.
+    """Zoom, stretch, turn, shift and, if `mirror`, in half of the cases mirror pictures.
 
     pixels: `(b, channels, h, w)` float, returned in the same shape and on the same device. numbers:
     `(b, NUMBERS)` uniform in 0..1, a row per picture. The side shown is 0.82 to 1.22 of the
@@ -38,7 +38,7 @@ def augment(pixels: torch.Tensor, numbers: np.ndarray, mirror: bool) -> torch.Te
 
 
 def _matrices(numbers: np.ndarray, mirror: bool) -> torch.Tensor:
-    """From output to input coordinates, `(b, 2, 3)` float32; both run from -1 to 1."""
+    """Return what leads from output to input coordinates, `(b, 2, 3)` float32; both run from -1 to 1."""
     signed = 2 * numbers - 1
     zoom, stretch = np.exp(_ZOOM * signed[:, 0]), np.exp(_ASPECT / 2 * signed[:, 1])
     angle = np.deg2rad(_DEGREES) * signed[:, 2]
@@ -55,7 +55,7 @@ def _matrices(numbers: np.ndarray, mirror: bool) -> torch.Tensor:
 def augment_by_policy(
     images: np.ndarray, numbers: np.ndarray, mirror: bool, policy: AugmentationName, fill: Sequence[float]
 ) -> np.ndarray:
-    """Pictures mirrored in half of the cases if `mirror`, then each changed by its own random operations.
+    """Mirror pictures in half of the cases if `mirror`, then change each by its own random operations.
 
     rand_augment: two of 14 operations at magnitude 9 of 30 (Cubuk et al. 2020). trivial_augment: one
     operation at a random magnitude (Mueller & Hutter 2021, the wide space). Geometric ones interpolate

@@ -15,11 +15,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 _ORDER, _CHANGES = 0, 1
 
 Rows = Callable[[np.ndarray, torch.device], torch.Tensor]
-"""What a network is given for the pictures at `(b,)` indices, on a device: `(b, …)`."""
-
-TOGETHER_BYTES = 2**22
-"""Of stored rows that are taken for several batches at once, at most; a batch that is larger is taken alone.
-Trainings at once from seeds of their own hold as much each."""
+"""Returns what a network is given for the pictures at `(b,)` indices, on a device: `(b, …)`."""
 
 NOT_COUNTED = -1
 """Index of a picture that only keeps a process busy while the others train on theirs."""
@@ -70,29 +66,29 @@ class Batches:
 
     @property
     def variants(self) -> int | None:
-        """How many different variants of each picture there are; None: as many as epochs."""
+        """The number of different variants of each picture; None: as many as epochs."""
         return 1 if self.augmentation is AugmentationName.none else self.views or None
 
     def in_order(self, batch_size: int) -> Self:
-        """The same pictures, unshuffled: those of epoch 0 are each picture's first variant, and so on."""
+        """Return the same pictures, unshuffled: in epoch 0 each picture's first variant, and so on."""
         mine = copy.copy(self)
         mine.shuffle, mine.batch_size, mine._wanted, mine.rank, mine.world = False, batch_size, 1, 0, 1
         return mine
 
     def on(self, device: torch.device) -> Self:
-        """The same batches, made and left on `device`: pictures travel there as bytes."""
+        """Return the same batches, made and left on `device`: pictures travel there as bytes."""
         mine = copy.copy(self)
         mine.device = device
         return mine
 
     def seeded(self, seed: int) -> Self:
-        """The same pictures in the order of another seed; what is stored in their place (`given`) stays."""
+        """Return the same pictures in the order of another seed; what is `given` in their place stays."""
         mine = copy.copy(self)
         mine.seed = seed
         return mine
 
     def given(self, variants: Sequence[Rows]) -> Self:
-        """These batches with what is stored of each variant of the pictures in place of their images.
+        """Return these batches with what is stored of each variant of the pictures in place of their images.
 
         Raises `ValueError` unless there is one for each of the `variants`.
         """
@@ -104,19 +100,19 @@ class Batches:
 
     @property
     def parts(self) -> int:
-        """How many parts a full batch comes in; the last of an epoch may come in fewer, never in more."""
+        """The number of parts a full batch comes in; the last of an epoch never comes in more."""
         return parts_in(self.batch_size, self.batch_size, self._wanted)
 
     def in_parts(self, wanted: int) -> Self:
-        """These batches cut into `wanted` parts each, which come one after the other: fewer where a picture
-        would be alone. Sizes differ by 1 at most; order and augmentation stay the same."""
+        """Return these batches cut into `wanted` parts each, which come one after the other: fewer where a
+        picture would be alone. Sizes differ by 1 at most; order and augmentation stay the same."""
         mine = copy.copy(self)
         mine._wanted = wanted
         return mine
 
     def shared(self, rank: int, world: int) -> Self:
-        """These batches as process `rank` of `world` sees them: its own slice of every batch (or part of
-        one), all slices together being the batch.
+        """Return these batches as process `rank` of `world` sees them: its own slice of every batch (or part
+        of one), all slices together being the batch.
 
         What becomes of a picture stays the same, and so does the number of batches: where a batch has no
         picture left for this process, it gets one of the others', whose index is -1: it does not count.
@@ -140,38 +136,22 @@ class Batches:
         augments = self.augmentation is not AugmentationName.none and not self._given
         changes = self._random(_CHANGES, variant).random((count, NUMBERS)) if augments else None
         labels, named = (_sent(torch.from_numpy(each), self.device) for each in (self.labels[order], order))
-        shares = [self._share(*place) for place in self._places()]
-        if self._given:
-            inputs = self._stored(self._given[variant], order, [(start, end) for start, end, _ in shares])
-        else:
-            inputs = (
-                normalised(self._pixels(start, order[start:end], changes), self.transform)
-                for start, end, _ in shares
-            )
-        for images, (start, end, counts) in zip(inputs, shares, strict=True):
+        for place in self._places():
+            start, end, counts = self._share(*place)
+            if self._given:
+                images = self._given[variant](order[start:end], self.device)
+            else:
+                images = normalised(self._pixels(start, order[start:end], changes), self.transform)
             indices = named[start:end] if counts else torch.full((1,), NOT_COUNTED, device=self.device)
             yield images, labels[start:end], indices
 
     def _share(self, start: int, end: int) -> tuple[int, int, bool]:
-        """Where this process's slice of a batch starts and ends, and whether it counts."""
+        """Return where this process's slice of a batch starts and ends, and whether it counts."""
         first, last = _cut(start, end, self.world)[self.rank]
         return (first, last, True) if last > first else (start, start + 1, False)
 
-    def _stored(self, rows: Rows, order: np.ndarray, slices: list[tuple[int, int]]) -> Iterator[torch.Tensor]:
-        """What is stored for each of these slices of the order. Small ones that follow each other are taken
-        together: to take a probe's batch from the map costs as much as its forward pass."""
-        done = most = 0
-        while done < len(slices):
-            (start, end), after = slices[done], done + 1
-            while after < len(slices) and slices[after][0] == end and slices[after][1] - start <= most:
-                end, after = slices[after][1], after + 1
-            taken = rows(order[start:end], self.device)
-            for first, last in slices[done:after]:
-                yield taken[first - start : last - start]
-            done, most = after, TOGETHER_BYTES // taken[0].nbytes
-
     def _places(self) -> list[tuple[int, int]]:
-        """Where in the order each batch, or part of one, starts and ends."""
+        """Return where in the order each batch, or part of one, starts and ends."""
         count, size = len(self.images), self.batch_size
         alone = self.shuffle and count % size == 1 and 1 < size < count
         starts = range(0, count - alone, size)
@@ -183,7 +163,7 @@ class Batches:
         return parts_in(pictures, self.batch_size, self._wanted)
 
     def _pixels(self, start: int, indices: np.ndarray, changes: np.ndarray | None) -> torch.Tensor:
-        """As `as_pixels`, changed by each picture's row of `changes`."""
+        """Return `as_pixels` of the pictures, changed by each picture's row of `changes`."""
         rows = self._rows(start, indices)
         if changes is None:
             return as_pixels(rows, self.device)
@@ -204,37 +184,37 @@ class Batches:
 
 
 def _cut(start: int, end: int, parts: int) -> list[tuple[int, int]]:
-    """The places from `start` to `end` in so many parts; sizes differ by 1 at most, and may be 0."""
+    """Cut the places from `start` to `end` into so many parts; sizes differ by 1 at most, and may be 0."""
     bounds = [start - (-(end - start) * each // parts) for each in range(parts + 1)]
     return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
 def parts_in(pictures: int, batch_size: int, wanted: int) -> int:
-    """In how many parts a batch of `pictures` is computed where one of `batch_size` shall be in `wanted`: in
-    parts of equal size, fewer where one would have a single picture, and never in more than that one."""
+    """Return in how many parts a batch of `pictures` is computed where one of `batch_size` shall be in
+    `wanted`: in parts of equal size, fewer where one would have a single picture, never in more than that."""
     pictures, size = min(pictures, batch_size), -(-batch_size // wanted)
     return max(1, min(-(-pictures // size), pictures // 2))
 
 
 def largest_part(batch_size: int, wanted: int) -> int:
-    """Pictures in the largest of the parts of a batch of `batch_size`."""
+    """Return the number of pictures in the largest part of a batch of `batch_size`."""
     return -(-batch_size // parts_in(batch_size, batch_size, wanted))
 
 
 def as_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-    """`(b, h, w, channels)` uint8 as `(b, channels, h, w)` float32 in 0..255 on `device`."""
+    """Return `(b, h, w, channels)` uint8 as `(b, channels, h, w)` float32 in 0..255 on `device`."""
     return _sent(torch.from_numpy(images), device).permute(0, 3, 1, 2).float().contiguous()
 
 
 def _sent(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
-    """To a GPU without waiting for what it still does."""
+    """Send to a device; to a GPU without waiting for what it still does."""
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def normalised(pixels: torch.Tensor, transform: Transform) -> torch.Tensor:
-    """`(b, channels, h, w)` in 0..255 as network input: in 0..1, less the mean, over the deviation."""
+    """Make `(b, channels, h, w)` in 0..255 network input: in 0..1, less the mean, over the deviation."""
     mean, std = (
         torch.tensor(values, dtype=torch.float32, device=pixels.device).view(1, -1, 1, 1)
         for values in (transform.mean, transform.std)

@@ -1,9 +1,15 @@
 """What every data set looks like before anything is decoded: named, labelled pictures that can be opened."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Self
 
 from PIL import Image
+
+from thawline.config.errors import UserError
+
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""What people call a split, in lower case, and what it is called here."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +45,28 @@ class Collection:
     dropped: tuple[Dropped, ...] = ()
     notes: tuple[str, ...] = ()
     rest_is_test: bool = False
+
+    def without_test(self) -> Self:
+        """Return the collection less its test pictures, with a note that says how many there were."""
+        kept = [position for position, item in enumerate(self.items) if item.split != "test"]
+        if len(kept) == len(self.items):
+            return self
+        note = f"{len(self.items) - len(kept)} test pictures are not used: a source is not tested"
+        return replace(
+            self,
+            items=tuple(self.items[position] for position in kept),
+            open=lambda position: self.open(kept[position]),
+            notes=(*self.notes, note),
+        )
+
+
+def require_distinct(labels: Iterable[str], where: object) -> None:
+    """Raise `UserError` if two class names found at `where` differ only in case or in spaces."""
+    same: dict[str, str] = {}
+    for label in sorted(labels):
+        other = same.setdefault(" ".join(label.split()).casefold(), label)
+        if other != label:
+            raise UserError(
+                f"{where} has the classes {other!r} and {label!r}, which many systems cannot tell apart.\n"
+                "  Merge the two, or rename one."
+            )

@@ -10,7 +10,7 @@ _BLOCK_PAIRS = 2**22
 
 
 def components(hashes: np.ndarray, bits: int) -> np.ndarray:
-    """Component of each hash, `(n,)`: hashes that differ in at most `bits` bits are in the same one.
+    """Return the component of each hash, `(n,)`: those that differ in at most `bits` bits share one.
 
     `hashes` is `(n,)` uint64. All pairs are compared, in blocks, so memory stays flat in n.
     """
@@ -24,7 +24,7 @@ def components(hashes: np.ndarray, bits: int) -> np.ndarray:
 
 
 def first_within(queries: np.ndarray, references: np.ndarray, bits: int) -> np.ndarray:
-    """Position of a reference that differs from the query in at most `bits` bits, -1 where none."""
+    """Return the position of a reference within `bits` bits of each query, -1 where there is none."""
     found = np.full(len(queries), -1)
     for left, right in _close_pairs(queries, references, bits):
         found[left[::-1]] = right[::-1]
@@ -32,7 +32,7 @@ def first_within(queries: np.ndarray, references: np.ndarray, bits: int) -> np.n
 
 
 def merged(component: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Components after joining those of the elements `left[i]` and `right[i]`, `(n,)` integers."""
+    """Return the components after joining those of the elements `left[i]` and `right[i]`, `(n,)` integers."""
     size = int(component.max()) + 1
     edges = (np.ones(len(left), np.int8), (component[left], component[right]))
     return connected_components(coo_array(edges, shape=(size, size)), directed=False)[1][component]

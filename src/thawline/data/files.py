@@ -23,8 +23,9 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 @dataclass
 class Files:
-    """`read[name]()` returns a file's bytes, from any thread. Names are relative to the root, with
-    `/` between the parts. `folders` are the folders seen, `refused` what is no plain file."""
+    """The files of a root: `read[name]()` returns the bytes of one, from any thread. Names are relative
+    to the root, with `/` between the parts. `folders` are the folders seen, `refused` what is no plain
+    file."""
 
     read: dict[str, Callable[[], bytes]] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
@@ -32,7 +33,7 @@ class Files:
 
 
 def open_files(root: Path) -> Files:
-    """What lies below `root`, a folder or an archive (`ARCHIVES`); hidden files are passed over.
+    """List what lies below `root`, a folder or an archive (`ARCHIVES`); hidden files are passed over.
 
     Links out of or inside an archive are never followed. Raises `UserError` when `root` does not
     exist, is of another kind, or is a damaged archive.

@@ -9,7 +9,7 @@ from numpy.random import Generator
 def hold_out(
     labels: np.ndarray, clusters: np.ndarray, wanted: dict[str, int], random: Generator
 ) -> np.ndarray:
-    """Positions taken out of the pool, in increasing order.
+    """Return the positions taken out of the pool, in increasing order.
 
     `labels` and `clusters` are `(n,)`; a cluster is taken as a whole or not at all. In random order,
     every cluster is taken that brings its classes closer to the numbers `wanted`, which are met

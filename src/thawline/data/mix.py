@@ -9,7 +9,7 @@ from thawline.config.sections import Mix
 def mix(
     images: torch.Tensor, labels: torch.Tensor, classes: int, kind: Mix, alpha: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every picture mixed with the one before it in the batch (the first with the last).
+    """Mix every picture with the one before it in the batch (the first with the last).
 
     mixup (Zhang et al. 2018): the weighted mean of both. cutmix (Yun et al. 2019): a rectangle of the
     picture replaced by the other's. One share per batch, drawn from Beta(alpha, alpha) with torch's

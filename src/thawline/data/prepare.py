@@ -75,7 +75,7 @@ def _write(
 def _report(
     data: DataSet, role: Role, collection: Collection, scanned: Scan, decision: Split
 ) -> dict[str, Any]:
-    """What a reader of the card wants to know about how the pictures were chosen."""
+    """Return what a reader of the card wants to know about how the pictures were chosen."""
     labels = scanned.pictures["label"].to_numpy(str)
     dropped = [*collection.dropped, *scanned.dropped, *decision.dropped]
     counts = {part: dict(sorted(Counter(labels[decision.names == part].tolist()).items())) for part in SPLITS}
@@ -87,8 +87,13 @@ def _report(
         "dropped": [asdict(picture) for picture in dropped],
         "not_needed": len(scanned.pictures) - len(decision.dropped) - used,
         "near_duplicate_groups": decision.near_duplicates,
-        "notes": [*collection.notes, *decision.notes],
+        "notes": [*collection.notes, *_note_lost_classes(collection, scanned), *decision.notes],
     }
+
+
+def _note_lost_classes(collection: Collection, scanned: Scan) -> list[str]:
+    lost = {item.label for item in collection.items} - set(scanned.pictures["label"])
+    return [f"classes of which no picture can be read: {', '.join(sorted(lost))}"] if lost else []
 
 
 def _log(report: dict[str, Any]) -> None:

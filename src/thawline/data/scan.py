@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Scan:
-    """What could be read. `images[i]`, `(size, size, channels)` uint8, belongs to row i of `pictures`,
+    """The pictures that could be read. `images[i]`, `(size, size, channels)` uint8, is row i of `pictures`,
     whose columns are an `Item`'s and content_hash, width, height (of the upright original) and
     perceptual_hash (uint64). `images` is backed by a file that vanishes with the process."""
 
@@ -116,7 +116,7 @@ def _nameless_array(directory: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _in_order(function: Callable[[int], T], count: int) -> Iterator[T]:
-    """function(0), function(1), ... computed by threads; decoding and hashing release the GIL."""
+    """Yield function(0), function(1), ... computed by threads; decoding and hashing release the GIL."""
     workers = cores()
     pending: deque[Future[list[T]]] = deque()
     with ThreadPoolExecutor(workers) as pool:

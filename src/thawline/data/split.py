@@ -33,8 +33,9 @@ def split(pictures: pd.DataFrame, data: DataSet, role: Role, seed: int, rest_is_
     """Assign every picture (rows as `Scan.pictures`) to a split.
 
     What the data set itself says is honoured; a missing test split (role target only) and validation
-    split are taken from its training pictures, the same share of every class, never separating
-    pictures that look alike or have the same group. Left out are: pictures found under two labels,
+    split are taken from the pictures it puts nowhere, where it puts all somewhere from its training
+    pictures, the same share of every class, never separating pictures that look alike or have the same
+    group. Left out are: pictures found under two labels,
     training pictures that look like a given validation or test picture, and what exceeds
     `train_per_class` and `val_per_class`. The same pictures and seed give the same splits.
 
@@ -49,13 +50,14 @@ def split(pictures: pd.DataFrame, data: DataSet, role: Role, seed: int, rest_is_
     _require_classes(labels, result.names)
     wants_test = role is Role.target and not (result.names == "test").any()
     _require_enough(labels, result.names, data, wants_test)
+    movable = _movable(pictures, clusters)
     random = np.random.default_rng([seed, len(SPLITS)])
     if wants_test:
         wanted = _wanted_for_test(labels, result.names, data, rest_is_test)
-        _hold_out("test", wanted, labels, clusters, result, random)
+        _hold_out("test", wanted, labels, clusters, movable, result, random)
     if not (result.names == "val").any():
         wanted = _wanted_for_val(labels, result.names, data)
-        _hold_out("val", wanted, labels, clusters, result, random)
+        _hold_out("val", wanted, labels, clusters, movable, result, random)
     _cap("train", data.train_per_class, labels, result.names, random)
     _cap("val", data.val_per_class, labels, result.names, random)
     _note_missing_classes(labels, result)
@@ -78,7 +80,7 @@ def _drop_conflicts(pictures: pd.DataFrame, result: Split) -> None:
 
 
 def _keys(pictures: pd.DataFrame, bits: int) -> tuple[np.ndarray, int]:
-    """What to compare pictures by, and the most bits that may differ; without perceptual comparison
+    """Return what to compare pictures by, and the most bits that may differ; without perceptual comparison
     only identical pixels count."""
     if bits >= 0:
         return pictures["perceptual_hash"].to_numpy(np.uint64), bits
@@ -86,7 +88,7 @@ def _keys(pictures: pd.DataFrame, bits: int) -> tuple[np.ndarray, int]:
 
 
 def _clusters(pictures: pd.DataFrame, bits: int, result: Split) -> np.ndarray:
-    """For each picture the number of its cluster, whose pictures must stay in one split."""
+    """Return for each picture the number of its cluster, whose pictures must stay in one split."""
     alike = duplicates.components(*_keys(pictures, bits))
     used = pictures[result.names != ""]
     for _, paths in used["path"].groupby(alike[used.index]):
@@ -102,6 +104,12 @@ def _clusters(pictures: pd.DataFrame, bits: int, result: Split) -> np.ndarray:
     rows = np.flatnonzero(groups != "")
     _, first, group = np.unique(groups[rows], return_index=True, return_inverse=True)
     return duplicates.merged(alike, rows, rows[first[group]])
+
+
+def _movable(pictures: pd.DataFrame, clusters: np.ndarray) -> np.ndarray:
+    """Return which pictures may be held out, `(n,)` bool: where some are given no split, only these."""
+    given = (pictures["split"] != "").to_numpy()
+    return np.ones(len(given), bool) if given.all() else ~np.isin(clusters, clusters[given])
 
 
 def _drop_leaks(pictures: pd.DataFrame, bits: int, result: Split) -> None:
@@ -136,7 +144,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _require_enough(labels: np.ndarray, names: np.ndarray, data: DataSet, wants_test: bool) -> None:
-    """Every class must have as many free pictures as the requested splits take from it."""
+    """Raise unless every class has as many free pictures as the requested splits take from it."""
     needed = {"train": data.train_per_class or 1}
     if not (names == "val").any():
         needed["val"] = data.val_per_class or 1
@@ -185,18 +193,20 @@ def _hold_out(
     wanted: dict[str, int],
     labels: np.ndarray,
     clusters: np.ndarray,
+    movable: np.ndarray,
     result: Split,
     random: Generator,
 ) -> None:
-    free = np.flatnonzero(result.names == "train")
+    free = np.flatnonzero((result.names == "train") & movable)
     result.names[free[hold_out(labels[free], clusters[free], wanted, random)]] = name
     for split_name in (name, "train"):
         short = sorted(wanted.keys() - set(labels[result.names == split_name]))
         if short:
             hint = "".join(f"\n  {note}." for note in result.notes)
             raise UserError(
-                f"no {split_name} pictures of {_listed(short)} are left, because nearly all look alike or "
-                f"have the same group.{hint}\n  Add other pictures, or lower near_duplicate_bits."
+                f"no {split_name} pictures of {_listed(short)} are left, because nearly all look alike, "
+                f"have the same group or are given another split.{hint}\n"
+                "  Add other pictures, or lower near_duplicate_bits."
             )
 
 

@@ -45,7 +45,7 @@ class Store:
         return np.array([index[label] for label in self.manifest["label"]], np.int64)
 
     def part(self, split: str) -> "Store":
-        """The pictures of one split (`train`, `val` or `test`), without copying any; may be empty."""
+        """Return the pictures of one split (`train`, `val` or `test`), without copying any; may be empty."""
         rows = np.flatnonzero(self.manifest["split"] == split)
         first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
         if last - first != len(rows):
@@ -59,8 +59,8 @@ class Store:
         )
 
     def divided(self, train: np.ndarray, val: np.ndarray) -> "Store":
-        """The same pictures otherwise divided: those of the rows `train` to learn from and those of the
-        rows `val` to validate on, each part in the order given. The pictures are copied."""
+        """Return the same pictures otherwise divided: those of the rows `train` to learn from and those of
+        the rows `val` to validate on, each part in the order given. The pictures are copied."""
         rows = np.concatenate([train, val]).astype(np.int64)
         split = np.repeat(["train", "val"], [len(train), len(val)])
         return replace(
@@ -74,7 +74,7 @@ class Store:
         )
 
     def _origin(self, rows: np.ndarray) -> tuple["Store", np.ndarray]:
-        """Where its pictures at `rows` come from in the first place."""
+        """Return where the pictures at `rows` come from in the first place."""
         if self.origin is None:
             return self, rows
         first, mine = self.origin
@@ -82,8 +82,7 @@ class Store:
 
 
 def groups_of(manifest: pd.DataFrame) -> list[str]:
-    """What stays together and is resampled together: the picture's group, or the picture itself where
-    it has none."""
+    """Return what is kept and resampled together: each picture's group, or its path where it has none."""
     return list(manifest["group"].where(manifest["group"] != "", manifest["path"]))
 
 
@@ -129,7 +128,7 @@ def write_store(
 
 
 def write_absence(directory: Path, reason: str) -> None:
-    """A directory that says why there is no store in it; `open_store` repeats the reason."""
+    """Leave a directory that says why there is no store in it; `open_store` repeats the reason."""
     discard_store(directory)
     write_json(_card_path(directory), {"format": FORMAT, "absent": reason})
 
@@ -141,7 +140,7 @@ def discard_store(directory: Path) -> None:
 
 
 def open_store(directory: Path) -> Store:
-    """The store in `directory`, after checking its manifest's hash and its array's shape and size.
+    """Open the store in `directory`, after checking its manifest's hash and its array's shape and size.
 
     Raises `UserError` when it is missing, damaged or was made in another format.
     """
@@ -164,14 +163,6 @@ def open_store(directory: Path) -> Store:
         Transform.from_dict(card["transform"]),
         card["fingerprint"],
     )
-
-
-def verify(directory: Path) -> None:
-    """Compare every byte of the store with its card; `UserError` names the file that differs."""
-    card = _read_card(directory)
-    for name in ("manifest", "images"):
-        path = directory / (f"{name}.csv" if name == "manifest" else f"{name}.npy")
-        _require(path.is_file() and file_hash(path) == card[f"{name}_sha256"], path, "was changed")
 
 
 def require_space(directory: Path, size: int) -> None:

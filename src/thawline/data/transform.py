@@ -1,4 +1,4 @@
-"""How a picture becomes network input: the same code for training, evaluation and serving."""
+"""From a picture to network input: the same code for training, evaluation and serving."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -21,7 +21,7 @@ class UnusablePictureError(ValueError):
 
 @dataclass(frozen=True)
 class Transform:
-    """From a picture of any size and mode to `(size, size, channels)` uint8, and its normalisation.
+    """The way from a picture of any size and mode to `(size, size, channels)` uint8, and its normalisation.
 
     The picture is made to fit a square of side `resize`, of which the central `size` is kept:
     `crop` resizes the shorter edge and loses what sticks out, `squash` changes the aspect ratio,
@@ -44,7 +44,7 @@ class Transform:
             raise FieldError("fit", self.fit, ", ".join(Fit.__members__))
 
     def to_array(self, picture: Image.Image) -> np.ndarray:
-        """The picture as the network sees it, `(size, size, channels)` uint8.
+        """Return the picture as the network sees it, `(size, size, channels)` uint8.
 
         EXIF orientation is applied, transparency is shown on white, 16-bit values are scaled.
         Raises `UnusablePictureError` for values without a defined black and white, and for slivers.
@@ -52,16 +52,16 @@ class Transform:
         return self.squared(self.pixels(picture))
 
     def pixels(self, picture: Image.Image) -> Image.Image:
-        """The whole picture, upright, in 8-bit gray or RGB."""
+        """Return the whole picture, upright, in 8-bit gray or RGB."""
         return to_mode(ImageOps.exif_transpose(picture), self.channels)
 
     def squared(self, pixels: Image.Image) -> np.ndarray:
-        """What `pixels` returned, resized and cut to `(size, size, channels)` uint8."""
+        """Resize and cut what `pixels` returned to `(size, size, channels)` uint8."""
         square = _centre(_fitted(pixels, self.fit, self.resize, _FILTERS[self.interpolation]), self.size)
         return np.asarray(square, np.uint8).reshape(self.size, self.size, self.channels)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-like; `from_dict` undoes it."""
+        """Return it JSON-like; `from_dict` undoes it."""
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
@@ -70,7 +70,7 @@ class Transform:
 
 
 def transform_of(input: Input) -> Transform:
-    """The transform a configuration describes: resize = size, mean 0.5 and std 0.25 where it says null.
+    """Return the transform a configuration describes; null is resize = size, mean = 0.5, std = 0.25.
 
     Raises `FieldError` when `size` is null, which only source weights can fill in.
     """
@@ -88,7 +88,7 @@ def transform_of(input: Input) -> Transform:
 
 
 def to_mode(picture: Image.Image, channels: int) -> Image.Image:
-    """The picture in 8-bit gray (`channels` 1) or RGB (3), whatever mode it has.
+    """Return the picture in 8-bit gray (`channels` 1) or RGB (3), whatever mode it has.
 
     Raises `UnusablePictureError` for integers above 16 bits and floats outside 0..1.
     """

@@ -8,9 +8,9 @@ from typing import Self
 import torch
 from torch import nn
 
-from thawline.models.cuts import Plan, new_plan, plan, units
+from thawline.models.cuts import Plan, new_plan, plan
 from thawline.models.modes import frozen_modules, told_to_evaluate
-from thawline.models.selection import Selection, batch_norms, quiet_units, select
+from thawline.models.selection import Selection, batch_norms, quiet_units
 from thawline.models.splitting import part, require_rows, rest, share_again
 from thawline.models.thawing import hold_mode, hold_parameters, thaw
 
@@ -75,18 +75,6 @@ def given_features(module: nn.Module) -> Iterator[None]:
     finally:
         for each in held:
             each._given_features = False
-
-
-def freeze(network: nn.Module, depth: int) -> PartlyFrozen:
-    """Freeze the first `depth` units of `network` and thaw the others: `hold` with everything else selected.
-
-    Frozen too is what is left out of the suffix: auxiliary heads that branch off inside the prefix.
-    `thaw` undoes all of it. Raises `ValueError` unless `depth` is from 0 to the number of units.
-    """
-    deepest = len(units(network))
-    if not 0 <= depth <= deepest:
-        raise ValueError(f"cannot freeze {depth} units: depths go from 0 to {deepest}")
-    return hold(network, select(network, range(depth)))
 
 
 def hold(network: nn.Module, selection: Selection) -> PartlyFrozen:

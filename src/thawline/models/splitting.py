@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 
 from thawline.config.errors import UserError
-from thawline.models.cuts import Plan, batch_sizes, logits_of, plan
+from thawline.models.cuts import Plan, batch_sizes, plan
 from thawline.models.tracing import output_of, results_of
 
 
@@ -29,13 +29,11 @@ def split(network: nn.Module, depth: int) -> tuple[nn.Module, nn.Module]:
     return part(whole, 0, depth), part(whole, depth)
 
 
-def between(network: nn.Module, start: int, stop: int | None = None) -> nn.Module:
-    """The part of `network` from the cut at depth `start` to the one at `stop`; None: to the end."""
-    return part(plan(network), start, stop)
-
-
 def part(whole: Plan, start: int, stop: int | None = None) -> nn.Module:
-    """As `between`, of a plan made before; use it to make many parts of one network."""
+    """Return the part of a network from the cut at depth `start` to the one at `stop`; None: to the end.
+
+    Raises `ValueError` unless 0 <= start <= stop <= the number of units.
+    """
     deepest = len(whole.units)
     if not 0 <= start <= (deepest if stop is None else stop) <= deepest:
         raise ValueError(f"no part from depth {start} to {stop}: depths go from 0 to {deepest}")
@@ -58,24 +56,6 @@ def rest(whole: Plan, start: int) -> nn.Module:
         for target in sorted(_targets(main) - _targets(training)):
             training.create_node("get_attr", target)
     return _ByMode(_module(whole, main), _module(whole, training))
-
-
-def check_split(network: nn.Module, depth: int, pictures: torch.Tensor) -> None:
-    """Raise `UserError` unless cutting `network` at `depth` changes nothing for these pictures.
-
-    torch.fx cannot see a Python branch on the type of a tensor; networks that contain one are found
-    out here. Leaves the network in evaluation mode.
-    """
-    network.eval()
-    prefix, suffix = (side.eval() for side in split(network, depth))
-    with torch.no_grad():
-        handed_over = prefix(pictures)
-        require_rows(handed_over, pictures)
-        if not torch.equal(suffix(handed_over), logits_of(network(pictures))[0]):
-            raise UserError(
-                f"{type(network).__name__} computes something else when it is cut at depth {depth}: its "
-                "code branches on something torch.fx cannot see.\n  Choose depth 0 or another architecture."
-            )
 
 
 def require_rows(features: Any, pictures: torch.Tensor) -> None:

@@ -12,35 +12,20 @@ import torch
 from torch import nn
 from torchvision import models as torchvision_models
 
-from thawline.artifacts import file_hash, read_json
-from thawline.config.errors import FieldError, UserError
-from thawline.config.sections import Config, Input
-from thawline.data.transform import Transform, transform_of
+from thawline.artifacts import file_hash
+from thawline.config.errors import UserError
+from thawline.config.sections import Config
+from thawline.data.transform import Transform
 from thawline.models import zoo
-from thawline.models.checkpoint import ModelCard, load_model, load_strictly, read_card, read_tensors
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import load_model, load_strictly, read_tensors
 from thawline.models.cuts import head_name
 from thawline.models.head import attach_heads
+from thawline.models.preprocessing import card_beside, file_of, transform_for, weights_of
 
-_PICKLED = (".pth", ".pt")
-_SUFFIXES = (".safetensors", *_PICKLED)
 # What training scripts put around a state dict, outermost first.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL = "module."
-
-
-def transform_for(config: Config) -> Transform:
-    """The transform that goes with `source.weights`: their own, changed where `input` says otherwise.
-
-    Published weights bring their preset, a thawline model its card. A bare state dict brings nothing:
-    then `input` must say everything. Raises `UserError` or `FieldError`.
-    """
-    weights, architecture = _weights(config), config.model.architecture
-    path = _path(weights)
-    if path is None:
-        return _changed(zoo.weights_transform(architecture, weights), config.input)
-    if (card := _card_path(path)) is not None:
-        return _changed(read_card(card).transform, config.input)
-    return transform_of(config.input)
 
 
 def source_model_from_weights(config: Config) -> tuple[nn.Module, ModelCard]:
@@ -52,60 +37,14 @@ def source_model_from_weights(config: Config) -> tuple[nn.Module, ModelCard]:
 
     Raises `UserError` with sorted +/- lists, or with what to do when the weights cannot be had.
     """
-    weights, transform = _weights(config), transform_for(config)
-    path = _path(weights)
+    weights, transform = weights_of(config), transform_for(config)
+    path = file_of(weights)
     if path is None:
         return _published(config, weights, transform)
-    if (card_path := _card_path(path)) is not None:
+    if (card_path := card_beside(path)) is not None:
         network, card = load_model(path, card_path)
         return network, _checked_card(config, path, card, transform)
     return _from_file(config, path, transform)
-
-
-def _weights(config: Config) -> str:
-    if config.source.weights is None:
-        raise FieldError("source.weights", None, "a torchvision weights name or a file")
-    return config.source.weights
-
-
-def _path(weights: str) -> Path | None:
-    """The file `weights` names, or None when it is the name of published weights."""
-    path = Path(weights).expanduser()
-    if path.suffix not in _SUFFIXES:
-        if len(path.parts) > 1:
-            raise FieldError("source.weights", weights, f"a weights name or a {'/'.join(_SUFFIXES)} file")
-        return None
-    if not path.is_file():
-        raise UserError(
-            f"source.weights = {weights}: there is no such file (looked in {path.absolute().parent})."
-        )
-    return path
-
-
-def _card_path(path: Path) -> Path | None:
-    """The card that lists `path`: beside it, or above the folder the weights are collected in."""
-    for card in (path.with_name("card.json"), path.parent.with_name("card.json")):
-        content = read_json(card) if card.is_file() else None
-        if isinstance(content, dict) and path.name in content.get("weights", {}):
-            return card
-    return None
-
-
-def _changed(own: Transform, wanted: Input) -> Transform:
-    if wanted.channels != own.channels:
-        raise FieldError(
-            "input.channels", wanted.channels, f"{own.channels}, because source.weights were trained on that"
-        )
-    size = wanted.size or own.size
-    return Transform(
-        size=size,
-        resize=wanted.resize or (own.resize if wanted.size is None else size),
-        channels=own.channels,
-        fit=wanted.fit.name,
-        interpolation=own.interpolation,
-        mean=tuple(wanted.mean or own.mean),
-        std=tuple(wanted.std or own.std),
-    )
 
 
 def _published(config: Config, weights: str, transform: Transform) -> tuple[nn.Module, ModelCard]:

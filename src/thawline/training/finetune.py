@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from thawline import tracking
@@ -27,18 +28,18 @@ from thawline.artifacts import (
 )
 from thawline.config.sections import Config, Finetune, Start
 from thawline.data.store import Store, open_store
+from thawline.identity import code_identity
 from thawline.machine import leads
 from thawline.models.adapters import adapt, adaptation_of
 from thawline.models.checkpoint import ModelCard, build_random, load_model, read_card, save_model
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
+from thawline.models.device import prepare_machine
 from thawline.models.head import with_fresh_head
 from thawline.models.selection import require_learning
-from thawline.progress import progress
-from thawline.training.classifier import Row
-from thawline.training.code import code_version
+from thawline.progress import Advance, progress
 from thawline.training.features.cache import PrefixCache
-from thawline.training.fit import Fitted, prepare_machine, show
+from thawline.training.history import Fitted, Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.pretrain import write_history
 from thawline.training.processes import join, same_everywhere
@@ -81,9 +82,19 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
             _collect(work, artifacts.stage_output("finetune", name))
 
 
+def show(advance: Advance) -> Callable[[Row], None]:
+    """Return an `after_epoch` listener that advances a progress display by one epoch."""
+
+    def listener(row: Row) -> None:
+        advance(1, f"loss {row['train_loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}")
+
+    return listener
+
+
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
-    parts = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
-    parts += [computing(config.trainer), code_version()]
+    parts: list[Any] = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
+    machine = [torch.get_num_threads(), torch.cuda.is_available()]
+    parts = [*parts, computing(config.trainer), code_identity(__name__), *machine]
     return f"finetune-{chosen.contender.name}-{fingerprint([*parts, config.seed, config.target.mirror])[:12]}"
 
 

@@ -1,4 +1,4 @@
-"""One fine-tuning as phases: which units are frozen from which epoch on, and at which rates others learn."""
+"""Phases of one fine-tuning: which units are frozen from which epoch on, and at which rates others learn."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -6,7 +6,6 @@ from itertools import groupby
 
 from thawline.config.sections import Finetune, Phases
 from thawline.training.optimization import Span
-from thawline.training.recipe import head_rate
 
 
 @dataclass(frozen=True)
@@ -26,14 +25,14 @@ class Phase:
     span: Span
 
     def applied(self, recipe: Finetune) -> Finetune:
-        """`recipe` as this phase alone: its epochs and its rates."""
+        """Return `recipe` as this phase alone: its epochs and its rates."""
         return replace(
             recipe, phases=Phases.one, epochs=self.epochs, head_lr=self.head_lr, body_lr=self.body_lr
         )
 
 
 def phases(recipe: Finetune, units: int, frozen: Collection[int]) -> tuple[Phase, ...]:
-    """The phases of `recipe` for a network of `units` units of which `frozen` never learn.
+    """Return the phases of `recipe` for a network of `units` units of which `frozen` never learn.
 
     one: a single phase. probe_first (LP-FT, Kumar et al. 2022): for `phase_share` of the epochs all
     units are frozen, then everything that may learn does so at body_lr, the head included; each phase has
@@ -43,9 +42,10 @@ def phases(recipe: Finetune, units: int, frozen: Collection[int]) -> tuple[Phase
     all phases. Where no unit may learn there is one phase, whatever the recipe says.
     """
     learning = sorted(set(range(units)) - set(frozen))
+    head_lr = _head_rate(recipe)
     whole, fixed = Span(0, recipe.epochs), frozenset(frozen)
     if recipe.phases is Phases.one or not learning:
-        return (Phase("one", 0, recipe.epochs, fixed, head_rate(recipe), recipe.body_lr, whole),)
+        return (Phase("one", 0, recipe.epochs, fixed, head_lr, recipe.body_lr, whole),)
     before = _epochs_before(recipe)
     if recipe.phases is Phases.probe_first:
         return _probe_first(recipe, units, fixed, before)
@@ -57,9 +57,7 @@ def phases(recipe: Finetune, units: int, frozen: Collection[int]) -> tuple[Phase
         epochs = list(group)
         asleep = frozenset(learning[: len(learning) - count])
         name = f"{count} of {len(learning)} units"
-        found.append(
-            Phase(name, epochs[0], len(epochs), fixed | asleep, head_rate(recipe), recipe.body_lr, whole)
-        )
+        found.append(Phase(name, epochs[0], len(epochs), fixed | asleep, head_lr, recipe.body_lr, whole))
     return tuple(found)
 
 
@@ -67,12 +65,17 @@ def _probe_first(recipe: Finetune, units: int, frozen: frozenset[int], before: i
     body_lr, after = recipe.body_lr, recipe.epochs - before
     assert body_lr is not None  # checked by Finetune: units learn
     return (
-        Phase("probe", 0, before, frozenset(range(units)), head_rate(recipe), body_lr, Span(0, before)),
+        Phase("probe", 0, before, frozenset(range(units)), _head_rate(recipe), body_lr, Span(0, before)),
         Phase("everything", before, after, frozen, body_lr, body_lr, Span(before, after)),
     )
 
 
+def _head_rate(recipe: Finetune) -> float:
+    assert recipe.head_lr is not None  # Finetune resolves it
+    return recipe.head_lr
+
+
 def _epochs_before(recipe: Finetune) -> int:
-    """Epochs before everything that may learn does: at least one before and one after (there are two or
-    more: `Finetune` checks it)."""
+    """Return the epochs before everything that may learn does: at least one before and one after (there are
+    two or more: `Finetune` checks it)."""
     return min(max(1, round(recipe.phase_share * recipe.epochs)), recipe.epochs - 1)

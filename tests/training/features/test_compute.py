@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from tests_networks import freeze
 from torch import nn
 
 from thawline.models.cuts import units
-from thawline.models.freezing import freeze, state_hashes
+from thawline.models.freezing import state_hashes
 from thawline.models.zoo import build
 from thawline.training.features.compute import quick
 

@@ -1,0 +1,155 @@
+"""Your own pictures, named by a table: a CSV file with a row for each, its path and its label.
+
+Columns: `path` (absolute, or relative to the table's folder), `label` and, if wanted, `group` (pictures with
+the same one are never parted) and `split` (train, val or test, in any case; blank: chosen here).
+"""
+
+import csv
+import io
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from thawline.config.composition import located
+from thawline.config.errors import UserError
+from thawline.config.sections import DataSet
+from thawline.data.collection import SPLIT_NAMES, Collection, Item, require_distinct
+from thawline.data.picture_files import class_name, open_picture
+
+NAME = "labels.csv"
+"""The table's name where `root` is the folder that holds it."""
+NEEDED, OPTIONAL = ("path", "label"), ("group", "split")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the table, and the line of the file it ends on.
+
+    `file` is where the picture lies, `path` what it is called, `split` empty or one of train, val, test
+    once the table is found to be right."""
+
+    line: int
+    file: Path
+    path: str
+    label: str
+    group: str
+    split: str
+
+
+def collect(data: DataSet, seed: int) -> Collection:
+    """Return the pictures that the table at `root` names, sorted by path, whatever the order of its rows.
+
+    Fields are separated by commas, semicolons or tabs; the text is UTF-8, with or without a byte order mark;
+    the order of the columns, their case and spaces around a field do not matter. Raises `UserError`, with
+    all that is wrong at once, for a table that cannot be obeyed.
+    """
+    table = _locate(located(str(data.root)))
+    rows = list(_read(table))
+    problems = [*_find_wrong_fields(rows), *_find_missing_pictures(rows), *_find_contradictions(rows)]
+    if problems or not rows:
+        listed = "".join(f"\n  - {problem}" for problem in problems or ["it has no rows below its header"])
+        raise UserError(f"{table} cannot be used:{listed}\n  Correct the table and run the command again.")
+    require_distinct({row.label for row in rows}, table)
+    by_path = {row.path: row for row in sorted(rows, key=lambda row: row.path)}
+    items = tuple(Item(path, row.label, row.split, row.group) for path, row in by_path.items())
+    files = [row.file for row in by_path.values()]
+    repeated = len(rows) - len(items)
+    notes = (f"{repeated} rows of {table.name} repeat an earlier one",) if repeated else ()
+    return Collection(items, lambda position: open_picture(files[position].read_bytes()), notes=notes)
+
+
+def _locate(root: Path) -> Path:
+    table = Path(os.path.normpath(root / NAME if root.is_dir() else root))
+    if not table.is_file():
+        raise UserError(
+            f"{table} does not exist.\n"
+            f"  Set root to a .csv file with the columns path,label or to a folder with a {NAME} in it."
+        )
+    return table
+
+
+def _read(table: Path) -> Iterator[_Row]:
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        columns = [name.strip().lower() for name in reader.fieldnames or []]
+        _require_columns(columns, table)
+        reader.fieldnames = columns
+        for fields in reader:
+            if None in fields or None in fields.values():
+                raise csv.Error(
+                    f"line {reader.line_num} does not have {len(columns)} fields, as the header does"
+                )
+            yield _row(table.parent, reader.line_num, {name: text.strip() for name, text in fields.items()})
+    except UnicodeDecodeError:
+        raise UserError(f"{table} is not UTF-8.\n  Save it as: CSV UTF-8.") from None
+    except (csv.Error, OSError) as error:
+        raise UserError(f"{table} cannot be read: {error}.") from None
+
+
+def _require_columns(columns: list[str], table: Path) -> None:
+    problems = {
+        "missing": [name for name in NEEDED if name not in columns],
+        "unknown": [name or "(no name)" for name in columns if name not in (*NEEDED, *OPTIONAL)],
+        "given twice": sorted({name for name in columns if columns.count(name) > 1}),
+    }
+    said = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
+    if said:
+        raise UserError(
+            f"{table} has the wrong columns ({said}).\n"
+            f"  Needed: {', '.join(NEEDED)}. Allowed: {', '.join(OPTIONAL)}. Rename or remove the others."
+        )
+
+
+def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
+    """Return the row; its picture is named by its path below the table's folder, else by the full one."""
+    file = Path(os.path.normpath(folder / Path(fields["path"]).expanduser()))
+    path = file.relative_to(folder) if file.is_relative_to(folder) else file
+    split = fields.get("split", "")
+    split = SPLIT_NAMES.get(split.lower(), split)
+    return _Row(line, file, path.as_posix(), class_name(fields["label"]), fields.get("group", ""), split)
+
+
+def _find_wrong_fields(rows: list[_Row]) -> Iterator[str]:
+    unnamed = [row for row in rows if row.path == "."]
+    yield from _say("no path", (f"line {row.line} (label {row.label!r})" for row in unnamed))
+    yield from _say("no label", (f"line {row.line} ({row.path})" for row in rows if not row.label))
+    yield from _say(
+        "split is neither train, val, test nor blank",
+        (f"line {row.line} ({row.split!r})" for row in rows if row.split not in ("", *SPLIT_NAMES)),
+    )
+
+
+def _find_missing_pictures(rows: list[_Row]) -> Iterator[str]:
+    named = [row for row in rows if row.path != "."]
+    missing = {row for row in named if not row.file.is_file()}
+    yield from _say("no such file", (f"line {row.line} ({row.path})" for row in named if row in missing))
+    with_pictures = {row.label for row in named if row not in missing}
+    yield from _say("a label without a picture", sorted({row.label for row in rows} - with_pictures - {""}))
+
+
+def _find_contradictions(rows: list[_Row]) -> Iterator[str]:
+    """Say which pictures have rows that disagree, comparing paths as paths: `a/../b.png` is `b.png`."""
+    for column in ("label", *OPTIONAL):
+        lines: dict[str, dict[str, int]] = defaultdict(dict)
+        for row in rows:
+            lines[row.path].setdefault(getattr(row, column), row.line)
+        yield from _say(
+            f"one picture has several values of {column}",
+            (f"{path} ({_values(found)})" for path, found in lines.items() if path != "." and len(found) > 1),
+        )
+
+
+def _values(lines: dict[str, int]) -> str:
+    return ", ".join(f"{value!r} in line {line}" for value, line in lines.items())
+
+
+def _say(problem: str, offenders: Iterable[str]) -> list[str]:
+    """Return the problem with the first few offenders, nothing where there are none."""
+    found = list(offenders)
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return [f"{problem}: {', '.join(found[:_SHOWN])}{more}"] if found else []
