@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from tests_networks import Small
 from torch import nn
 
-from tests_networks import Small
 from thawline.config.choices import HeadVariant
 from thawline.models.cuts import units
 from thawline.models.freezing import freeze
