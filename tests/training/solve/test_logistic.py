@@ -93,6 +93,14 @@ def test_the_penalty_with_the_smallest_loss_is_chosen_and_of_equals_the_largest(
     assert logistic_head(noise, Targets(labels, 3), penalties=[1.0, 7.0]).penalty == 7.0
 
 
+def test_penalties_that_only_fit_closer_are_not_tried() -> None:
+    generator = np.random.default_rng(0)
+    noise = [CutFeatures(generator.normal(size=(60, 30)))]
+    path = logistic_head(noise, Targets(generator.integers(0, 2, 60), 2)).path
+    assert path is not None
+    assert len(path.penalties) == path.chosen + 3
+
+
 def test_held_out_pictures_choose_when_they_are_given(draw: Draw) -> None:
     values, labels = draw(80, 30, 3)
     cuts, other = [CutFeatures(values[:50])], ([CutFeatures(values[50:])], labels[50:])

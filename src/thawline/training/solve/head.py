@@ -14,7 +14,7 @@ EQUAL = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class PenaltyPath:
-    """What each of the penalties (P,) is worth on pictures that were left out.
+    """The worth of each of the penalties (P,), falling, on pictures that were left out.
 
     `accuracy` (P,) is a share of rows, `loss` (P,) a mean over rows: log-loss, weighted by the classes'
     weights, for logistic regression; the squared error for ridge.

@@ -16,6 +16,9 @@ FOLDS = 5
 ENOUGH = 1e-3
 """Tolerance of solutions that only compare penalties: their log-loss is right to 1e-4 or better."""
 
+Asked = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Which rows (N,) solve a head, and coordinates, labels and weights of the rows that it is asked about."""
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
@@ -79,7 +82,8 @@ def logistic_head(
     left-out pictures included.
 
     Args:
-        penalties: positive; None: nine, from 10 to 1/1000 of the number of columns.
+        penalties: positive; None: nine, from 10 to 1/1000 of the number of columns. They are tried from the
+            largest on, until two in a row are worse than the best.
         held_out: features of other pictures and their labels, to choose by; None: out-of-fold predictions
             of these (`folds` stratified folds, groups together, shuffled by `seed`). Where no class has two
             pictures nothing can be left out, and the middle of `penalties` is taken.
@@ -88,46 +92,42 @@ def logistic_head(
     """
     table = standardised(cuts)
     turned = rotated(table.rows)
+    rows = turned.coordinates
     tried = penalty_path(len(table.mean), -3, 1, 9) if penalties is None else -np.sort(-np.array(penalties))
     path = None
     if penalty is None:
         if held_out is None:
-            parts = _folds(targets, folds, seed)
-            path = _out_of_fold(turned.coordinates, targets, tried, parts) if parts else None
+            asked = [
+                (~out, rows[out], targets.labels[out], targets.weights[out])
+                for out in _folds(targets, folds, seed)
+            ]
         else:
-            other = (pooled(held_out[0]) - table.mean) * table.scale @ turned.axes.T
-            path = _held_out(turned.coordinates, targets, tried, other, held_out[1])
+            other = Targets(held_out[1], targets.classes, class_weights=targets.class_weights)
+            others = (pooled(held_out[0]) - table.mean) * table.scale @ turned.axes.T
+            asked = [(np.full(len(rows), True), others, other.labels, other.weights)]
+        path = _path(rows, targets, tried, asked) if asked else None
         penalty = float(tried[path.chosen if path else len(tried) // 2])
     warm = [value for value in tried if value > penalty]
-    *_, (weight, bias) = regressions(turned.coordinates, targets.shares, [*warm, penalty])
+    *_, (weight, bias) = regressions(rows, targets.shares, [*warm, penalty])
     return LinearHead(*table.on_pooled(weight @ turned.axes, bias), penalty, path)
 
 
-def _out_of_fold(
-    rows: np.ndarray, targets: Targets, penalties: np.ndarray, parts: list[np.ndarray]
-) -> PenaltyPath:
-    logits = np.zeros((len(penalties), len(rows), targets.classes))
-    for left_out in parts:
-        found = regressions(rows[~left_out], targets.shares[~left_out], penalties, ENOUGH)
-        for position, (weight, bias) in enumerate(found):
-            logits[position, left_out] = rows[left_out] @ weight.T + bias
-    return _path(penalties, logits, targets.labels, targets.weights)
-
-
-def _held_out(
-    rows: np.ndarray, targets: Targets, penalties: np.ndarray, other: np.ndarray, labels: np.ndarray
-) -> PenaltyPath:
-    found = regressions(rows, targets.shares, penalties, ENOUGH)
-    logits = np.stack([other @ weight.T + bias for weight, bias in found])
-    weights = Targets(labels, targets.classes, class_weights=targets.class_weights).weights
-    return _path(penalties, logits, labels, weights)
-
-
-def _path(penalties: np.ndarray, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> PenaltyPath:
-    """Score (P, N, K) logits of rows that were left out."""
-    right = (logits.argmax(2) == labels).mean(1)
-    losses = -np.take_along_axis(log_softmax(logits, axis=2), labels[None, :, None], axis=2)[..., 0]
-    return PenaltyPath(penalties, right, losses @ weights / weights.sum())
+def _path(rows: np.ndarray, targets: Targets, penalties: np.ndarray, parts: Sequence[Asked]) -> PenaltyPath:
+    """Solve on each part's rows and score on the pictures left out, from the largest penalty on, until two in
+    a row are worse than the best: smaller ones take longest and only fit the pictures closer."""
+    labels, weights = (np.concatenate(each) for each in zip(*[part[2:] for part in parts], strict=True))
+    paths = [regressions(rows[taught], targets.shares[taught], penalties, ENOUGH) for taught, *_ in parts]
+    right: list[float] = []
+    losses: list[float] = []
+    for solutions in zip(*paths, strict=True):
+        found = zip(parts, solutions, strict=True)
+        logits = np.concatenate([asked @ weight.T + bias for (_, asked, *_), (weight, bias) in found])
+        right.append(float((logits.argmax(1) == labels).mean()))
+        each = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
+        losses.append(float(each @ weights / weights.sum()))
+        if len(losses) > 2 and min(losses[-2:]) > min(losses[:-2]):
+            break
+    return PenaltyPath(penalties[: len(losses)], np.array(right), np.array(losses))
 
 
 def _folds(targets: Targets, count: int, seed: int) -> list[np.ndarray]:
