@@ -51,7 +51,7 @@ def study(root: Path, seed: int, overrides: list[str]) -> dict[str, Any]:
     """One whole study and what its depths' models say of the test pictures."""
     from thawline.data.store import open_store
     from thawline.evaluation.depth_curve import points_on_test, write_tested
-    from thawline.evaluation.predict import prepare_device
+    from thawline.models.device import prepare_device
     from thawline.search.search import search
     from thawline.training.code import code_version
 

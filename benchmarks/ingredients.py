@@ -13,17 +13,17 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
+from thawline.models.convolution import Geometry
+from thawline.training.lightning import NVML_CHECK
 from torch import nn
 from torch.nn import functional
 
 from thawline.machine import keep_freed_memory
 from thawline.models import convolution
-from thawline.models.convolution import Geometry
 from thawline.models.freezing import freeze
 from thawline.models.layout import channels_last, lay_out
 from thawline.models.zoo import build
 from thawline.training.features.compute import quick
-from thawline.training.lightning import NVML_CHECK
 
 ROUNDS = 5
 log = logging.getLogger("ingredients")

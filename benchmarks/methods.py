@@ -102,9 +102,10 @@ def train(root: Path, folder: Path, job: Job) -> dict[str, Any]:
 def _train(config: Config, artifacts: Artifacts, recipe: Finetune, job: Job) -> dict[str, Any]:
     from thawline.data.store import open_store
     from thawline.evaluation.asking import class_order
-    from thawline.evaluation.predict import predict
+    from thawline.models.device import prepare_machine
+    from thawline.models.inference import probabilities
+    from thawline.training.batches import batches
     from thawline.training.finetune import initial_network
-    from thawline.training.fit import prepare_machine
     from thawline.training.soup import finetune_soup
 
     trainer = Trainer(accelerator="cpu", threads=1)
@@ -131,9 +132,9 @@ def _train(config: Config, artifacts: Artifacts, recipe: Finetune, job: Job) -> 
     if job.seed == _search_seed(config):
         return found
     test = open_store(artifacts.data("test"))
-    probabilities = predict(network, test.images, test.transform, config.evaluate.batch_size, "cpu")
+    answers = probabilities(network, batches(test, config.evaluate.batch_size), "cpu")
     order = class_order(card, test, initial / MODEL)
-    return {**found, "probabilities": np.round(probabilities[:, order], 6).tolist()}
+    return {**found, "probabilities": np.round(answers[:, order], 6).tolist()}
 
 
 def _search_seed(config: Config) -> int:

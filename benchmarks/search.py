@@ -134,7 +134,7 @@ class Tries:
         from thawline.data.store import open_store
         from thawline.models.checkpoint import load_model
         from thawline.models.cuts import units
-        from thawline.training.fit import prepare_machine
+        from thawline.models.device import prepare_machine
         from thawline.training.recipe import recipe_of
 
         self.config = configured(root, 1, seed)
@@ -165,20 +165,21 @@ class Tries:
     def tested(self, recipe: Finetune, seed: int) -> float:
         """Test accuracy of one training."""
         from thawline.data.store import open_store
-        from thawline.evaluation.predict import predict
+        from thawline.models.inference import probabilities
+        from thawline.training.batches import batches
 
         network = self._fitted(recipe, seed)[0]
         test = open_store(self.artifacts.data("test"))
-        found = predict(network, test.images, test.transform, 256, "cpu")
+        found = probabilities(network, batches(test, 256), "cpu")
         return float((found.argmax(1) == test.labels).mean())
 
     def _fitted(self, recipe: Finetune, seed: int) -> tuple[Any, float]:
         from thawline.training.finetune import initial_network
-        from thawline.training.run import finetune_once
+        from thawline.training.soup import finetune_soup
 
         network, _ = initial_network(recipe, self.initial, seed)
         mirror = self.config.target.mirror
-        fitted = finetune_once(network, recipe, self.store, self.config.trainer, seed=seed, mirror=mirror)
+        fitted = finetune_soup(network, recipe, self.store, self.config.trainer, seed=seed, mirror=mirror)
         return network, fitted.row["val_accuracy"]
 
 

@@ -35,8 +35,8 @@ from thawline.models.freezing import freeze
 from thawline.models.head import replace_head
 from thawline.models.zoo import build
 from thawline.report.machine import describe_machine
+from thawline.training.batches import batches
 from thawline.training.cost import Flops, flops
-from thawline.training.fit import batches
 from thawline.training.run import Training
 
 ROOT = Path(__file__).resolve().parents[1]

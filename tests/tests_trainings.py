@@ -10,9 +10,8 @@ from thawline.data.store import Store
 from thawline.models.adapters import adapt, adaptation_of
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
-from thawline.training.classifier import Row
-from thawline.training.fit import Fitted
-from thawline.training.run import finetune_once
+from thawline.training.history import Fitted, Row
+from thawline.training.soup import finetune_soup
 
 Build = Callable[[int], nn.Module]
 CPU = Trainer(accelerator="cpu", threads=1)
@@ -30,7 +29,7 @@ def train(
     *,
     after: Callable[[Row], None] | None = None,
     checkpoint: Path | None = None,
-    function: Callable[..., Fitted] = finetune_once,
+    function: Callable[..., Fitted] = finetune_soup,
     **changes: object,
 ) -> Fitted:
     settings = recipe(**changes)

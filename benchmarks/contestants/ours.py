@@ -13,9 +13,9 @@ from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store
 from thawline.data.transform import Transform
 from thawline.models.cuts import units
+from thawline.models.device import prepare_machine
 from thawline.models.zoo import build
 from thawline.training.features.cache import PrefixCache
-from thawline.training.fit import prepare_machine
 from thawline.training.run import Training
 
 

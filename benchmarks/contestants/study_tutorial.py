@@ -21,7 +21,7 @@ from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.freezing import freeze
 from thawline.models.head import head_parameters, with_fresh_head
-from thawline.training.fit import batches
+from thawline.training.batches import batches
 
 
 class Module(pl.LightningModule):

@@ -16,8 +16,8 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Evaluate
 from thawline.data.store import open_store
 from thawline.evaluation.depth_curve import with_test, write_depth_curve
-from thawline.evaluation.predict import predict
 from thawline.models.checkpoint import build_random, load_model, save_model
+from thawline.models.inference import probabilities
 from thawline.statistics.depths import COLUMNS, depth_curve, read_curve, write_curve
 
 CONFIG = Config(evaluate=Evaluate(resamples=60, batch_size=7))
@@ -57,7 +57,7 @@ def test_every_depth_gets_the_accuracy_of_its_models(searched: Artifacts) -> Non
         right = []
         for path in sorted(folder.glob("*.safetensors")):
             network, _ = load_model(path, card_beside(path), initial / MODEL)
-            found = predict(network, test.images, test.transform, 5, CPU)
+            found = probabilities(network, batches(test, 5), CPU)
             right.append((found.argmax(1) == test.labels).mean())
         assert row.test_mean == pytest.approx(np.mean(right), abs=1e-6)
         assert 0 <= row.test_low <= row.test_mean <= row.test_high <= 1

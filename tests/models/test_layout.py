@@ -1,11 +1,10 @@
 """Networks whose code rests on the usual layout keep it."""
 
-import pytest
 import torch
 from torch import nn
 
 from thawline.models.freezing import freeze
-from thawline.models.layout import channels_last, fastest_training, may_be_channels_last
+from thawline.models.layout import in_layout, layout_of
 from thawline.models.zoo import build
 
 
@@ -28,7 +27,7 @@ def strides(network: nn.Module) -> list[tuple[int, ...]]:
 def test_kernels_lie_with_their_channels_last_for_the_length_of_the_block() -> None:
     network = build("resnet18", 2, seed=0)
     before, kernel = strides(network), network.get_parameter("conv1.weight")
-    with channels_last(network):
+    with in_layout(network, layout_of(network)):
         assert kernel.is_contiguous(memory_format=torch.channels_last)
     assert strides(network) == before
     assert network.get_parameter("conv1.weight") is kernel
@@ -37,21 +36,20 @@ def test_kernels_lie_with_their_channels_last_for_the_length_of_the_block() -> N
 def test_a_network_of_the_users_own_stays_as_it_is() -> None:
     network, pictures = Viewing(), torch.randn(2, 3, 4, 4)
     before = strides(network)
-    with channels_last(network):
+    with in_layout(network, layout_of(network)):
         assert strides(network) == before
         network(pictures)
-    assert not may_be_channels_last(network)
+    assert layout_of(network) is torch.contiguous_format
 
 
 def test_a_frozen_network_is_known_by_what_it_holds() -> None:
-    assert may_be_channels_last(freeze(build("resnet18", 2, seed=0), 3))
+    assert layout_of(freeze(build("resnet18", 2, seed=0), 3)) is torch.channels_last
 
 
-def test_gradients_lie_as_their_kernels_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_lie_as_their_kernels_do() -> None:
     """Or autograd copies each of them, and DDP warns."""
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     network = build("resnet18", 2, seed=0)
-    with fastest_training(network, network, torch.device("cpu")):
+    with in_layout(network, torch.channels_last):
         network(torch.randn(2, 3, 32, 32)).sum().backward()
         for name, each in network.named_parameters():
             assert each.grad is not None
@@ -61,41 +59,16 @@ def test_gradients_lie_as_their_kernels_do(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_block_inside_another_changes_nothing() -> None:
     network = build("resnet18", 2, seed=0)
     before = strides(network)
-    with channels_last(network):
+    with in_layout(network, layout_of(network)):
         inside = strides(network)
-        with channels_last(network):
+        with in_layout(network, layout_of(network)):
             pass
         assert strides(network) == inside
     assert strides(network) == before
 
 
-@pytest.mark.parametrize(
-    ("capability", "device", "plain", "layout", "quick"),
-    [
-        ("AVX2", "cpu", True, True, True),
-        # of these nothing was measured, or it did not pay
-        ("AVX2", "cpu", False, False, False),
-        ("AVX512", "cpu", True, False, False),
-        ("AVX2", "mps", True, False, False),
-        ("AVX2", "cuda", True, True, False),
-        ("AVX512", "cuda", False, True, False),
-    ],
-)
-def test_training_changes_what_pays_there(
-    monkeypatch: pytest.MonkeyPatch, capability: str, device: str, plain: bool, layout: bool, quick: bool
-) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    network = build("resnet18", 2, seed=0)
-    kernel, layer = network.get_parameter("conv1.weight"), network.get_submodule("layer4.1.conv2")
-    with fastest_training(network, network, torch.device(device), plain=plain):
-        assert kernel.is_contiguous(memory_format=torch.channels_last) is layout
-        assert ("_conv_forward" in vars(layer)) is quick
-    assert kernel.is_contiguous()
-    assert "_conv_forward" not in vars(layer)
-
-
 def test_what_has_five_axes_is_left_alone() -> None:
     network = build("resnet18", 2, seed=0)
     network.register_buffer("video", torch.zeros(1, 2, 3, 4, 5))
-    with channels_last(network):
+    with in_layout(network, layout_of(network)):
         assert network.get_buffer("video").is_contiguous()

@@ -4,7 +4,7 @@ import pytest
 
 from thawline.report.figures.range_test import loss_over_rate, write_range_test
 from thawline.report.figures.style import THEMES, render
-from thawline.training.loss_by_rate import RangeTest
+from thawline.training.range_test import RangeTest
 
 RATES = tuple(10.0**power for power in range(-6, 0))
 

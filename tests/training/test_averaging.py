@@ -14,14 +14,13 @@ from thawline.config.sections import BatchNorm
 from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.models.freezing import state_hashes
-from thawline.training.classifier import Row
-from thawline.training.fit import Fitted
-from thawline.training.run import Training, finetune_once
+from thawline.training.history import Fitted, Row
+from thawline.training.run import Training
 from thawline.training.soup import finetune_soup, member_seed
 
 NEGATIVE_ZERO = [
-    pytest.param({"ema": 0.7}, finetune_once, id="moving average"),
-    pytest.param({"wise_ft": 0.25}, finetune_once, id="most of the way back"),
+    pytest.param({"ema": 0.7}, finetune_soup, id="moving average"),
+    pytest.param({"wise_ft": 0.25}, finetune_soup, id="most of the way back"),
     pytest.param({"soup": 3, "body_lr": 1e-5, "head_lr": 1e-5}, finetune_soup, id="soup"),
 ]
 
@@ -44,7 +43,7 @@ def test_averaging_leaves_what_is_frozen_bit_for_bit(
 
 def score(network: nn.Module, store: Store) -> tuple[float, object]:
     """Validation accuracy and loss, to compare with a history's."""
-    accuracy, loss = Training(network, recipe(), store, CPU, seed=0, mirror=False).score()
+    loss, accuracy = Training(network, recipe(), store, CPU, seed=0, mirror=False).score()
     return accuracy, pytest.approx(loss, abs=1e-6)
 
 
@@ -101,9 +100,7 @@ def test_a_soup_is_the_average_of_the_trainings_in_it(build_small: Build, toy_st
     fitted = train(network, toy_store, function=finetune_soup, soup=2, depth=1)
     for member in range(2):
         single = build_small(0)
-        finetune_once(
-            single, recipe(depth=1, soup=2), toy_store, CPU, seed=member_seed(0, member), mirror=False
-        )
+        Training(single, recipe(depth=1), toy_store, CPU, seed=member_seed(0, member), mirror=False).run()
         singles.append(dict(single.named_parameters()))
     assert fitted.soup is not None
     for name, tensor in network.named_parameters():

@@ -53,7 +53,6 @@ def test_the_mean_over_processes_is_the_loss_of_the_whole_batch(
     places = Batches(np.zeros((count, 1, 1, 3), np.uint8), labels.numpy(), TRANSFORM, count, shuffle=False)
     parts = [next(iter(places.shared(rank, world)))[2] for rank in range(world)]
     classifier = Classifier(nn.Identity(), (), Pretrain(), seed=0, class_weights=weights)
-    classifier.world = world
     losses, counts = shared_losses(classifier, logits, targets, parts)
     expected = cross_entropy(logits, targets, weights)
     torch.testing.assert_close(torch.stack(losses).mean(), expected, atol=1e-5, rtol=1e-5)
@@ -68,7 +67,10 @@ def shared_losses(
     mine = [torch.zeros(1, dtype=torch.int64) if part[0] == NOT_COUNTED else part for part in parts]
 
     def shares(summed: Callable[[torch.Tensor], torch.Tensor]) -> list[tuple[torch.Tensor, ...]]:
-        with patch("thawline.training.classifier.summed", summed):
+        with (
+            patch("thawline.training.classifier.summed", summed),
+            patch("thawline.training.classifier.place", lambda: (0, len(parts))),
+        ):
             return [classifier._share(targets[rows], part) for rows, part in zip(mine, parts, strict=True)]
 
     shares(lambda tensor: given_up.append(tensor) or torch.ones(2))  # type: ignore[func-returns-value]

@@ -11,7 +11,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, OptimizerName
 from thawline.data.store import Store
 from thawline.training.fit import compiled
-from thawline.training.run import finetune_once
+from thawline.training.soup import finetune_soup
 
 COMPILED = replace(CPU, compile=True)
 
@@ -30,7 +30,7 @@ def test_it_comes_to_the_same(depth: int | str, build_small: Build, toy_store: S
         # dropout draws other numbers where it is compiled
         network = build_small(0)
         network.dropout = torch.nn.Identity()
-        fitted = finetune_once(network, settings_of(depth), toy_store, settings, seed=0, mirror=False)
+        fitted = finetune_soup(network, settings_of(depth), toy_store, settings, seed=0, mirror=False)
         found.append((fitted.row, network))
     (plain, _), (fast, network) = found
     for name in ("train_loss", "val_loss"):

@@ -19,7 +19,16 @@ from thawline.models.freezing import PartlyFrozen, freeze, hold, state_hashes
 from thawline.models.selection import select
 from thawline.models.zoo import build
 from thawline.training import cost
-from thawline.training.cost import Flops, flops, measure, parameters, peak_memory, reset_peak_memory
+from thawline.training.cost import (
+    Flops,
+    Spent,
+    flops,
+    measured,
+    parameters,
+    peak_memory,
+    reset_peak_memory,
+    step_flops,
+)
 
 SHAPE = (3, 16, 16)
 
@@ -129,9 +138,10 @@ def test_what_is_run_for_real_is_run_on_two_pictures() -> None:
 
 def test_a_failure_of_counting_is_told_and_all_else_measured(caplog: pytest.LogCaptureFixture) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(5, 2))
-    found = measure(network, (3, 2, 2), 8, [{"epoch": 0, "seconds": 1.0}], pictures=10)
-    assert (found.forward_flops, found.step_flops) == (None, None)
-    assert (found.trainable_parameters, found.pictures_per_second) == (12, 10.0)
+    spent = [Spent(step_flops(network, (3, 2, 2), 8), 1)]
+    found = measured(network, (3, 2, 2), 8, [{"epoch": 0, "seconds": 1.0}], spent, pictures=10)
+    assert not found.keys() & {"forward_flops", "step_flops", "training_flops"}
+    assert (found["trainable_parameters"], found["pictures_per_second"]) == (12, 10.0)
     assert "operations could not be counted" in caplog.text
     assert "mat1 and mat2 shapes cannot be multiplied" in caplog.text
 
@@ -200,11 +210,12 @@ def test_auxiliary_heads_that_are_left_out_count() -> None:
 def test_a_run_is_measured_under_the_names_it_is_logged_with() -> None:
     network = freeze(small(), 1)
     history = [{"epoch": epoch, "seconds": seconds} for epoch, seconds in enumerate((3.0, 1.0))]
-    found = measure(network, SHAPE, 8, history, pictures=100)
-    assert (found.seconds_per_epoch, found.pictures_per_second) == (2.0, 50.0)
-    assert (found.trainable_parameters, found.total_parameters) == parameters(network)
-    assert (found.forward_flops, found.step_flops) == flops(network, SHAPE)
-    assert found.peak_memory_bytes > 10_000_000
+    found = measured(network, SHAPE, 8, history, [Spent(7, 1), Spent(9, 2)], pictures=100)
+    assert (found["seconds_per_epoch"], found["pictures_per_second"]) == (2.0, 50.0)
+    assert (found["trainable_parameters"], found["total_parameters"]) == parameters(network)
+    assert (found["forward_flops"], found["step_flops"]) == flops(network, SHAPE)
+    assert found["training_flops"] == 100 * (7 + 2 * 9)
+    assert found["peak_memory_bytes"] > 10_000_000
 
 
 @pytest.mark.skipif(not cost._CLEAR.exists(), reason="only Linux can forget a peak")

@@ -31,12 +31,11 @@ from thawline.models.adapters import added_parameters
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
-from thawline.training.classifier import Classifier, Row, TrainingDivergedError
+from thawline.training.classifier import Classifier
 from thawline.training.finetune import finetune
-from thawline.training.fit import Fitted
+from thawline.training.history import Fitted, Row, TrainingDivergedError
 from thawline.training.parameter_groups import balanced_weights, learning_groups
 from thawline.training.recipe import Chosen, write_chosen
-from thawline.training.run import finetune_once
 from thawline.training.soup import finetune_soup
 
 Build = Callable[[int], nn.Module]
@@ -51,7 +50,7 @@ def recipe(**changes: object) -> Finetune:
 def train(network: nn.Module, store: Store, depth: int = 0, seed: int = 0, **changes: object) -> Fitted:
     checkpoint = changes.pop("checkpoint", None)
     after = changes.pop("after_epoch", [])
-    return finetune_once(
+    return finetune_soup(
         network, recipe(depth=depth, **changes), store, CPU, seed=seed, mirror=False,
         checkpoint=checkpoint, after_epoch=after,  # type: ignore[arg-type]
     )  # fmt: skip

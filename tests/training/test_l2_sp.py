@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from thawline.training.l2_sp import Pull
+from thawline.training.l2_sp import L2SP
 
 
 def test_one_step_is_that_of_the_penalised_loss() -> None:
@@ -11,7 +11,7 @@ def test_one_step_is_that_of_the_penalised_loss() -> None:
     layer, reference = nn.Linear(4, 3), nn.Linear(4, 3)
     reference.load_state_dict(layer.state_dict())
     start = [each.detach().clone() for each in layer.parameters()]
-    pull = Pull(layer.parameters(), 0.3)
+    pull = L2SP(layer.parameters(), 0.3)
     pictures = torch.rand(5, 4)
     ours, theirs = (torch.optim.SGD(each.parameters(), lr=0.1) for each in (layer, reference))
     for _ in range(3):
@@ -29,5 +29,5 @@ def test_one_step_is_that_of_the_penalised_loss() -> None:
 
 def test_what_got_no_gradient_stays_without() -> None:
     weight = nn.Parameter(torch.ones(2))
-    Pull([weight], 1.0).add_gradient()
+    L2SP([weight], 1.0).add_gradient()
     assert weight.grad is None

@@ -14,8 +14,9 @@ from thawline.config.sections import ClassWeights, Finetune, OptimizerName, Trai
 from thawline.data.store import Store
 from thawline.models.zoo import build
 from thawline.training.classifier import Classifier
-from thawline.training.fit import Fitted
-from thawline.training.run import Training, finetune_once
+from thawline.training.history import Fitted
+from thawline.training.run import Training
+from thawline.training.soup import finetune_soup
 
 Build = Callable[[int], nn.Module]
 CPU = Trainer(accelerator="cpu", threads=1)
@@ -70,9 +71,9 @@ def test_parts_of_a_batch_draw_random_numbers_of_their_own(
 def test_a_checkpoint_of_a_training_in_other_parts_is_refused(
     build_small: Build, toy_store: Store, tmp_path: Path
 ) -> None:
-    finetune_once(build_small(0), recipe(), toy_store, CPU, seed=0, mirror=False, checkpoint=tmp_path)
+    finetune_soup(build_small(0), recipe(), toy_store, CPU, seed=0, mirror=False, checkpoint=tmp_path)
     with pytest.raises(UserError, match="accumulate: 1 in the checkpoint, 2 now"):
-        finetune_once(
+        finetune_soup(
             *(build_small(0), recipe(), toy_store, CPU),
             seed=0,
             mirror=False,
@@ -85,5 +86,5 @@ def test_statistics_are_measured_anew_with_no_picture_alone(build_small: Build, 
     """16 pictures, 3 at a time: one would be left."""
     settings = recipe(batch_size=6)
     training = Training(build_small(0), settings, toy_store, CPU, seed=0, mirror=False, accumulate=2)
-    assert training.validation_batch == 3
-    assert {len(images) for images in training._plain_pictures()} == {2, 3}
+    assert training.pictures.validation_batch == 3
+    assert {len(images) for images in training.pictures.plain()} == {2, 3}

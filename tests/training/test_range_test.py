@@ -30,12 +30,18 @@ from thawline.models.zoo import build
 from thawline.report.figures.range_test import write_range_test
 from thawline.tracking.connection import connected
 from thawline.training import range_test as tool
+from thawline.training.batches import batches
 from thawline.training.classifier import Classifier
 from thawline.training.finetune import initial_network
-from thawline.training.fit import batches
-from thawline.training.loss_by_rate import RangeTest, _until_divergence, loss_by_rate
 from thawline.training.optimization import Group, build_optimizer, groups
-from thawline.training.range_test import in_words, range_test, suggestions
+from thawline.training.range_test import (
+    RangeTest,
+    _until_divergence,
+    in_words,
+    loss_by_rate,
+    range_test,
+    suggestions,
+)
 from thawline.training.run import Training
 
 CPU = Trainer(accelerator="cpu", threads=1)
@@ -70,7 +76,7 @@ class Recorded:
             )
             return optimizer
 
-        monkeypatch.setattr("thawline.training.loss_by_rate.build_optimizer", build)
+        monkeypatch.setattr("thawline.training.range_test.build_optimizer", build)
 
 
 def test_rates_rise_geometrically_and_groups_keep_their_ratio(network, toy_store, monkeypatch):

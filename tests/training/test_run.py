@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,14 @@ from thawline.config.sections import (
     Mix,
     OptimizerName,
     Phases,
-    Precision,
     ScheduleName,
-    Trainer,
 )
 from thawline.data.batches import Batches
 from thawline.data.mix import mix
 from thawline.data.store import Store
 from thawline.models.freezing import state_hashes
-from thawline.training import fit
 from thawline.training.classifier import Classifier
-from thawline.training.fit import Fitted
-from thawline.training.run import Training, finetune_once
+from thawline.training.run import Training
 
 
 def changed_by_epoch(network: nn.Module, store: Store, **changes: object) -> list[set[str]]:
@@ -244,7 +239,7 @@ def test_a_training_killed_before_its_result_is_saved_gives_it_again(
     changes = {**GRADUAL, "keep": keep}
     undisturbed, again = build_small(0), build_small(0)
     expected = train(undisturbed, toy_store, checkpoint=tmp_path, **changes)
-    monkeypatch.setattr("thawline.training.run.fit", die)
+    monkeypatch.setattr("thawline.training.fit.fit", die)
     resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
     assert state_hashes(again) == state_hashes(undisturbed)
     assert resumed.history == expected.history
@@ -355,30 +350,6 @@ def test_one_schedule_runs_over_all_gradual_phases(
     gradual, rates[:] = list(rates), []
     train(build_small(0), toy_store, epochs=6)
     np.testing.assert_allclose(gradual, rates)
-
-
-WHOLE = [
-    {"epochs": 3, "ema": 0.7, "l2_sp": 0.1, "schedule": ScheduleName.one_cycle, "depth": 1},
-    {"epochs": 4, "keep": Keep.best, "early_stopping": 1, "mix": Mix.cutmix},
-    {"epochs": 2, "depth": 1, "augmentation": AugmentationName.standard},
-    PROBE,
-]
-
-
-@pytest.mark.parametrize("precision", [Precision.float32, Precision.bfloat16])
-@pytest.mark.parametrize("changes", WHOLE, ids=str)
-def test_an_epoch_at_once_is_what_lightning_does_batch_by_batch(
-    changes: dict, precision: Precision, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def function(network: nn.Module, settings: Finetune, store: Store, _: Trainer, **more: Any) -> Fitted:
-        return finetune_once(network, settings, store, replace(CPU, precision=precision), **more)
-
-    at_once, by_batch = build_small(0), build_small(0)
-    expected = comparable(train(at_once, toy_store, function=function, **changes))
-    monkeypatch.setattr(fit, "WholeEpochs", lambda batches: batches)
-    monkeypatch.setattr(Classifier, "train_whole_epochs", lambda *_: None)
-    assert comparable(train(by_batch, toy_store, function=function, **changes)) == expected
-    assert state_hashes(by_batch) == state_hashes(at_once)
 
 
 def test_a_process_that_is_told_to_end_does_not_wait_for_the_epoch(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from thawline.training.synchronized_batch_norm import WholeBatch
+from thawline.training.synchronized_batch_norm import SynchronizedBatchNorm
 
 
 class Processes:
@@ -63,7 +63,7 @@ def test_parts_are_normalised_as_the_whole(
 
     def work(rank: int) -> None:
         norm = nn.BatchNorm2d(3, momentum=momentum)
-        with WholeBatch(torch.tensor(1.0)):
+        with SynchronizedBatchNorm(torch.tensor(1.0)):
             found[rank] = normalised(norm, pictures.split(parts)[rank], slope.split(parts)[rank])
 
     processes.run(work)
@@ -83,7 +83,7 @@ def test_a_picture_that_does_not_count_is_not_measured(processes: Processes) -> 
 
     def work(rank: int) -> None:
         given = (pictures, slope) if rank == 0 else (100 + pictures[:1], torch.zeros_like(slope[:1]))
-        with WholeBatch(torch.tensor(1.0 - rank)):
+        with SynchronizedBatchNorm(torch.tensor(1.0 - rank)):
             found[rank] = normalised(nn.BatchNorm2d(3), *given)
 
     processes.run(work)
@@ -94,7 +94,7 @@ def test_other_functions_and_layers_in_evaluation_mode_are_left_alone() -> None:
     pictures = torch.randn(2, 3, 4, 4)
     norm = nn.BatchNorm2d(3).eval()
     expected = norm(pictures)
-    with WholeBatch(torch.tensor(1.0)):
+    with SynchronizedBatchNorm(torch.tensor(1.0)):
         assert torch.equal(norm(pictures), expected)
         assert torch.equal(functional.relu(pictures), pictures.clamp(min=0))
     assert norm.num_batches_tracked == 0
@@ -112,7 +112,7 @@ def test_layers_of_a_class_of_their_own_are_reached(processes: Processes) -> Non
     found: dict[int, torch.Tensor] = {}
 
     def work(rank: int) -> None:
-        with WholeBatch(torch.tensor(1.0)):
+        with SynchronizedBatchNorm(torch.tensor(1.0)):
             found[rank] = Activated(3)(pictures.chunk(2)[rank])
 
     processes.run(work)

@@ -7,15 +7,16 @@ import torch
 
 from thawline.config.errors import UserError
 from thawline.data.store import Store
-from thawline.evaluation.predict import predict
 from thawline.models.checkpoint import ModelCard, load_model
+from thawline.models.inference import probabilities
+from thawline.training.batches import batches
 
 
 def asked(
     weights: Path, card_path: Path, test: Store, *, base: Path, batch_size: int, device: torch.device
 ) -> np.ndarray:
-    """(N, C) probabilities of the test pictures, classes in the store's order. `base` is the file of the
-    initial target model, which completes the weights.
+    """Return (N, C) probabilities of the test pictures, classes in the store's order. `base` is the file of
+    the initial target model, which completes the weights.
 
     Raises `UserError` when the model was made for other classes or other input, or its output is not
     finite.
@@ -23,14 +24,14 @@ def asked(
     network, card = load_model(weights, card_path, base)
     order = class_order(card, test, weights)
     try:
-        found = predict(network, test.images, test.transform, batch_size, device)
+        found = probabilities(network, batches(test, batch_size), device)
     except UserError as error:
         raise UserError(f"{weights}: {error}") from None
     return found[:, order]
 
 
 def class_order(card: ModelCard, test: Store, weights: Path) -> list[int]:
-    """For each class of the store, the model's output of the same name.
+    """Return for each class of the store, the model's output of the same name.
 
     Raises `UserError` unless both have the same class names and the same transform.
     """

@@ -12,9 +12,9 @@ from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of, open_store
 from thawline.evaluation.asking import asked
 from thawline.evaluation.depth_curve import write_depth_curve
-from thawline.evaluation.predict import prepare_device
 from thawline.evaluation.summary import describe, measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
+from thawline.models.device import prepare_device
 
 
 def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""How kernels lie in memory. It changes how fast a network is, and the last bits of what it computes."""
+"""How pictures and kernels lie in memory: with their channels last wherever the network allows it.
+
+Convolutions are then faster on CPUs and on GPUs. It changes the last bits of what a network computes.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,62 +9,46 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from thawline.models.convolution import pays, quick_convolutions
-
 _KNOWN = ("torchvision.", "timm.")
 
 
-def may_be_channels_last(network: nn.Module) -> bool:
-    """Whether `network` (or what a `PartlyFrozen` holds) computes the same in that layout: torchvision's and
-    timm's do. Anybody's own may ask for a `view` of its features, which exists in the usual layout only."""
-    return type(getattr(network, "_network", network)).__module__.startswith(_KNOWN)
+def layout_of(network: nn.Module) -> torch.memory_format:
+    """Return the layout that `network` (or what a `PartlyFrozen` holds) computes in.
+
+    It is channels last for torchvision's and timm's networks. Anybody's own may ask for a `view` of its
+    features, which exists in the usual layout only.
+    """
+    known = type(getattr(network, "_network", network)).__module__.startswith(_KNOWN)
+    return torch.channels_last if known else torch.contiguous_format
 
 
 def lay_out(module: nn.Module, layout: torch.memory_format) -> None:
-    """Let what has four axes, as kernels do, lie so."""
+    """Let what has four axes in `module`, as kernels do, lie in `layout`."""
     # not `contiguous`, which leaves a kernel of one place the strides it has: those of its gradient differ
     module._apply(lambda tensor: tensor.to(memory_format=layout) if tensor.dim() == 4 else tensor)
 
 
+def laid_out(maps: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
+    """Return pictures or feature maps (B, C, H, W) in `layout`; what has other axes stays as it is."""
+    return maps.contiguous(memory_format=layout) if maps.dim() == 4 else maps
+
+
 @contextmanager
-def channels_last(module: nn.Module, network: nn.Module | None = None) -> Iterator[None]:
-    """For the length of the block, kernels lie with their channels last, as convolutions read them fastest,
-    if `network` (`module` itself, unless it holds it) may. Inside another such block, nothing changes: an
-    optimizer's state lies as the kernels did when it was made."""
-    if not may_be_channels_last(module if network is None else network) or _lies_so(module):
+def in_layout(module: nn.Module, layout: torch.memory_format) -> Iterator[None]:
+    """For the length of the block, let the kernels of `module` lie in `layout`.
+
+    Inside another such block nothing changes: an optimizer's state lies as the kernels did when it was made.
+    """
+    if _lies_so(module, layout):
         yield
         return
-    lay_out(module, torch.channels_last)
+    lay_out(module, layout)
     try:
         yield
     finally:
         lay_out(module, torch.contiguous_format)
 
 
-def _lies_so(module: nn.Module) -> bool:
+def _lies_so(module: nn.Module, layout: torch.memory_format) -> bool:
     tensors = (each for each in (*module.parameters(), *module.buffers()) if each.dim() == 4)
-    return all(each.is_contiguous(memory_format=torch.channels_last) for each in tensors)
-
-
-@contextmanager
-def fastest(module: nn.Module, network: nn.Module | None = None) -> Iterator[None]:
-    """For the length of the block, `module` computes forward passes as fast as it can: `channels_last` and
-    `quick_convolutions`."""
-    with channels_last(module, network), quick_convolutions(module):
-        yield
-
-
-@contextmanager
-def fastest_training(
-    module: nn.Module, network: nn.Module, device: torch.device, *, plain: bool = True
-) -> Iterator[None]:
-    """For the length of the block, `module` trains as fast as it can. On a CPU, the layout pays together with
-    the convolutions only. plain: in 32 bits, and not compiled."""
-    if device.type == "cuda":
-        with channels_last(module, network):
-            yield
-    elif device.type == "cpu" and plain and pays():
-        with fastest(module, network):
-            yield
-    else:
-        yield
+    return all(each.is_contiguous(memory_format=layout) for each in tensors)

@@ -10,10 +10,11 @@ from torch import nn
 
 from thawline.artifacts import CARD, MODEL
 from thawline.config.errors import UserError
+from thawline.data.batches import Batches
 from thawline.data.image_folder import EXTENSIONS
 from thawline.data.transform import Transform, UnusablePictureError
-from thawline.evaluation.predict import predict as probabilities_of
 from thawline.models.checkpoint import ModelCard, load_model
+from thawline.models.inference import probabilities
 
 BATCH = 64
 
@@ -30,7 +31,7 @@ class Prediction:
 
 
 def open_bundle(folder: Path) -> tuple[nn.Module, ModelCard]:
-    """The model in a bundle made by stage export. Raises `UserError` if there is none."""
+    """Return the model in a bundle made by stage export. Raises `UserError` if there is none."""
     if not (folder / CARD).exists():
         raise UserError(
             f"there is no model in {folder}.\n"
@@ -40,7 +41,7 @@ def open_bundle(folder: Path) -> tuple[nn.Module, ModelCard]:
 
 
 def picture_files(paths: Iterable[Path]) -> list[Path]:
-    """The given files, and all pictures below the given folders in sorted order."""
+    """Return the given files, and all pictures below the given folders in sorted order."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -56,14 +57,12 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def predict(network: nn.Module, card: ModelCard, files: list[Path]) -> Iterator[Prediction]:
-    """One prediction per file, in order, in batches; unreadable files get their `error`."""
+    """Yield one prediction per file, in order, in batches; unreadable files get their `error`."""
     for start in range(0, len(files), BATCH):
         block = files[start : start + BATCH]
         contents = [_read(path, card.transform) for path in block]
         images = [content for content in contents if isinstance(content, np.ndarray)]
-        rows = iter(
-            probabilities_of(network, np.stack(images), card.transform, BATCH, "cpu") if images else []
-        )
+        rows = iter(_probabilities(network, np.stack(images), card.transform) if images else [])
         for path, content in zip(block, contents, strict=True):
             if isinstance(content, str):
                 yield Prediction(path, None, {}, content)
@@ -71,9 +70,14 @@ def predict(network: nn.Module, card: ModelCard, files: list[Path]) -> Iterator[
                 yield _labelled(path, next(rows), card.classes)
 
 
+def _probabilities(network: nn.Module, images: np.ndarray, transform: Transform) -> np.ndarray:
+    unknown = np.zeros(len(images), np.int64)
+    return probabilities(network, Batches(images, unknown, transform, BATCH, shuffle=False), "cpu")
+
+
 def _labelled(path: Path, row: np.ndarray, classes: tuple[str, ...]) -> Prediction:
-    probabilities = {name: float(value) for name, value in zip(classes, row, strict=True)}
-    return Prediction(path, classes[int(row.argmax())], probabilities)
+    named = {name: float(value) for name, value in zip(classes, row, strict=True)}
+    return Prediction(path, classes[int(row.argmax())], named)
 
 
 def _read(path: Path, transform: Transform) -> np.ndarray | str:

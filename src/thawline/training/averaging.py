@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from thawline.models.layout import fastest
+from thawline.models.layout import in_layout, laid_out, layout_of
 
 State = Mapping[str, torch.Tensor]
 """Tensors of a network by their names in it."""
@@ -96,7 +96,7 @@ def towards(start: State, end: State, share: float, but: Collection[str] = ()) -
 def greedy_soup(
     states: Sequence[State],
     scores: Sequence[tuple[float, float]],
-    score: Callable[[State], tuple[float, float]],
+    score: Callable[[State], float],
 ) -> tuple[State, list[int]]:
     """The average of some of `states`, and which of them (Wortsman et al. 2022b, recipe 1).
 
@@ -105,14 +105,14 @@ def greedy_soup(
     Args:
         states: several trainings' tensors, from one initial state.
         scores: (validation accuracy, validation loss) of each; ties go to the lower loss.
-        score: those of an average.
+        score: the validation accuracy of an average.
     """
     order = sorted(range(len(states)), key=lambda index: (-scores[index][0], scores[index][1], index))
     used = order[:1]
     soup, accuracy = states[used[0]], scores[used[0]][0]
     for index in order[1:]:
         candidate = towards(soup, states[index], 1 / (len(used) + 1))
-        found = score(candidate)[0]
+        found = score(candidate)
         if found >= accuracy:
             soup, accuracy = candidate, found
             used.append(index)
@@ -134,13 +134,14 @@ def estimate_statistics(network: nn.Module, moving: Collection[str], batches: It
     network.eval()
     if not norms:
         return
-    with _measuring(norms), fastest(network):
+    layout = layout_of(network)
+    with _measuring(norms), in_layout(network, layout):
         seen = 0
         for images in batches:
             seen += len(images)
             for norm in norms:
                 norm.momentum = len(images) / seen
-            network(images)
+            network(laid_out(images, layout))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from thawline.machine import return_freed_memory
 from thawline.models.cuts import logits_of
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.randomness import own_randomness
-from thawline.training.classifier import Row
+from thawline.training.history import Row
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,17 @@ class Cost:
     total_parameters: int
     forward_flops: int | None
     step_flops: int | None
+    training_flops: int | None
     seconds_per_epoch: float
     pictures_per_second: float
     peak_memory_bytes: int
+
+
+class Spent(NamedTuple):
+    """What one phase took: operations per picture of a step, None if unknown, and epochs."""
+
+    step_flops: int | None
+    epochs: int
 
 
 class Parameters(NamedTuple):
@@ -70,34 +78,46 @@ class Flops(NamedTuple):
     step: int
 
 
-def measure(
+def measured(
     network: nn.Module,
     shape: Sequence[int],
     batch_size: int,
     history: Sequence[Row],
+    spent: Sequence[Spent],
     pictures: int,
     device: torch.device | str = "cpu",
-) -> Cost:
-    """The cost of a finished training, which no failure to count its operations may end: it is logged.
+) -> dict[str, float]:
+    """Return the fields of `Cost` of a finished training, without those that could not be counted, which is
+    logged and ends nothing.
 
     Args:
-        network: as it was trained (a `PartlyFrozen`), on any device; nothing of it changes.
+        network: as it was trained last (a `PartlyFrozen`), on any device; nothing of it changes.
         shape: (channels, height, width) of a picture.
         history: a row per epoch.
+        spent: of each phase.
         pictures: training pictures in an epoch.
         device: where it was trained; call `reset_peak_memory` with it before the training.
     """
     learning, operations = parameters(network), flops_if_possible(network, shape, batch_size)
     seconds = sum(row["seconds"] for row in history)
-    return Cost(
+    counted = [each.step_flops and pictures * each.epochs * each.step_flops for each in spent]
+    cost = Cost(
         trainable_parameters=learning.trainable,
         total_parameters=learning.total,
         forward_flops=operations and operations.forward,
         step_flops=operations and operations.step,
+        training_flops=None if None in counted else sum(each or 0 for each in counted),
         seconds_per_epoch=seconds / len(history),
         pictures_per_second=pictures * len(history) / seconds,
         peak_memory_bytes=peak_memory(device),
     )
+    return {name: value for name, value in asdict(cost).items() if value is not None}
+
+
+def step_flops(network: nn.Module, shape: Sequence[int], batch_size: int) -> int | None:
+    """Return the operations per picture of a training step; None where they cannot be counted."""
+    found = flops_if_possible(network, shape, batch_size)
+    return found and found.step
 
 
 def flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:

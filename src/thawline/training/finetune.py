@@ -32,13 +32,13 @@ from thawline.models.adapters import adapt, adaptation_of
 from thawline.models.checkpoint import ModelCard, build_random, load_model, read_card, save_model
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
+from thawline.models.device import prepare_machine
 from thawline.models.head import with_fresh_head
 from thawline.models.selection import require_learning
-from thawline.progress import progress
-from thawline.training.classifier import Row
+from thawline.progress import Advance, progress
 from thawline.training.code import code_version
 from thawline.training.features.cache import PrefixCache
-from thawline.training.fit import Fitted, prepare_machine, show
+from thawline.training.history import Fitted, Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.pretrain import write_history
 from thawline.training.processes import join, same_everywhere
@@ -79,6 +79,15 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
                 advance(epochs)
         if leads():
             _collect(work, artifacts.stage_output("finetune", name))
+
+
+def show(advance: Advance) -> Callable[[Row], None]:
+    """Return an `after_epoch` listener that advances a progress display by one epoch."""
+
+    def listener(row: Row) -> None:
+        advance(1, f"loss {row['train_loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}")
+
+    return listener
 
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class Pull:
+class L2SP:
     """The gradient of `strength` / 2 times the squared distance of `parameters` from where they are now.
 
     Li, Grandvalet & Davoine 2018, "Explicit Inductive Bias for Transfer Learning", in place of weight

@@ -28,12 +28,13 @@ from thawline.data.batches import Batches, largest_part
 from thawline.data.store import Store, open_store
 from thawline.machine import leads
 from thawline.models.checkpoint import ModelCard, save_model
+from thawline.models.device import prepare_machine
 from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
-from thawline.progress import progress
-from thawline.training.classifier import Classifier, Row
+from thawline.progress import Advance, progress
+from thawline.training.batches import batches
 from thawline.training.code import code_version
-from thawline.training.fit import Fitted, batches, fit, prepare_machine, show_steps
+from thawline.training.history import Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
 from thawline.training.processes import join, same_everywhere
@@ -80,8 +81,8 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
         progress("pretrain", settings.epochs * len(train)) as advance,
     ):
         same_everywhere(checkpoint.name, "code, data and settings (their hash)")
-        after_step = show_steps(advance)
-        (network, fitted), _ = with_less_memory(
+        after_step = _show_steps(advance)
+        (network, history), _ = with_less_memory(
             lambda accumulate: _fit(config, store, train, after_step, checkpoint, accumulate),
             settings.batch_size,
         )
@@ -89,8 +90,8 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
             return
         # first to disk: the tracking server may be gone by now
         card = save_model(folder / MODEL, folder / CARD, network, _card(config, store))
-        write_history(folder / HISTORY, {config.seed: fitted.history})
-        run.log_history(fitted.curve)
+        write_history(folder / HISTORY, {config.seed: history})
+        run.log_history(history)
         run.log_dict(CARD, card.to_dict())
         shutil.rmtree(checkpoint, ignore_errors=True)
 
@@ -123,8 +124,13 @@ def _fit(
     after_step: Callable[[int], None],
     checkpoint: Path,
     accumulate: int,
-) -> tuple[nn.Module, Fitted]:
-    """One training from random weights, each batch computed in `accumulate` parts."""
+) -> tuple[nn.Module, list[Row]]:
+    """Train once from random weights, each batch computed in `accumulate` parts; return the network and the
+    history."""
+    # Lightning takes seconds to load, and weights that are taken over need none
+    from thawline.training.classifier import Classifier
+    from thawline.training.fit import fit
+
     model, settings = config.model, config.pretrain
     classes, channels = len(store.classes), store.transform.channels
     network = build(model.architecture, classes, channels, seed=config.seed, **model.options)
@@ -145,7 +151,7 @@ def _fit(
         after_epoch=[say],
         after_step=[after_step],
     )
-    fitted = fit(
+    history = fit(
         classifier,
         train,
         batches(store.part("val"), largest_part(settings.batch_size, accumulate)),
@@ -153,11 +159,23 @@ def _fit(
         checkpoint=of_attempt(checkpoint, accumulate),
         accumulate=accumulate,
     )
-    return network, fitted
+    return network, history
+
+
+def _show_steps(advance: Advance) -> Callable[[int], None]:
+    """Return an `after_step` listener that advances a progress display to the steps done so far."""
+    shown = 0
+
+    def listener(step: int) -> None:
+        nonlocal shown
+        advance(step - shown)
+        shown = step
+
+    return listener
 
 
 def say(row: Row) -> None:
-    """An `after_epoch` listener that tells how an epoch went."""
+    """Log how an epoch went."""
     log.info(
         "pretrain: epoch %d, loss %.3f, validation accuracy %.3f",
         row["epoch"] + 1,
@@ -167,7 +185,7 @@ def say(row: Row) -> None:
 
 
 def write_history(path: Path, histories: dict[int, list[Row]]) -> None:
-    """history.csv: one row per seed and epoch."""
+    """Write history.csv: one row per seed and epoch."""
     columns = ["seed", "epoch", "train_loss", "val_loss", "val_accuracy", "seconds"]
     rows = [{"seed": seed, **row} for seed, history in histories.items() for row in history]
     with atomic_path(path) as temporary:

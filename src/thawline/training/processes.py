@@ -14,6 +14,7 @@ from torch import distributed
 from thawline.config.errors import UserError
 from thawline.config.sections import Trainer
 from thawline.machine import leads, local_rank, local_world_size, world_size
+from thawline.models.device import device_of
 
 log = logging.getLogger(__name__)
 
@@ -54,35 +55,34 @@ def require_processes(settings: Trainer, found: int, here: int | None = None) ->
 
 
 def on_gpus(settings: Trainer) -> bool:
-    """Whether the processes train on a GPU each.
+    """Tell whether the processes train on a GPU each.
 
     Raises `UserError` where there are fewer than processes, or where a device cannot be shared.
     """
-    if settings.accelerator in ("auto", "mps") and torch.backends.mps.is_available():
+    kind = device_of(settings).type
+    if kind == "mps":
         raise UserError(
             f"trainer.accelerator = {settings.accelerator}: processes cannot share this machine's one GPU.\n"
             "  set trainer.accelerator=cpu or trainer.devices=1"
         )
-    if settings.accelerator == "cpu" or not torch.cuda.is_available():
-        return False
-    found = torch.cuda.device_count()
-    if found < settings.devices:
+    found = torch.cuda.device_count() if kind == "cuda" else 0
+    if kind == "cuda" and found < settings.devices:
         raise UserError(
             f"trainer.devices = {settings.devices}, but this machine has {found} GPU(s).\n"
             "  set trainer.devices to that, or trainer.accelerator=cpu"
         )
-    return True
+    return kind == "cuda"
 
 
 def place() -> tuple[int, int]:
-    """Which of how many connected processes this is; (0, 1) where it is alone."""
+    """Return which of how many connected processes this is; (0, 1) where it is alone."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
 def summed(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of every process's `tensor`, the same bits in all of them."""
+    """Return the sum of every process's `tensor`, the same bits in all of them."""
     whole = tensor.clone()
     if place()[1] > 1:
         distributed.all_reduce(whole)
@@ -90,7 +90,7 @@ def summed(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def same_everywhere(value: T, what: str) -> T:
-    """`value`, once all processes have come to the same; all wait here for the last of them.
+    """Return `value`, once all processes have come to the same; all wait here for the last of them.
 
     Processes that go different ways would wait for each other for ever. Raises `UserError` in every
     process when the values differ.

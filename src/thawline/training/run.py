@@ -1,82 +1,56 @@
-"""One fine-tuning by a recipe: phase after phase, then what is averaged."""
+"""One fine-tuning by a recipe: phase after phase, then what is kept or averaged."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from thawline.config.sections import ClassWeights, Finetune, Mix, Trainer
-from thawline.data.batches import Batches, largest_part
 from thawline.data.store import Store
 from thawline.models.adapters import added_parameters
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
-from thawline.models.freezing import PartlyFrozen, given_features, hold
+from thawline.models.device import device_of, in_half_precision
+from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.head import head_parameters
+from thawline.models.inference import outcomes
 from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
-from thawline.training.classifier import Classifier, Row, best_epoch
-from thawline.training.cost import flops_if_possible, measure, reset_peak_memory
-from thawline.training.features.cache import FILL_BATCH, Fed, PrefixCache
-from thawline.training.fit import Fitted, averaged_row, batches, device_of, fit, precision, validate
-from thawline.training.l2_sp import Pull
-from thawline.training.outcomes import outcomes
+from thawline.training.batches import Pictures, validate
+from thawline.training.cost import Spent, measured, reset_peak_memory, step_flops
+from thawline.training.features.cache import FILL_BATCH, FeatureBatches, PrefixCache
+from thawline.training.history import Fitted, Row, best_epoch, history_row
+from thawline.training.l2_sp import L2SP
 from thawline.training.parameter_groups import balanced_weights, learning_groups
 from thawline.training.phases import Phase, phases
 from thawline.training.processes import place
 from thawline.training.recipe import tracked
 from thawline.training.resumption import Finished, read_finished, write_finished
 
-VALIDATION_BATCH = 256
+if TYPE_CHECKING:
+    from thawline.training.classifier import Classifier
 
-
-def finetune_once(
-    network: nn.Module,
-    recipe: Finetune,
-    store: Store,
-    trainer: Trainer,
-    *,
-    seed: int,
-    mirror: bool,
-    after_epoch: Sequence[Callable[[Row], None]] = (),
-    checkpoint: Path | None = None,
-    accumulate: int = 1,
-    cache: PrefixCache | None = None,
-) -> Fitted:
-    """Train `network` in place on the store's training pictures, as `recipe` says but for its soup.
-
-    Args:
-        network: the initial target model with a head of its own and with what the method adds (see
-            `initial_network`).
-        checkpoint: a folder for the state after each epoch, from which a killed training goes on bit for
-            bit as if nothing had happened. The caller removes it once the result is saved.
-        accumulate: in how many parts to compute each batch (see `Training`).
-        cache: where to find and keep what the frozen prefix makes of each picture; None: nowhere.
-
-    Raises:
-        TrainingDivergedError: the loss became infinite or NaN.
-        UserError: `checkpoint` holds another training, or the recipe does not fit the network.
-    """
-    training = Training(
-        network, recipe, store, trainer, seed=seed, mirror=mirror, accumulate=accumulate, cache=cache
-    )
-    return training.run(after_epoch, checkpoint)
+Listeners = Sequence[Callable[[Row], None]]
 
 
 class Training:
-    """One fine-tuning of `network` and what it can do with the weights afterwards.
+    """One fine-tuning of `network` on the store's training pictures, as `recipe` says but for its soup.
 
-    Where the weights are when this is made is where L2-SP pulls to and WiSE-FT goes back to. With
-    `accumulate`, each of the recipe's batches is computed in so many parts (fewer where a picture would be
-    alone), which takes less memory and gives the same optimizer steps, but for layers and choices that see a
-    batch as a whole (BatchNorm, mixup) and for what dropout draws. `seconds_storing` is what it took to find
-    or make stored features, which no epoch's seconds include.
+    Where the weights are when this is made is where L2-SP pulls to and WiSE-FT goes back to.
+    `seconds_storing` is what it took to find or make stored features, which no epoch's seconds include.
+
+    Args:
+        network: the initial target model with a head of its own and with what the method adds (see
+            `initial_network`); it is trained in place.
+        accumulate: in how many parts to compute each batch (fewer where a picture would be alone). That
+            takes less memory and gives the same optimizer steps, but for layers and choices that see a
+            batch as a whole (BatchNorm, mixup) and for what dropout draws.
+        cache: where to find and keep what the frozen prefix makes of each picture; None: nowhere.
     """
 
     def __init__(
@@ -91,130 +65,116 @@ class Training:
         accumulate: int = 1,
         cache: PrefixCache | None = None,
     ) -> None:
-        self.network, self.recipe, self.trainer, self.seed = network, recipe, trainer, seed
-        self.store, self.mirror, self.accumulate, self.cache = store, mirror, accumulate, cache
-        self.train, self.val = store.part("train"), store.part("val")
-        self.units = units(network)
-        frozen = frozen_units(recipe.depth, recipe.units, self.units)
-        self.phases = phases(recipe, len(self.units), frozen)
-        self.heads = head_parameters(network)
-        self.start = snapshot(network) if recipe.wise_ft < 1 else {}
-        self.pull = self._pull() if recipe.l2_sp else None
-        self.held: PartlyFrozen | None = None
-        self.seconds_storing = 0.0
-        self._features: Fed | None = None
+        self.network, self.recipe, self.store, self.trainer = network, recipe, store, trainer
+        self.seed, self.accumulate, self.cache = seed, accumulate, cache
         self.device = device_of(trainer)
+        self.units = units(network)
+        self.phases = phases(recipe, len(self.units), frozen_units(recipe.depth, recipe.units, self.units))
+        self.pictures = Pictures(store, recipe, seed, mirror, accumulate)
+        self.start = snapshot(network) if recipe.wise_ft < 1 else {}
+        self.penalty = self._penalty() if recipe.l2_sp else None
+        self.held: PartlyFrozen | None = None
+        self.features: FeatureBatches | None = None
+        self.seconds_storing = 0.0
 
-    def run(
-        self, after_epoch: Sequence[Callable[[Row], None]] = (), checkpoint: Path | None = None
-    ) -> Fitted:
-        """All phases; the network then holds the kept weights."""
+    def run(self, after_epoch: Listeners = (), checkpoint: Path | None = None) -> Fitted:
+        """Train phase after phase; the network then holds the kept weights.
+
+        A phase goes on from the weights after the last epoch of the one before, whichever are kept.
+
+        Args:
+            after_epoch: called with each finished epoch's row; may raise to end the training.
+            checkpoint: a folder for the state after each epoch, from which a killed training goes on bit for
+                bit as if nothing had happened. The caller removes it once the result is saved.
+
+        Raises:
+            TrainingDivergedError: the loss became infinite or NaN.
+            UserError: `checkpoint` holds another training, or the recipe does not fit the network.
+        """
         reset_peak_memory(self.device)
-        left, spent = Finished([]), []
+        history: list[Row] = []
+        best: State | None = None
+        spent: list[Spent] = []
         for index, phase in enumerate(self.phases):
-            before = left
-            left = self._phase(phase, before, after_epoch, checkpoint and checkpoint / f"phase-{index}")
-            if index + 1 < len(self.phases):
-                spent.append((self._step_flops(), len(left.history) - len(before.history)))
-        cost = self.cost(left.history, spent)
-        fitted = self._kept(left)
-        if self.recipe.wise_ft < 1:
-            fitted = self._with_source(fitted)
-        return replace(fitted, cost=cost)
+            folder = checkpoint and checkpoint / f"phase-{index}"
+            identity = self._identity(phase)
+            held = self.freeze(phase)
+            done = folder and read_finished(folder, identity, self.network)
+            if not done:
+                done = self._by_gradient(phase, history, identity, after_epoch, folder)
+                if folder:
+                    write_finished(folder, identity, done, self.network.state_dict())
+            spent.append(Spent(step_flops(held, *self._batch_shape), len(done.history) - len(history)))
+            history, best = done.history, done.best or best
+        cost = measured(held, *self._batch_shape, history, spent, len(self.pictures.train), self.device)
+        if best is None:
+            fitted = Fitted(history, len(history) - 1, cost)
+        else:
+            self.network.load_state_dict(best)
+            fitted = Fitted(history, best_epoch(history), cost)
+        return self._towards_source(fitted) if self.recipe.wise_ft < 1 else fitted
 
-    def trainable_parameters(self) -> int:
-        """Numbers that learn in any phase; known before the training."""
-        names = frozenset().union(*(self._select(phase).parameters for phase in self.phases))
-        tensors = {id(tensor): tensor.numel() for tensor in map(self.network.get_parameter, names)}
-        return sum(tensors.values())
-
-    def score(self) -> tuple[float, float]:
-        """Validation accuracy and loss of the weights the network holds now."""
-        return validate(self._classifier(self.held or self.network), self._val(), self.trainer)
-
-    def outcomes(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the weights the network holds now say of each validation picture: see `outcomes`."""
-        # in half precision features are rounded, and pictures are not
-        if self._features is None or self.held is None or precision(self.trainer) != "32-true":
-            return outcomes(self.network, self._val(), self.trainer)
-        # what a held network's prefix makes of them is known already
-        with given_features(self.held):
-            return outcomes(self.held, self._features[1], self.trainer)
-
-    def renew_statistics(self) -> None:
-        """Measure the statistics of BatchNorm layers that moved anew, for weights that were averaged."""
-        moving = frozenset().union(*(self._select(phase).moving for phase in self.phases))
-        # moved through what holds it, so that both go on sharing their tensors
-        together = self.held or self.network
-        together.to(self.device)
-        estimate_statistics(self.network, moving, self._plain_pictures())
-        together.cpu()
-
-    def _phase(
+    def _by_gradient(
         self,
         phase: Phase,
-        before: Finished,
-        after_epoch: Sequence[Callable[[Row], None]],
+        history: list[Row],
+        identity: dict[str, Any],
+        after_epoch: Listeners,
         folder: Path | None,
     ) -> Finished:
-        """Go on from the weights after the last epoch of the phase before, whichever are kept in the end."""
-        identity = self._identity(phase)
-        classifier = self.prepared(
+        """Train `phase` by gradient descent, on features where they are stored and on pictures elsewhere."""
+        # Lightning takes seconds to load, and whoever finds all phases finished does not need it
+        from thawline.training.fit import fit
+
+        self.features = self._stored_features(phase.epochs)
+        train, val = self.features or (self.pictures.training(), self.pictures.validation())
+        classifier = self.classifier(
             phase,
             ema=self.recipe.ema,
-            history=before.history,
+            history=history,
             first=phase.first,
             span=phase.span,
             identity=identity,
             after_epoch=after_epoch,
+            from_features=self.features is not None,
         )
-        done = folder and read_finished(folder, identity, self.network)
-        if not done:
-            fed = self.fed(phase.epochs)
-            train, val = fed or (self.training_batches(), self._val())
-            with given_features(classifier) if fed else nullcontext():
-                fitted = fit(
-                    classifier,
-                    train,
-                    val,
-                    self.trainer,
-                    early_stopping=self.recipe.early_stopping,
-                    checkpoint=folder,
-                    accumulate=self.accumulate,
-                )
-            done = Finished(fitted.history, self._best(classifier))
-            if folder is not None:
-                write_finished(folder, identity, done, self.network.state_dict())
-        return done if done.best is not None else replace(done, best=before.best)
+        history = fit(
+            classifier,
+            train,
+            val,
+            self.trainer,
+            early_stopping=self.recipe.early_stopping,
+            checkpoint=folder,
+            accumulate=self.accumulate,
+        )
+        return Finished(history, self._best(classifier))
 
-    def fed(self, epochs: int) -> Fed | None:
-        """Batches of features in place of pictures, where they are stored."""
-        self._features = None
-        # pictures that are mixed are new ones; several processes would each decide for themselves
-        if self.cache is None or self.recipe.mix is not Mix.none or place()[1] > 1:
-            return None
-        assert self.held is not None
-        started = time.monotonic()
-        self._features = self.cache.feed(
+    def freeze(self, phase: Phase) -> PartlyFrozen:
+        """Hold the network so that exactly what learns in `phase` can change."""
+        self.held, self.features = hold(self.network, self._selection(phase)), None
+        return self.held
+
+    def classifier(self, phase: Phase, **more: Any) -> "Classifier":
+        """Return what trains `phase` by gradient descent, before its first step; call `freeze` before."""
+        from thawline.training.classifier import Classifier
+
+        recipe, classes = phase.applied(self.recipe), len(self.store.classes)
+        weighted = recipe.class_weights is ClassWeights.balanced
+        assert self.held is not None, "the network is not frozen for a phase yet"
+        return Classifier(
             self.held,
-            (self.train, self.training_batches()),
-            (self.val, self._val()),
-            epochs=epochs,
-            device=self.device,
-            fill_batch=min(FILL_BATCH, self.validation_batch),
+            learning_groups(self.network, recipe),
+            recipe,
+            seed=self.seed,
+            classes=classes,
+            class_weights=balanced_weights(self.pictures.train.labels, classes) if weighted else None,
+            keep=recipe.keep,
+            penalty=self.penalty,
+            **more,
         )
-        self.seconds_storing += time.monotonic() - started
-        return self._features
 
-    def prepared(self, phase: Phase, **more: Any) -> Classifier:
-        """What trains `phase`, before its first step; the network is held for it."""
-        self.held = hold(self.network, self._select(phase))
-        settings = phase.applied(self.recipe)
-        groups = learning_groups(self.network, settings)
-        return self._classifier(self.held, settings, groups=groups, pull=self.pull, **more)
-
-    def _best(self, classifier: Classifier) -> State | None:
-        """The tensors that `classifier` keeps of its best epoch, by their names in the whole network."""
+    def _best(self, classifier: "Classifier") -> State | None:
+        """Return the tensors that `classifier` keeps of its best epoch, by its names in the whole network."""
         if classifier.best is None:
             return None
         last = snapshot(self.network)
@@ -223,48 +183,67 @@ class Training:
         self.network.load_state_dict(last)
         return best
 
-    def _kept(self, left: Finished) -> Fitted:
-        if left.best is None:
-            return Fitted(left.history, len(left.history) - 1)
-        self.network.load_state_dict(left.best)
-        return Fitted(left.history, best_epoch(left.history))
-
-    def cost(self, history: list[Row], spent: Sequence[tuple[int | None, int]] = ()) -> dict[str, float]:
-        """`Fitted.cost`; `spent`: operations per picture and epochs of every phase but the last."""
-        assert self.held is not None
-        pictures = len(self.train.labels)
-        cost = measure(self.held, *self._counted_on, history, pictures, self.device)
-        last = (cost.step_flops, len(history) - sum(epochs for _, epochs in spent))
-        counted = [step and pictures * epochs * step for step, epochs in (*spent, last)]
-        whole = None if None in counted else sum(each or 0 for each in counted)
-        found = {**asdict(cost), "training_flops": whole}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def _step_flops(self) -> int | None:
-        assert self.held is not None
-        found = flops_if_possible(self.held, *self._counted_on)
-        return found and found.step
-
-    @property
-    def _counted_on(self) -> tuple[tuple[int, int, int], int]:
-        """Shape of a picture and pictures in a batch, for counting operations."""
-        transform = self.store.transform
-        return (transform.channels, transform.size, transform.size), max(2, self.recipe.batch_size)
-
-    def _with_source(self, fitted: Fitted) -> Fitted:
+    def _towards_source(self, fitted: Fitted) -> Fitted:
+        """Leave weights between those of `fitted` and the source's in the network (WiSE-FT)."""
         started = time.monotonic()
-        mixed = towards(self.start, snapshot(self.network), self.recipe.wise_ft, but=self.heads)
-        self.network.load_state_dict(mixed)
-        self.renew_statistics()
-        return self.averaged(fitted, *self.score(), time.monotonic() - started)
+        heads = head_parameters(self.network)
+        mixed = towards(self.start, snapshot(self.network), self.recipe.wise_ft, but=heads)
+        return self.averaged(fitted, mixed, started)
 
-    @staticmethod
-    def averaged(fitted: Fitted, accuracy: float, loss: float, seconds: float) -> Fitted:
-        """`fitted` with a row for weights that were averaged after its last epoch."""
-        row = averaged_row(fitted.history, accuracy, loss, seconds)
+    def averaged(self, fitted: Fitted, weights: State, started: float) -> Fitted:
+        """Leave `weights`, averaged since the time `started`, in the network; return `fitted` with a row for
+        them."""
+        loss, accuracy = self.score(weights)
+        row = history_row(len(fitted.history), np.nan, (loss, accuracy), time.monotonic() - started)
         return replace(fitted, history=[*fitted.history, row], epoch=len(fitted.history))
 
-    def _select(self, phase: Phase) -> Selection:
+    def score(self, weights: State | None = None) -> tuple[float, float]:
+        """Return validation loss and accuracy, of `weights` where they are given: averaged ones, which are
+        left in the network with BatchNorm statistics measured anew."""
+        if weights is not None:
+            self.network.load_state_dict(weights)
+            self._renew_statistics()
+        return self._asked(validate)
+
+    def outcomes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the weights that the network holds now say of each validation picture: see
+        `inference.outcomes`."""
+        return self._asked(outcomes)
+
+    def _asked(self, function: Callable[..., Any]) -> Any:
+        # what a held network's prefix makes of the pictures is known already; in half precision it is rounded
+        if self.held is not None and self.features and not in_half_precision(self.trainer):
+            found = function(self.held, self.features[1], self.device, from_features=True)
+        else:
+            found = function(self.held or self.network, self.pictures.validation(), self.device)
+        # through what holds it, so that both go on sharing their tensors
+        (self.held or self.network).cpu()
+        return found
+
+    def _renew_statistics(self) -> None:
+        """Measure the statistics of BatchNorm layers that moved anew, for weights that were averaged."""
+        moving = frozenset().union(*(self._selection(phase).moving for phase in self.phases))
+        holder = self.held or self.network
+        holder.to(self.device)
+        estimate_statistics(self.network, moving, (each.to(self.device) for each in self.pictures.plain()))
+        holder.cpu()
+
+    @cached_property
+    def learning(self) -> frozenset[str]:
+        """Names of the parameters that learn in any phase."""
+        return frozenset().union(*(self._selection(phase).parameters for phase in self.phases))
+
+    def trainable_parameters(self) -> int:
+        """Return how many numbers learn in any phase; known before the training."""
+        tensors = {id(tensor): tensor.numel() for tensor in map(self.network.get_parameter, self.learning)}
+        return sum(tensors.values())
+
+    def _penalty(self) -> L2SP:
+        """Return the pull on what was copied and learns in any phase."""
+        names = sorted(self.learning - head_parameters(self.network) - added_parameters(self.network))
+        return L2SP([self.network.get_parameter(name) for name in names], self.recipe.l2_sp)
+
+    def _selection(self, phase: Phase) -> Selection:
         recipe = self.recipe
         return select(
             self.network,
@@ -274,14 +253,8 @@ class Training:
             batch_norm=recipe.batch_norm,
         )
 
-    def _pull(self) -> Pull:
-        """On what was copied and learns in any phase."""
-        learning = frozenset().union(*(self._select(phase).parameters for phase in self.phases))
-        names = sorted(learning - self.heads - added_parameters(self.network))
-        return Pull([self.network.get_parameter(name) for name in names], self.recipe.l2_sp)
-
     def _identity(self, phase: Phase) -> dict[str, Any]:
-        """What a checkpoint of this phase must agree with."""
+        """Return what a checkpoint of `phase` must agree with."""
         depth = len(phase.frozen)
         unit = self.units[max(phase.frozen)].name if phase.frozen else None
         recipe = tracked(self.recipe, depth, unit)
@@ -289,45 +262,26 @@ class Training:
         whole = {"seed": self.seed, "data": self.store.fingerprint, "accumulate": self.accumulate}
         return {"phase": phase.name, **recipe, **whole}
 
-    def _classifier(
-        self, network: nn.Module, settings: Finetune | None = None, groups: Any = (), **more: Any
-    ) -> Classifier:
-        classes = len(self.store.classes)
-        weighted = self.recipe.class_weights is ClassWeights.balanced
-        return Classifier(
-            network,
-            groups,
-            settings or self.recipe,
-            seed=self.seed,
-            classes=classes,
-            class_weights=balanced_weights(self.train.labels, classes) if weighted else None,
-            keep=self.recipe.keep,
-            **more,
+    def _stored_features(self, epochs: int) -> FeatureBatches | None:
+        """Return batches of features in place of pictures, where they are stored."""
+        # pictures that are mixed are new ones; several processes would each decide for themselves
+        if self.cache is None or self.recipe.mix is not Mix.none or place()[1] > 1:
+            return None
+        assert self.held is not None
+        started = time.monotonic()
+        found = self.cache.feature_batches(
+            self.held,
+            (self.pictures.train, self.pictures.training()),
+            (self.pictures.val, self.pictures.validation()),
+            epochs=epochs,
+            device=self.device,
+            fill_batch=min(FILL_BATCH, self.pictures.validation_batch),
         )
-
-    def training_batches(self) -> Batches:
-        """The training pictures in whole batches, shuffled and augmented as the recipe says."""
-        recipe = self.recipe
-        return batches(
-            self.train,
-            recipe.batch_size,
-            seed=self.seed,
-            augmentation=recipe.augmentation,
-            mirror=self.mirror,
-            views=recipe.views,
-        )
-
-    def _val(self) -> Batches:
-        return batches(self.val, self.validation_batch)
+        self.seconds_storing += time.monotonic() - started
+        return found
 
     @property
-    def validation_batch(self) -> int:
-        """Pictures validated at once: no more than are learned from at once where memory is short."""
-        part = largest_part(self.recipe.batch_size, self.accumulate)
-        return VALIDATION_BATCH if self.accumulate == 1 else min(part, VALIDATION_BATCH)
-
-    def _plain_pictures(self) -> Iterator[torch.Tensor]:
-        """The training pictures as validation would see them, in batches of nearly equal size."""
-        count = len(self.train.labels)
-        for images, _, _ in batches(self.train, count).in_parts(-(-count // self.validation_batch)):
-            yield images.to(self.device)
+    def _batch_shape(self) -> tuple[tuple[int, int, int], int]:
+        """Shape of a picture and pictures in a batch, for counting operations."""
+        transform = self.store.transform
+        return (transform.channels, transform.size, transform.size), max(2, self.recipe.batch_size)

@@ -10,11 +10,10 @@ from torch import nn
 
 from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store
-from thawline.training.averaging import State, greedy_soup, snapshot
-from thawline.training.classifier import Row
+from thawline.training.averaging import greedy_soup, snapshot
 from thawline.training.features.cache import PrefixCache
-from thawline.training.fit import Fitted
-from thawline.training.run import Training, finetune_once
+from thawline.training.history import Fitted, Row
+from thawline.training.run import Training
 
 
 def finetune_soup(
@@ -30,55 +29,37 @@ def finetune_soup(
     accumulate: int = 1,
     cache: PrefixCache | None = None,
 ) -> Fitted:
-    """As `finetune_once`, `recipe.soup` times from the same weights, each with an order and augmentation
-    of its own, and leave their greedy soup in `network` (Wortsman et al. 2022b).
+    """Fine-tune `network` by `recipe`, `recipe.soup` times from the same weights, each with an order and
+    augmentation of its own, and leave their greedy soup in it (Wortsman et al. 2022b).
 
     BatchNorm statistics of every average are measured anew on the training pictures. The history is the
     best training's, with one more row for the average if it is of several; its cost is that of one.
+    Arguments and errors as for `Training` and `Training.run`.
     """
-    if recipe.soup == 1:
-        return finetune_once(
-            network,
-            recipe,
-            store,
-            trainer,
-            seed=seed,
-            mirror=mirror,
-            after_epoch=after_epoch,
-            checkpoint=checkpoint,
-            accumulate=accumulate,
-            cache=cache,
+
+    def training_of(member: int) -> Training:
+        own = member_seed(seed, member)
+        return Training(
+            network, recipe, store, trainer, seed=own, mirror=mirror, accumulate=accumulate, cache=cache
         )
+
+    if recipe.soup == 1:
+        return training_of(0).run(after_epoch, checkpoint)
     start = snapshot(network)
     fits, states = [], []
     for member in range(recipe.soup):
         network.load_state_dict(start)
-        training = Training(
-            network,
-            recipe,
-            store,
-            trainer,
-            seed=member_seed(seed, member),
-            mirror=mirror,
-            accumulate=accumulate,
-            cache=cache,
-        )
+        training = training_of(member)
         fits.append(training.run(after_epoch, checkpoint and checkpoint / f"training-{member}"))
         states.append(snapshot(network))
     started = time.monotonic()
-
-    def score(state: State) -> tuple[float, float]:
-        network.load_state_dict(state)
-        training.renew_statistics()
-        return training.score()
-
     results = [(fitted.row["val_accuracy"], fitted.row["val_loss"]) for fitted in fits]
-    state, used = greedy_soup(states, results, score)
+    state, used = greedy_soup(states, results, lambda average: training.score(average)[1])
     best = fits[used[0]]
     if len(used) == 1:
         network.load_state_dict(state)
     else:
-        best = training.averaged(best, *score(state), time.monotonic() - started)
+        best = training.averaged(best, state, started)
     return replace(best, soup=tuple(used))
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 
-class WholeBatch(TorchFunctionMode):
+class SynchronizedBatchNorm(TorchFunctionMode):
     """Inside, `functional.batch_norm` in training mode measures mean and variance over every process's
     pictures, forward and backward.
 

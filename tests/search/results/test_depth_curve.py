@@ -166,10 +166,9 @@ def test_the_evidence_is_complete_without_the_test_split(
 
 def test_every_seed_leaves_a_model_that_gives_the_validation_accuracy(searched: Artifacts) -> None:
     from thawline.data.store import open_store
-    from thawline.training.fit import batches
-    from thawline.training.outcomes import outcomes
+    from thawline.models.inference import outcomes
+    from thawline.training.batches import batches
 
-    trainer = config_of(searched.root).trainer
     _, curve, _ = found_in(searched)
     val = open_store(searched.data("target")).part("val")
     for row in curve.itertuples():
@@ -179,7 +178,7 @@ def test_every_seed_leaves_a_model_that_gives_the_validation_accuracy(searched: 
             load_model(folder / f"seed_{seed}.safetensors", folder / f"card_seed_{seed}.json", base)[0]
             for seed in range(SEEDS)
         ]
-        accuracy = np.mean([outcomes(network, batches(val, 256), trainer)[0] for network in networks])
+        accuracy = np.mean([outcomes(network, batches(val, 256), "cpu")[0] for network in networks])
         assert accuracy == pytest.approx(row.val_mean, abs=1e-6)
     frozen, whole = (
         searched.stage("search", "finetuned") / f"evidence/models/depth_{depth}/seed_0.safetensors"
@@ -280,7 +279,7 @@ def test_fresh_seeds_train_the_winners_recipe(searched: Artifacts) -> None:
 
 def fails_at(depth: int, monkeypatch: pytest.MonkeyPatch, only: Callable[[int], bool]) -> None:
     """Every training at `depth` diverges whose seed is one of `only`."""
-    from thawline.training.classifier import TrainingDivergedError
+    from thawline.training.history import TrainingDivergedError
 
     whole = Validating.outcome
 

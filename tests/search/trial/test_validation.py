@@ -16,9 +16,10 @@ from thawline.config.sections import Config, Finetune, Search, Space, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store, open_store, write_store
 from thawline.models.checkpoint import build_random, load_model, read_card, save_model
+from thawline.models.inference import outcomes
 from thawline.search.trial.validation import Validating, Watch, _per_step, flattered, mean_history
-from thawline.training.fit import Fitted, batches
-from thawline.training.outcomes import outcomes
+from thawline.training.batches import batches
+from thawline.training.history import Fitted
 from thawline.training.run import Training
 
 RECIPE = Finetune(epochs=2, batch_size=8, head_lr=1e-2, body_lr=1e-2, depth=1)
@@ -88,7 +89,9 @@ def test_folds_ask_about_every_picture_once(validating: Callable[..., Validating
 def test_the_outcome_of_folds_is_in_the_order_of_the_store(
     validating: Callable[..., Validating], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def recognised(network: object, pictures: Batches, *_: object) -> tuple[np.ndarray, np.ndarray]:
+    def recognised(
+        network: object, pictures: Batches, *_: object, **__: object
+    ) -> tuple[np.ndarray, np.ndarray]:
         count = len(pictures.images)
         return np.ones(count), pictures.images.reshape(count, -1).sum(1, dtype=np.float64)
 
@@ -197,7 +200,7 @@ def test_weights_are_kept_when_asked_for(
     network, _ = load_model(weights, card_beside(weights), base=toy_artifacts.stage("replace_head") / MODEL)
     kept = made.folds(1)[1]
     part = made.store.divided(kept.train, kept.val).part("val")
-    correct, losses = outcomes(network, batches(part, 256), made.trainer)
+    correct, losses = outcomes(network, batches(part, 256), "cpu")
     np.testing.assert_array_equal(correct, found.correct[kept.val])
     np.testing.assert_allclose(losses, found.losses[kept.val], rtol=1e-4, atol=1e-6)
 

@@ -15,11 +15,12 @@ from torch import nn
 from thawline.config.sections import AugmentationName, BatchNorm, Mix, PrefixCacheUse, Trainer
 from thawline.data.store import Store
 from thawline.models.freezing import PartlyFrozen, freeze, state_hashes
+from thawline.training.batches import batches
 from thawline.training.features import cache
 from thawline.training.features.cache import PrefixCache
 from thawline.training.features.worth import Speed
-from thawline.training.fit import Fitted, batches
-from thawline.training.run import finetune_once
+from thawline.training.history import Fitted
+from thawline.training.soup import finetune_soup
 
 ALWAYS = replace(CPU, prefix_cache=PrefixCacheUse.always)
 NEVER = replace(CPU, prefix_cache=PrefixCacheUse.never)
@@ -59,7 +60,7 @@ def train(
 ) -> Fitted:
     more = {name: changes.pop(name) for name in ("after_epoch", "checkpoint") if name in changes}
     cache = PrefixCache(folder, settings)
-    return finetune_once(
+    return finetune_soup(
         network, recipe(**changes), store, settings, seed=seed, mirror=True, cache=cache, **more
     )
 

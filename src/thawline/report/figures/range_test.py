@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from thawline.artifacts import atomic_path
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, Theme, rate_axis, render
 from thawline.report.wording import rate
-from thawline.training.loss_by_rate import RangeTest
+from thawline.training.range_test import RangeTest
 
 _DPI = 110
 

@@ -7,9 +7,8 @@ import optuna
 
 from thawline.config.sections import Limit
 from thawline.search.trial.validation import Watch, mean_history
-from thawline.training.classifier import Row
 from thawline.training.cost import peak_memory
-from thawline.training.fit import Fitted, device_of
+from thawline.training.history import Fitted, Row
 from thawline.training.run import Training
 
 MEBIBYTE = 2**20
@@ -74,7 +73,7 @@ class Limits(Watch):
 
     def _keep_memory(self) -> None:
         assert self._training is not None
-        used = peak_memory(device_of(self._training.trainer)) / MEBIBYTE
+        used = peak_memory(self._training.device) / MEBIBYTE
         self._keep("memory", used, self.limit.memory, f"used {used:,.0f} MiB of memory")
 
     def _keep(self, name: str, value: float, limit: float | None, told: str) -> None:

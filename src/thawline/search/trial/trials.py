@@ -17,6 +17,7 @@ from thawline.data.store import Store, open_store
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_depth
+from thawline.models.device import prepare_machine
 from thawline.search.results.winner import selected
 from thawline.search.space.depths import asked_depths, usable_methods
 from thawline.search.space.parameters import METHOD, Usable, fresh_rates, recipe_of_trial
@@ -29,7 +30,6 @@ from thawline.search.trial.outcomes import keep_outcome
 from thawline.search.trial.validation import Outcome, Report, Validating
 from thawline.training.code import code_version
 from thawline.training.cost import flops
-from thawline.training.fit import prepare_machine
 from thawline.training.recipe import Chosen, plain, recipe_of, tracked
 
 SEARCH_SEED = 999

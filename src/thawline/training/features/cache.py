@@ -6,7 +6,7 @@ can be read that another prefix or other pictures made.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -20,15 +20,15 @@ from thawline.config.sections import AugmentationName, PrefixCacheUse, Trainer
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.models.cuts import plan
+from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen, state_hashes
-from thawline.models.layout import fastest, may_be_channels_last
-from thawline.models.splitting import part, require_rows
+from thawline.models.layout import in_layout, layout_of
+from thawline.models.splitting import part
+from thawline.training.batches import batches as batches_of
 from thawline.training.code import code_version
-from thawline.training.features.compute import computed, features_of, quick
+from thawline.training.features.compute import computed, features_in_memory, quick
 from thawline.training.features.files import Features, discard, find, make
 from thawline.training.features.worth import Speed, speed_of
-from thawline.training.fit import batches as batches_of
-from thawline.training.fit import precision
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _MEASURED = 16
 _PROBES = 2
 """Pictures of every stored part that are computed again when a process first reads it."""
 
-Fed = tuple[Batches, Batches]
+FeatureBatches = tuple[Batches, Batches]
 """Training and validation batches that hold features in place of pictures."""
 
 
@@ -57,7 +57,7 @@ class PrefixCache:
         self._refused: set[str] = set()
         self._said: set[str] = set()
 
-    def feed(
+    def feature_batches(
         self,
         held: PartlyFrozen,
         train: tuple[Store, Batches],
@@ -66,9 +66,9 @@ class PrefixCache:
         epochs: int,
         device: torch.device,
         fill_batch: int = FILL_BATCH,
-    ) -> Fed | None:
-        """Batches of what the prefix of `held` makes of both parts, for training in `given_features`; None
-        where the pictures themselves are to be used.
+    ) -> FeatureBatches | None:
+        """Return batches of what the prefix of `held` makes of both parts; None where the pictures themselves
+        are to be used.
 
         The features of the pictures are computed and stored first, unless they are already.
 
@@ -84,7 +84,7 @@ class PrefixCache:
             self._say("each epoch augments every picture anew (finetune.views stores a number of variants)")
             return None
         held.to(device)
-        fill = _Filling(self, held, device, fill_batch)
+        fill = _Filling(self, held, held.depth, device, fill_batch)
         if fill.address in self._refused:
             return None
         try:
@@ -93,12 +93,20 @@ class PrefixCache:
             ):
                 return None
             shared = train[1].augmentation is AugmentationName.none
-            fed = [batches.given(fill.variants(store, batches, shared)) for store, batches in (train, val)]
+            found = [batches.given(fill.variants(store, batches, shared)) for store, batches in (train, val)]
         except (UserError, OSError) as error:
             # the pictures are still there
             self._say(str(error), held.depth)
             return None
-        return fed[0], fed[1]
+        return found[0], found[1]
+
+    def features(self, network: nn.Module, depth: int, store: Store, device: torch.device) -> np.ndarray:
+        """Return what the first `depth` units of `network` make of each picture of `store` as it is, from
+        what is stored: (n, …) float32. See `features` for the arguments and the rest."""
+        network.to(device)
+        fill = _Filling(self, network, depth, device, FILL_BATCH)
+        (rows,) = fill.variants(store, batches_of(store, FILL_BATCH), shared=True)
+        return rows(np.arange(len(store)), torch.device("cpu")).float().numpy()
 
     def _worth(
         self, fill: "_Filling", train: tuple[Store, Batches], val: tuple[Store, Batches], epochs: int
@@ -112,7 +120,7 @@ class PrefixCache:
         self._say(
             f"its features, {speed.bytes} bytes a picture, are {use} in each of {epochs} epochs: "
             f"{1e3 * again:.3g} ms a picture to compute them each time, {1e3 * stored:.3g} ms to store them",
-            fill.held.depth,
+            fill.depth,
         )
         if needed > self.limit:
             self._say(f"{needed} bytes of features, but trainer.prefix_cache_gib allows {self.limit}")
@@ -129,11 +137,16 @@ class PrefixCache:
 class _Filling:
     """Finds or computes the features of one prefix."""
 
-    def __init__(self, cache: PrefixCache, held: PartlyFrozen, device: torch.device, batch: int) -> None:
-        self.cache, self.held, self.device, self.batch = cache, held, device, batch
+    def __init__(
+        self, cache: PrefixCache, network: nn.Module, depth: int, device: torch.device, batch: int
+    ) -> None:
+        self.cache, self.network, self.depth, self.device, self.batch = cache, network, depth, device, batch
+        self.layout, self.half = layout_of(network), in_half_precision(cache.settings)
+        self.whole = plan(getattr(network, "_network", network))
+        self.prefix = part(self.whole, 0, depth).eval()
         # of tensors, which parts of different depth share
         self.hashes: dict[int, str] = {}
-        self.address = address_of(held.prefix.eval(), self.hashes)
+        self.address = address_of(self.prefix, self.hashes)
         self.conditions = [*conditions(cache.settings, device), f"{batch} at once"]
 
     def speed(self, batches: Batches) -> Speed:
@@ -143,9 +156,9 @@ class _Filling:
         batches = batches.in_order(min(some, len(batches.images)))
         images = next(iter(batches))[0].to(self.device)
         name = fingerprint([self.address, *self.conditions, str(tuple(images.shape))])
-        features = partial(features_of, self.held, images, self.cache.settings)
+        features = partial(self._computed_by, self.prefix, images)
         # as a training computes it
-        with fastest(self.held):
+        with in_layout(self.network, self.layout):
             return speed_of(self.cache.folder, name, features, self.device)
 
     def variants(self, store: Store, batches: Batches, shared: bool) -> list[Rows]:
@@ -193,7 +206,7 @@ class _Filling:
         if address in self.cache._checked:
             return True
         images = next(iter(batches.in_order(min(_PROBES, len(batches.images)))))[0].to(self.device)
-        again = features_of(self.held, images, self.cache.settings).float().cpu()
+        again = self._computed_by(self.prefix, images).float().cpu()
         stored = found.rows(np.arange(len(again))).float()
         right = stored.shape == again.shape and _close(stored, again)
         if right:
@@ -205,16 +218,14 @@ class _Filling:
         shallower = self._shallower(known)
         log.info(
             "frozen prefix (%d units): computing %d pictures once%s",
-            self.held.depth,
+            self.depth,
             len(batches.images),
             f", from what {shallower[0]} units make of them" if shallower else "",
         )
         if shallower is None:
-            prefix = self._quick(self.held.prefix)
+            prefix = self._quick(self.prefix)
             for images, _, _ in batches:
-                features = self._computed_by(prefix, images.to(self.device))
-                require_rows(features, images)
-                yield features
+                yield self._computed_by(prefix, images.to(self.device))
             return
         _, rest, stored = shallower
         places = np.arange(len(stored))
@@ -223,20 +234,48 @@ class _Filling:
             yield self._computed_by(rest, given)
 
     def _quick(self, side: nn.Module) -> nn.Module:
-        fold = precision(self.cache.settings) == "32-true"
-        return quick(side, fold=fold, channels_last=may_be_channels_last(self.held))
+        return quick(side, fold=not self.half, layout=self.layout)
 
     def _computed_by(self, side: nn.Module, given: torch.Tensor) -> torch.Tensor:
-        return computed(side, given, self.cache.settings, may_be_channels_last(self.held))
+        return computed(side, given, self.half, self.layout)
 
     def _shallower(self, known: list[str]) -> tuple[int, nn.Module, Features] | None:
-        whole = plan(self.held._network)
-        for depth in range(self.held.depth - 1, 0, -1):
-            side = part(whole, 0, depth).eval()
+        for depth in range(self.depth - 1, 0, -1):
+            side = part(self.whole, 0, depth).eval()
             stored = find(self.cache.folder, fingerprint([address_of(side, self.hashes), *known]))
             if stored is not None:
-                return depth, self._quick(part(whole, depth, self.held.depth).to(self.device)), stored
+                return depth, self._quick(part(self.whole, depth, self.depth).to(self.device)), stored
         return None
+
+
+def features(
+    network: nn.Module,
+    depths: Collection[int],
+    store: Store,
+    settings: Trainer,
+    *,
+    cache: PrefixCache | None = None,
+) -> dict[int, np.ndarray]:
+    """Return what the first units of `network`, frozen, make of each picture of `store` as it is, for each
+    number of units in `depths`: (n, …) float32 in the order of the store.
+
+    They are read from `cache` and stored there, unless it is None, `trainer.prefix_cache` is `never` or
+    there is no room; else they are computed in one pass and kept in memory.
+
+    Args:
+        network: an initial target model, or the `PartlyFrozen` that holds it. It comes back on the CPU.
+    """
+    device = device_of(settings)
+    try:
+        if cache is not None and settings.prefix_cache is not PrefixCacheUse.never:
+            try:
+                return {depth: cache.features(network, depth, store, device) for depth in sorted(depths)}
+            except (UserError, OSError) as error:
+                cache._say(str(error))
+        half = in_half_precision(settings)
+        return features_in_memory(network, depths, batches_of(store, FILL_BATCH), device, half=half)
+    finally:
+        network.cpu()
 
 
 def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
@@ -250,7 +289,7 @@ def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
 def conditions(settings: Trainer, device: torch.device) -> list[str]:
     """What else decides the bits of features: precision, device, and code with its threads."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return [precision(settings), name, _code(torch.get_num_threads())]
+    return ["half" if in_half_precision(settings) else "single", name, _code(torch.get_num_threads())]
 
 
 @lru_cache

@@ -2,55 +2,75 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+import numpy as np
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from thawline.config.sections import Trainer
-from thawline.models.convolution import quicken
-from thawline.models.freezing import PartlyFrozen
-from thawline.models.layout import lay_out, may_be_channels_last
-from thawline.training.fit import precision
-
-
-def features_of(held: PartlyFrozen, images: torch.Tensor, settings: Trainer) -> torch.Tensor:
-    """What the prefix makes of `(b, …)` images, in the precision of a training.
-
-    Raises `UserError` when the network does not keep pictures apart at this depth.
-    """
-    return computed(held.features, images, settings, may_be_channels_last(held))
+from thawline.data.batches import Batches
+from thawline.models.cuts import plan
+from thawline.models.layout import laid_out, lay_out, layout_of
+from thawline.models.splitting import part, require_rows
 
 
 @torch.no_grad()
 def computed(
-    function: Callable[[torch.Tensor], torch.Tensor],
+    side: Callable[[torch.Tensor], torch.Tensor],
     given: torch.Tensor,
-    settings: Trainer,
-    channels_last: bool,
+    half: bool,
+    layout: torch.memory_format,
 ) -> torch.Tensor:
-    """`function(given)` without gradient and in the precision of a training."""
-    if given.dim() == 4 and channels_last:
-        # faster in this layout (benchmarks/ingredients.py)
-        given = given.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(given.device.type, torch.bfloat16, enabled=precision(settings) == "bf16-mixed"):
-        return function(given)
+    """Return `side(given)` without gradient, in the precision and layout of a training.
+
+    Raises `UserError` when the network does not keep pictures apart at this depth.
+    """
+    with torch.autocast(given.device.type, torch.bfloat16, enabled=half):
+        features = side(laid_out(given, layout))
+    require_rows(features, given)
+    return features
 
 
-def quick(side: nn.Module, *, fold: bool = True, channels_last: bool = True) -> nn.Module:
-    """A copy of a frozen `side` of a network that gives the same but for rounding, faster.
+def features_in_memory(
+    network: nn.Module,
+    depths: Collection[int],
+    batches: Batches,
+    device: torch.device,
+    *,
+    half: bool = False,
+    each: Callable[[torch.Tensor], torch.Tensor] = lambda features: features,
+) -> dict[int, np.ndarray]:
+    """Return what the first units of `network` make of each picture, for each number of units in `depths`,
+    computed in one pass: (n, …) float32. `each` is applied to every batch of them, to pool them for one.
+
+    The network, or the `PartlyFrozen` that holds it, is moved to `device` and stays there.
+    """
+    whole, layout = plan(getattr(network.to(device), "_network", network)), layout_of(network)
+    bounds = sorted(set(depths))
+    sides = [part(whole, *pair) for pair in zip([0, *bounds], bounds, strict=False)]
+    sides = [quick(side, fold=not half, layout=layout) for side in sides]
+    found: dict[int, list[np.ndarray]] = {depth: [] for depth in bounds}
+    for features, _, _ in batches.on(device):
+        for depth, side in zip(bounds, sides, strict=True):
+            features = computed(side, features, half, layout)
+            found[depth].append(each(features).float().cpu().numpy())
+    return {depth: np.concatenate(parts) for depth, parts in found.items()}
+
+
+def quick(
+    side: nn.Module, *, fold: bool = True, layout: torch.memory_format = torch.channels_last
+) -> nn.Module:
+    """Return a copy of a frozen `side` of a network that gives the same but for rounding, faster.
 
     fold: make each BatchNorm layer part of the convolution before it (Jacob et al. 2018, Quantization and
     training of neural networks, section 3.2); not for low precision, where the folded kernel is rounded
-    elsewhere. channels_last: let kernels lie with their channels last.
+    elsewhere. layout: in which kernels lie.
     """
     side = copy.deepcopy(side).eval()
     if fold and isinstance(side, fx.GraphModule):
         _fold(side)
-    if channels_last:
-        lay_out(side, torch.channels_last)
-    quicken(side)
+    lay_out(side, layout)
     return side
 
 

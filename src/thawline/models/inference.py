@@ -1,0 +1,81 @@
+"""The one loop that asks a network about pictures: for validation, for the test split and for serving."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from thawline.config.errors import UserError
+from thawline.data.batches import NOT_COUNTED, Batches
+from thawline.models.cuts import logits_of
+from thawline.models.layout import in_layout, laid_out, layout_of
+
+
+def logits(
+    network: nn.Module,
+    batches: Batches,
+    device: torch.device | str,
+    *,
+    half: bool = False,
+    from_features: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what `network` says of each picture in evaluation mode, in the order of `batches`.
+
+    The network is moved to `device` and stays there; its mode is as before.
+
+    Args:
+        half: compute in bfloat16 where that is safe (autocast).
+        from_features: `batches` hold what the prefix of `network`, a `PartlyFrozen`, makes of the pictures.
+
+    Returns:
+        (N, classes) float32 and the labels, (N,) int64, both on `device`; of a process's share of the
+        batches, only pictures that count.
+    """
+    was_training, layout = network.training, layout_of(network)
+    network.to(device).eval()
+    asked = network.get_submodule("suffix") if from_features else network
+    found, labels = [], []
+    try:
+        with in_layout(network, layout), torch.inference_mode():
+            for images, of_batch, indices in batches.on(torch.device(device)):
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
+                    output = asked(laid_out(images, layout))
+                if indices[0] != NOT_COUNTED:
+                    found.append(logits_of(output)[0].float())
+                    labels.append(of_batch)
+    finally:
+        network.train(was_training)
+    if not found:
+        return torch.empty(0, 1, device=device), torch.empty(0, dtype=torch.int64, device=device)
+    return torch.cat(found), torch.cat(labels)
+
+
+def outcomes(
+    network: nn.Module,
+    batches: Batches,
+    device: torch.device | str,
+    *,
+    half: bool = False,
+    from_features: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each picture 1.0 where `network` is right and 0.0 where it is wrong, (N,) float64, and the
+    cross-entropy, (N,) float64 in nats. Arguments as for `logits`."""
+    found, labels = logits(network, batches, device, half=half, from_features=from_features)
+    correct, losses = found.argmax(1) == labels, functional.cross_entropy(found, labels, reduction="none")
+    return correct.cpu().double().numpy(), losses.cpu().double().numpy()
+
+
+def probabilities(network: nn.Module, batches: Batches, device: torch.device | str) -> np.ndarray:
+    """Return the probability of each class for each picture: (N, classes) float64, rows summing to 1.
+
+    It is computed in float32, but for the softmax, which is in double precision. Raises `UserError` where an
+    output is not finite.
+    """
+    found = logits(network, batches, device)[0].cpu().double().softmax(1).numpy()
+    broken = int((~np.isfinite(found)).any(1).sum())
+    if broken:
+        raise UserError(
+            f"the network's output is not a number for {broken} of {len(found)} pictures: "
+            "its training diverged.\n  Train with lower learning rates."
+        )
+    return found

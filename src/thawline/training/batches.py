@@ -1,0 +1,102 @@
+"""A store's pictures in batches, and what a network makes of those that validate."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from thawline.config.sections import AugmentationName, Finetune
+from thawline.data.batches import Batches, largest_part
+from thawline.data.store import Store
+from thawline.models.inference import outcomes
+from thawline.training.processes import place, summed
+
+VALIDATION_BATCH = 256
+
+
+def batches(
+    store: Store,
+    batch_size: int,
+    *,
+    seed: int | None = None,
+    augmentation: AugmentationName = AugmentationName.none,
+    mirror: bool = False,
+    views: int = 0,
+) -> Batches:
+    """Return the store's pictures in batches; shuffled and augmented only with a `seed`."""
+    return Batches(
+        store.images,
+        store.labels,
+        store.transform,
+        batch_size,
+        shuffle=seed is not None,
+        seed=seed or 0,
+        augmentation=augmentation,
+        mirror=mirror,
+        views=views,
+    )
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of one fine-tuning: those it learns from and those that validate it, in batches."""
+
+    store: Store
+    recipe: Finetune
+    seed: int
+    mirror: bool
+    accumulate: int
+
+    @cached_property
+    def train(self) -> Store:
+        return self.store.part("train")
+
+    @cached_property
+    def val(self) -> Store:
+        return self.store.part("val")
+
+    def training(self) -> Batches:
+        """Return the training pictures in whole batches, shuffled and augmented as the recipe says."""
+        return batches(
+            self.train,
+            self.recipe.batch_size,
+            seed=self.seed,
+            augmentation=self.recipe.augmentation,
+            mirror=self.mirror,
+            views=self.recipe.views,
+        )
+
+    def validation(self) -> Batches:
+        """Return the validation pictures in order and as they are."""
+        return batches(self.val, self.validation_batch)
+
+    @property
+    def validation_batch(self) -> int:
+        """Pictures validated at once: no more than are learned from at once where memory is short."""
+        part = largest_part(self.recipe.batch_size, self.accumulate)
+        return VALIDATION_BATCH if self.accumulate == 1 else min(part, VALIDATION_BATCH)
+
+    def plain(self) -> Iterator[torch.Tensor]:
+        """Yield the training pictures as validation would see them, in batches of nearly equal size."""
+        count = len(self.train)
+        for images, _, _ in batches(self.train, count).in_parts(-(-count // self.validation_batch)):
+            yield images
+
+
+def validate(
+    network: nn.Module,
+    val: Batches,
+    device: torch.device,
+    *,
+    half: bool = False,
+    from_features: bool = False,
+) -> tuple[float, float]:
+    """Return the mean loss and the accuracy on all pictures of `val`, of which each process asks about its
+    share; both NaN where there are none. Other arguments as for `inference.logits`."""
+    correct, losses = outcomes(network, val.shared(*place()), device, half=half, from_features=from_features)
+    total = torch.tensor([losses.sum(), correct.sum(), len(correct)], dtype=torch.float64)
+    loss, right, count = (summed(total.to(device)) if place()[1] > 1 else total).tolist()
+    return (loss / count, right / count) if count else (math.nan, math.nan)

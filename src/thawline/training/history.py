@@ -1,0 +1,65 @@
+"""What a training leaves behind: a row for every epoch, which epoch was kept, and what it cost."""
+
+import math
+from dataclasses import dataclass, field
+
+from thawline.config.errors import UserError
+
+COLUMNS = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
+
+Row = dict[str, float]
+"""One finished epoch, with the keys `COLUMNS`."""
+
+
+class TrainingDivergedError(UserError):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fine-tuning leaves behind besides the changed network.
+
+    `history` has a row per epoch; `epoch` is the one whose weights the network now holds. Where the
+    weights were averaged after the last epoch, one more row says what the average achieves (its training
+    loss is NaN). `cost` has the fields of `Cost` that could be counted and `training_flops`, the operations
+    of all steps of all phases; `soup` are the trainings that were averaged into the kept weights, None
+    without a soup.
+    """
+
+    history: list[Row]
+    epoch: int
+    cost: dict[str, float] = field(default_factory=dict)
+    soup: tuple[int, ...] | None = None
+
+    @property
+    def curve(self) -> list[Row]:
+        """The history, and where an earlier epoch was kept its row once more, one step later: what is
+        shown last is what the kept weights achieve."""
+        last = len(self.history) - 1
+        return self.history if self.epoch == last else [*self.history, {**self.row, "epoch": last + 1}]
+
+    @property
+    def row(self) -> Row:
+        """The history row of the kept epoch."""
+        return self.history[self.epoch]
+
+
+def history_row(epoch: int, train_loss: float, validated: tuple[float, float], seconds: float) -> Row:
+    """Return the row of an epoch; `validated` is (loss, accuracy). Weights that no epoch trained have the
+    training loss NaN."""
+    return dict(zip(COLUMNS, (epoch, train_loss, *validated, seconds), strict=True))
+
+
+def best_epoch(history: list[Row]) -> int:
+    """Return the epoch with the best validation accuracy; ties go to the lower loss, then the earlier."""
+    best = min(history, key=lambda row: (-row["val_accuracy"], row["val_loss"], row["epoch"]))
+    return int(best["epoch"])
+
+
+def refuse_divergence(row: Row) -> None:
+    """Raise `TrainingDivergedError` where the loss is infinite or NaN: everything after it is lost time."""
+    if not math.isfinite(row["train_loss"]):
+        raise TrainingDivergedError(
+            f"the training loss became {row['train_loss']} in epoch {row['epoch'] + 1}.\n"
+            "  lower the learning rate, or raise warmup"
+        )
