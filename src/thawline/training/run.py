@@ -19,15 +19,17 @@ from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.head import head_parameters
 from thawline.models.inference import outcomes
+from thawline.models.linear_head import linear_head
 from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
 from thawline.training.batches import Pictures, validate
-from thawline.training.cost import Spent, measured, reset_peak_memory, step_flops
+from thawline.training.cost import Spent, forward_flops, measured, reset_peak_memory, step_flops
 from thawline.training.features.cache import FILL_BATCH, FeatureBatches, PrefixCache
 from thawline.training.history import Fitted, Row, best_epoch, history_row
 from thawline.training.l2_sp import L2SP
 from thawline.training.parameter_groups import balanced_weights, learning_groups
-from thawline.training.phases import Phase, phases
+from thawline.training.phases import Phase, phases_of
+from thawline.training.probe import solve_head
 from thawline.training.processes import place
 from thawline.training.recipe import tracked
 from thawline.training.resumption import Finished, read_finished, write_finished
@@ -69,7 +71,7 @@ class Training:
         self.seed, self.accumulate, self.cache = seed, accumulate, cache
         self.device = device_of(trainer)
         self.units = units(network)
-        self.phases = phases(recipe, len(self.units), frozen_units(recipe.depth, recipe.units, self.units))
+        self.phases = phases_of(recipe, network)
         self.pictures = Pictures(store, recipe, seed, mirror, accumulate)
         self.start = snapshot(network) if recipe.wise_ft < 1 else {}
         self.penalty = self._penalty() if recipe.l2_sp else None
@@ -99,6 +101,10 @@ class Training:
             folder = checkpoint and checkpoint / f"phase-{index}"
             identity = self._identity(phase)
             held = self.freeze(phase)
+            if phase.solved:
+                history = [*history, *self._by_solving(phase, after_epoch)]
+                spent.append(Spent(forward_flops(held, *self._batch_shape), phase.applied(self.recipe).views or 1))
+                continue
             done = folder and read_finished(folder, identity, self.network)
             if not done:
                 done = self._by_gradient(phase, history, identity, after_epoch, folder)
@@ -113,6 +119,26 @@ class Training:
             self.network.load_state_dict(best)
             fitted = Fitted(history, best_epoch(history), cost)
         return self._towards_source(fitted) if self.recipe.wise_ft < 1 else fitted
+
+    def _by_solving(self, phase: Phase, after_epoch: Listeners) -> list[Row]:
+        """Solve the head, all that learns in `phase`; return its row, none where the phase takes no epoch.
+
+        It is so quick that a killed one is repeated.
+        """
+        started, layer = time.monotonic(), linear_head(self.network)
+        assert self.held is not None
+        assert layer is not None
+        recipe = phase.applied(self.recipe)
+        pictures = replace(self.pictures, recipe=recipe)
+        loss, self.features = solve_head(
+            self.held, layer, pictures, self.trainer, scale=phase.head_scale, cache=self.cache
+        )
+        if not phase.epochs:
+            return []
+        row = history_row(phase.first, loss, self.score(), time.monotonic() - started)
+        for listener in after_epoch:
+            listener(row)
+        return [row]
 
     def _by_gradient(
         self,

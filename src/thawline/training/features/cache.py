@@ -100,13 +100,16 @@ class PrefixCache:
             return None
         return found[0], found[1]
 
-    def features(self, network: nn.Module, depth: int, store: Store, device: torch.device) -> np.ndarray:
-        """Return what the first `depth` units of `network` make of each picture of `store` as it is, from
-        what is stored: (n, …) float32. See `features` for the arguments and the rest."""
+    def features(
+        self, network: nn.Module, depth: int, store: Store, batches: Batches, device: torch.device
+    ) -> np.ndarray:
+        """Return what the first `depth` units of `network` make of every variant of each picture of `store`,
+        from what is stored. See `features` for the arguments and the rest."""
         network.to(device)
         fill = _Filling(self, network, depth, device, FILL_BATCH)
-        (rows,) = fill.variants(store, batches_of(store, FILL_BATCH), shared=True)
-        return rows(np.arange(len(store)), torch.device("cpu")).float().numpy()
+        found = fill.variants(store, batches, shared=True)
+        everything = np.arange(len(store))
+        return np.concatenate([rows(everything, torch.device("cpu")).float().numpy() for rows in found])
 
     def _worth(
         self, fill: "_Filling", train: tuple[Store, Batches], val: tuple[Store, Batches], epochs: int
@@ -255,25 +258,35 @@ def features(
     settings: Trainer,
     *,
     cache: PrefixCache | None = None,
+    batches: Batches | None = None,
 ) -> dict[int, np.ndarray]:
-    """Return what the first units of `network`, frozen, make of each picture of `store` as it is, for each
-    number of units in `depths`: (n, …) float32 in the order of the store.
+    """Return what the first units of `network`, frozen, make of each picture of `store`, for each number of
+    units in `depths`: (n, …) float32 in the order of the store, or (variants * n, …), one variant of all
+    pictures after the other.
 
     They are read from `cache` and stored there, unless it is None, `trainer.prefix_cache` is `never` or
     there is no room; else they are computed in one pass and kept in memory.
 
     Args:
         network: an initial target model, or the `PartlyFrozen` that holds it. It comes back on the CPU.
+        batches: of the pictures of `store`, with a number of variants of each; None: the pictures as they are.
     """
-    device = device_of(settings)
+    device, batches = device_of(settings), batches or batches_of(store, FILL_BATCH)
     try:
         if cache is not None and settings.prefix_cache is not PrefixCacheUse.never:
             try:
-                return {depth: cache.features(network, depth, store, device) for depth in sorted(depths)}
+                return {
+                    depth: cache.features(network, depth, store, batches, device) for depth in sorted(depths)
+                }
             except (UserError, OSError) as error:
                 cache._say(str(error))
-        half = in_half_precision(settings)
-        return features_in_memory(network, depths, batches_of(store, FILL_BATCH), device, half=half)
+        batches, found = batches.in_order(FILL_BATCH), []
+        assert batches.variants is not None
+        for variant in range(batches.variants):
+            batches.set_epoch(variant)
+            half = in_half_precision(settings)
+            found.append(features_in_memory(network, depths, batches, device, half=half))
+        return {depth: np.concatenate([each[depth] for each in found]) for depth in depths}
     finally:
         network.cpu()
 
