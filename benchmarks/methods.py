@@ -72,12 +72,11 @@ def recipe_of(config: Config, root: Path, method: str, factor: float) -> Finetun
     merged = OmegaConf.merge(OmegaConf.structured(Finetune()), OmegaConf.structured(config.finetune), preset)
     recipe = OmegaConf.to_object(merged)
     assert isinstance(recipe, Finetune)
-    from thawline.training.recipe import head_rate
-
+    assert recipe.head_lr is not None  # Finetune resolves it
     return replace(
         recipe,
         epochs=max(1, recipe.epochs // recipe.soup),
-        head_lr=head_rate(recipe) * factor,
+        head_lr=recipe.head_lr * factor,
         body_lr=recipe.body_lr and recipe.body_lr * factor,
     )
 

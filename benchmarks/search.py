@@ -131,11 +131,11 @@ class Tries:
     """One training at a time, as each trial of our search trains it."""
 
     def __init__(self, root: Path, seed: int) -> None:
+        from thawline.config.recipe.contenders import recipe_of
         from thawline.data.store import open_store
         from thawline.models.checkpoint import load_model
         from thawline.models.cuts import units
         from thawline.models.device import prepare_machine
-        from thawline.training.recipe import recipe_of
 
         self.config = configured(root, 1, seed)
         self.artifacts = Artifacts.under(root)

@@ -52,18 +52,6 @@ class Mix(Enum):
     cutmix = "cutmix"
 
 
-class Method(Enum):
-    """What learns in the unfrozen part of the body."""
-
-    full = "full"
-    bias = "bias"
-    norm = "norm"
-    scale_shift = "scale_shift"
-    lora = "lora"
-    adapter = "adapter"
-    prompt = "prompt"
-
-
 class Phases(Enum):
     one = "one"
     probe_first = "probe_first"

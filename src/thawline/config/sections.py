@@ -21,7 +21,6 @@ from thawline.config.choices import (
     Goal,
     HeadVariant,
     Keep,
-    Method,
     Mix,
     Objective,
     OptimizerName,
@@ -38,6 +37,7 @@ from thawline.config.choices import (
 from thawline.config.errors import closest
 from thawline.config.pictures import DataSet, Input, Source, Target
 from thawline.config.recipe.fields import Finetune, Optimization, Pretrain
+from thawline.config.recipe.methods import Method
 from thawline.config.search import Limit, Range, Search, Space
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What a recipe's `depth` and `units` mean for one network."""
+"""Resolution of a recipe's `depth` and `units` for one network."""
 
 import difflib
 from collections.abc import Collection, Sequence
@@ -10,7 +10,7 @@ from thawline.models.cuts import Unit
 def frozen_units(
     depth: int | float | str, names: Collection[str] | None, units: Sequence[Unit]
 ) -> frozenset[int]:
-    """The indices of the frozen units.
+    """Return the indices of the frozen units.
 
     Without `names`, the leading ones that `depth` says (see `resolve_depth`). With `names`, `depth` means
     nothing: all units are frozen but those so called and those that hold some parameters of a module so
@@ -27,7 +27,7 @@ def frozen_units(
 
 
 def resolve_depth(depth: int | float | str, units: Sequence[Unit]) -> int:
-    """The number of leading units to freeze, from 0 to `len(units)`.
+    """Return the number of leading units to freeze, from 0 to `len(units)`.
 
     `depth` is a count; a fraction strictly between 0 and 1 of all units (rounded to the nearest
     count); the name of the last frozen unit, or of any module: then the last unit that holds some of
@@ -79,7 +79,7 @@ def _no_such_units(unknown: Sequence[str], units: Sequence[Unit]) -> UserError:
 
 
 def _nearest(name: str, units: Sequence[Unit]) -> list[str]:
-    """Of the names of the units and of the modules around them."""
+    """Return the nearest of the names of the units and of the modules around them."""
     names = [unit.name for unit in units]
     around = {
         ".".join(parts[:end]) for parts in (each.split(".") for each in names) for end in range(1, len(parts))

@@ -1,4 +1,4 @@
-"""What of a network learns: which parameters, and where BatchNorm goes on estimating statistics."""
+"""Selection of what learns in a network: which parameters, and where BatchNorm goes on estimating."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,24 +7,18 @@ from torch import nn
 from torch.nn.modules import batchnorm
 
 from thawline.config.errors import UserError
+from thawline.config.recipe.meaning import AFFINE, MOVING
 from thawline.config.sections import BatchNorm, Method
-from thawline.models.adapters import added_parameters
+from thawline.models.adapters import added_parameters, implementation
 from thawline.models.cuts import Plan, Unit, plan
 from thawline.models.head import head_parameters
 from thawline.models.splitting import part
-from thawline.models.steps import NORMALISATIONS
 from thawline.models.thawing import held_parameters
-
-AFFINE = (BatchNorm.affine, BatchNorm.train)
-"""Policies under which scale and shift learn."""
-
-MOVING = (BatchNorm.statistics, BatchNorm.train)
-"""Policies under which a layer normalises by the batch and goes on estimating its statistics."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What of one network learns; everything else is frozen.
+    """The part of one network that learns; everything else is frozen.
 
     `frozen` are the indices of the frozen units, `parameters` the names of the parameters that learn
     (the heads' among them), `moving` the module paths of the BatchNorm layers that normalise by the batch
@@ -44,14 +38,13 @@ def select(
     frozen_batch_norm: BatchNorm = BatchNorm.frozen,
     batch_norm: BatchNorm = BatchNorm.train,
 ) -> Selection:
-    """What learns in `network` when the units with the indices `frozen` do not.
+    """Return what learns in `network` when the units with the indices `frozen` do not.
 
-    The heads learn; in units that are not frozen, what `method` says does: every parameter (full), those
-    that are biases (bias; BitFit, Ben Zaken et al. 2022), scale and shift of normalisation layers (norm),
-    or what `adapt` added and nothing else. Parameters of no unit (behind the last cut, or in auxiliary
-    branches) count as not frozen. BatchNorm layers follow `frozen_batch_norm` in frozen units, where scale
-    and shift may learn whatever the method, and `batch_norm` in all others, where they learn only if the
-    method selects them, too; what `adapt` added to such a layer always learns.
+    The heads learn; in units that are not frozen, what the module of `method` says does: every parameter,
+    some kind of parameters, or what `adapt` added and nothing else. Parameters of no unit (behind the last
+    cut, or in auxiliary branches) count as not frozen. BatchNorm layers follow `frozen_batch_norm` in frozen
+    units, where scale and shift may learn whatever the method, and `batch_norm` in all others, where they
+    learn only if the method selects them, too; what `adapt` added to such a layer always learns.
 
     Auxiliary branches that read something from inside the leading units in which nothing changes are never
     computed: nothing learns there, their heads included. Neither does a parameter that required no gradient
@@ -69,7 +62,7 @@ def select(
     }
     able = {name for name, tensor in network.named_parameters() if tensor.requires_grad}
     able |= held_parameters(network)
-    learning = head_parameters(network) | (_of_method(network, method) - held)
+    learning = head_parameters(network) | (implementation(method).learning(network) - held)
     moving, added = set(), added_parameters(network)
     for path, layer in batch_norms(network).items():
         tensors = [f"{path}.{name}" for name, _ in (*layer.named_parameters(), *layer.named_buffers())]
@@ -119,7 +112,7 @@ def require_learning(
 
 
 def batch_norms(network: nn.Module) -> dict[str, batchnorm._NormBase]:
-    """The layers that have estimated statistics (or, without statistics, are BatchNorm), by path."""
+    """Return the layers that have estimated statistics (or, without statistics, are BatchNorm), by path."""
     layers = [(path, m) for path, m in network.named_modules() if isinstance(m, batchnorm._NormBase)]
     return {
         path: layer
@@ -129,7 +122,7 @@ def batch_norms(network: nn.Module) -> dict[str, batchnorm._NormBase]:
 
 
 def quiet_units(units: Sequence[Unit], selection: Selection) -> int:
-    """How many leading units there are in which nothing learns and no statistics move."""
+    """Return how many leading units there are in which nothing learns and no statistics move."""
     for unit in units:
         owners = {name.rpartition(".")[0] for name in unit.buffers}
         if not selection.parameters.isdisjoint(unit.parameters) or not selection.moving.isdisjoint(owners):
@@ -137,31 +130,8 @@ def quiet_units(units: Sequence[Unit], selection: Selection) -> int:
     return len(units)
 
 
-def _of_method(network: nn.Module, method: Method) -> set[str]:
-    names = {name for name, _ in network.named_parameters()}
-    if method is Method.full:
-        return names
-    if method is Method.bias:
-        return {name for name in names if name.endswith("bias")}
-    if method is Method.norm:
-        return _of_normalisations(network) & names
-    return set(added_parameters(network))
-
-
-def _of_normalisations(network: nn.Module) -> set[str]:
-    """Scale and shift of every normalisation layer: of torch's kinds, or called one and made of vectors."""
-    found = set()
-    for path, module in network.named_modules():
-        own = dict(module.named_parameters(recurse=False))
-        called_one = "norm" in type(module).__name__.lower()
-        vectors = called_one and all(tensor.dim() == 1 for tensor in own.values())
-        if isinstance(module, NORMALISATIONS) or vectors:
-            found |= {f"{path}.{name}" for name in own}
-    return found
-
-
 def _without_idle(whole: Plan, selection: Selection) -> Selection:
-    """Nothing learns or moves in what hangs off the quiet units: it is not computed."""
+    """Leave out what hangs off the quiet units: it is not computed, so nothing learns or moves there."""
     depth = quiet_units(whole.units, selection)
     rest = part(whole, depth)
     if rest is whole.trace.network:

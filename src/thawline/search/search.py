@@ -20,6 +20,7 @@ from thawline.artifacts import (
     atomic_path,
     write_json,
 )
+from thawline.config.recipe.meaning import needs_body_rate
 from thawline.config.sections import Config, Contender, Goal
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
 from thawline.search.results.plots import log_plots
@@ -153,6 +154,6 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 def _summary(chosen: Chosen) -> tuple[str, int, str]:
     recipe, rates = chosen.recipe, []
     for name, rate in (("head", recipe.head_lr), ("body", recipe.body_lr)):
-        if rate is not None and (name == "head" or recipe.body_learns(recipe.depth == "all")):
+        if rate is not None and (name == "head" or needs_body_rate(vars(recipe), recipe.depth == "all")):
             rates.append(f"{name} rate {rate:.2g}")
     return chosen.contender.name, chosen.depth, ", ".join(rates)

@@ -1,4 +1,4 @@
-"""From a recipe to parameter groups: who learns at which rate, with how much weight decay."""
+"""Parameter groups of a recipe: who learns at which rate, with how much weight decay."""
 
 import numpy as np
 import torch
@@ -8,16 +8,16 @@ from thawline.config.sections import Finetune, Start
 from thawline.models.cuts import units
 from thawline.models.head import head_parameters
 from thawline.training.optimization import Group, groups
-from thawline.training.recipe import head_rate
 
 
 def learning_groups(network: nn.Module, recipe: Finetune) -> tuple[Group, ...]:
-    """Parameter groups of everything that is not frozen.
+    """Return parameter groups of everything that is not frozen.
 
     What starts random (the heads; everything when `start` is random) learns at the head's rate, the rest
     at the body's: unit i of n at body_lr * layer_decay ** (n - 1 - i), weights that belong to no unit at
     body_lr. With `l2_sp`, what was copied from the source model does not decay: it is pulled instead.
     """
+    assert recipe.head_lr is not None  # Finetune resolves it
     head = head_parameters(network)
     fresh: list[nn.Parameter] = []
     copied: dict[str, nn.Parameter] = {}
@@ -27,7 +27,7 @@ def learning_groups(network: nn.Module, recipe: Finetune) -> tuple[Group, ...]:
                 fresh.append(parameter)
             else:
                 copied[name] = parameter
-    found = groups("head", fresh, head_rate(recipe), recipe.weight_decay, decay_all=recipe.decay_all)
+    found = groups("head", fresh, recipe.head_lr, recipe.weight_decay, decay_all=recipe.decay_all)
     if copied:
         found += _body_groups(network, copied, recipe)
     return found
@@ -50,7 +50,7 @@ def _body_groups(network: nn.Module, copied: dict[str, nn.Parameter], recipe: Fi
 def _by_rate(
     network: nn.Module, copied: dict[str, nn.Parameter], body_lr: float, layer_decay: float
 ) -> list[tuple[str, float, list[str]]]:
-    """Label, learning rate and names of what shares it; one label only without layer decay."""
+    """Return label, learning rate and names of what shares it; one label only without layer decay."""
     if layer_decay == 1:
         return [("body", body_lr, list(copied))]
     found = units(network)
@@ -66,7 +66,7 @@ def _by_rate(
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
-    """(classes,) float32: the inverse of each class's share of `labels`, all 1 for equal shares
+    """Return (classes,) float32: the inverse of each class's share of `labels`, all 1 for equal shares
     (King & Zeng 2001; scikit-learn's `balanced`)."""
     counts = np.bincount(labels, minlength=classes)
     return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)

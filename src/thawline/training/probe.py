@@ -11,47 +11,52 @@ from thawline.config.errors import UserError
 from thawline.config.sections import AugmentationName, ClassWeights, Finetune, Mix, Trainer
 from thawline.data.store import Store, groups_of
 from thawline.models.freezing import PartlyFrozen
+from thawline.models.linear_head import linear_head
 from thawline.training.batches import Pictures
-from thawline.training.features.cache import FeatureBatches, PrefixCache, features
+from thawline.training.features.cache import FeatureBatches, PrefixCache
+from thawline.training.features.pictures import features
 from thawline.training.parameter_groups import balanced_weights
 from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import Targets, logistic_head
 
 
 def require_stored_pictures(recipe: Finetune) -> None:
-    """Raise `UserError` where the pictures of a recipe are new ones in every epoch: a solved head has none."""
+    """Raise `UserError` where the pictures of a recipe are new ones in every epoch: a solved head has no
+    epochs."""
     if recipe.mix is not Mix.none:
         raise UserError(
-            f"finetune.mix = {recipe.mix.name} mixes new pictures in every epoch, but a linear head on frozen "
-            "features is solved, on stored ones.\n  finetune.mix=none"
+            f"finetune.mix = {recipe.mix.name} makes new pictures in every epoch, but a linear head on "
+            "frozen features is solved, on stored ones.\n  set finetune.mix=none"
         )
     if recipe.augmentation is not AugmentationName.none and recipe.views == 0:
         raise UserError(
-            f"finetune.augmentation = {recipe.augmentation.name} makes new pictures in every epoch, but a linear "
-            "head on frozen features is solved, on stored ones.\n"
-            "  finetune.views=8 stores eight variants of each picture; finetune.augmentation=none none"
+            f"finetune.augmentation = {recipe.augmentation.name} makes new pictures in every epoch, but a "
+            "linear head on frozen features is solved, on stored ones.\n"
+            "  set finetune.views=8, eight stored variants of each picture, or finetune.augmentation=none"
         )
 
 
 def solve_head(
+    network: nn.Module,
     held: PartlyFrozen,
-    layer: nn.Linear,
     pictures: Pictures,
     trainer: Trainer,
     *,
     scale: float = 1.0,
     cache: PrefixCache | None = None,
 ) -> tuple[float, FeatureBatches]:
-    """Write the weights that solve the head of `held`, times `scale`, into its linear `layer`.
+    """Write the weights that solve the linear head of `network`, times `scale`, into it.
 
-    They are found on all variants of the training pictures that the recipe of `pictures` stores, with its class
-    weights, label smoothing and `head_penalty`, which out-of-fold predictions choose where it is null.
+    They are found on all variants of the training pictures that the recipe of `pictures` stores, with its
+    class weights, label smoothing and `head_penalty`, which out-of-fold predictions choose where it is null.
+    `held` is the network with all of its units frozen.
 
     Returns:
         The mean loss of the training pictures as they taught, without the penalty and before scaling; and the
         features, in batches of both parts.
     """
-    recipe = pictures.recipe
+    recipe, layer = pictures.recipe, linear_head(network)
+    assert layer is not None, "the network has no linear head"
     stored = partial(features, held, {held.depth}, settings=trainer, cache=cache)
     train, val = pictures.training(), pictures.validation()
     taught = stored(store=pictures.train, batches=train)[held.depth]

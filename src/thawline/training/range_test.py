@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter1d
 from thawline import tracking
 from thawline.artifacts import Artifacts, atomic_path
 from thawline.config.errors import UserError
+from thawline.config.recipe.contenders import recipe_of
 from thawline.config.sections import Config, Finetune, Phases
 from thawline.data.batches import Batch, Batches
 from thawline.data.store import open_store
@@ -27,7 +28,7 @@ from thawline.models.device import prepare_machine
 from thawline.models.layout import in_layout
 from thawline.training.finetune import initial_network
 from thawline.training.optimization import Group, build_optimizer
-from thawline.training.recipe import head_rate, lock_of, recipe_of, tracked
+from thawline.training.recipe import lock_of, tracked
 from thawline.training.run import Training
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def tested(training: Training) -> tuple[RangeTest, Suggestions]:
 
 def suggestions(found: RangeTest, groups: tuple[Group, ...], recipe: Finetune) -> Suggestions:
     """What each suggested rate of the fastest of `groups` means for the recipe's two rates."""
-    configured = {"head_lr": head_rate(recipe), "body_lr": recipe.body_lr}
+    configured = {"head_lr": recipe.head_lr, "body_lr": recipe.body_lr}
     if recipe.phases is Phases.probe_first and recipe.body_lr is not None:
         # its last phase, the one that is tested, has one rate for both
         del configured["head_lr"]

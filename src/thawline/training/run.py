@@ -10,27 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from thawline.config.sections import ClassWeights, Finetune, Mix, Trainer
+from thawline.config.sections import ClassWeights, Finetune, Trainer
 from thawline.data.store import Store
 from thawline.models.adapters import added_parameters
 from thawline.models.cuts import units
-from thawline.models.depth import frozen_units
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.head import head_parameters
 from thawline.models.inference import outcomes
-from thawline.models.linear_head import linear_head
 from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
 from thawline.training.batches import Pictures, validate
 from thawline.training.cost import Spent, forward_flops, measured, reset_peak_memory, step_flops
-from thawline.training.features.cache import FILL_BATCH, FeatureBatches, PrefixCache
+from thawline.training.features.cache import FeatureBatches, PrefixCache
+from thawline.training.features.pictures import stored_batches
 from thawline.training.history import Fitted, Row, best_epoch, history_row
 from thawline.training.l2_sp import L2SP
 from thawline.training.parameter_groups import balanced_weights, learning_groups
 from thawline.training.phases import Phase, phases_of
-from thawline.training.probe import solve_head
-from thawline.training.processes import place
+from thawline.training.probe import require_stored_pictures, solve_head
 from thawline.training.recipe import tracked
 from thawline.training.resumption import Finished, read_finished, write_finished
 
@@ -74,6 +72,8 @@ class Training:
         self.phases = phases_of(recipe, network)
         self.pictures = Pictures(store, recipe, seed, mirror, accumulate)
         self.start = snapshot(network) if recipe.wise_ft < 1 else {}
+        if self.phases[-1].solved:
+            require_stored_pictures(recipe)
         self.penalty = self._penalty() if recipe.l2_sp else None
         self.held: PartlyFrozen | None = None
         self.features: FeatureBatches | None = None
@@ -102,8 +102,9 @@ class Training:
             identity = self._identity(phase)
             held = self.freeze(phase)
             if phase.solved:
-                history = [*history, *self._by_solving(phase, after_epoch)]
-                spent.append(Spent(forward_flops(held, *self._batch_shape), phase.applied(self.recipe).views or 1))
+                history = [*history, *self._by_solving(phase, held, after_epoch)]
+                variants = phase.applied(self.recipe).views or 1
+                spent.append(Spent(forward_flops(held, *self._batch_shape), variants))
                 continue
             done = folder and read_finished(folder, identity, self.network)
             if not done:
@@ -120,18 +121,14 @@ class Training:
             fitted = Fitted(history, best_epoch(history), cost)
         return self._towards_source(fitted) if self.recipe.wise_ft < 1 else fitted
 
-    def _by_solving(self, phase: Phase, after_epoch: Listeners) -> list[Row]:
+    def _by_solving(self, phase: Phase, held: PartlyFrozen, after_epoch: Listeners) -> list[Row]:
         """Solve the head, all that learns in `phase`; return its row, none where the phase takes no epoch.
 
         It is so quick that a killed one is repeated.
         """
-        started, layer = time.monotonic(), linear_head(self.network)
-        assert self.held is not None
-        assert layer is not None
-        recipe = phase.applied(self.recipe)
-        pictures = replace(self.pictures, recipe=recipe)
+        started, pictures = time.monotonic(), replace(self.pictures, recipe=phase.applied(self.recipe))
         loss, self.features = solve_head(
-            self.held, layer, pictures, self.trainer, scale=phase.head_scale, cache=self.cache
+            self.network, held, pictures, self.trainer, scale=phase.head_scale, cache=self.cache
         )
         if not phase.epochs:
             return []
@@ -152,7 +149,10 @@ class Training:
         # Lightning takes seconds to load, and whoever finds all phases finished does not need it
         from thawline.training.fit import fit
 
-        self.features = self._stored_features(phase.epochs)
+        assert self.held is not None
+        started = time.monotonic()
+        self.features = stored_batches(self.cache, self.held, self.pictures, phase.epochs, self.device)
+        self.seconds_storing += time.monotonic() - started
         train, val = self.features or (self.pictures.training(), self.pictures.validation())
         classifier = self.classifier(
             phase,
@@ -259,6 +259,11 @@ class Training:
         """Names of the parameters that learn in any phase."""
         return frozenset().union(*(self._selection(phase).parameters for phase in self.phases))
 
+    @property
+    def epochs(self) -> int:
+        """Rows that the history gets, unless it stops early or weights are averaged."""
+        return sum(phase.epochs for phase in self.phases)
+
     def trainable_parameters(self) -> int:
         """Return how many numbers learn in any phase; known before the training."""
         tensors = {id(tensor): tensor.numel() for tensor in map(self.network.get_parameter, self.learning)}
@@ -287,24 +292,6 @@ class Training:
         del recipe["seeds"]  # how many others there are
         whole = {"seed": self.seed, "data": self.store.fingerprint, "accumulate": self.accumulate}
         return {"phase": phase.name, **recipe, **whole}
-
-    def _stored_features(self, epochs: int) -> FeatureBatches | None:
-        """Return batches of features in place of pictures, where they are stored."""
-        # pictures that are mixed are new ones; several processes would each decide for themselves
-        if self.cache is None or self.recipe.mix is not Mix.none or place()[1] > 1:
-            return None
-        assert self.held is not None
-        started = time.monotonic()
-        found = self.cache.feature_batches(
-            self.held,
-            (self.pictures.train, self.pictures.training()),
-            (self.pictures.val, self.pictures.validation()),
-            epochs=epochs,
-            device=self.device,
-            fill_batch=min(FILL_BATCH, self.pictures.validation_batch),
-        )
-        self.seconds_storing += time.monotonic() - started
-        return found
 
     @property
     def _batch_shape(self) -> tuple[tuple[int, int, int], int]:

@@ -1,4 +1,4 @@
-"""What decides one training: the sections `pretrain` and `finetune`.
+"""Fields that decide one training: the sections `pretrain` and `finetune`.
 
 A fine-tuning is one point in one space. Its axes are independent of each other: where the weights start,
 which units are frozen, what learns in the others (`method`), in which phases, at which rates, what pulls
@@ -13,21 +13,22 @@ from thawline.config.choices import (
     BatchNorm,
     ClassWeights,
     Keep,
-    Method,
     Mix,
     OptimizerName,
     Phases,
     ScheduleName,
     Start,
 )
+from thawline.config.recipe.meaning import needs_body_rate, ruled_out
+from thawline.config.recipe.methods import Method, MethodFields
 
-ADDED = (Method.lora, Method.adapter, Method.prompt)
-"""Methods that put new modules into the network; averaging their weights does not average what they do."""
+HEAD_TO_BODY = 10.0
+"""Ratio of the head's learning rate to the body's where only the body's is given."""
 
 
 @dataclass
 class Optimization:
-    """What pretraining and fine-tuning share."""
+    """Fields that pretraining and fine-tuning share."""
 
     epochs: int = 3
     """Passes over the training pictures."""
@@ -73,8 +74,11 @@ class Pretrain(Optimization):
 
 
 @dataclass
-class Finetune(Optimization):
-    """The recipe: everything that decides one fine-tuning."""
+class Finetune(Optimization, MethodFields):
+    """The recipe: everything that decides one fine-tuning. Once it is made, `head_lr` is a number.
+
+    Which fields mean something in which recipe is said in `thawline.config.recipe.meaning`.
+    """
 
     start: Start = Start.source
     """Where the body begins: the source model's weights, or a random initialisation (from scratch)."""
@@ -98,24 +102,21 @@ class Finetune(Optimization):
     """one; probe_first: the head alone, then everything at body_lr (LP-FT, Kumar et al. 2022); gradual:
     one more unit at a time, from the head down (Howard & Ruder 2018)."""
     phase_share: float = 0.5
-    """Share of the epochs before everything that may learn does (probe_first and gradual)."""
+    """Share of the epochs before everything that may learn does (gradual; probe_first only where the head is
+    not linear, because a linear one is solved and takes no epochs)."""
     body_lr: float | None = 3e-4
     """Learning rate of what learns in the body, the last unit's where layer_decay is below 1."""
     head_lr: float | None = None
     """Learning rate of the randomly initialised parameters (the head; everything when `start` is
     random); null: 10 x body_lr."""
+    head_penalty: float | None = None
+    """L2 penalty of a solved head on standardised features: half of it times the squared norm of the weights
+    is added to the summed loss of the pictures. null: chosen from a path of penalties by how well heads
+    predict training pictures that they were not solved on."""
+    head_scale: float = 1.0
+    """Factor on a solved head's weights and biases before everything is fine-tuned (probe_first)."""
     layer_decay: float = 1.0
     """Each unit learns this factor slower than the one after it; 1: all alike."""
-    lora_rank: int = 4
-    """Rank of the change of each weight matrix or kernel (Hu et al. 2022)."""
-    lora_scale: float = 2.0
-    """Factor of that change: alpha / rank in the paper's terms."""
-    adapter_width: int = 16
-    """Channels inside an adapter (Houlsby et al. 2019; convolutional: Chen et al. 2024)."""
-    prompt_tokens: int = 8
-    """Tokens added to a transformer's (Jia et al. 2022)."""
-    prompt_deep: bool = True
-    """New prompt tokens before every block, not before the first unfrozen one only."""
     l2_sp: float = 0.0
     """Pull of the body towards the source model's weights in place of weight decay: the loss gains
     l2_sp / 2 times the squared distance (Li et al. 2018); 0: none."""
@@ -141,30 +142,21 @@ class Finetune(Optimization):
     """Fine-tunings of the chosen recipe, each with its own head, order and augmentation."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "body_lr", "head_lr", "seeds", "soup", "layer_decay", "wise_ft")
-        positive(self, "lora_rank", "lora_scale", "adapter_width", "prompt_tokens", "phase_share")
+        Optimization.__post_init__(self)
+        MethodFields.__post_init__(self)
+        positive(self, "body_lr", "head_lr", "head_scale", "seeds", "soup", "layer_decay", "wise_ft")
+        positive(self, "phase_share", "head_penalty")
         not_negative(self, "early_stopping", "l2_sp", "views")
         in_unit_interval(self, "ema", "phase_share")
         for name in ("layer_decay", "wise_ft"):
             require(getattr(self, name) <= 1, name, getattr(self, name), "above 0 and at most 1")
-        self._check_rates()
+        self._resolve_rates()
         self._check_depth()
-        if self.start is Start.random:
-            self._check_random()
-        if self.phases is not Phases.one:
-            allowed = f"2 or more, because phases is {self.phases.name}"
-            require(self.epochs >= 2, "epochs", self.epochs, allowed)
-        if self.method in (*ADDED, Method.scale_shift):
-            allowed = f"0, because method is {self.method.name} and the source model's weights stay anyway"
-            require(self.l2_sp == 0, "l2_sp", self.l2_sp, allowed)
-        if self.method in ADDED:
-            for name in ("wise_ft", "soup"):
-                value = getattr(self, name)
-                allowed = f"1, because averaging weights does not average what {self.method.name} modules do"
-                require(value == 1, name, value, allowed)
+        for name, (only, reason) in ruled_out(vars(self)).items():
+            shown = "null" if only is None else getattr(only, "name", f"{only:g}")
+            require(getattr(self, name) == only, name, getattr(self, name), f"{shown}, {reason}")
 
-    def _check_rates(self) -> None:
+    def _resolve_rates(self) -> None:
         require(
             self.head_lr is not None or self.body_lr is not None,
             "head_lr",
@@ -172,18 +164,14 @@ class Finetune(Optimization):
             "a learning rate, because body_lr is null and head_lr cannot default to 10 x body_lr",
         )
         require(
-            self.start is Start.random
-            or not self.body_learns(self.depth == "all")
-            or self.body_lr is not None,
+            self.body_lr is not None or not needs_body_rate(vars(self), self.depth == "all"),
             "body_lr",
             self.body_lr,
             "a learning rate, because some of the body learns (depth is not all, or frozen_batch_norm is "
             "affine or train)",
         )
-
-    def body_learns(self, all_frozen: bool) -> bool:
-        """Whether anything in the body needs a learning rate, given whether all of its units are frozen."""
-        return not all_frozen or self.frozen_batch_norm in (BatchNorm.affine, BatchNorm.train)
+        if self.head_lr is None and self.body_lr is not None:
+            self.head_lr = HEAD_TO_BODY * self.body_lr
 
     def _check_depth(self) -> None:
         if isinstance(self.depth, float):
@@ -194,25 +182,3 @@ class Finetune(Optimization):
             require(len(self.units) > 0, "units", self.units, "null or the names of at least one unit")
             allowed = "0, because units says which units learn and all others are frozen"
             require(self.depth == 0, "depth", self.depth, allowed)
-
-    def _check_random(self) -> None:
-        reason = "because start is random: no source model, and freezing random weights trains nothing useful"
-        alone = Finetune(start=Start.source)
-        for name in FROM_SOURCE:
-            value, only = getattr(self, name), getattr(alone, name)
-            shown = "null" if only is None else getattr(only, "name", only)
-            require(value == only, name, value, f"{shown}, {reason}")
-
-
-FROM_SOURCE = (
-    "depth",
-    "units",
-    "method",
-    "frozen_batch_norm",
-    "batch_norm",
-    "phases",
-    "layer_decay",
-    "l2_sp",
-    "wise_ft",
-)
-"""Fields that mean something only for weights that come from a source model."""

@@ -1,14 +1,22 @@
-"""When a field of a recipe means something: the conditions of the search space."""
+"""When a field of a recipe means something, and which values others rule out.
+
+Configuration, search, report and tracking ask here and nowhere else. `values` are those of a recipe's fields
+by their names, so that a recipe can be asked about while it is still being made.
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from thawline.config.recipe.fields import ADDED
-from thawline.config.searchable import TYPES
-from thawline.config.sections import AugmentationName, BatchNorm, Method, Mix, OptimizerName, Phases, Start
+from thawline.config.choices import AugmentationName, BatchNorm, Mix, OptimizerName, Phases, Start
+from thawline.config.recipe.methods import Method, MethodFields
 
 Values = Mapping[str, Any]
+
+AFFINE = (BatchNorm.affine, BatchNorm.train)
+"""Policies under which scale and shift learn."""
+MOVING = (BatchNorm.statistics, BatchNorm.train)
+"""Policies under which a layer normalises by the batch and goes on estimating its statistics."""
 
 DECISIVE = (
     "frozen_batch_norm",
@@ -20,72 +28,156 @@ DECISIVE = (
     "mix",
     "augmentation",
 )
-ORDER = tuple(dict.fromkeys((*DECISIVE, "head_lr", "body_lr", *TYPES)))
-"""Fields of a recipe, those first that decide whether others mean something."""
+"""Fields that decide whether others mean something. Who chooses values chooses these first, in this order."""
 
-OWN_WEIGHTS = (*ADDED, Method.scale_shift)
-"""Methods under which the source model's weights stay as they are."""
+NEUTRAL: dict[str, Any] = {
+    "depth": 0,
+    "units": None,
+    "method": Method.full,
+    "frozen_batch_norm": BatchNorm.frozen,
+    "batch_norm": BatchNorm.train,
+    "phases": Phases.one,
+    "layer_decay": 1.0,
+    "l2_sp": 0.0,
+    "wise_ft": 1.0,
+}
+"""Fields that mean something only for weights that come from a source model, with the value that changes
+nothing."""
+
+TRAINED = (
+    *("epochs", "batch_size", "optimizer", "momentum", "schedule", "warmup", "weight_decay", "decay_all"),
+    *("head_lr", "body_lr", "early_stopping", "keep", "ema", "soup", "mix", "mix_alpha"),
+)
+"""Fields about training step by step, which a solved head has none of."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Where a trial stands: `depth` of `units` units frozen; `probe`: all of them in every trial."""
+    """Where a recipe is used: `depth` leading units are frozen, of `units` (None where that is not known and
+    not all of them are); `linear_head`: the network's head is linear, so that it can be solved."""
 
     depth: int
-    units: int
-    probe: bool = False
+    units: int | None
+    linear_head: bool = True
 
-    def thawed(self, values: Values) -> bool:
-        """Whether a unit learns that comes from the source model."""
-        return self.depth < self.units and values["start"] is Start.source
+    @classmethod
+    def of(cls, values: Values, depth: int, units: int | None, linear_head: bool) -> "Situation":
+        """Return where a recipe is used whose own `depth` comes to a count of `depth` units."""
+        return cls(depth, depth if values["depth"] == "all" else units, linear_head)
 
-    def learns(self, values: Values) -> bool:
-        """Whether anything of the body needs a rate of its own (see `Finetune.body_learns`)."""
-        frozen_learn = values["frozen_batch_norm"] in (BatchNorm.affine, BatchNorm.train)
-        from_source = values["start"] is Start.source
-        return from_source and values["body_lr"] is not None and (self.thawed(values) or frozen_learn)
+    @property
+    def all_frozen(self) -> bool:
+        """No unit of the body learns."""
+        return self.depth == self.units
 
-    def freezes(self, values: Values) -> bool:
-        """Whether some unit is frozen, but not all of them in every trial."""
-        return not self.probe and (self.depth > 0 or values["units"] is not None)
+
+def thawed(values: Values, at: Situation) -> bool:
+    """Tell whether a unit learns that comes from the source model."""
+    return values["start"] is Start.source and not at.all_frozen
+
+
+def some_frozen(values: Values, at: Situation) -> bool:
+    """Tell whether some unit, or all of them, is frozen."""
+    return at.depth > 0 or values["units"] is not None
+
+
+def needs_body_rate(values: Values, all_frozen: bool) -> bool:
+    """Tell whether anything that comes from the source model is to learn in the body: units that are not
+    frozen, or BatchNorm's scale and shift in those that are."""
+    frozen_learn = values["frozen_batch_norm"] in AFFINE
+    return values["start"] is Start.source and (not all_frozen or frozen_learn)
+
+
+def body_learns(values: Values, at: Situation) -> bool:
+    """Tell whether anything that comes from the source model learns at a rate of its own in the body."""
+    return values["body_lr"] is not None and needs_body_rate(values, at.all_frozen)
+
+
+def is_probe(values: Values, at: Situation) -> bool:
+    """Tell whether nothing but the head learns, on the source model's features (a linear probe)."""
+    return at.all_frozen and not needs_body_rate(values, True) and values["start"] is Start.source
+
+
+def solved(values: Values, at: Situation) -> bool:
+    """Tell whether nothing but a linear head learns, on features that stay as they are: its best weights are
+    computed, not trained."""
+    return at.linear_head and is_probe(values, at) and values["frozen_batch_norm"] not in MOVING
+
+
+def _probes_first(values: Values, at: Situation) -> bool:
+    return thawed(values, at) and values["phases"] is Phases.probe_first
+
+
+def _has_phase_share(values: Values, at: Situation) -> bool:
+    # the first phase of probe_first takes no epochs where the head is solved
+    trained_probe = not at.linear_head and _probes_first(values, at)
+    return trained_probe or (thawed(values, at) and values["phases"] is Phases.gradual)
+
+
+def _has_layer_decay(values: Values, at: Situation) -> bool:
+    first = 0 if values["frozen_batch_norm"] in AFFINE else at.depth
+    return body_learns(values, at) and (at.units is None or at.units - first >= 2)
+
+
+def _of_method(name: str) -> Callable[[Values, Situation], bool]:
+    return lambda values, at: thawed(values, at) and name in values["method"].row.fields
 
 
 CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
-    "body_lr": lambda values, at: at.learns(values),
-    "frozen_batch_norm": lambda values, at: at.freezes(values),
-    "batch_norm": lambda values, at: at.thawed(values),
-    "method": lambda values, at: at.thawed(values),
-    "phases": lambda values, at: at.thawed(values) and values["epochs"] >= 2,
-    "phase_share": lambda values, at: at.thawed(values) and values["phases"] is not Phases.one,
-    "layer_decay": lambda values, at: at.thawed(values) and at.units - at.depth >= 2,
-    "l2_sp": lambda values, at: at.learns(values) and values["method"] not in OWN_WEIGHTS,
-    "wise_ft": lambda values, at: at.learns(values) and values["method"] not in ADDED,
-    "lora_rank": lambda values, at: at.thawed(values) and values["method"] is Method.lora,
-    "lora_scale": lambda values, at: at.thawed(values) and values["method"] is Method.lora,
-    "adapter_width": lambda values, at: at.thawed(values) and values["method"] is Method.adapter,
-    "prompt_tokens": lambda values, at: at.thawed(values) and values["method"] is Method.prompt,
-    "prompt_deep": lambda values, at: at.thawed(values) and values["method"] is Method.prompt,
+    "depth": lambda values, _: values["units"] is None,
+    "body_lr": body_learns,
+    "frozen_batch_norm": some_frozen,
+    "batch_norm": thawed,
+    "method": thawed,
+    "phases": lambda values, at: thawed(values, at) and values["epochs"] >= 2,
+    "phase_share": _has_phase_share,
+    "layer_decay": _has_layer_decay,
+    "l2_sp": lambda values, at: body_learns(values, at) and values["method"].row.source_learns,
+    "wise_ft": lambda values, at: body_learns(values, at) and values["method"].row.averages,
     "momentum": lambda values, _: values["optimizer"] is OptimizerName.sgd,
     "decay_all": lambda values, _: values["weight_decay"] > 0,
+    # a solved head sees stored pictures: several variants of each, or plain ones
+    "augmentation": lambda values, at: values["views"] > 0 or not solved(values, at),
     "views": lambda values, _: values["augmentation"] is not AugmentationName.none,
     "mix_alpha": lambda values, _: values["mix"] is not Mix.none,
+    "head_penalty": lambda values, at: at.linear_head and (solved(values, at) or _probes_first(values, at)),
+    "head_scale": lambda values, at: at.linear_head and _probes_first(values, at),
+    **{each.name: _of_method(each.name) for each in fields(MethodFields)},
 }
-"""Fields that mean something only sometimes; all others always do."""
+"""Fields that mean something only sometimes; all others always do, but for those of `TRAINED`."""
 
 
-def exists(name: str, values: Values, at: Situation) -> bool:
-    """Whether the field `name` means anything in a recipe with these `values` so far."""
+def matters(name: str, values: Values, at: Situation) -> bool:
+    """Tell whether the field `name` means anything in a recipe with these `values`, used there."""
+    if name in TRAINED and solved(values, at):
+        return False
     return name not in CONDITIONS or CONDITIONS[name](values, at)
 
 
-def reconciled(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with configured fields that a chosen method or number of epochs rules out at their neutral
-    value, e.g. `wise_ft` 1 where the method is lora."""
-    neutral: dict[str, Any] = {}
-    if values["method"] in OWN_WEIGHTS:
-        neutral |= {"l2_sp": 0.0}
-    if values["method"] in ADDED:
-        neutral |= {"wise_ft": 1.0, "soup": 1}
+def ruled_out(values: Values) -> dict[str, tuple[Any, str]]:
+    """Return fields that other fields leave no choice: the only value each may have, and why."""
+    found: dict[str, tuple[Any, str]] = {}
+    if values["start"] is Start.random:
+        reason = "because start is random: no source model, and freezing random weights trains nothing useful"
+        found |= {name: (value, reason) for name, value in NEUTRAL.items()}
+    method = values["method"]
+    if not method.row.source_learns:
+        kept = f"because method is {method.name} and the source model's weights stay anyway"
+        found["l2_sp"] = (0.0, kept)
+    if not method.row.averages:
+        reason = f"because averaging weights does not average what {method.name} modules do"
+        found |= {"wise_ft": (1.0, reason), "soup": (1, reason)}
     if values["epochs"] < 2:
-        neutral |= {"phases": Phases.one}
-    return values | neutral
+        found["phases"] = (Phases.one, f"because epochs is {values['epochs']} and phases need 2 or more")
+    return found
+
+
+def reconciled(values: Values, at: Situation) -> dict[str, Any]:
+    """Return `values` with those that others, or a head that is solved, rule out at their neutral value, e.g.
+    `wise_ft` 1 where the method is lora."""
+    found = dict(values) | {name: only for name, (only, _) in ruled_out(values).items()}
+    if solved(found, at):
+        found |= {"mix": Mix.none, "soup": 1, "ema": 0.0}
+        if found["views"] == 0:
+            found["augmentation"] = AugmentationName.none
+    return found

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
+from thawline.config.recipe.words import rate_words
 from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis, rate_axis
 from thawline.report.findings import FINETUNED, NAMES, Findings
-from thawline.report.recipes import rate_names
 from thawline.report.wording import counted, listed, rate
 
 _SHAPES = {"complete": "o", "pruned": "v", "failed": "X"}
@@ -53,7 +53,7 @@ def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
         if complete.empty:
             continue
         best = complete.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
-        head, body = rate_names(findings.recipes[name].recipe)
+        head, body = rate_words(findings.recipes[name].recipe)
         both = f" ({head}) and {rate(best['body_lr'])} ({body})" if pd.notna(best["body_lr"]) else ""
         parts.append(f"{rate(best['head_lr'])}{both} for {NAMES[name]}")
     tried = counted(sum(len(table) for table in studies.values()), "trial")

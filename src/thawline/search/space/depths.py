@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from torch import nn
 
 from thawline.config.errors import UserError
+from thawline.config.recipe.meaning import AFFINE
 from thawline.config.sections import Config, Finetune, Method, Start
 from thawline.models.cuts import Unit
 from thawline.models.depth import frozen_units, resolve_depth
-from thawline.models.selection import AFFINE
 from thawline.search.space.parameters import METHOD, depths
 from thawline.training.finetune import with_method
 

@@ -7,49 +7,39 @@ import numpy as np
 
 from thawline.config.errors import UserError
 from thawline.config.recipe.meaning import DECISIVE
-from thawline.config.sections import Finetune, Range, Search
-from thawline.search.space.parameters import DEPTH, Parameter, Usable, walk
+from thawline.config.sections import Range, Search
+from thawline.search.space.parameters import DEPTH, Parameter, TrialSpace, walk
 
 COUNTED = 2000
 """Combinations after which a grid that is too large is not counted any further: about a second."""
 
 
-def grid(
-    search: Search, base: Finetune, allowed: Sequence[int], units: int, usable: Usable | None = None
-) -> list[dict[str, Any]]:
-    """All combinations of depth, choices and `search.grid_points` values of each rate, as the parameters of
-    trials. Only parameters that exist in a combination are in it, so that none occurs twice. The last
-    parameter changes fastest."""
-    return [each.chosen for each in _combinations(search, base, allowed, units, usable)]
+def grid(space: TrialSpace) -> list[dict[str, Any]]:
+    """Return all combinations of depth, choices and `search.grid_points` values of each rate, as the
+    parameters of trials. Only parameters that exist in a combination are in it, so that none occurs twice.
+    The last parameter changes fastest."""
+    return [each.chosen for each in _combinations(space)]
 
 
-def count(
-    search: Search, base: Finetune, allowed: Sequence[int], units: int, usable: Usable | None = None
-) -> tuple[int, bool]:
-    """How many points `grid` lists, and whether these are all: what is clearly more than `search.trials` is
-    not counted to its end. Parameters that no other depends on are not listed but multiplied."""
+def count(space: TrialSpace) -> tuple[int, bool]:
+    """Return how many points `grid` lists, and whether these are all: what is clearly more than
+    `search.trials` is not counted to its end. Parameters that no other depends on are not listed but
+    multiplied."""
     points = 0
     fields = (DEPTH, *DECISIVE)
-    for walked, each in enumerate(_combinations(search, base, allowed, units, usable, fields)):
-        if walked >= COUNTED and points > search.trials:
+    for walked, each in enumerate(_combinations(space, fields)):
+        if walked >= COUNTED and points > space.search.trials:
             return points, False
         points += each.alike
     return points, True
 
 
-def _combinations(
-    search: Search,
-    base: Finetune,
-    allowed: Sequence[int],
-    units: int,
-    usable: Usable | None,
-    fields: Collection[str] | None = None,
-) -> Iterator["_Odometer"]:
-    """One after another; of all `fields`, or of these only."""
+def _combinations(space: TrialSpace, fields: Collection[str] | None = None) -> Iterator["_Odometer"]:
+    """Yield one after another; of all `fields`, or of these only."""
     digits: list[int] | None = []
     while digits is not None:
-        odometer = _Odometer(digits, search.grid_points, fields)
-        walk(base, search, allowed, units, odometer.choose, usable)
+        odometer = _Odometer(digits, space.search.grid_points, fields)
+        walk(space, odometer.choose)
         yield odometer
         digits = odometer.following()
 
@@ -83,8 +73,8 @@ class _Odometer:
         return value
 
     def following(self) -> list[int] | None:
-        """The digits of the next combination, cut off behind the one that changed, because what exists may
-        depend on it; None after the last."""
+        """Return the digits of the next combination, cut off behind the one that changed, because what exists
+        may depend on it; None after the last."""
         for position in reversed(range(len(self.sizes))):
             if self.digits[position] + 1 < self.sizes[position]:
                 return [*self.digits[:position], self.digits[position] + 1]

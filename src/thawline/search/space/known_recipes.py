@@ -1,7 +1,7 @@
 """Known good recipes, which a study tries before it searches."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
@@ -17,14 +17,15 @@ from thawline.config.sections import (
     Search,
     Start,
 )
-from thawline.search.space.parameters import BODY_LR, CHANGES, DEPTH, HEAD_LR, METHOD, Usable, point
+from thawline.search.space.parameters import BODY_LR, CHANGES, DEPTH, HEAD_LR, METHOD, TrialSpace, point
 from thawline.search.task import Slot
 
 CONFIGURED = "configured"
 
 
 def linear_probe(base: Finetune) -> Finetune:
-    """All units frozen, the head at the rate a linear layer on fixed features wants with Adam: 1e-2.
+    """Return the recipe that freezes all units; a head that is trained gets the rate a linear layer on fixed
+    features wants with Adam: 1e-2.
 
     The baseline every other recipe must beat; Kornblith et al. 2019 use it to compare source models.
     """
@@ -32,15 +33,15 @@ def linear_probe(base: Finetune) -> Finetune:
 
 
 def full(base: Finetune) -> Finetune:
-    """Everything learns, the head ten times as fast as the body, without any other restraint.
+    """Return the recipe in which everything learns, the head ten times as fast as the body, without any other
+    restraint.
 
     The usual recipe since Girshick et al. 2014, as in the transfer-learning examples of PyTorch and fastai.
     """
-    assert base.body_lr is not None
     return replace(
         base,
         depth=0,
-        head_lr=10 * base.body_lr,
+        head_lr=None,
         method=Method.full,
         phases=Phases.one,
         layer_decay=1.0,
@@ -50,15 +51,15 @@ def full(base: Finetune) -> Finetune:
 
 
 def lp_ft(base: Finetune) -> Finetune:
-    """The head alone for half of the epochs, then everything at the body's rate (LP-FT, Kumar et al. 2022),
-    so that a random head does not distort features that were good."""
+    """Return the recipe that begins with the head alone, then everything at the body's rate (LP-FT, Kumar et
+    al. 2022), so that a random head does not distort features that were good."""
     return replace(full(base), phases=Phases.probe_first, phase_share=0.5)
 
 
 def bit(base: Finetune) -> Finetune:
-    """BiT-HyperRule (Kolesnikov et al. 2020): SGD with momentum 0.9, 3e-3 for everything, no weight decay, a
-    tenth of the rate after 30, 60 and 90 % of the steps, and no MixUp, which the rule keeps for larger sets
-    (20,000 pictures or more)."""
+    """Return the BiT-HyperRule (Kolesnikov et al. 2020): SGD with momentum 0.9, 3e-3 for everything, no
+    weight decay, a tenth of the rate after 30, 60 and 90 % of the steps, and no MixUp, which the rule keeps
+    for larger sets (20,000 pictures or more)."""
     return replace(
         full(base),
         head_lr=3e-3,
@@ -79,26 +80,24 @@ RECIPES: dict[str, Callable[[Finetune], Finetune]] = {
 }
 
 
-def known(
-    search: Search, base: Finetune, allowed: Sequence[int], units: int, usable: Usable | None = None
-) -> list[Slot]:
-    """The places of a study that try `base` and then those of `search.known` that are another recipe.
+def known(space: TrialSpace) -> list[Slot]:
+    """Return the places of a study that try its base and then those of `search.known` that are another
+    recipe.
 
     Each place's `params` are what the space has of the recipe, its attribute `changes` what it has not. A
-    recipe is left out where its depth is not `allowed` or it needs a method that was not asked for. Studies
-    of a baseline (all frozen, or nothing from the source model) try only `base`.
-
-    Args:
-        base: its depth is a count, a fraction or `all`; the name of a unit must have been resolved.
+    recipe is left out where its depth is not among the study's or it needs a method that was not asked for.
+    Studies of a baseline (all frozen, or nothing from the source model) try only their base, whose depth is a
+    count, a fraction or `all`: the name of a unit must have been resolved.
     """
+    base, depths, units = space.base, space.depths, space.units
     wanted = _count(base.depth, units)
-    nearest = min(allowed, key=lambda each: abs(each - wanted))
-    found = [_slot(CONFIGURED, base, base, point(base, search, allowed, nearest, units, usable), search)]
-    for name in search.known:
-        if _possible(name, search, base, allowed, units):
+    nearest = min(depths, key=lambda each: abs(each - wanted))
+    found = [_slot(CONFIGURED, base, base, point(space, nearest), space.search)]
+    for name in space.search.known:
+        if _possible(name, space):
             recipe = RECIPES[name](base)
-            params = point(recipe, search, allowed, _count(recipe.depth, units), units, usable)
-            found.append(_slot(name, recipe, base, params, search))
+            params = point(replace(space, base=recipe), _count(recipe.depth, units))
+            found.append(_slot(name, recipe, base, params, space.search))
     return [slot for index, slot in enumerate(found) if not any(_same(slot, each) for each in found[:index])]
 
 
@@ -110,13 +109,14 @@ def _count(depth: float | str, units: int) -> int:
     return depth if isinstance(depth, int) else int(depth * units + 0.5)
 
 
-def _possible(name: str, search: Search, base: Finetune, allowed: Sequence[int], units: int) -> bool:
-    if base.start is Start.random or base.units is not None or list(allowed) == [units]:
+def _possible(name: str, space: TrialSpace) -> bool:
+    base = space.base
+    if base.start is Start.random or base.units is not None or space.is_probe:
         return False
     if name == "linear_probe":
-        return units in allowed
-    asked = search.space.choices.get(METHOD, [base.method.name])
-    return 0 in allowed and Method.full.name in asked and (name != "lp_ft" or base.epochs >= 2)
+        return space.units in space.depths
+    asked = space.search.space.choices.get(METHOD, [base.method.name])
+    return 0 in space.depths and Method.full.name in asked and (name != "lp_ft" or base.epochs >= 2)
 
 
 def _slot(name: str, recipe: Finetune, base: Finetune, params: dict[str, Any], search: Search) -> Slot:

@@ -1,4 +1,4 @@
-"""The places of a contender's study: what each must try, and how many there are."""
+"""Places of a contender's study: what each must try, and how many there are."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,16 +10,17 @@ from thawline.models.cuts import Unit
 from thawline.models.depth import resolve_depth
 from thawline.search.space.grid import count, grid, refuse_part
 from thawline.search.space.known_recipes import known
-from thawline.search.space.parameters import DEPTH, Usable, point
+from thawline.search.space.parameters import DEPTH, TrialSpace, Usable, point, varies
 from thawline.search.study.samplers import RATES
 from thawline.search.task import Slot
 
 
 class Slots:
-    """Of a study at `depths`: known recipes and then free places; every point of a grid; or equally many
-    places at each depth, of which the first is the configured recipe at that depth.
+    """Places of a study at `depths`: known recipes and then free places; every point of a grid; or equally
+    many places at each depth, of which the first is the configured recipe at that depth.
 
-    Raises `UserError` for a grid with more points than trials, or with a limit in minutes.
+    Where nothing varies, because a solved head has no learning rate, there is one place: in the study, or at
+    that depth. Raises `UserError` for a grid with more points than trials, or with a limit in minutes.
     """
 
     def __init__(
@@ -29,25 +30,28 @@ class Slots:
         depths: Sequence[int],
         units: tuple[Unit, ...],
         usable: Usable | None,
+        linear_head: bool = True,
     ) -> None:
-        self.search, self.base, self.depths = search, _counted(base, units), depths
-        self.units, self.usable = len(units), usable
+        self.search = search
+        self.space = TrialSpace(search, _counted(base, units), depths, len(units), usable, linear_head)
         if search.enabled and search.goal is Goal.recipe and search.sampler is SamplerName.grid:
-            refuse_part(search, *count(search, self.base, depths, self.units, usable))
+            refuse_part(search, *count(self.space))
 
     @property
     def total(self) -> int | None:
-        """Places in the study; None: as many as its time allows."""
+        """Number of places in the study; None: as many as its time allows."""
         if not self.search.enabled:
             return 0
         if self.search.goal is Goal.depth_curve:
-            return self.search.trials_per_depth * len(self.depths)
+            return len(self._depths) + (self.search.trials_per_depth - 1) * len(self._varying)
+        if len(self._depths) == 1 and not self._varying:
+            return 1
         if self.search.sampler is SamplerName.grid:
             return len(self._grid)
         return None if self.search.minutes else self.search.trials
 
     def slot(self, index: int) -> Slot | None:
-        """The place `index`; None where there are fewer."""
+        """Return the place `index`; None where there are fewer."""
         if self.total is not None and index >= self.total:
             return None
         if self.search.goal is Goal.depth_curve:
@@ -57,25 +61,33 @@ class Slots:
         return self._known[index] if index < len(self._known) else Slot()
 
     def _of_depth(self, index: int) -> Slot:
-        """All depths in turn, so that a study that ended early has as many trials at each of them."""
-        rates, position = divmod(index, len(self.depths))
-        depth = self.depths[position]
-        fixed = {DEPTH: depth} if len(self.depths) > 1 else {}
-        if rates == 0:
-            fixed = point(self.base, self.search, self.depths, depth, self.units, self.usable)
-        return Slot(fixed, {RATES: rates})
+        """Take all depths in turn, so that a study that ended early has as many trials at each of them."""
+        if index < len(self._depths):
+            return Slot(point(self.space, self._depths[index]), {RATES: 0})
+        rates, position = divmod(index - len(self._depths), len(self._varying))
+        fixed = {DEPTH: self._varying[position]} if len(self._depths) > 1 else {}
+        return Slot(fixed, {RATES: rates + 1})
+
+    @property
+    def _depths(self) -> Sequence[int]:
+        return self.space.depths
+
+    @cached_property
+    def _varying(self) -> list[int]:
+        """Depths at which trials can differ."""
+        return [depth for depth in self._depths if varies(self.space, depth)]
 
     @cached_property
     def _known(self) -> list[Slot]:
-        return known(self.search, self.base, self.depths, self.units, self.usable)
+        return known(self.space)
 
     @cached_property
     def _grid(self) -> list[dict[str, Any]]:
-        return grid(self.search, self.base, self.depths, self.units, self.usable)
+        return grid(self.space)
 
 
 def _counted(base: Finetune, units: tuple[Unit, ...]) -> Finetune:
-    """`base` with its depth as a count, where that is said by the name of a unit."""
+    """Return `base` with its depth as a count, where that is said by the name of a unit."""
     if not isinstance(base.depth, str) or base.depth == "all":
         return base
     depth = resolve_depth(base.depth, units)

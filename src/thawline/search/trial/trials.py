@@ -12,12 +12,14 @@ from torch import nn
 from thawline import tracking
 from thawline.artifacts import CARD, MODEL, Artifacts, fingerprint
 from thawline.config.errors import UserError
+from thawline.config.recipe.contenders import recipe_of
 from thawline.config.sections import Config, Finetune, Objective, Start
 from thawline.data.store import Store, open_store
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_depth
 from thawline.models.device import prepare_machine
+from thawline.models.linear_head import linear_head
 from thawline.search.results.winner import selected
 from thawline.search.space.depths import asked_depths, usable_methods
 from thawline.search.space.parameters import METHOD, Usable, fresh_rates, recipe_of_trial
@@ -30,7 +32,7 @@ from thawline.search.trial.outcomes import keep_outcome
 from thawline.search.trial.validation import Outcome, Report, Validating
 from thawline.training.code import code_version
 from thawline.training.cost import flops
-from thawline.training.recipe import Chosen, plain, recipe_of, tracked
+from thawline.training.recipe import Chosen, plain, tracked
 
 SEARCH_SEED = 999
 """Added to the seed: trials use another head and order than the final fine-tunings."""
@@ -51,8 +53,9 @@ class Trials:
         self.config, self.artifacts, self.search = config, artifacts, config.search
         self.initial = artifacts.stage("replace_head")
         self.store: Store = open_store(artifacts.data("target"))
-        self.base = recipe_of(config.contender, config.finetune)
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
+        linear = linear_head(network) is not None
+        self.base = recipe_of(config.contender, config.finetune, linear)
         self.units: tuple[Unit, ...] = units(network)
         asked = asked_depths(config, self.base, self.units, self.card.architecture)
         usable = usable_methods(network, config, self.base, self.units, asked, self.card.architecture)
@@ -60,7 +63,7 @@ class Trials:
         self.usable: Usable | None = usable if METHOD in self.search.space.choices else None
         if self.search.enabled and self.multiple:
             self._require_cost(network)
-        self._slots = Slots(self.search, self.base, self.depths, self.units, self.usable)
+        self._slots = Slots(self.search, self.base, self.depths, self.units, self.usable, linear)
 
     @cached_property
     def validating(self) -> Validating:
@@ -139,7 +142,7 @@ class Trials:
 
     def recipe(self, trial: optuna.trial.BaseTrial | FrozenTrial) -> Finetune:
         """What a trial tries, or tried."""
-        return recipe_of_trial(trial, self.base, self.search, self.depths, len(self.units), self.usable)
+        return recipe_of_trial(trial, self._slots.space)
 
     def objective(self, trial: optuna.Trial, parent: str) -> float | tuple[float, ...]:
         recipe = self.recipe(trial)

@@ -6,7 +6,7 @@ can be read that another prefix or other pictures made.
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from thawline.config.sections import AugmentationName, PrefixCacheUse, Trainer
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.models.cuts import plan
-from thawline.models.device import device_of, in_half_precision
+from thawline.models.device import in_half_precision
 from thawline.models.freezing import PartlyFrozen, state_hashes
 from thawline.models.layout import in_layout, layout_of
 from thawline.models.splitting import part
 from thawline.training.batches import batches as batches_of
 from thawline.training.code import code_version
-from thawline.training.features.compute import computed, features_in_memory, quick
+from thawline.training.features.compute import computed, quick
 from thawline.training.features.files import Features, discard, find, make
 from thawline.training.features.worth import Speed, speed_of
 
@@ -81,7 +81,7 @@ class PrefixCache:
         if self.settings.prefix_cache is PrefixCacheUse.never or held.depth == 0 or not pictures:
             return None
         if train[1].variants is None:
-            self._say("each epoch augments every picture anew (finetune.views stores a number of variants)")
+            self.say("each epoch augments every picture anew (finetune.views stores a number of variants)")
             return None
         held.to(device)
         fill = _Filling(self, held, held.depth, device, fill_batch)
@@ -96,7 +96,7 @@ class PrefixCache:
             found = [batches.given(fill.variants(store, batches, shared)) for store, batches in (train, val)]
         except (UserError, OSError) as error:
             # the pictures are still there
-            self._say(str(error), held.depth)
+            self.say(str(error), held.depth)
             return None
         return found[0], found[1]
 
@@ -104,7 +104,7 @@ class PrefixCache:
         self, network: nn.Module, depth: int, store: Store, batches: Batches, device: torch.device
     ) -> np.ndarray:
         """Return what the first `depth` units of `network` make of every variant of each picture of `store`,
-        from what is stored. See `features` for the arguments and the rest."""
+        from what is stored. See `pictures.features`."""
         network.to(device)
         fill = _Filling(self, network, depth, device, FILL_BATCH)
         found = fill.variants(store, batches, shared=True)
@@ -120,16 +120,16 @@ class PrefixCache:
         needed = speed.bytes * (len(train[0]) * variants + len(val[0]))
         worth = speed.worth(epochs, variants) and needed <= self.limit
         use = "stored and read" if worth else "computed"
-        self._say(
+        self.say(
             f"its features, {speed.bytes} bytes a picture, are {use} in each of {epochs} epochs: "
             f"{1e3 * again:.3g} ms a picture to compute them each time, {1e3 * stored:.3g} ms to store them",
             fill.depth,
         )
         if needed > self.limit:
-            self._say(f"{needed} bytes of features, but trainer.prefix_cache_gib allows {self.limit}")
+            self.say(f"{needed} bytes of features, but trainer.prefix_cache_gib allows {self.limit}")
         return worth
 
-    def _say(self, reason: str, depth: int | None = None) -> None:
+    def say(self, reason: str, depth: int | None = None) -> None:
         """Once per process: a search has many alike."""
         if reason not in self._said:
             self._said.add(reason)
@@ -249,46 +249,6 @@ class _Filling:
             if stored is not None:
                 return depth, self._quick(part(self.whole, depth, self.depth).to(self.device)), stored
         return None
-
-
-def features(
-    network: nn.Module,
-    depths: Collection[int],
-    store: Store,
-    settings: Trainer,
-    *,
-    cache: PrefixCache | None = None,
-    batches: Batches | None = None,
-) -> dict[int, np.ndarray]:
-    """Return what the first units of `network`, frozen, make of each picture of `store`, for each number of
-    units in `depths`: (n, …) float32 in the order of the store, or (variants * n, …), one variant of all
-    pictures after the other.
-
-    They are read from `cache` and stored there, unless it is None, `trainer.prefix_cache` is `never` or
-    there is no room; else they are computed in one pass and kept in memory.
-
-    Args:
-        network: an initial target model, or the `PartlyFrozen` that holds it. It comes back on the CPU.
-        batches: of the pictures of `store`, with a number of variants of each; None: the pictures as they are.
-    """
-    device, batches = device_of(settings), batches or batches_of(store, FILL_BATCH)
-    try:
-        if cache is not None and settings.prefix_cache is not PrefixCacheUse.never:
-            try:
-                return {
-                    depth: cache.features(network, depth, store, batches, device) for depth in sorted(depths)
-                }
-            except (UserError, OSError) as error:
-                cache._say(str(error))
-        batches, found = batches.in_order(FILL_BATCH), []
-        assert batches.variants is not None
-        for variant in range(batches.variants):
-            batches.set_epoch(variant)
-            half = in_half_precision(settings)
-            found.append(features_in_memory(network, depths, batches, device, half=half))
-        return {depth: np.concatenate([each[depth] for each in found]) for depth in depths}
-    finally:
-        network.cpu()
 
 
 def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:

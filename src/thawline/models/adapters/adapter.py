@@ -1,17 +1,20 @@
 """Bottleneck adapters: a narrow detour behind each unit."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from thawline.config.errors import UserError
+from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.rewriting import Rewriting
 from thawline.models.adapters.shapes import channel_axis, shapes_of
 from thawline.models.cuts import Plan, Unit
 from thawline.models.tracing import Added
 
 NAME = "adapters"
-"""Of the sub-module that holds them, under the indices of their units."""
+"""Name of the sub-module that holds them, under the indices of their units."""
 
 
 class LinearAdapter(Added):
@@ -47,20 +50,26 @@ class ConvolutionalAdapter(Added):
         return features + changed
 
 
-def add_adapters(whole: Plan, learning: list[Unit], width: int) -> None:
-    """Put an adapter behind each of the units `learning`, at its cut.
+def learning(network: nn.Module) -> set[str]:
+    """Return the names of the parameters that learn: those that were added."""
+    return set(added_parameters(network))
+
+
+def add(whole: Plan, units: Sequence[Unit], *, adapter_width: int) -> None:
+    """Put an adapter behind each of `units`, at its cut.
 
     Raises `UserError` for a network whose units hand over other than 2 to 4 axes.
     """
-    cuts = [whole.alive[unit.index + 1] for unit in learning]
+    cuts = [whole.alive[unit.index + 1] for unit in units]
     shapes = shapes_of(whole.trace, cuts)
     network, rewriting = whole.trace.network, Rewriting(whole)
     like = next(tensor for tensor in network.parameters() if tensor.is_floating_point())
     made = {
-        str(unit.index): _adapter(unit, shape, width) for unit, shape in zip(learning, shapes, strict=True)
+        str(unit.index): _adapter(unit, shape, adapter_width)
+        for unit, shape in zip(units, shapes, strict=True)
     }
     network.add_module(NAME, nn.ModuleDict(made).to(like.device, like.dtype).train(network.training))
-    for unit, cut in zip(learning, cuts, strict=True):
+    for unit, cut in zip(units, cuts, strict=True):
         rewriting.insert(whole.positions[unit.index + 1], f"{NAME}.{unit.index}", cut)
     rewriting.install()
 

@@ -1,5 +1,6 @@
 """Visual prompt tuning (Jia et al. 2022, arXiv:2203.12119): tokens that learn beside a transformer's own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -7,6 +8,7 @@ from torch import fx, nn
 from torch.func import functional_call
 
 from thawline.config.errors import UserError
+from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.rewriting import Rewriting
 from thawline.models.adapters.shapes import shapes_of, why_not
 from thawline.models.cuts import Plan, Unit, cuts_of
@@ -16,7 +18,7 @@ from thawline.models.steps import State
 from thawline.models.tracing import Added
 
 NAME = "prompts"
-"""Of the sub-module that holds them, under the indices of their units."""
+"""Name of the sub-module that holds them, under the indices of their units."""
 
 
 class Prompt(Added):
@@ -58,17 +60,22 @@ class _Place:
     made: fx.Node
 
 
-def add_prompts(whole: Plan, learning: list[Unit], count: int, deep: bool) -> None:
-    """Add `count` tokens before each of the units `learning` that is given tokens, lets them see each other
-    and hands on as many, and take them away behind it (deep); or before the first and away behind the
-    last such unit (shallow).
+def learning(network: nn.Module) -> set[str]:
+    """Return the names of the parameters that learn: those that were added."""
+    return set(added_parameters(network))
+
+
+def add(whole: Plan, units: Sequence[Unit], *, prompt_tokens: int, prompt_deep: bool) -> None:
+    """Add `prompt_tokens` tokens before each of `units` that is given tokens, lets them see each other and
+    hands on as many, and take them away behind it (deep); or before the first and away behind the last such
+    unit (shallow).
 
     What a block makes of its own prompts is replaced at the next block's anyway, so nothing is lost where a
     block is two units, attention and MLP, and only the first gets prompts.
 
     Raises `UserError` when there is no such unit, or when the network cannot do with more tokens.
     """
-    places, pictures = _places(whole, learning)
+    places, pictures = _places(whole, units)
     network, rewriting = whole.trace.network, Rewriting(whole)
     if not places:
         raise UserError(
@@ -76,11 +83,13 @@ def add_prompts(whole: Plan, learning: list[Unit], count: int, deep: bool) -> No
             "so there is no place for prompts.\n  Choose a vision transformer, such as vit_b_16, a "
             "smaller depth, or another method."
         )
-    starts = places if deep else places[:1]
-    ends = places if deep else [places[0], *places[1:][-1:]]
+    starts = places if prompt_deep else places[:1]
+    ends = places if prompt_deep else [places[0], *places[1:][-1:]]
     like = next(tensor for tensor in network.parameters() if tensor.is_floating_point())
-    made = nn.ModuleDict({f"{place.index}": Prompt(count, place.width) for place in starts})
-    made.update({f"{place.index}_end": Without(count * (deep or place is ends[-1])) for place in ends})
+    made = nn.ModuleDict({f"{place.index}": Prompt(prompt_tokens, place.width) for place in starts})
+    made.update(
+        {f"{place.index}_end": Without(prompt_tokens * (prompt_deep or place is ends[-1])) for place in ends}
+    )
     network.add_module(NAME, made.to(like.device, like.dtype).train(network.training))
     for place in ends:
         begun = place in starts
@@ -96,13 +105,13 @@ def add_prompts(whole: Plan, learning: list[Unit], count: int, deep: bool) -> No
     rewriting.install()
 
 
-def _places(whole: Plan, learning: list[Unit]) -> tuple[list[_Place], torch.Size]:
-    """The places for prompts, and the shape of the pictures they were found with."""
+def _places(whole: Plan, units: Sequence[Unit]) -> tuple[list[_Place], torch.Size]:
+    """Return the places for prompts, and the shape of the pictures they were found with."""
     cuts = dict(cuts_of(whole.nodes, State(whole.trace)))
     steps = [whole.nodes[0], *whole.alive, *cuts.values()]
     shape = dict(zip(steps, shapes_of(whole.trace, steps), strict=True))
     places = []
-    for unit in learning:
+    for unit in units:
         start, given = whole.positions[unit.index], whole.alive[unit.index]
         inside = range(start + 1, whole.positions[unit.index + 1] + 1)
         ends = [at for at in inside if at in cuts and shape[cuts[at]] == shape[given]]
@@ -114,7 +123,7 @@ def _places(whole: Plan, learning: list[Unit]) -> tuple[list[_Place], torch.Size
 
 
 def _attends(whole: Plan, place: _Place, shape: torch.Size) -> bool:
-    """Whether what a unit makes of other tokens depends on the last one, by its structure.
+    """Tell whether what a unit makes of other tokens depends on the last one, by its structure.
 
     Its weights say nothing here: a branch that starts at zero sees nothing before it is trained, and a
     trained network, loaded again, must get its prompts where it had them. So weights are drawn for the
@@ -140,11 +149,12 @@ def _attends(whole: Plan, place: _Place, shape: torch.Size) -> bool:
 
 
 def _drawn(module: nn.Module) -> dict[str, torch.Tensor]:
-    """A random value for each parameter, none of them zero, that keeps what passes through in scale."""
+    """Return a random value for each parameter, none of them zero, that keeps what passes through in
+    scale."""
     named = [(name, tensor) for name, tensor in module.named_parameters() if tensor.is_floating_point()]
     return {name: (torch.randn(tensor.shape) / _inputs(tensor) ** 0.5).to(tensor) for name, tensor in named}
 
 
 def _inputs(weight: torch.Tensor) -> int:
-    """How many values a matrix or kernel sums up for one of its outputs; 1 for anything smaller."""
+    """Return how many values a matrix or kernel sums up for one of its outputs; 1 for anything smaller."""
     return weight[0].numel() if weight.dim() > 1 else 1

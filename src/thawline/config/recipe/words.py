@@ -1,0 +1,107 @@
+"""How recipes are called in sentences: phrases to follow the word “with”, in the words of docs/methods.md.
+
+A recipe is told as it was used: what means nothing in it (LoRA's rank where nothing is unfrozen) is not
+spoken of.
+"""
+
+from dataclasses import fields
+from typing import Any
+
+from thawline.config.choices import BatchNorm, Phases
+from thawline.config.recipe.fields import Finetune
+from thawline.config.recipe.meaning import Situation, body_learns, matters, some_frozen, thawed
+from thawline.config.recipe.methods import Method
+
+PROBE_FIRST = "a linear probe first"
+_BATCH_NORM = {
+    BatchNorm.frozen: "BatchNorm held fixed",
+    BatchNorm.statistics: "BatchNorm's scales and shifts held fixed",
+    BatchNorm.affine: "BatchNorm's statistics held fixed",
+}
+_FROZEN_BATCH_NORM = {
+    BatchNorm.statistics: "BatchNorm's statistics estimated anew in the frozen units",
+    BatchNorm.affine: "BatchNorm's scales and shifts learning in the frozen units too",
+    BatchNorm.train: "BatchNorm learning in the frozen units too",
+}
+_OFF = (
+    *("units", "phases", "layer_decay", "l2_sp", "ema", "wise_ft", "soup", "early_stopping", "views", "mix"),
+    *("decay_all", "label_smoothing", "class_weights"),
+)
+"""Fields whose default is "off": not worth showing unless they were turned on."""
+
+
+def shown(recipe: Finetune, at: Situation) -> dict[str, Any]:
+    """Return the recipe's fields, by name, that decided anything: not what belongs to a method, optimizer or
+    phase that was not used, and nothing that is off. The depth is the resolved one."""
+    values, plain = vars(recipe), Finetune()
+    return {
+        name: at.depth if name == "depth" else values[name]
+        for name in sorted(each.name for each in fields(recipe))
+        if matters(name, values, at) and (name not in _OFF or values[name] != getattr(plain, name))
+    }
+
+
+def method_words(recipe: Finetune, at: Situation) -> str | None:
+    """Return what learns in the unfrozen units; None where they learn as they are or there are none."""
+    if not thawed(vars(recipe), at):
+        return None
+    if recipe.method is Method.prompt and not recipe.prompt_deep:
+        return "a single set of visual prompts"
+    return recipe.method.row.words
+
+
+def probes_first(recipe: Finetune, at: Situation) -> bool:
+    """Tell whether there is a linear probe before anything else learns."""
+    return thawed(vars(recipe), at) and recipe.phases is Phases.probe_first
+
+
+def besides(recipe: Finetune, at: Situation) -> list[str]:
+    """Return what else makes the recipe another one than plain fine-tuning."""
+    values = vars(recipe)
+    found = [
+        (thawed(values, at) and recipe.phases is Phases.gradual, "gradual unfreezing from the head down"),
+        *_batch_norm(recipe, at),
+        (
+            recipe.layer_decay < 1 and matters("layer_decay", values, at),
+            f"layer-wise decay (each unit's learning rate {recipe.layer_decay:g} times the next one's)",
+        ),
+        (
+            recipe.l2_sp > 0 and matters("l2_sp", values, at),
+            "a pull towards the source model's weights (L2-SP)",
+        ),
+        (recipe.ema > 0 and matters("ema", values, at), "a moving average of the weights"),
+        (
+            recipe.wise_ft < 1 and matters("wise_ft", values, at),
+            f"a body {100 * recipe.wise_ft:g} % of the way from the source's to the fine-tuned one (WiSE-FT)",
+        ),
+        (
+            recipe.soup > 1 and matters("soup", values, at),
+            f"a greedy soup of {recipe.soup} trainings per seed",
+        ),
+    ]
+    return [words for so, words in found if so]
+
+
+def _batch_norm(recipe: Finetune, at: Situation) -> list[tuple[bool, str]]:
+    values, unfrozen, frozen = vars(recipe), recipe.batch_norm, recipe.frozen_batch_norm
+    own = thawed(values, at) and recipe.method.row.source_learns
+    return [
+        (own and unfrozen in _BATCH_NORM, _BATCH_NORM.get(unfrozen, "")),
+        (some_frozen(values, at) and frozen in _FROZEN_BATCH_NORM, _FROZEN_BATCH_NORM.get(frozen, "")),
+    ]
+
+
+def rate_words(recipe: Finetune) -> tuple[str, str]:
+    """Return whose learning rates `head_lr` and `body_lr` are, where both matter."""
+    if recipe.phases is Phases.probe_first:
+        return "head alone", "then everything"
+    return "head", "body" if recipe.layer_decay == 1 else "last unit"
+
+
+def named_rates(recipe: Finetune, at: Situation) -> list[tuple[float | None, str]]:
+    """Return the learning rates that matter, each with whose it is: none where the head is solved, one where
+    nothing but the head trains or everything starts random."""
+    values = vars(recipe)
+    head, body = rate_words(recipe) if thawed(values, at) else ("head", "body")
+    found = [(recipe.head_lr, head)] if matters("head_lr", values, at) else []
+    return found + ([(recipe.body_lr, body)] if body_learns(values, at) else [])
