@@ -58,10 +58,10 @@ class Cost:
 
 
 class Spent(NamedTuple):
-    """One phase's effort: operations per picture of a step, None if unknown, and epochs."""
+    """One phase's effort: operations per picture, None if unknown, each time that it used them all."""
 
-    step_flops: int | None
-    epochs: int
+    flops: int | None
+    times: int
 
 
 class Parameters(NamedTuple):
@@ -100,7 +100,7 @@ def measured(
     """
     learning, operations = parameters(network), flops_if_possible(network, shape, batch_size)
     seconds = sum(row["seconds"] for row in history)
-    counted = [each.step_flops and pictures * each.epochs * each.step_flops for each in spent]
+    counted = [each.flops and pictures * each.times * each.flops for each in spent]
     cost = Cost(
         trainable_parameters=learning.trainable,
         total_parameters=learning.total,
@@ -118,6 +118,12 @@ def step_flops(network: nn.Module, shape: Sequence[int], batch_size: int) -> int
     """Return the operations per picture of a training step; None where they cannot be counted."""
     found = flops_if_possible(network, shape, batch_size)
     return found and found.step
+
+
+def forward_flops(network: nn.Module, shape: Sequence[int], batch_size: int) -> int | None:
+    """Return the operations per picture of a forward pass; None where they cannot be counted."""
+    found = flops_if_possible(network, shape, batch_size)
+    return found and found.forward
 
 
 def flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:

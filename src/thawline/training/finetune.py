@@ -41,6 +41,7 @@ from thawline.progress import Advance, progress
 from thawline.training.features.cache import PrefixCache
 from thawline.training.history import Fitted, Row
 from thawline.training.memory import of_attempt, with_less_memory
+from thawline.training.phases import phases_of
 from thawline.training.pretrain import write_history
 from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
@@ -63,7 +64,8 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
-    epochs = chosen.recipe.epochs * chosen.recipe.soup
+    network, _ = load_model(initial / MODEL, initial / CARD)
+    epochs = chosen.recipe.soup * sum(phase.epochs for phase in phases_of(chosen.recipe, network))
     total = chosen.recipe.seeds * epochs
     cache = PrefixCache(artifacts.prefix, config.trainer)
     with (

@@ -61,7 +61,7 @@ class Limits(Observer):
         # what is computed once is not done again in the epochs to come
         once = self._training.seconds_storing
         self._ends.append(time.monotonic() - self._started - once)
-        planned = self._training.recipe.epochs
+        planned = self._training.epochs
         if len(self._rows) >= min(LEAST_EPOCHS, planned):
             seconds = whole_time(self._ends, planned) + once
             _require("seconds", seconds, self.limit.seconds, f"would train for {seconds:,.0f} seconds")

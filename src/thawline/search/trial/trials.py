@@ -21,7 +21,7 @@ from thawline.models.checkpoint import load_model
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_depth
 from thawline.models.device import prepare_machine
-from thawline.models.selection import has_linear_head
+from thawline.models.linear_head import linear_head
 from thawline.search.space.depths import asked_depths, usable_methods
 from thawline.search.space.parameters import METHOD, Usable, fresh_rates, recipe_of_trial
 from thawline.search.space.slots import Slots
@@ -54,7 +54,7 @@ class Trials:
         self.initial = artifacts.stage("replace_head")
         self.store: Store = open_store(artifacts.data("target"))
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
-        self.linear_head = has_linear_head(network)
+        self.linear_head = linear_head(network) is not None
         self.base = recipe_of(config.contender, config.finetune, self.linear_head)
         self.units: tuple[Unit, ...] = units(network)
         asked = asked_depths(config, self.base, self.units, self.card.architecture)

@@ -1,7 +1,6 @@
 """Which trainings read stored features in place of pictures, and features for whoever solves heads."""
 
 import logging
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,8 @@ from thawline.config.errors import UserError
 from thawline.config.sections import AugmentationName, PrefixCacheUse, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store
-from thawline.models.device import device_of, in_half_precision
+from thawline.models.device import in_half_precision
 from thawline.models.freezing import PartlyFrozen
-from thawline.training.batches import batches as batches_of
-from thawline.training.features.compute import features_in_memory
 from thawline.training.features.prefix import StoredPrefix
 
 log = logging.getLogger(__name__)
@@ -79,7 +76,7 @@ class PrefixCache:
         if self.settings.prefix_cache is PrefixCacheUse.never or held.depth == 0 or not pictures:
             return None
         if train[1].variants is None:
-            self._say("each epoch augments every picture anew (finetune.views stores a number of variants)")
+            self.say("each epoch augments every picture anew (finetune.views stores a number of variants)")
             return None
         prefix = self.prefix(held, held.depth, device, fill_batch)
         if prefix.address in self._refused:
@@ -95,9 +92,19 @@ class PrefixCache:
         except (UserError, OSError) as error:
             # the pictures are still there
             self._refused.add(prefix.address)
-            self._say(str(error), held.depth)
+            self.say(str(error), held.depth)
             return None
         return learnt, validated
+
+    def features(
+        self, network: nn.Module, depth: int, store: Store, batches: Batches, device: torch.device
+    ) -> np.ndarray:
+        """Return what the first `depth` units of `network` make of every variant of each picture of `store`,
+        from what is stored. See `pictures.features`."""
+        network.to(device)
+        found = self.prefix(network, depth, device).variants(store, batches)
+        everything = np.arange(len(store))
+        return np.concatenate([rows(everything, torch.device("cpu")).float().numpy() for rows in found])
 
     def _worth(
         self, prefix: StoredPrefix, train: tuple[Store, Batches], val: tuple[Store, Batches], epochs: int
@@ -108,60 +115,18 @@ class PrefixCache:
         needed = speed.bytes * (len(train[0]) * variants + len(val[0]))
         worth = speed.worth(epochs, variants) and needed <= self.limit
         use = "stored and read" if worth else "computed"
-        self._say(
+        self.say(
             f"its features, {speed.bytes} bytes a picture, are {use} in each of {epochs} epochs: "
             f"{1e3 * again:.3g} ms a picture to compute them each time, {1e3 * stored:.3g} ms to store them",
             prefix.depth,
         )
         if needed > self.limit:
-            self._say(f"{needed} bytes of features, but trainer.prefix_cache_gib allows {self.limit}")
+            self.say(f"{needed} bytes of features, but trainer.prefix_cache_gib allows {self.limit}")
         return worth
 
-    def _say(self, reason: str, depth: int | None = None) -> None:
+    def say(self, reason: str, depth: int | None = None) -> None:
         """Log `reason` once per process: a search has many alike."""
         if reason not in self._said:
             self._said.add(reason)
             unit = "" if depth is None else f" ({depth} units)"
             log.info("frozen prefix%s: %s", unit, reason)
-
-
-def features(
-    network: nn.Module,
-    depths: Collection[int],
-    store: Store,
-    settings: Trainer,
-    *,
-    cache: PrefixCache | None = None,
-) -> dict[int, np.ndarray]:
-    """Return what the first units of `network`, frozen, make of each picture of `store` as it is, for each
-    number of units in `depths`: (n, …) float32 in the order of the store.
-
-    They are read from `cache` and stored there, unless it is None, `trainer.prefix_cache` is `never` or
-    there is no room; else they are computed in one pass and kept in memory. A deeper prefix goes on from what
-    a shallower one made.
-
-    Args:
-        network: an initial target model, or the `PartlyFrozen` that holds it. It comes back on the CPU, its
-            leading units in evaluation mode.
-
-    Raises:
-        UserError: the network does not keep pictures apart at a depth.
-    """
-    device, pictures = device_of(settings), batches_of(store, FILL_BATCH)
-    try:
-        if cache is not None and settings.prefix_cache is not PrefixCacheUse.never:
-            try:
-                return {depth: _stored(network, depth, store, device, cache) for depth in sorted(depths)}
-            except (UserError, OSError) as error:
-                log.info("frozen prefix: %s", error)
-        return features_in_memory(network, depths, pictures, device, half=in_half_precision(settings))
-    finally:
-        network.cpu()
-
-
-def _stored(
-    network: nn.Module, depth: int, store: Store, device: torch.device, cache: PrefixCache
-) -> np.ndarray:
-    (rows,) = cache.prefix(network, depth, device).variants(store, batches_of(store, FILL_BATCH))
-    found: np.ndarray = rows(np.arange(len(store)), torch.device("cpu")).float().numpy()
-    return found
