@@ -29,7 +29,7 @@ from thawline.search.study.time_limit import seconds_used
 from thawline.tracking.text import PASSWORD, without_password
 
 FAILURES = 5
-"""How many of the last failures are shown."""
+"""So many of the last failures are shown."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _failures(trials: list[FrozenTrial]) -> list[Failure]:
 
 
 def _corrected(study: optuna.Study, best: FrozenTrial | None) -> dict[str, float] | None:
-    """What the stage wrote of the best trial when the study ended, if that is still there."""
+    """Return what the stage wrote of the best trial when the study ended, if that is still there."""
     if not {CONFIG, OUTPUTS} <= study.user_attrs.keys():
         return None
     contender = OmegaConf.select(OmegaConf.create(study.user_attrs[CONFIG]), "contender")
@@ -229,8 +229,8 @@ def _told(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _table(trials: list[dict[str, Any]], objectives: int) -> str:
-    """One row for each trial; the columns are those of `_told`, with `values`, `params` and `attributes`
-    spread out under their own names."""
+    """Return a CSV with a row for each trial. The columns are those of `_told`, with `values`, `params` and
+    `attributes` spread out under their own names."""
     named = ["value"] if objectives == 1 else [f"value_{index}" for index in range(objectives)]
     rows = [
         {key: value for key, value in trial.items() if key not in ("values", "params", "attributes")}

@@ -1,4 +1,4 @@
-"""What a worker needs to know of a study, whatever its trials do."""
+"""The interface of a study to its workers, whatever its trials do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Task(Protocol):
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What decides the trials (nested, JSON-like). A study that exists goes on only where it is equal."""
+        """All that decides the trials (nested, JSON-like). A study goes on only where it is equal."""
 
     @property
     def directions(self) -> list[str]:
@@ -56,7 +56,7 @@ class Task(Protocol):
 
     @property
     def steps(self) -> int:
-        """How many reports a trial makes; 0: none."""
+        """The number of reports a trial makes; 0: none."""
 
     def slot(self, index: int) -> Slot | None:
         """Return the place of the trial with the number `index` (from 0); None where there are fewer."""

@@ -17,7 +17,6 @@ from thawline.data.batches import Batches
 from thawline.data.store import Store, open_store, write_store
 from thawline.models.checkpoint import build_random, load_model, read_card, save_model
 from thawline.models.inference import outcomes
-from thawline.search.trial.outcomes import mean_history
 from thawline.search.trial.validation import Observer, Validating, _per_step, flattered
 from thawline.training.batches import batches
 from thawline.training.run import Training
@@ -282,17 +281,3 @@ def test_other_mistakes_are_not_taken_for_want_of_memory(
     monkeypatch.setattr("thawline.search.trial.validation.initial_network", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         validating(validation=ValidationName.holdout).outcome(RECIPE, 0)
-
-
-ROWS = st.lists(st.floats(-5, 5), min_size=1, max_size=4)
-
-
-@given(st.lists(ROWS, min_size=1, max_size=4))
-def test_the_mean_row_is_over_the_trainings_that_came_so_far(values: list[list[float]]) -> None:
-    histories = [
-        [{"epoch": float(epoch), "loss": value} for epoch, value in enumerate(row)] for row in values
-    ]
-    found = mean_history(histories)
-    assert [row["epoch"] for row in found] == list(range(max(map(len, values))))
-    for epoch, row in enumerate(found):
-        assert row["loss"] == pytest.approx(np.mean([row[epoch] for row in values if epoch < len(row)]))

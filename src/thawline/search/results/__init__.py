@@ -1,1 +1,1 @@
-"""What a study came to: the chosen recipe, the depth curve, tables and plots."""
+"""The results of a study: the chosen recipe, the depth curve, tables and plots."""

@@ -1,1 +1,1 @@
-"""What is tried: the parameters of a trial, known recipes, and the places of a study."""
+"""The search space: the parameters of a trial, known recipes, and the places of a study."""

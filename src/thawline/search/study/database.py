@@ -20,7 +20,7 @@ from thawline.config.search import Search
 
 CONNECT_SECONDS = 5
 BUSY_SECONDS = 60
-"""How long a process waits for another one's write to a sqlite file."""
+"""A process waits so long for another one's write to a sqlite file."""
 
 KEEP_ALIVE = ("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
 """Makes a PostgreSQL server notice within half a minute that a machine went dark while it held the lock;

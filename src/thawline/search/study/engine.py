@@ -28,7 +28,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Work:
-    """What every worker of a study is told."""
+    """The orders of every worker of a study."""
 
     make: Make
     config: Config

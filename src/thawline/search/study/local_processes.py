@@ -22,7 +22,7 @@ from thawline.search.study.study import DEATHS, SharedStudy, counted
 from thawline.tracking.origin import identity
 
 STOP_SECONDS = 20.0
-"""How long a worker that was told to stop may take before it is killed."""
+"""A worker that was told to stop may take so long before it is killed."""
 LAST_WORDS = 10_000
 """Characters of a worker's error that are told. A pipe holds little more until it is read, and it is read
 only once the worker is dead."""

@@ -34,10 +34,10 @@ STATES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
-"""How the states of a trial are called, in the order they are shown."""
+"""Words for the states of a trial, in the order they are shown."""
 
 SHOWN = 8
-"""How many differing settings a refusal lists."""
+"""So many differing settings a refusal lists."""
 
 
 class SharedStudy(optuna.Study):

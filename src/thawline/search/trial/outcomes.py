@@ -1,4 +1,4 @@
-"""What a recipe was worth on the pictures that validated it, and the files that keep it."""
+"""The worth of a recipe on the pictures that validated it, and the files that keep it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from thawline.training.classifier import Row
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one training, or the folds of a cross-validation together, were worth on N pictures.
+    """The worth of one training, or of the folds of a cross-validation together, on N pictures.
 
     `correct` (N,) is 1 where the prediction was right and 0 where it was wrong, `losses` (N,) the
     cross-entropy. `epochs` has a row for each epoch, `last` is the one whose weights were kept. Of several

@@ -1,4 +1,4 @@
-"""How a recipe is validated: trained on some pictures and asked about others, none of them a test picture."""
+"""Validation of a recipe: trained on some pictures and asked about others, none of them a test picture."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from thawline.training.memory import with_less_memory
 from thawline.training.run import Training
 
 REPORTS_PER_TRIAL = 10
-"""How often at most a trial on a held-out part tells the pruner how it does: each report is a write to the
+"""A trial on a held-out part tells the pruner so often at most how it does: each report is a write to the
 database."""
 
 
