@@ -83,7 +83,7 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
 
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
-    parts = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
+    parts: list[Any] = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
     parts += [computing(config.trainer), code_identity(__name__)]
     parts += [torch.get_num_threads(), torch.cuda.is_available()]
     return f"finetune-{chosen.contender.name}-{fingerprint([*parts, config.seed, config.target.mirror])[:12]}"
