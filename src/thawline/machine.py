@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and which of the processes that train together it is."""
+"""The share of the machine this process may use, and its place among those that train together."""
 
 import ctypes
 import os
@@ -6,18 +6,18 @@ from functools import cache
 from typing import Any
 
 _BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
-"""What torchrun tells each process that it starts. Other launchers set some of these for their own ends."""
+"""The variables torchrun gives each process. Other launchers set some of them for their own ends."""
 
 
 def cores() -> int:
-    """The processor cores this process may use (a container may be given fewer than there are)."""
+    """Count the processor cores this process may use (a container may be given fewer than there are)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cores_each() -> int:
-    """This process's share of the cores where torchrun started several on this machine; 1 or more."""
+    """Return this process's share of the cores where torchrun started several on this machine; 1 or more."""
     return max(1, cores() // local_world_size())
 
 
@@ -47,7 +47,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 @cache
 def _c_library() -> Any:
-    """glibc; None where the C library is another one."""
+    """Return glibc; None where the C library is another one."""
     try:
         library = ctypes.CDLL("libc.so.6")
         return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
@@ -56,32 +56,32 @@ def _c_library() -> Any:
 
 
 def by_torchrun() -> bool:
-    """Whether torchrun started this process, alone or with others."""
+    """Return True when torchrun started this process, alone or with others."""
     return all(name in os.environ for name in _BY_TORCHRUN)
 
 
 def rank() -> int:
-    """Which of the processes that train together this is, on all machines; 0 where there is one."""
+    """Return the index of this process among those that train together, on all machines; 0 when alone."""
     return _told("RANK", 0)
 
 
 def world_size() -> int:
-    """How many processes train together, on all machines."""
+    """Return the number of processes that train together, on all machines."""
     return _told("WORLD_SIZE", 1)
 
 
 def local_rank() -> int:
-    """Which of the processes on this machine this is."""
+    """Return the index of this process among those on this machine."""
     return _told("LOCAL_RANK", 0)
 
 
 def local_world_size() -> int:
-    """How many of the processes that train together are on this machine."""
+    """Return the number of processes on this machine that train together."""
     return _told("LOCAL_WORLD_SIZE", 1)
 
 
 def leads() -> bool:
-    """Whether this process is the one that writes files, records runs and shows progress."""
+    """Return True for the one process that writes files, records runs and shows progress."""
     return rank() == 0
 
 

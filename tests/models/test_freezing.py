@@ -14,7 +14,7 @@ from thawline.models.zoo import build
 
 @pytest.fixture(params=["shufflenet_v2_x0_5", "densenet", "swin"])
 def network(request, build_small_of_kind) -> nn.Module:
-    """BatchNorm and layers in place; dropout written as a function; stochastic depth, attention."""
+    """Between them: BatchNorm, layers in place, dropout as a function, attention, stochastic depth."""
     return build_small_of_kind(request.param)
 
 

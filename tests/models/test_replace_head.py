@@ -13,7 +13,7 @@ from thawline.models.freezing import state_hashes
 from thawline.models.head import head_parameters
 
 CARD = ModelCard(
-    "shufflenet_v2_x0_5",
+    "tests_networks.Small",
     {},
     ("a", "b", "c"),
     Transform(32, 32, 1, "crop", "bilinear", (0.5,), (0.25,)),
@@ -40,9 +40,9 @@ def test_the_initial_target_model_has_the_sources_body_and_the_targets_classes(a
     source, _ = load_model(*paths(artifacts, "pretrain"))
     target, card = load_model(*paths(artifacts, "replace_head"))
     old, new = state_hashes(source), state_hashes(target)
-    assert {name for name in old if old[name] != new[name]} == {"fc.weight", "fc.bias"}
+    assert {name for name in old if old[name] != new[name]} == {"head.weight", "head.bias"}
     assert card.classes == ("0", "1", "2")
-    assert card.tensors["initialised"] == card.tensors["dropped"] == ["fc.bias", "fc.weight"]
+    assert card.tensors["initialised"] == card.tensors["dropped"] == ["head.bias", "head.weight"]
     assert len(card.tensors["copied"]) == len(new) - 2
     assert card.source_hash == file_hash(paths(artifacts, "pretrain")[0])
     assert card.transform == CARD.transform
@@ -86,4 +86,4 @@ def test_a_head_for_as_many_classes_as_the_source_has_is_never_reused(artifacts)
     stage.replace_head(Config(), artifacts)
     source, _ = load_model(*paths(artifacts, "pretrain"))
     target, _ = load_model(*paths(artifacts, "replace_head"))
-    assert not torch.equal(target.fc.weight, source.fc.weight)
+    assert not torch.equal(target.head.weight, source.head.weight)

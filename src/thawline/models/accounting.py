@@ -1,4 +1,4 @@
-"""Where every tensor of a network came from; nothing is matched loosely."""
+"""An account of where every tensor of a network came from; nothing is matched loosely."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -17,13 +17,14 @@ class Accounting:
     initialised: tuple[str, ...]
 
     def to_dict(self) -> dict[str, list[str]]:
+        """Return the names as JSON-like lists."""
         return {kind: list(names) for kind, names in asdict(self).items()}
 
 
 def account(
     source: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor], heads: Collection[str]
 ) -> Accounting:
-    """Who goes where when the modules at the paths `heads` are replaced and all else is copied.
+    """Say which tensors go where when the modules at the paths `heads` are replaced and all else is copied.
 
     Raises `UserError` with sorted +/- lists when anything outside the heads does not match.
     """

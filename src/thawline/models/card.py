@@ -39,11 +39,11 @@ class ModelCard:
 
     @property
     def channels(self) -> int:
-        """Of the network's input."""
+        """Return the number of channels of the network's input."""
         return self.transform.channels
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-like; `from_dict` undoes it."""
+        """Return the card as JSON-like values; `from_dict` undoes it."""
         return asdict(self) | {
             "classes": list(self.classes),
             "transform": self.transform.to_dict(),
@@ -53,7 +53,10 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "ModelCard":
-        """Raises `ValueError`, `TypeError` or `KeyError` when a field is missing, unknown or damaged."""
+        """Make a card of what `to_dict` gave.
+
+        Raises `ValueError`, `TypeError` or `KeyError` when a field is missing, unknown or damaged.
+        """
         names = {item.name for item in fields(cls)}
         if value.keys() != names:
             raise ValueError(f"fields differ: {', '.join(sorted(names ^ value.keys()))}")
@@ -67,7 +70,7 @@ class ModelCard:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card at `path`. Raises `UserError` when it is missing or is not a model card."""
+    """Read the card at `path`. Raises `UserError` when it is missing or is not a model card."""
     try:
         return ModelCard.from_dict(read_json(path))
     except (ValueError, TypeError, KeyError, AttributeError) as error:

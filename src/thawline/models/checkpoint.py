@@ -57,7 +57,7 @@ def save_model(
 
 
 def load_model(path: Path, card_path: Path, base: Path | None = None) -> tuple[nn.Module, ModelCard]:
-    """The network in evaluation mode, on the CPU, and its card. Draws no random numbers.
+    """Return the network in evaluation mode, on the CPU, and its card; draw no random numbers.
 
     Where the card names a base, its tensors complete those of `path`; otherwise `base` is not read.
 
@@ -81,7 +81,7 @@ def load_model(path: Path, card_path: Path, base: Path | None = None) -> tuple[n
 
 
 def build_random(card: ModelCard, seed: int = 0) -> nn.Module:
-    """The network a card describes, randomly initialised by `seed`; the global generator is spared."""
+    """Build the network a card describes, initialised by `seed`; the global generator is spared."""
     network = zoo.build(card.architecture, len(card.classes), card.channels, seed=seed, **card.options)
     if card.head is not HeadVariant.linear:
         attach_heads(network, len(card.classes), card.head, seed)
@@ -89,7 +89,7 @@ def build_random(card: ModelCard, seed: int = 0) -> nn.Module:
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors file. Raises `UserError` when it is not one."""
+    """Read the tensors of a .safetensors file. Raises `UserError` when it is not one."""
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -97,7 +97,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, torch.Tensor], origin: str) -> None:
-    """Copy `tensors` into `network`; `UserError` with sorted +/- lists unless every one fits."""
+    """Copy `tensors` into `network`. Raises `UserError` with sorted +/- lists unless every one fits."""
     require_match(tensors, network.state_dict(), origin)
     network.load_state_dict(dict(tensors), strict=True)
 
@@ -137,13 +137,13 @@ def _base_tensors(path: Path, wanted: str, base: Path | None) -> dict[str, torch
 def _completed(
     tensors: dict[str, torch.Tensor], base: dict[str, torch.Tensor], network: nn.Module
 ) -> dict[str, torch.Tensor]:
-    """`tensors` and those of `base` that they do not replace, under the names they have in `network`."""
+    """Add to `tensors` those of `base` that they do not replace, under their names in `network`."""
     names = {plain_name(name): name for name in network.state_dict()}
     return {names.get(name, name): tensor for name, tensor in base.items()} | tensors
 
 
 def _other_weights(card_path: Path, card: dict[str, Any]) -> dict[str, str]:
-    """Hashes of the other files that share the card, unless it says something else than `card`."""
+    """Return the hashes of the other files that share the card, unless it says something else than `card`."""
     old = read_json(card_path) if card_path.is_file() else {}
     as_read = json.loads(json.dumps(card))
     shared = isinstance(old, dict) and {**old, "weights": None} == {**as_read, "weights": None}

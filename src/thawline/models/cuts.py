@@ -1,4 +1,4 @@
-"""Where a network can be cut in two, and the units between the cuts.
+"""The places where a network can be cut in two, and the units between the cuts.
 
 Walking the data-flow graph in order, a cut is a place where exactly one tensor is alive: everything
 after it depends on everything before it through that tensor only. No list of layers is needed, so
@@ -48,7 +48,7 @@ class Plan:
 
 
 def units(network: nn.Module) -> tuple[Unit, ...]:
-    """The units of the body in the order the data passes them; the head is not among them.
+    """Return the units of the body in the order the data passes them; the head is not among them.
 
     A unit holds the weights of at least one layer. What follows without weights of its own
     (normalisation, activation, pooling, a class token, positional embeddings) belongs to the unit
@@ -61,7 +61,7 @@ def units(network: nn.Module) -> tuple[Unit, ...]:
 
 
 def head_name(network: nn.Module) -> str:
-    """The module path of the output layer: the last step with the weights of a layer.
+    """Return the module path of the output layer: the last step with the weights of a layer.
 
     Raises `UserError` when that step is not a module.
     """
@@ -91,7 +91,7 @@ _PLAN = "_thawline_plan"
 
 
 def plan(network: nn.Module) -> Plan:
-    """`new_plan`, made once for as long as the network has the same modules and tensors."""
+    """Return the plan of `network`, made once for as long as it has the same modules and tensors."""
     parts: list[tuple[str, object]] = [
         *network.named_modules(remove_duplicate=False),
         *network.named_parameters(remove_duplicate=False),
@@ -106,7 +106,10 @@ def plan(network: nn.Module) -> Plan:
 
 
 def new_plan(network: nn.Module) -> Plan:
-    """Trace, cut, group. Takes time proportional to the number of steps and runs nothing."""
+    """Trace `network`, cut it and group its steps into units; takes time proportional to their number.
+
+    Nothing is run. Raises `UserError` when the network cannot be traced or has no output layer.
+    """
     traced = trace(network)
     nodes = tuple(traced.main.nodes)
     state = State(traced)
@@ -137,7 +140,7 @@ def _head(traced: Trace, nodes: tuple[fx.Node, ...], state: State) -> fx.Node:
 
 
 def batch_sizes(nodes: Sequence[fx.Node]) -> frozenset[fx.Node]:
-    """Steps that only say how many pictures the network was given, which every cut tensor says too."""
+    """Find the steps that only say how many pictures came in, which every cut tensor says too."""
     found = set()
     for node in nodes[0].users:
         if node.target == "size" and node.args[1:] == (0,):
@@ -148,7 +151,7 @@ def batch_sizes(nodes: Sequence[fx.Node]) -> frozenset[fx.Node]:
 
 
 def cuts_of(nodes: tuple[fx.Node, ...], state: State) -> Iterator[tuple[int, fx.Node]]:
-    """Every position after which one tensor is alive, with the step that made the tensor."""
+    """Yield every position after which one tensor is alive, with the step that made the tensor."""
     index = {node: position for position, node in enumerate(nodes)}
     counts = batch_sizes(nodes)
     last = {node: _last_use(node, index, counts) for node in nodes}
@@ -179,7 +182,7 @@ def _last_uses_of_state(nodes: tuple[fx.Node, ...], state: State) -> dict[str, i
 
 
 def _groups(nodes: tuple[fx.Node, ...], cuts: list[int], state: State) -> list[list[int]]:
-    """The cuts that end each unit's stretches: of each group, the last one ends the unit."""
+    """Group the cuts by the unit they end a stretch of: of each group, the last one ends the unit."""
     groups: list[list[int]] = []
     for begin, end in zip(cuts, cuts[1:], strict=False):
         stretch = nodes[begin + 1 : end + 1]
@@ -191,7 +194,7 @@ def _groups(nodes: tuple[fx.Node, ...], cuts: list[int], state: State) -> list[l
 
 
 def _before_dropout(nodes: tuple[fx.Node, ...], group: list[int], state: State) -> list[int]:
-    """Dropout regularises the layer that reads its output, so it stays on that layer's side."""
+    """Leave dropout on the side of the layer that reads its output, which it regularises."""
     for here, (begin, end) in enumerate(zip(group, group[1:], strict=False)):
         rest = nodes[begin + 1 : group[-1] + 1]
         if any(drops(node, state) for node in nodes[begin + 1 : end + 1]) and not any(map(state.of, rest)):
@@ -212,7 +215,7 @@ def _units(nodes: tuple[fx.Node, ...], positions: tuple[int, ...], state: State)
 
 
 def _name(weight: str, parameters: set[str], state: State) -> str:
-    """The outermost module that holds `weight` and nothing from outside the unit."""
+    """Return the outermost module that holds `weight` and nothing from outside the unit."""
     name = weight
     while (parent := name.rpartition(".")[0]) and state.owned[parent] <= parameters:
         name = parent
@@ -220,7 +223,7 @@ def _name(weight: str, parameters: set[str], state: State) -> str:
 
 
 def logits_of(output: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """The logits and the auxiliary heads' logits of what a network or a suffix returned.
+    """Return the logits, and those of the auxiliary heads, from the output of a network or a suffix.
 
     Auxiliary logits exist only while training, and only for networks that have auxiliary heads.
     """

@@ -35,6 +35,7 @@ class PartlyFrozen(nn.Module):
         self.__dict__["_network"] = network
 
     def train(self, mode: bool = True) -> Self:
+        """Put the suffix into `mode`; the prefix stays in evaluation mode."""
         super().train(mode)
         self.prefix.eval()
         return self
@@ -48,7 +49,7 @@ class PartlyFrozen(nn.Module):
         return self
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """What the prefix makes of `(B, C, H, W)` pictures: one row per picture, without gradient.
+        """Return the prefix's output for `(B, C, H, W)` pictures: one row per picture, without gradient.
 
         Raises `UserError` when the network does not keep pictures apart at this depth.
         """
@@ -58,6 +59,7 @@ class PartlyFrozen(nn.Module):
         return features
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return `(B, classes)` logits of pictures, or of features within `given_features`."""
         features = pictures if self._given_features else self.features(pictures)
         output: torch.Tensor = self.suffix(features)
         return output
@@ -65,8 +67,8 @@ class PartlyFrozen(nn.Module):
 
 @contextmanager
 def given_features(module: nn.Module) -> Iterator[None]:
-    """For the length of the block, every `PartlyFrozen` in `module` is called with what its prefix made of
-    the pictures, in place of the pictures."""
+    """Call every `PartlyFrozen` in `module` with its prefix's features in place of pictures, for the length
+    of the block."""
     held = [each for each in module.modules() if isinstance(each, PartlyFrozen)]
     for each in held:
         each._given_features = True
@@ -125,12 +127,12 @@ def _require_known(network: nn.Module, selection: Selection) -> None:
 
 
 def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers, also those that are not saved, by their names; what is shared once."""
+    """Return parameters and buffers, also those that are not saved, by name; each shared one once."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 def state_hashes(network: nn.Module, known: dict[int, str] | None = None) -> dict[str, str]:
-    """SHA-256 of every parameter and buffer (type, shape and bytes), by its name in the network.
+    """Return the SHA-256 of every parameter and buffer (type, shape and bytes), by name.
 
     known: hashes of tensors, by their `id`, that are not computed again; gains the others.
     """

@@ -30,7 +30,7 @@ class Head(Leaf, nn.Sequential):
 def replace_head(
     network: nn.Module, classes: int, seed: int, variant: HeadVariant = HeadVariant.linear
 ) -> tuple[nn.Module, Accounting]:
-    """A copy of `network` with a new head for `classes` classes, and where each tensor came from.
+    """Return a copy of `network` with a new head for `classes` classes, and where each tensor came from.
 
     The head is replaced even when the number of classes stays the same, and so are auxiliary heads.
     `linear` is one layer of the old one's kind, `dropout_linear` puts dropout (0.2) before it, `mlp` a
@@ -46,7 +46,7 @@ def replace_head(
 
 
 def head_names(network: nn.Module) -> tuple[str, ...]:
-    """The output layer's module path, then those of the auxiliary heads' output layers.
+    """Return the output layer's module path, then those of the auxiliary heads' output layers.
 
     Raises `UserError` when several layers make up the output together.
     """
@@ -76,7 +76,7 @@ def _require_one_output_layer(whole: Plan, state: State) -> None:
 def attach_heads(
     network: nn.Module, classes: int, variant: HeadVariant = HeadVariant.linear, seed: int = 0
 ) -> tuple[str, ...]:
-    """Put new heads into `network` itself; returns the module paths of all of them."""
+    """Put new heads into `network` itself and return the module paths of all of them."""
     main, *auxiliary = head_names(network)
     with own_randomness(seed):
         replaced = _replace(network, main, classes, variant)
@@ -86,7 +86,7 @@ def attach_heads(
 
 
 def with_fresh_head(network: nn.Module, seed: int) -> nn.Module:
-    """`network` itself, its heads initialised anew, as `replace_head` would with this `seed`."""
+    """Initialise the heads of `network` itself anew, as `replace_head` would with this `seed`; return it."""
     head = network.get_submodule(head_name(network))
     variant = head.variant if isinstance(head, Head) else HeadVariant.linear
     attach_heads(network, len(_layers(head)[-1].weight), variant, seed)
@@ -94,13 +94,13 @@ def with_fresh_head(network: nn.Module, seed: int) -> nn.Module:
 
 
 def head_parameters(network: nn.Module) -> set[str]:
-    """Names of the parameters of the head and of the auxiliary heads."""
+    """Return the names of the parameters of the head and of the auxiliary heads."""
     heads = [(path, network.get_submodule(path)) for path in head_names(network)]
     return {f"{path}.{name}" for path, head in heads for name, _ in head.named_parameters()}
 
 
 def _replace(network: nn.Module, path: str, classes: int, variant: HeadVariant) -> list[str]:
-    """Returns every path the new module has: the same layer may go by several names."""
+    """Put a new head at `path` and return every path it has: one layer may go by several names."""
     old = network.get_submodule(path)
     weight = next(old.parameters())
     new = _new_head(path, old, classes, variant).to(weight.device, weight.dtype).train(old.training)
@@ -142,7 +142,7 @@ def _inputs(layer: nn.Linear | _ConvNd) -> int:
 
 
 def _like(old: nn.Linear | _ConvNd, inputs: int, outputs: int) -> nn.Linear | _ConvNd:
-    """A new layer of the same kind, initialised as PyTorch does by default."""
+    """Make a layer of the same kind, initialised as PyTorch does by default."""
     bias = old.bias is not None
     if isinstance(old, nn.Linear):
         return nn.Linear(inputs, outputs, bias=bias)

@@ -14,7 +14,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 def transform_for(config: Config) -> Transform:
-    """The transform that goes with `source.weights`: their own, changed where `input` says otherwise.
+    """Return the transform that goes with `source.weights`: their own, changed where `input` says so.
 
     Published weights bring their preset, a thawline model its card. A bare state dict brings nothing:
     then `input` must say everything. Raises `UserError` or `FieldError`.
@@ -29,13 +29,17 @@ def transform_for(config: Config) -> Transform:
 
 
 def weights_of(config: Config) -> str:
+    """Return `source.weights`. Raises `FieldError` when there are none."""
     if config.source.weights is None:
         raise FieldError("source.weights", None, "a torchvision weights name or a file")
     return config.source.weights
 
 
 def file_of(weights: str) -> Path | None:
-    """The file `weights` names, or None when it is the name of published weights."""
+    """Return the file that `weights` names, or None when it is the name of published weights.
+
+    Raises `FieldError` or `UserError` when it is neither, or there is no such file.
+    """
     path = Path(weights).expanduser()
     if path.suffix not in SUFFIXES:
         if len(path.parts) > 1:
@@ -49,7 +53,7 @@ def file_of(weights: str) -> Path | None:
 
 
 def card_beside(path: Path) -> Path | None:
-    """The card that lists `path`: beside it, or above the folder the weights are collected in."""
+    """Return the card that lists `path`: beside it, or above the folder the weights are collected in."""
     for card in (path.with_name("card.json"), path.parent.with_name("card.json")):
         content = read_json(card) if card.is_file() else None
         if isinstance(content, dict) and path.name in content.get("weights", {}):

@@ -13,7 +13,7 @@ from thawline.models.tracing import output_of, results_of
 
 
 def split(network: nn.Module, depth: int) -> tuple[nn.Module, nn.Module]:
-    """Prefix (the first `depth` units) and suffix (the rest and the head) of `network`.
+    """Return the prefix (the first `depth` units) and suffix (the rest and the head) of `network`.
 
     `suffix(prefix(x)) == network(x)` exactly. Both share the network's parameters and layers, under
     the same names, and never change what they are given. Call `.train()` and `.eval()` on them, not
@@ -45,8 +45,8 @@ def part(whole: Plan, start: int, stop: int | None = None) -> nn.Module:
 
 
 def rest(whole: Plan, start: int) -> nn.Module:
-    """The part from the cut at depth `start` to the end, made from the steps of `whole` even where it
-    is everything."""
+    """Return the part from the cut at depth `start` to the end, made from the steps of `whole` even
+    where it is everything."""
     main = _stretch(whole, start, None)
     if whole.trace.training is None:
         return _module(whole, main)
@@ -77,7 +77,7 @@ def _stretch(whole: Plan, start: int, stop: int | None) -> fx.Graph:
 
 
 def _training_stretch(whole: Plan, training: fx.Graph, start: int) -> fx.Graph:
-    """From a cut to the logits and to every auxiliary head that reads nothing before the cut."""
+    """Copy the steps from a cut to the logits and to every auxiliary head that reads nothing before it."""
     nodes, twins = list(training.nodes), whole.trace.twins
     builder = _Builder(twins[whole.alive[start]], batch_sizes(nodes), clone=start > 0)
     # The twin of the cut's last step, not of its tensor: a step in between may write to the tensor.
@@ -102,7 +102,7 @@ class _Builder:
         self.known = {source: self.graph.call_method("clone", (self.input,)) if clone else self.input}
 
     def add(self, nodes: Sequence[fx.Node]) -> None:
-        """Copies of those of the steps that can be computed from the input."""
+        """Copy those of the steps that can be computed from the input."""
         for node in nodes:
             if node.op in ("get_attr", "output", "placeholder"):
                 continue
@@ -125,7 +125,7 @@ class _Builder:
 
 
 def _module(whole: Plan, graph: fx.Graph) -> fx.GraphModule:
-    """The graph as a module that holds the network's own layers and parameters."""
+    """Make the graph a module that holds the network's own layers and parameters."""
     trace = whole.trace
     attributes = {target: _own(trace.value(target)) for target in _targets(graph)}
     module = fx.GraphModule(attributes, graph, type(trace.network).__name__)
@@ -153,7 +153,7 @@ def share_again(side: nn.Module, network: nn.Module) -> None:
 
 
 def _own(value: Any) -> Any:
-    """A copy of a layer without tensors: it may be called on both sides, in different modes."""
+    """Copy a layer without tensors: it may be called on both sides, in different modes."""
     if not isinstance(value, nn.Module) or [*value.parameters(), *value.buffers()]:
         return value
     twin = copy.copy(value)

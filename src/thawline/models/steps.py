@@ -1,4 +1,4 @@
-"""What each step of a traced network is: a layer with weights, a normalisation, dropout, a size."""
+"""The kinds of steps of a traced network: a layer with weights, a normalisation, dropout, a size."""
 
 import itertools
 import operator
@@ -24,7 +24,7 @@ _TUPLES = {"chunk", "split", "tensor_split", "unbind"}
 
 
 class State:
-    """Which parameters and buffers each step uses, by their names in the network."""
+    """The parameters and buffers that each step uses, by their names in the network."""
 
     def __init__(self, traced: Trace) -> None:
         self.trace = traced
@@ -45,17 +45,18 @@ class State:
                 self._derived[node] = self._reached(node)
 
     def of(self, node: fx.Node) -> list[str]:
-        """What the step reads itself."""
+        """Return the names of what the step reads itself."""
         if node.op == "call_module":
             module = self.module(node)
             return [self._names[id(tensor)] for tensor in [*module.parameters(), *module.buffers()]]
         return [name for name in _read(node) if name in self.parameters or name in self.buffers]
 
     def module(self, node: fx.Node) -> nn.Module:
+        """Return the layer that a `call_module` step calls."""
         return self.trace.network.get_submodule(str(node.target))
 
     def weighs(self, node: fx.Node) -> bool:
-        """Whether the step has the weights of a layer, not only scales, shifts or tokens."""
+        """Return True when the step has the weights of a layer, not only scales, shifts or tokens."""
         if node in self._derived:
             return False
         if node.op == "call_module":
@@ -65,7 +66,7 @@ class State:
         return not minor and self.weight(node) is not None
 
     def weight(self, node: fx.Node) -> str | None:
-        """The first parameter with two dimensions or more that the step reads or is given."""
+        """Return the first parameter with two dimensions or more that the step reads or is given."""
         matrices = (name for name in self._reached(node) if name in self.parameters)
         return next((name for name in matrices if self.parameters[name].dim() >= 2), None)
 
@@ -89,13 +90,13 @@ def _is_size(node: fx.Node) -> bool:
 
 
 def is_tensor(node: fx.Node) -> bool:
-    """False for sizes and for tuples, which are recognised by being indexed with one number."""
+    """Return False for sizes and for tuples, which are recognised by being indexed with one number."""
     indexed = any(user.target is operator.getitem and isinstance(user.args[1], int) for user in node.users)
     return not (indexed or _is_size(node) or _operation(node) in _TUPLES)
 
 
 def drops(node: fx.Node, state: State) -> bool:
-    """Whether the step is dropout, as a layer or as a function that is told the mode."""
+    """Return True for dropout, as a layer or as a function that is told the mode."""
     if node.op == "call_module":
         return isinstance(state.module(node), dropout._DropoutNd)
     return any(name.rpartition(".")[2] == "training" for name in _read(node))

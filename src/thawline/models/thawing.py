@@ -1,4 +1,4 @@
-"""What freezing leaves on a network so that it, or a copy of it, can be thawed again."""
+"""The marks that freezing leaves on a network so that it, or a copy of it, can be thawed again."""
 
 import types
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ _HELD = "_held_parameters"
 
 
 def held_parameters(network: nn.Module) -> frozenset[str]:
-    """Names of the parameters that would learn if nothing were frozen."""
+    """Return the names of frozen parameters that would learn if nothing were frozen."""
     return frozenset(network.__dict__.get(_HELD, ()))
 
 
@@ -28,13 +28,13 @@ def hold_parameters(network: nn.Module, names: Iterable[str]) -> None:
 
 
 def hold_mode(module: nn.Module) -> None:
-    """Evaluation mode whatever `.train()` is called on; children are told and decide for themselves."""
+    """Keep `module` in evaluation mode whatever `.train()` is called on; children decide for themselves."""
     module.training = False
     module.__dict__["train"] = types.MethodType(_stay_in_evaluation_mode, module)
 
 
 def thaw(network: nn.Module) -> None:
-    """Undo `hold` and `freeze`: parameters learn again that did before, modules follow `.train()` again,
+    """Undo `hold`: parameters learn again that did before, modules follow `.train()` again,
     and until it is called have the mode of `network`."""
     for module in network.modules():
         if module.__dict__.pop("train", None) is not None:

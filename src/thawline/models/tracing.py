@@ -23,7 +23,7 @@ _CONSTANTS = ("_evaluation", "_training")
 
 
 class Leaf:
-    """Mixed into a module that is one step of the graph, whatever it consists of."""
+    """A module that is one step of the graph, whatever it consists of."""
 
 
 class Added(Leaf, nn.Module):
@@ -32,7 +32,7 @@ class Added(Leaf, nn.Module):
 
 @dataclass(frozen=True)
 class Trace:
-    """What a network computes.
+    """The data-flow graph of a network.
 
     `main` goes from the pictures to the logits. `training` is set only for networks that compute
     something else besides while training (auxiliary heads): the same steps and more; `twins` maps each
@@ -47,7 +47,7 @@ class Trace:
     constants: dict[str, Any]
 
     def value(self, target: str) -> Any:
-        """What a `call_module` or `get_attr` step of the graph refers to."""
+        """Return the module or tensor that a `call_module` or `get_attr` step of the graph refers to."""
         if target in self.constants:
             return self.constants[target]
         owner, _, name = target.rpartition(".")
@@ -55,7 +55,7 @@ class Trace:
 
 
 def trace(network: nn.Module) -> Trace:
-    """The graph of `network`, which is left as it was.
+    """Return the graph of `network`, which is left as it was.
 
     Raises `UserError` when the outermost `forward` cannot be followed, returns something else than one
     tensor of logits in evaluation mode, or comes to the logits in another way while training.
@@ -107,12 +107,12 @@ def _check_output(network: nn.Module, graph: fx.Graph) -> None:
 
 
 def output_of(graph: fx.Graph) -> Any:
-    """What the graph returns: a node, or a tuple or dictionary of nodes."""
+    """Return the result of the graph: a node, or a tuple or dictionary of nodes."""
     return next(reversed(graph.nodes)).args[0]
 
 
 def results_of(graph: fx.Graph) -> list[fx.Node]:
-    """The tensors the graph returns; of a network with auxiliary heads, the logits come first."""
+    """Return the tensors of the graph's result; of a network with auxiliary heads, the logits first."""
     output = output_of(graph)
     if isinstance(output, fx.Node) and isinstance(output.target, type):
         output = output.args  # a named tuple is made by a step of its own
@@ -121,7 +121,7 @@ def results_of(graph: fx.Graph) -> list[fx.Node]:
 
 
 def needed(graph: fx.Graph, result: fx.Node) -> list[fx.Node]:
-    """The steps `result` depends on and itself, in order."""
+    """Return the steps that `result` depends on, and itself, in order."""
     found = {result}
     for node in reversed(graph.nodes):
         if node in found:
@@ -158,7 +158,7 @@ class _Tracer(fx.Tracer):
         self._depth = 0
 
     def follow(self, network: nn.Module) -> fx.Graph:
-        """The graph of `network` in this tracer's mode."""
+        """Return the graph of `network` in this tracer's mode."""
         self._names = {
             id(tensor): name
             for named in (network.named_parameters, network.named_buffers)
@@ -197,7 +197,7 @@ class _Tracer(fx.Tracer):
         is_module: bool,  # noqa: ARG002
         concrete_args: Any = None,  # noqa: ARG002
     ) -> tuple[Any, list[Any]]:
-        """One input, the pictures; every further argument keeps its default."""
+        """Give the network one input, the pictures; every further argument keeps its default."""
         return root_fn, [self.root, self.create_proxy("placeholder", "pictures", (), {})]
 
     def get_fresh_qualname(self, prefix: str) -> str:
@@ -236,7 +236,7 @@ class _Tracer(fx.Tracer):
         attr_val: Any,
         parameter_proxy_cache: dict[str, Any],  # noqa: ARG002
     ) -> Any:
-        """A fresh proxy for each use: a cached one could have been forgotten meanwhile."""
+        """Return a fresh proxy for each use: a cached one could have been forgotten meanwhile."""
         name = self._names.get(id(attr_val)) if isinstance(attr_val, torch.Tensor) else None
         return attr_val if name is None else self.create_proxy("get_attr", name, (), {})
 

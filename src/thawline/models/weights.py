@@ -29,7 +29,7 @@ _PARALLEL = "module."
 
 
 def source_model_from_weights(config: Config) -> tuple[nn.Module, ModelCard]:
-    """The network with the weights `source.weights` names, in evaluation mode, and its card.
+    """Return the network with the weights `source.weights` names, in evaluation mode, and its card.
 
     A torchvision weights name is downloaded where torchvision keeps its files. A .safetensors, .pth or
     .pt file is read without running pickled code, and the number of classes is taken from its head;
@@ -69,7 +69,7 @@ def _published(config: Config, weights: str, transform: Transform) -> tuple[nn.M
 
 
 def _download(architecture: str, entry: Any, options: Mapping[str, Any]) -> nn.Module:
-    """torchvision's own loading, which knows the names its older files use."""
+    """Load as torchvision does, which knows the names its older files use."""
     builder = torchvision_models.get_model_builder(architecture)
     try:
         # GoogLeNet refuses to leave auxiliary heads out; they are dropped afterwards.
@@ -86,7 +86,7 @@ def _download(architecture: str, entry: Any, options: Mapping[str, Any]) -> nn.M
 
 
 def _implied_options(loaded: nn.Module, plain: nn.Module) -> dict[str, Any]:
-    """What torchvision changes in the network, not in its tensors, when it loads published weights."""
+    """Find what torchvision changes in the network, not in its tensors, when it loads its weights."""
     names = set(inspect.signature(type(plain)).parameters) - {"aux_logits"}
     found = {name: vars(loaded)[name] for name in names & vars(loaded).keys()}
     simple = {name: value for name, value in found.items() if isinstance(value, bool | int | float | str)}

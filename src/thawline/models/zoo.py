@@ -22,7 +22,7 @@ _TIMM = "timm:"
 def build(
     architecture: str, num_classes: int, channels: int = 3, *, seed: int | None = None, **options: Any
 ) -> nn.Module:
-    """A randomly initialised network that maps `(B, channels, H, W)` to `(B, num_classes)` logits.
+    """Build a randomly initialised network that maps `(B, channels, H, W)` to `(B, num_classes)` logits.
 
     `architecture` is the name of a torchvision classification builder (`resnet18`), a timm model
     (`timm:resnet18`) or the dotted path of a class or function that takes `num_classes`
@@ -59,17 +59,17 @@ def _built(
 
 
 def architectures() -> list[str]:
-    """The names of torchvision's classification builders, sorted."""
+    """Return the names of torchvision's classification builders, sorted."""
     return torchvision_models.list_models(module=torchvision_models)
 
 
 def is_published(architecture: str) -> bool:
-    """Whether torchvision publishes weights for it."""
+    """Return True for architectures of torchvision, which publishes weights for them."""
     return not architecture.startswith(_TIMM) and "." not in architecture
 
 
 def weights_transform(architecture: str, weights: str) -> Transform:
-    """How pictures were made ready for published `weights`: their own preset, for RGB.
+    """Return the transform that published `weights` were trained with: their own preset, for RGB.
 
     Raises `UserError` for unknown names.
     """
@@ -86,7 +86,10 @@ def weights_transform(architecture: str, weights: str) -> Transform:
 
 
 def published_weights(architecture: str, weights: str) -> Any:
-    """The entry of torchvision's weights enumeration, such as `ResNet18_Weights.IMAGENET1K_V1`."""
+    """Return the entry of torchvision's weights enumeration, such as `ResNet18_Weights.IMAGENET1K_V1`.
+
+    Raises `UserError` for unknown names.
+    """
     if not is_published(architecture):
         raise UserError(
             f"No weights are published for {architecture}.\n  Give the path of a .safetensors or .pth file."
@@ -124,7 +127,7 @@ def _without_weights(builder: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def made_by(builder: Callable[..., Any]) -> list[str]:
-    """Names of the arguments of the class that a torchvision builder makes."""
+    """Return the names of the arguments of the class that a torchvision builder makes."""
     return list(inspect.signature(typing.get_type_hints(builder)["return"]).parameters)
 
 

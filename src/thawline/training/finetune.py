@@ -95,8 +95,8 @@ def show(advance: Advance) -> Callable[[Row], None]:
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
     parts: list[Any] = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
-    machine = [torch.get_num_threads(), torch.cuda.is_available()]
-    parts = [*parts, computing(config.trainer), code_identity(__name__), *machine]
+    parts += [computing(config.trainer), code_identity(__name__)]
+    parts += [torch.get_num_threads(), torch.cuda.is_available()]
     return f"finetune-{chosen.contender.name}-{fingerprint([*parts, config.seed, config.target.mirror])[:12]}"
 
 
