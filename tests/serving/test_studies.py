@@ -16,6 +16,7 @@ from tests_tasks import random_search
 
 from thawline.artifacts import COSTS, RECIPE, Artifacts, write_json
 from thawline.config.sections import Config
+from thawline.search.study.configuration import OUTPUTS
 from thawline.search.study.run import run_study
 from thawline.serving.cli import main
 
@@ -39,8 +40,10 @@ def study(made: tuple[optuna.Study, Path], tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     database = Artifacts.under(tmp_path).studies
     database.parent.mkdir(parents=True)
-    study, original = made
-    shutil.copy(original, database)
+    original, file = made
+    shutil.copy(file, database)
+    study = optuna.load_study(study_name=original.study_name, storage=f"sqlite:///{database}")
+    study.set_user_attr(OUTPUTS, str(Artifacts.under(tmp_path).outputs))
     return study
 
 

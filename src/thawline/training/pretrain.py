@@ -19,10 +19,10 @@ from thawline.artifacts import (
     HISTORY,
     MODEL,
     Artifacts,
-    atomic_path,
     exclusive,
     fingerprint,
     write_json,
+    write_table,
 )
 from thawline.config.sections import Config
 from thawline.data.batches import Batches, largest_part
@@ -190,5 +190,4 @@ def write_history(path: Path, histories: dict[int, list[Row]]) -> None:
     """Write history.csv: one row per seed and epoch."""
     columns = ["seed", "epoch", "train_loss", "val_loss", "val_accuracy", "seconds"]
     rows = [{"seed": seed, **row} for seed, history in histories.items() for row in history]
-    with atomic_path(path) as temporary:
-        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
+    write_table(path, pd.DataFrame(rows, columns=columns))

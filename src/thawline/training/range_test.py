@@ -18,7 +18,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from thawline import tracking
-from thawline.artifacts import Artifacts, atomic_path
+from thawline.artifacts import Artifacts, write_table
 from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import recipe_of
 from thawline.config.sections import Config, Finetune, Phases
@@ -199,8 +199,7 @@ def range_test(config: Config, artifacts: Artifacts, draw: Callable[[RangeTest, 
     ) as run:
         found, suggested = tested(training)
         folder = artifacts.stage_output("range_test")
-        with atomic_path(folder / "range_test.csv") as path:
-            pd.DataFrame(found.rows()).to_csv(path, index=False, lineterminator="\n")
+        write_table(folder / "range_test.csv", pd.DataFrame(found.rows()))
         draw(found, folder / "range_test.png")
         run.log_history(found.rows(), step="step")
         for name, rates in suggested.items():
