@@ -32,6 +32,8 @@ from thawline.search.trial.outcomes import keep_outcome
 from thawline.search.trial.validation import Outcome, Report, Validating
 from thawline.training.code import code_version
 from thawline.training.cost import flops
+from thawline.training.phases import phases_of
+from thawline.training.probe import require_stored_pictures
 from thawline.training.recipe import Chosen, plain, tracked
 
 SEARCH_SEED = 999
@@ -56,6 +58,8 @@ class Trials:
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
         linear = linear_head(network) is not None
         self.base = recipe_of(config.contender, config.finetune, linear)
+        if phases_of(self.base, network)[-1].solved:
+            require_stored_pictures(self.base)
         self.units: tuple[Unit, ...] = units(network)
         asked = asked_depths(config, self.base, self.units, self.card.architecture)
         usable = usable_methods(network, config, self.base, self.units, asked, self.card.architecture)
