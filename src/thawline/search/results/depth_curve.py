@@ -135,9 +135,8 @@ def _chosen(trials: Trials, study: optuna.Study, seeds: Seeds, curve: Curve) -> 
     winner = next(winner for winner in seeds.winners if winner.depth == depth)
     corrected = curve.corrected and dict(zip(("mean", "low", "high"), curve.corrected, strict=True))
     told = selected(study, winner.trial, trials.total, trials.validating, trials.outcomes, trials.config.seed)
-    return Chosen(
-        trials.config.contender, winner.recipe, depth, winner.unit, {**told, "corrected": corrected}
-    )
+    told = {**told, "corrected": corrected}
+    return Chosen(trials.config.contender, winner.recipe, depth, winner.unit, told, trials.linear_head)
 
 
 def _write(

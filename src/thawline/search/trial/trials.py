@@ -56,8 +56,8 @@ class Trials:
         self.initial = artifacts.stage("replace_head")
         self.store: Store = open_store(artifacts.data("target"))
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
-        linear = linear_head(network) is not None
-        self.base = recipe_of(config.contender, config.finetune, linear)
+        self.linear_head = linear_head(network) is not None
+        self.base = recipe_of(config.contender, config.finetune, self.linear_head)
         if phases_of(self.base, network)[-1].solved:
             require_stored_pictures(self.base)
         self.units: tuple[Unit, ...] = units(network)
@@ -67,7 +67,7 @@ class Trials:
         self.usable: Usable | None = usable if METHOD in self.search.space.choices else None
         if self.search.enabled and self.multiple:
             self._require_cost(network)
-        self._slots = Slots(self.search, self.base, self.depths, self.units, self.usable, linear)
+        self._slots = Slots(self.search, self.base, self.depths, self.units, self.usable, self.linear_head)
 
     @cached_property
     def validating(self) -> Validating:
@@ -239,7 +239,7 @@ class Trials:
             recipe = self.recipe(best)
             told = selected(study, best, self.total, self.validating, self.outcomes, self.config.seed)
         depth = resolve_depth(recipe.depth, self.units)
-        return Chosen(self.config.contender, recipe, depth, unit_name(self.units, depth), told)
+        return Chosen(self.config.contender, recipe, depth, unit_name(self.units, depth), told, self.linear_head)
 
     def _none_left(self, study: optuna.Study) -> UserError:
         trials = counted(study, self.total)
