@@ -19,6 +19,7 @@ from thawline.evaluation.depth_curve import with_test, write_depth_curve
 from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.inference import probabilities
 from thawline.statistics.depths import COLUMNS, depth_curve, read_curve, write_curve
+from thawline.training.batches import batches
 
 CONFIG = Config(evaluate=Evaluate(resamples=60, batch_size=7))
 CPU = torch.device("cpu")

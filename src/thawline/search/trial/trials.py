@@ -239,7 +239,9 @@ class Trials:
             recipe = self.recipe(best)
             told = selected(study, best, self.total, self.validating, self.outcomes, self.config.seed)
         depth = resolve_depth(recipe.depth, self.units)
-        return Chosen(self.config.contender, recipe, depth, unit_name(self.units, depth), told, self.linear_head)
+        return Chosen(
+            self.config.contender, recipe, depth, unit_name(self.units, depth), told, self.linear_head
+        )
 
     def _none_left(self, study: optuna.Study) -> UserError:
         trials = counted(study, self.total)
