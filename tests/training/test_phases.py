@@ -20,8 +20,25 @@ def test_one_phase_is_the_whole_training() -> None:
     assert (only.head_lr, only.body_lr, only.span) == (2e-2, 1e-3, Span(0, 10))
 
 
-def test_probe_first_trains_the_head_then_everything_at_the_bodys_rate() -> None:
-    probe, everything = phases(recipe(phases=Phases.probe_first, phase_share=0.3), 5, {0})
+def test_a_linear_head_that_learns_alone_is_solved_in_one_epoch() -> None:
+    (only,) = phases(recipe(depth="all", body_lr=None), 3, {0, 1, 2})
+    assert (only.solved, only.epochs) == (True, 1)
+    (trained,) = phases(recipe(depth="all", body_lr=None), 3, {0, 1, 2}, linear=False)
+    assert (trained.solved, trained.epochs) == (False, 10)
+
+
+def test_probe_first_solves_the_head_then_trains_everything_at_the_bodys_rate() -> None:
+    probe, everything = phases(recipe(phases=Phases.probe_first, phase_share=0.3, head_scale=0.5), 5, {0})
+    assert (probe.solved, probe.epochs, probe.head_scale, probe.frozen) == (True, 0, 0.5, set(range(5)))
+    assert (everything.first, everything.epochs, everything.frozen) == (0, 10, {0})
+    assert everything.head_lr == everything.body_lr == 1e-3
+    assert everything.span == Span(0, 10)
+
+
+def test_probe_first_trains_a_head_that_is_not_linear_for_a_share_of_the_epochs() -> None:
+    settings = recipe(phases=Phases.probe_first, phase_share=0.3)
+    probe, everything = phases(settings, 5, {0}, linear=False)
+    assert not probe.solved
     assert (probe.epochs, probe.frozen, probe.head_lr) == (3, set(range(5)), 2e-2)
     assert (everything.first, everything.epochs, everything.frozen) == (3, 7, {0})
     assert everything.head_lr == everything.body_lr == 1e-3
@@ -73,7 +90,7 @@ def test_phases_follow_each_other_and_end_with_all_that_may_learn(
     found = phases(recipe(phases=kind, epochs=epochs, phase_share=share), units, frozen)
     assert sum(phase.epochs for phase in found) == epochs
     assert [phase.first for phase in found] == [sum(p.epochs for p in found[:i]) for i in range(len(found))]
-    assert all(phase.epochs > 0 for phase in found)
+    assert all(phase.epochs > 0 or phase.solved for phase in found)
     assert found[-1].frozen == frozen
     for before, after in zip(found, found[1:], strict=False):
         assert before.frozen > after.frozen

@@ -13,8 +13,7 @@ from thawline.data.store import Store, groups_of
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.linear_head import linear_head
 from thawline.training.batches import Pictures
-from thawline.training.features.cache import FeatureBatches, PrefixCache
-from thawline.training.features.pictures import features
+from thawline.training.features.cache import FeatureBatches, PrefixCache, features
 from thawline.training.parameter_groups import balanced_weights
 from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import Targets, logistic_head

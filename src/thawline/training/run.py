@@ -22,8 +22,7 @@ from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
 from thawline.training.batches import Pictures, validate
 from thawline.training.cost import Spent, forward_flops, measured, reset_peak_memory, step_flops
-from thawline.training.features.cache import FeatureBatches, PrefixCache
-from thawline.training.features.pictures import stored_batches
+from thawline.training.features.cache import FeatureBatches, PrefixCache, stored_batches
 from thawline.training.history import Fitted, Row, best_epoch, history_row
 from thawline.training.l2_sp import L2SP
 from thawline.training.parameter_groups import balanced_weights, learning_groups

@@ -32,6 +32,8 @@ from thawline.search.trial.limits import Limits
 from thawline.search.trial.outcomes import Outcome, save_outcome
 from thawline.search.trial.validation import Validating
 from thawline.training.cost import flops
+from thawline.training.phases import phases_of
+from thawline.training.probe import require_stored_pictures
 from thawline.training.recipe import plain, tracked
 
 SEARCH_SEED = 999
@@ -56,6 +58,8 @@ class Trials:
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
         self.linear_head = linear_head(network) is not None
         self.base = recipe_of(config.contender, config.finetune, self.linear_head)
+        if phases_of(self.base, network)[-1].solved:
+            require_stored_pictures(self.base)
         self.units: tuple[Unit, ...] = units(network)
         asked = asked_depths(config, self.base, self.units, self.card.architecture)
         usable = usable_methods(network, config, self.base, self.units, asked, self.card.architecture)

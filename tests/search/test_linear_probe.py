@@ -1,0 +1,79 @@
+"""The linear probe from search to fine-tuned models: one trial, three solved heads, and no Lightning."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tests_tasks import finding_modules
+
+from thawline.artifacts import COSTS, HISTORY, RECIPE, TRIALS, Artifacts, read_json
+from thawline.config.errors import UserError
+from thawline.config.sections import (
+    AugmentationName,
+    Config,
+    Contender,
+    DataSetName,
+    Finetune,
+    Target,
+    Trainer,
+)
+from thawline.search.trial.trials import Trials
+
+WITHOUT_LIGHTNING = """
+import sys
+from pathlib import Path
+from thawline.artifacts import Artifacts
+from thawline.config.sections import Config, Contender, DataSetName, Finetune, Target, Trainer
+from thawline.search.search import search
+from thawline.training.finetune import finetune
+
+config = Config(
+    contender=Contender.linear_probe,
+    target=Target(dataset=DataSetName.digits),
+    trainer=Trainer(accelerator="cpu", threads=1),
+    finetune=Finetune(epochs=30),
+)
+config.tracking.uri = f"sqlite:///{sys.argv[1]}/mlflow.db"
+artifacts = Artifacts.under(Path(sys.argv[1]))
+search(config, artifacts)
+finetune(config, artifacts)
+slow = {"pytorch_lightning", "lightning", "torchmetrics", "timm"} & set(sys.modules)
+assert not slow, slow
+"""
+
+
+def test_search_and_finetune_of_the_probe_need_one_trial_and_no_lightning(
+    toy_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    """Lightning and timm take seconds to import, longer than heads take to be solved."""
+    command = [sys.executable, "-c", WITHOUT_LIGHTNING, str(tmp_path)]
+    ended = subprocess.run(command, env=finding_modules(), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    found, models = (toy_artifacts.stage(stage, "linear_probe") for stage in ("search", "finetune"))
+    trials = pd.read_csv(found / TRIALS)
+    assert list(trials["state"]) == ["complete"]
+    assert read_json(found / RECIPE)["recipe"]["depth"] == "all"
+    history = pd.read_csv(models / HISTORY)
+    assert list(history["epoch"]) == [0, 0, 0]
+    assert history["val_accuracy"].mean() == pytest.approx(trials["value"][0], abs=0.2)
+    assert len(read_json(models / COSTS)["seeds"]) == 3
+    assert "finetune linear_probe: 3/3" in ended.stderr
+
+
+@pytest.mark.parametrize("contender", Contender)
+def test_a_recipe_with_new_pictures_in_every_epoch_is_refused_before_anything_is_trained(
+    contender: Contender, toy_artifacts: Artifacts
+) -> None:
+    config = Config(
+        contender=contender,
+        target=Target(dataset=DataSetName.digits),
+        trainer=Trainer(accelerator="cpu", threads=1),
+        finetune=Finetune(augmentation=AugmentationName.standard, depth="all"),
+    )
+    if contender is not Contender.finetuned:
+        Trials(config, toy_artifacts)  # those leave augmentation or the depth out
+        return
+    with pytest.raises(UserError, match="finetune.views=8"):
+        Trials(config, toy_artifacts)
