@@ -106,15 +106,6 @@ def test_a_contender_of_one_depth_has_the_trials_of_one(
     assert [place["rates"] for place in places(trials)] == [0, 1]
 
 
-def test_places_of_equal_rates_draw_equal_rates(toy_artifacts: Artifacts, config: Make) -> None:
-    space = Space(depths=[0, 1])
-    _, study = run(config(goal=Goal.depth_curve, trials_per_depth=2, space=space), toy_artifacts)
-    first, second = [trial.params for trial in counted(study)[2:]]
-    assert (first["depth"], second["depth"]) == (0, 1)
-    assert first["head_lr"] == second["head_lr"]
-    assert first["body_lr"] == second["body_lr"]
-
-
 CHANGES: dict[str, Callable[[Config], Any]] = {
     "space": lambda config: setattr(config.search.space, "head_lr", Range(1e-3, 1e-1)),
     "choices": lambda config: setattr(config.search.space, "choices", {"weight_decay": [0.0, 0.1]}),
