@@ -156,7 +156,9 @@ def test_weights_that_stay_need_no_pull(method: str) -> None:
 
 
 def test_phases_need_epochs() -> None:
-    with pytest.raises(ConfigError, match=r"finetune\.epochs = 1 is not allowed(?s:.*)probe_first"):
+    with pytest.raises(
+        ConfigError, match=r"finetune\.phases = .*probe_first.* is not allowed(?s:.*)epochs is 1"
+    ):
         config_of("finetune=lp_ft", "finetune.epochs=1")
 
 

@@ -33,7 +33,7 @@ def test_every_field_of_a_recipe_can_be_searched_or_has_a_place_of_its_own() -> 
 def test_the_default_of_every_field_is_a_valid_choice_and_comes_back(name: str) -> None:
     default = getattr(Finetune(), name)
     (listed,) = Space(choices={name: [default]}).choices[name]
-    assert isinstance(listed, str | int | float)
+    assert isinstance(listed, str | int | float | None)
     assert typed_value(name, listed) == default
 
 

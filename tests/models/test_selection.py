@@ -13,8 +13,8 @@ from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import FrozenBatchNorm2d
 
 from thawline.config.errors import UserError
-from thawline.config.sections import BatchNorm, Method
-from thawline.models.adapters import Adaptation, adapt, added_parameters
+from thawline.config.sections import BatchNorm, Finetune, Method
+from thawline.models.adapters import adapt, adaptation_of, added_parameters
 from thawline.models.cuts import units
 from thawline.models.freezing import hold, state_hashes
 from thawline.models.head import head_parameters, replace_head
@@ -53,7 +53,9 @@ def varied(method: Method = Method.full, frozen: frozenset[int] = frozenset()) -
     torch.manual_seed(0)
     network = Varied().double()
     if method in (*ADDED, Method.adapter):
-        adapt(network, Adaptation(method, tuple(sorted(frozen))), seed=0)
+        adaptation = adaptation_of(Finetune(method=method), frozen)
+        assert adaptation is not None
+        adapt(network, adaptation, seed=0)
     return network
 
 

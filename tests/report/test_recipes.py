@@ -9,19 +9,20 @@ from omegaconf import OmegaConf
 
 from thawline.config.sections import Contender, Finetune
 from thawline.report.findings import Findings
-from thawline.report.recipes import Told, answer, described, frozen_cell, meaningful, method_cell
+from thawline.report.recipes import Told, answer, described, frozen_cell, meaningful, method_cell, rates
 from thawline.training.recipe import Chosen
 
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "finetune"
 UNITS = ("conv1", *(f"layer{stage}.{block}" for stage in range(1, 5) for block in range(2)))
 
 
-def recipe(depth: int = 3, count: int | None = 9, **values: Any) -> Told:
+def recipe(depth: int = 3, count: int | None = 9, linear_head: bool = True, **values: Any) -> Told:
     """As the search leaves it, with a rate for the head and one for the body."""
     given = {"head_lr": 3.2e-3, "body_lr": 1e-3, "depth": depth, **values}
     made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Finetune), given))
     assert isinstance(made, Finetune)
-    return Told(Chosen(Contender.finetuned, made, depth, UNITS[depth - 1] if depth else None, None), count)
+    unit = UNITS[depth - 1] if depth else None
+    return Told(Chosen(Contender.finetuned, made, depth, unit, None, linear_head), count)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def recipe(depth: int = 3, count: int | None = 9, **values: Any) -> Told:
             "the first 3 of 9 units frozen (up to `layer1.1`) and learning rates 3.2e-3 (head) and "
             "1e-3 (body)",
         ),
-        (9, "only the head trained (all 9 units frozen) and learning rate 3.2e-3"),
+        (9, "only a linear head, solved (all 9 units frozen)"),
     ],
 )
 def test_a_plain_recipe_is_what_it_freezes(depth: int, text: str) -> None:
@@ -61,7 +62,7 @@ def test_the_answer_gives_recipe_accuracy_interval_and_seeds(found: Callable[...
         (1, {"method": "lora"}, "LoRA in the units after `conv1` (the first of 9 units frozen) and"),
         (3, {"method": "lora"}, "LoRA in the units after `layer1.1` (the first 3 of 9 units frozen) and"),
         (0, {"method": "lora", "units": ["layer1"]}, "LoRA in `layer1` (all other units frozen) and"),
-        (9, {"method": "lora"}, "only the head trained (all 9 units frozen) and learning rate 3.2e-3"),
+        (9, {"method": "lora"}, "only a linear head, solved (all 9 units frozen)"),
         (0, {"method": "bias"}, "only biases learning in all 9 units and"),
         (0, {"method": "norm"}, "only normalisation layers learning in all 9 units and"),
         (0, {"method": "scale_shift"}, "scales and shifts (SSF) in all 9 units and"),
@@ -74,7 +75,11 @@ def test_the_answer_gives_recipe_accuracy_interval_and_seeds(found: Callable[...
             "a linear probe first, then full fine-tuning (no unit frozen) and learning rates 3.2e-3 "
             "(head alone) and 1e-3 (then everything)",
         ),
-        (9, {"phases": "probe_first"}, "only the head trained (all 9 units frozen) and learning rate 3.2e-3"),
+        (
+            9,
+            {"phases": "probe_first", "linear_head": False},
+            "only the head trained (all 9 units frozen) and learning rate 3.2e-3",
+        ),
         (
             2,
             {"phases": "gradual", "layer_decay": 0.8},
@@ -132,7 +137,8 @@ def test_the_number_of_units_may_be_unknown() -> None:
 
 def test_all_units_may_be_frozen_by_that_word() -> None:
     whole = Told(Chosen(Contender.finetuned, Finetune(depth="all", head_lr=3e-3), 9, "layer4.1", None), None)
-    assert described(whole) == "only the head trained (all 9 units frozen) and learning rate 3e-3"
+    assert described(whole) == "only a linear head, solved (all 9 units frozen)"
+    assert rates(whole) == "–"
 
 
 def test_cells_say_what_is_frozen_and_by_which_method() -> None:
@@ -158,6 +164,9 @@ CORE = {
         (3, {"method": "adapter"}, {"adapter_width"}, set()),
         (3, {"method": "prompt"}, {"prompt_tokens", "prompt_deep"}, set()),
         (3, {"phases": "gradual"}, {"phases", "phase_share"}, set()),
+        (3, {"phases": "probe_first"}, {"phases", "head_penalty", "head_scale"}, set()),
+        (3, {"views": 4, "decay_all": True, "weight_decay": 0.0}, set(), set()),
+        (8, {"layer_decay": 0.5}, set(), set()),
         (3, {"mix": "cutmix"}, {"mix", "mix_alpha"}, set()),
         (3, {"optimizer": "sgd"}, {"momentum"}, set()),
         (
@@ -169,9 +178,16 @@ CORE = {
         (0, {"units": ["layer1"]}, {"units"}, {"depth"}),
         (
             9,
-            {"method": "norm", "phases": "gradual", "wise_ft": 0.5, "layer_decay": 0.5, "l2_sp": 0.1},
+            {"method": "norm", "phases": "gradual", "wise_ft": 0.5, "layer_decay": 0.5, "l2_sp": 0.1}
+            | {"linear_head": False},
             set(),
             {"method", "batch_norm", "body_lr"},
+        ),
+        (
+            9,
+            {"soup": 3, "ema": 0.9},
+            {"head_penalty"},
+            CORE - {"start", "depth", "frozen_batch_norm", "seeds"},
         ),
         (9, {"frozen_batch_norm": "train"}, set(), {"method", "batch_norm"}),
         (

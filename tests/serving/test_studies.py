@@ -17,7 +17,7 @@ from tests_tasks import random_search
 from thawline.artifacts import COSTS, RECIPE, Artifacts, write_json
 from thawline.config.sections import Config
 from thawline.search.study.configuration import OUTPUTS
-from thawline.search.study.workers import run_study
+from thawline.search.study.run import run_study
 from thawline.serving.cli import main
 
 
@@ -28,7 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[optuna.Study, Path]:
         patch.delenv("DVC_ROOT", raising=False)
         artifacts = Artifacts.under(tmp_path_factory.mktemp("studies"))
         study = run_study(tests_tasks.bowl, Config(search=random_search(3)), artifacts, "", "search")
-    told = {"place": 3, "reason": "out of memory [even with half batches]"}
+    told = {"reason": "out of memory [even with half batches]"}
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=told))
     return study, artifacts.studies
 
@@ -91,7 +91,7 @@ def test_two_objectives_are_both_told(
 ) -> None:
     storage = f"sqlite:///{tmp_path / 'two.db'}"
     two = optuna.create_study(study_name="two", storage=storage, directions=["maximize", "minimize"])
-    two.add_trial(create_trial(values=[0.9, 1.25e12], user_attrs={"place": 0, "val_loss": 0.1}))
+    two.add_trial(create_trial(values=[0.9, 1.25e12], user_attrs={"val_loss": 0.1}))
     assert call("show", "--storage", storage) == 0
     assert "90.0 %, 1.25e+12 operations (trial 0)" in capsys.readouterr().out
 

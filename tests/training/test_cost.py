@@ -264,7 +264,7 @@ def test_what_a_method_adds_is_counted_by_its_size(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cost, "_counted", {})
     found = []
     for rank in (1, 8):
-        network = adapt(Small(4), Adaptation(Method.lora, (), lora_rank=rank), seed=0)
+        network = adapt(Small(4), Adaptation(Method.lora, (), {"lora_rank": rank, "lora_scale": 2.0}), seed=0)
         found.append(cost.flops_if_possible(network, SHAPE, 4))
     assert found[0] is not None
     assert found[1] is not None

@@ -18,7 +18,7 @@ def prepare_device(settings: Trainer) -> torch.device:
 
 
 def prepare_machine(settings: Trainer) -> torch.device:
-    """As `prepare_device`, for training: a GPU may round what it multiplies to TensorFloat-32."""
+    """Do as `prepare_device` for training: a GPU may round what it multiplies to TensorFloat-32."""
     torch.set_float32_matmul_precision("high")
     return prepare_device(settings)
 

@@ -17,7 +17,7 @@ _TWIN = "_while_frozen"
 
 
 def frozen_modules(whole: Plan, frozen: Collection[int], depth: int) -> frozenset[str]:
-    """Module paths that, from the cut at `depth` on, only units with the indices `frozen` use."""
+    """Return the module paths that, from the cut at `depth` on, only units with the indices `frozen` use."""
     still = set(_steps(whole, frozen, depth))
     return _used(whole, still) - _used(whole, _others(whole, still, depth))
 
@@ -25,8 +25,8 @@ def frozen_modules(whole: Plan, frozen: Collection[int], depth: int) -> frozense
 def told_to_evaluate(
     whole: Plan, frozen: Collection[int], depth: int, moving: Collection[str]
 ) -> tuple[Plan, frozenset[str]]:
-    """`whole` with the steps of the units `frozen` from `depth` on in evaluation mode, and the paths of
-    the modules that came to be for it.
+    """Return `whole` with the steps of the units `frozen` from `depth` on in evaluation mode, and the paths
+    of the modules that came to be for it.
 
     A step that reads its module's mode reads False, unless the module is one of `moving`. A module that
     other steps call too, and that has no tensors (dropout), is called under a path of its own, so that
@@ -50,7 +50,7 @@ def told_to_evaluate(
 
 
 def _steps(whole: Plan, units: Collection[int], depth: int) -> Iterator[fx.Node]:
-    """The steps of these units from `depth` on, in the graph of either mode."""
+    """Yield the steps of these units from `depth` on, in the graph of either mode."""
     for index in sorted(units):
         if index >= depth:
             for node in whole.nodes[whole.positions[index] + 1 : whole.positions[index + 1] + 1]:
@@ -60,7 +60,7 @@ def _steps(whole: Plan, units: Collection[int], depth: int) -> Iterator[fx.Node]
 
 
 def _others(whole: Plan, still: Collection[fx.Node], depth: int) -> Iterator[fx.Node]:
-    """All other steps that are not before the cut at `depth`."""
+    """Yield all other steps that are not before the cut at `depth`."""
     before = set(_steps(whole, range(depth), 0))
     graphs = [whole.trace.main, *([whole.trace.training] if whole.trace.training else [])]
     for graph in graphs:
@@ -70,7 +70,7 @@ def _others(whole: Plan, still: Collection[fx.Node], depth: int) -> Iterator[fx.
 
 
 def _used(whole: Plan, nodes: Iterable[fx.Node]) -> frozenset[str]:
-    """Paths of the modules these steps call or read from, of all around them and all inside of them."""
+    """Return the paths of the modules these steps call or read, of all around and all inside of them."""
     paths = set()
     for node in nodes:
         if node.op == "call_module":

@@ -20,7 +20,7 @@ def reseed(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def own_randomness(seed: int | None = None) -> Iterator[None]:
-    """Inside, CPU random numbers follow `seed` (None: go on from where they are); afterwards the
+    """Let CPU random numbers inside follow `seed` (None: go on from where they are); afterwards the
     global generator is where it was. Tensors are made on the CPU, so no other generator is touched."""
     state = torch.get_rng_state()
     try:

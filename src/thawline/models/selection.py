@@ -121,20 +121,6 @@ def batch_norms(network: nn.Module) -> dict[str, batchnorm._NormBase]:
     }
 
 
-def has_linear_head(network: nn.Module) -> bool:
-    """Tell whether the logits are a linear layer's output for what crosses the last cut, but for dropout:
-    then the best head on frozen features can be computed."""
-    whole = plan(network)
-    steps = [str(node.target) for node in whole.nodes[whole.positions[-1] + 1 :] if node.op != "output"]
-    modules = dict(network.named_modules(remove_duplicate=False))
-    before = [modules.get(name) for name in steps[:-1]]
-    return (
-        steps[-1:] == [whole.head]
-        and type(modules[whole.head]) is nn.Linear
-        and all(isinstance(module, nn.Dropout) for module in before)
-    )
-
-
 def quiet_units(units: Sequence[Unit], selection: Selection) -> int:
     """Return how many leading units there are in which nothing learns and no statistics move."""
     for unit in units:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from thawline.config.recipe.fields import Finetune
-from thawline.config.recipe.meaning import Situation, is_probe
+from thawline.config.recipe.meaning import Situation, is_probe, solved
 from thawline.config.recipe.words import PROBE_FIRST, besides, method_words, named_rates, probes_first, shown
 from thawline.config.sections import Start
 from thawline.report.findings import FINETUNED, Findings
@@ -15,12 +15,10 @@ from thawline.training.recipe import Chosen
 
 @dataclass(frozen=True)
 class Told:
-    """A contender's recipe, how many units the network has (None where that is not known), and whether its
-    head is linear."""
+    """A contender's recipe, and how many units the network has (None where that is not known)."""
 
     chosen: Chosen
     units: int | None
-    linear_head: bool = True
 
     @property
     def recipe(self) -> Finetune:
@@ -29,7 +27,7 @@ class Told:
     @cached_property
     def at(self) -> Situation:
         """Where the recipe is used."""
-        return Situation.of(vars(self.recipe), self.chosen.depth, self.units, self.linear_head)
+        return Situation.of(vars(self.recipe), self.chosen.depth, self.units, self.chosen.linear_head)
 
     @property
     def is_probe(self) -> bool:
@@ -65,6 +63,8 @@ def learning(told: Told) -> str:
     """Return what is frozen and what learns in the rest, to follow the word “with”."""
     if told.recipe.start is Start.random:
         return "every weight trained from a random start (nothing copied)"
+    if solved(vars(told.recipe), told.at):
+        return f"only a linear head, solved (all {told.chosen.depth} units frozen)"
     if told.at.all_frozen:
         return f"only the head trained (all {told.chosen.depth} units frozen)"
     first = f"{PROBE_FIRST}, then " if probes_first(told.recipe, told.at) else ""

@@ -21,7 +21,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one file: label and the probability of every class, or why it could
+    """The answer for one file: label and the probability of every class, or why it could
     not be read."""
 
     path: Path

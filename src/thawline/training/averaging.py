@@ -59,7 +59,7 @@ def _tensors(network: nn.Module) -> Iterator[torch.Tensor]:
 
 
 def _changing(network: nn.Module) -> tuple[set[int], set[int]]:
-    """Identities of the tensors of `network`, as it is trained, that are averaged, and that are copied."""
+    """Return the identities of the tensors of `network` that are averaged, and of those that are copied."""
     averaged = {id(parameter) for parameter in network.parameters() if parameter.requires_grad}
     copied: set[int] = set()
     for module in network.modules():
@@ -71,13 +71,13 @@ def _changing(network: nn.Module) -> tuple[set[int], set[int]]:
 
 
 def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of every tensor of `network`."""
+    """Return a copy of every tensor of `network`."""
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 def towards(start: State, end: State, share: float, but: Collection[str] = ()) -> dict[str, torch.Tensor]:
-    """`end` with its float tensors moved back to lie at `share` of the way from `start`; 1 is `end` itself
-    (Wortsman et al. 2022a, WiSE-FT).
+    """Return `end` with its float tensors moved back to lie at `share` of the way from `start`; 1 is `end`
+    itself (Wortsman et al. 2022a, WiSE-FT).
 
     Tensors named in `but`, absent from `start`, not of floats or equal in both are `end`'s, so what is
     frozen keeps its bits: half the way from -0.0 to -0.0 may be 0.0.
@@ -98,7 +98,7 @@ def greedy_soup(
     scores: Sequence[tuple[float, float]],
     score: Callable[[State], float],
 ) -> tuple[State, list[int]]:
-    """The average of some of `states`, and which of them (Wortsman et al. 2022b, recipe 1).
+    """Return the average of some of `states`, and which of them (Wortsman et al. 2022b, recipe 1).
 
     From the best state on, each next one joins if the average with it has an accuracy that is not lower.
 

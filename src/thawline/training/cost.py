@@ -40,11 +40,11 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Cost:
-    """What the metrics of a run and costs.json call by the same names.
+    """One training's cost, by the names that metrics of a run and costs.json have, too.
 
-    Operations are per picture; a `step` is forward and backward as the training does them. Epochs
-    include their validation. Memory is the process's, or the GPU's where the network was trained on one.
-    None is what could not be counted.
+    Operations are per picture, but for those of the whole training, all steps of all phases; a `step` is
+    forward and backward as the training does them. Epochs include their validation. Memory is the process's,
+    or the GPU's where the network was trained on one. None is what could not be counted.
     """
 
     trainable_parameters: int
@@ -58,10 +58,10 @@ class Cost:
 
 
 class Spent(NamedTuple):
-    """What one phase took: operations per picture of a step, None if unknown, and epochs."""
+    """One phase's effort: operations per picture, None if unknown, each time that it used them all."""
 
-    step_flops: int | None
-    epochs: int
+    flops: int | None
+    times: int
 
 
 class Parameters(NamedTuple):
@@ -100,7 +100,7 @@ def measured(
     """
     learning, operations = parameters(network), flops_if_possible(network, shape, batch_size)
     seconds = sum(row["seconds"] for row in history)
-    counted = [each.step_flops and pictures * each.epochs * each.step_flops for each in spent]
+    counted = [each.flops and pictures * each.times * each.flops for each in spent]
     cost = Cost(
         trainable_parameters=learning.trainable,
         total_parameters=learning.total,
@@ -120,8 +120,14 @@ def step_flops(network: nn.Module, shape: Sequence[int], batch_size: int) -> int
     return found and found.step
 
 
+def forward_flops(network: nn.Module, shape: Sequence[int], batch_size: int) -> int | None:
+    """Return the operations per picture of a forward pass; None where they cannot be counted."""
+    found = flops_if_possible(network, shape, batch_size)
+    return found and found.forward
+
+
 def flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:
-    """`flops`, counted once for all networks alike; None and a warning where they cannot be counted."""
+    """Return `flops`, counted once for all networks alike; None, and log why, where that fails."""
     try:
         alike = (_structure(network), tuple(shape), batch_size)
         if alike not in _counted:
@@ -133,8 +139,9 @@ def flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int)
 
 
 def _structure(network: nn.Module) -> str:
-    """A hash of what decides the operations of a network: its layers and their numbers, its steps where they
-    are known, the shapes of its tensors, which of them learn and which modules are held in their mode."""
+    """Return a hash of what decides the operations of a network: its layers and their numbers, its steps
+    where they are known, the shapes of its tensors, which of them learn and which modules are held in their
+    mode."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
     parts = [
         repr((type(network), network)),
@@ -150,7 +157,7 @@ def _structure(network: nn.Module) -> str:
 
 
 def parameters(network: nn.Module) -> Parameters:
-    """Numbers that learn, and all of them; what is shared counts once.
+    """Count the numbers that learn, and all of them; what is shared counts once.
 
     Of a `PartlyFrozen`, the network's that was frozen: auxiliary heads that its two sides leave out count.
     """
@@ -160,7 +167,7 @@ def parameters(network: nn.Module) -> Parameters:
 
 
 def flops(network: nn.Module, shape: Sequence[int], batch_size: int = 2) -> Flops:
-    """Operations per picture of a forward pass in evaluation mode, and of a training step: forward and
+    """Count operations per picture of a forward pass in evaluation mode, and of a training step: forward and
     backward as this network really does them, so less for a frozen prefix.
 
     Counted by PyTorch (`torch.utils.flop_counter`: matrix products, convolutions and attention; a
@@ -227,7 +234,7 @@ def _unfused_attention() -> Iterator[None]:
 
 
 def _without_memory(network: nn.Module) -> nn.Module:
-    """A copy on the meta device, made without copying a tensor first."""
+    """Return a copy on the meta device, made without copying a tensor first."""
     found: dict[int, torch.Tensor] = {}
     for module in network.modules():
         # plain attributes too: networks keep masks and indices in them
@@ -257,7 +264,7 @@ def reset_peak_memory(device: torch.device | str = "cpu") -> None:
 
 
 def peak_memory(device: torch.device | str = "cpu") -> int:
-    """Bytes: the most that tensors took on the GPU, or that the process had in memory, since
+    """Return the most bytes that tensors took on the GPU, or that the process had in memory, since
     `reset_peak_memory` (elsewhere than on Linux: since the process started)."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -41,6 +41,7 @@ from thawline.progress import Advance, progress
 from thawline.training.features.cache import PrefixCache
 from thawline.training.history import Fitted, Row
 from thawline.training.memory import of_attempt, with_less_memory
+from thawline.training.phases import phases_of
 from thawline.training.pretrain import write_history
 from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
@@ -63,7 +64,8 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
-    epochs = chosen.recipe.epochs * chosen.recipe.soup
+    network, _ = load_model(initial / MODEL, initial / CARD)
+    epochs = chosen.recipe.soup * sum(phase.epochs for phase in phases_of(chosen.recipe, network))
     total = chosen.recipe.seeds * epochs
     cache = PrefixCache(artifacts.prefix, config.trainer)
     with (
@@ -150,7 +152,7 @@ def _fit(
     accumulate: int,
     cache: PrefixCache,
 ) -> tuple[nn.Module, ModelCard, Fitted]:
-    """One fine-tuning from the initial weights, each batch computed in `accumulate` parts."""
+    """Fine-tune once from the initial weights, each batch computed in `accumulate` parts."""
     network, card = initial_network(chosen.recipe, initial, seed)
     fitted = finetune_soup(
         network,
@@ -168,7 +170,7 @@ def _fit(
 
 
 def _cost_of(fitted: Fitted, accumulate: int, seconds: float) -> dict[str, Any]:
-    """One seed's entry in costs.json."""
+    """Return one seed's entry in costs.json."""
     found: dict[str, Any] = {"seconds": seconds, "epoch": fitted.epoch, "cost": fitted.cost}
     if accumulate > 1:
         found["accumulate"] = accumulate
@@ -176,7 +178,7 @@ def _cost_of(fitted: Fitted, accumulate: int, seconds: float) -> dict[str, Any]:
 
 
 def initial_network(recipe: Finetune, initial: Path, seed: int) -> tuple[nn.Module, ModelCard]:
-    """The network one fine-tuning starts from: the initial target model with a head of its own and with
+    """Return what one fine-tuning starts from: the initial target model with a head of its own and with
     what the method adds, or (from scratch) the same architecture with every weight random."""
     network, card = load_model(initial / MODEL, initial / CARD)
     if recipe.start is Start.random:
@@ -186,7 +188,7 @@ def initial_network(recipe: Finetune, initial: Path, seed: int) -> tuple[nn.Modu
 
 
 def with_method(network: nn.Module, recipe: Finetune, frozen: Collection[int], seed: int) -> nn.Module:
-    """`network` itself with what the method of `recipe` adds to all units but the `frozen` ones (indices).
+    """Add what the method of `recipe` needs to all units of `network` but the `frozen` ones (indices).
 
     Raises `UserError` when the method finds nothing in these units: nothing to add to, nothing to train.
     """

@@ -17,7 +17,7 @@ class TrainingDivergedError(UserError):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fine-tuning leaves behind besides the changed network.
+    """A fine-tuning's result besides the changed network.
 
     `history` has a row per epoch; `epoch` is the one whose weights the network now holds. Where the
     weights were averaged after the last epoch, one more row says what the average achieves (its training

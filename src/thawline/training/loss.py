@@ -10,7 +10,7 @@ def cross_entropy(
     class_weights: torch.Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """Mean cross-entropy of (B, classes) logits; targets are (B,) labels or (B, classes) shares.
+    """Return the mean cross-entropy of (B, classes) logits; targets are (B,) labels or (B, classes) shares.
 
     Shares of 0 and 1 give what labels give: PyTorch divides a weighted loss by the sum of the pictures'
     weights for labels, but by their number for shares, which is made up for here.
@@ -27,7 +27,7 @@ def cross_entropy(
 
 
 def weight_of(targets: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
-    """() float32: what `cross_entropy` divides the sum of the pictures' losses by."""
+    """Return () float32: what `cross_entropy` divides the sum of the pictures' losses by."""
     if class_weights is None:
         return torch.tensor(float(len(targets)), device=targets.device)
     if targets.is_floating_point():

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that there is no memory left, on a GPU or elsewhere."""
+    """Tell whether `error` says that there is no memory left, on a GPU or elsewhere."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(saying in str(error) for saying in SAYINGS)
@@ -34,8 +34,8 @@ def out_of_memory(error: BaseException) -> bool:
 def with_less_memory(
     train: Callable[[int], Result], batch_size: int, accumulate: int = 1
 ) -> tuple[Result, int]:
-    """What `train(accumulate)` returns, and the `accumulate` it returned with: doubled, `HALVINGS` times at
-    most, whenever there was no memory left for batches of `batch_size` in so many parts.
+    """Return what `train(accumulate)` returns, and the `accumulate` it returned with: doubled, `HALVINGS`
+    times at most, whenever there was no memory left for batches of `batch_size` in so many parts.
 
     Raises `UserError` where even the smallest parts are too large, and in processes that train together: the
     others wait for the one that ran out of memory in the middle of a step, and cannot be called back.
@@ -66,7 +66,7 @@ def with_less_memory(
 
 
 def of_attempt(checkpoint: Path, accumulate: int) -> Path:
-    """The folder in `checkpoint` of a training in so many parts, apart from what one in fewer has left."""
+    """Return the folder in `checkpoint` of a training in so many parts, apart from one in fewer."""
     return checkpoint if accumulate == 1 else checkpoint / f"in-{accumulate}-parts"
 
 

@@ -43,7 +43,7 @@ def groups(
     *,
     decay_all: bool = False,
 ) -> tuple[Group, ...]:
-    """At most two groups: matrices and kernels, which decay, and biases, normalisation parameters and
+    """Return at most two groups: matrices and kernels, which decay, and biases, normalisation parameters and
     other scales and tokens (one axis longer than 1), which do not (He et al. 2019, "Bag of Tricks", 3.1)
     unless `decay_all`. Without weight decay it is one: the step of a small group is mostly the call."""
     parameters = tuple(parameters)
@@ -61,7 +61,7 @@ def groups(
 
 
 def build_optimizer(groups: tuple[Group, ...], settings: Optimization) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019), SGD with momentum or LAMB (You et al. 2020; timm's) over `groups`.
+    """Build AdamW (Loshchilov & Hutter 2019), SGD with momentum or LAMB (You et al. 2020; timm's).
 
     AdamW and SGD are fused where PyTorch can: on a CPU, AdamW then needs a third to a sixth of the time for
     a step of a ResNet-18. Raises `UserError` where LAMB is wanted and timm is not installed.
@@ -106,7 +106,7 @@ class Span:
 
 
 def factor(schedule: ScheduleName, warmup: float, steps: int) -> Callable[[int], float]:
-    """The schedule as a function from the step (0-based, of `steps`) to a factor of the learning rate.
+    """Return the schedule as a function from the step (0-based, of `steps`) to a factor of the learning rate.
 
     Rises linearly over the first `warmup` share of the steps, never from exactly 0 (the first step
     would be wasted), then falls to 0 after the last step along half a cosine (Loshchilov & Hutter

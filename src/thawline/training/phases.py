@@ -4,16 +4,25 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from thawline.config.sections import Finetune, Phases
+from torch import nn
+
+from thawline.config.recipe.meaning import Situation, solved
+from thawline.config.sections import AugmentationName, Finetune, Mix, Phases
+from thawline.models.cuts import units
+from thawline.models.depth import frozen_units
+from thawline.models.linear_head import linear_head
 from thawline.training.optimization import Span
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Consecutive epochs with the same frozen units and the same rates, trained by one optimizer.
+    """Consecutive epochs with the same frozen units and the same rates, trained by one optimizer; or, where
+    it is `solved`, a linear head that is computed at once.
 
     `first` is the phase's first epoch (from 0, counted over all phases), `frozen` are the indices of the
-    frozen units. `span` is what the schedule runs over: the phase, or the whole training.
+    frozen units. `span` is what the schedule runs over: the phase, or the whole training. A solved phase
+    counts as one epoch where it is the only one and as none before others, for which the head is then
+    `head_scale` times as large.
     """
 
     name: str
@@ -23,32 +32,51 @@ class Phase:
     head_lr: float
     body_lr: float | None
     span: Span
+    solved: bool = False
+    head_scale: float = 1.0
 
     def applied(self, recipe: Finetune) -> Finetune:
-        """Return `recipe` as this phase alone: its epochs and its rates."""
+        """Return `recipe` as this phase alone: its epochs, its rates, and plain pictures for a head that is
+        solved before anything else learns."""
+        if self.solved and not self.epochs:
+            return replace(
+                recipe, phases=Phases.one, augmentation=AugmentationName.none, views=0, mix=Mix.none
+            )
         return replace(
             recipe, phases=Phases.one, epochs=self.epochs, head_lr=self.head_lr, body_lr=self.body_lr
         )
 
 
-def phases(recipe: Finetune, units: int, frozen: Collection[int]) -> tuple[Phase, ...]:
-    """Return the phases of `recipe` for a network of `units` units of which `frozen` never learn.
+def phases_of(recipe: Finetune, network: nn.Module) -> tuple[Phase, ...]:
+    """Return the phases in which `recipe` trains `network`, an initial target model: see `phases`."""
+    found = units(network)
+    frozen = frozen_units(recipe.depth, recipe.units, found)
+    return phases(recipe, len(found), frozen, linear_head(network) is not None)
 
-    one: a single phase. probe_first (LP-FT, Kumar et al. 2022): for `phase_share` of the epochs all
-    units are frozen, then everything that may learn does so at body_lr, the head included; each phase has
-    a schedule of its own. gradual (ULMFiT, Howard & Ruder 2018): first the head alone, then one more
-    learning unit at a time from the head down, at equal distances, so that after `phase_share` of the
-    epochs all of them learn; with more units than epochs several join at once. One schedule runs over
-    all phases. Where no unit may learn there is one phase, whatever the recipe says.
+
+def phases(recipe: Finetune, units: int, frozen: Collection[int], linear: bool = True) -> tuple[Phase, ...]:
+    """Return the phases of `recipe` for a network of `units` units of which `frozen` never learn; `linear`
+    says whether its head can be solved.
+
+    one: a single phase. probe_first (LP-FT, Kumar et al. 2022): first the head alone, which is solved, then
+    everything that may learn does so at body_lr, the head included; a head that is not linear is trained for
+    `phase_share` of the epochs instead. Each phase has a schedule of its own. gradual (ULMFiT, Howard & Ruder
+    2018): first the head alone, then one more learning unit at a time from the head down, at equal distances,
+    so that after `phase_share` of the epochs all of them learn; with more units than epochs several join at
+    once. One schedule runs over all phases. Where no unit may learn there is one phase, whatever the recipe
+    says.
     """
     learning = sorted(set(range(units)) - set(frozen))
     head_lr = _head_rate(recipe)
     whole, fixed = Span(0, recipe.epochs), frozenset(frozen)
+    is_solved = solved(vars(recipe), Situation(units, units, linear))
     if recipe.phases is Phases.one or not learning:
-        return (Phase("one", 0, recipe.epochs, fixed, head_lr, recipe.body_lr, whole),)
-    before = _epochs_before(recipe)
+        at_once = not learning and is_solved
+        rows = 1 if at_once else recipe.epochs
+        return (Phase("one", 0, rows, fixed, head_lr, recipe.body_lr, whole, at_once),)
     if recipe.phases is Phases.probe_first:
-        return _probe_first(recipe, units, fixed, before)
+        return _probe_first(recipe, units, fixed, is_solved)
+    before = _epochs_before(recipe)
     counts = [
         epoch * len(learning) // before if epoch < before else len(learning) for epoch in range(recipe.epochs)
     ]
@@ -61,11 +89,14 @@ def phases(recipe: Finetune, units: int, frozen: Collection[int]) -> tuple[Phase
     return tuple(found)
 
 
-def _probe_first(recipe: Finetune, units: int, frozen: frozenset[int], before: int) -> tuple[Phase, ...]:
+def _probe_first(recipe: Finetune, units: int, frozen: frozenset[int], is_solved: bool) -> tuple[Phase, ...]:
+    before = 0 if is_solved else _epochs_before(recipe)
     body_lr, after = recipe.body_lr, recipe.epochs - before
     assert body_lr is not None  # checked by Finetune: units learn
+    everything, rate = frozenset(range(units)), _head_rate(recipe)
+    span = Span(0, before)
     return (
-        Phase("probe", 0, before, frozenset(range(units)), _head_rate(recipe), body_lr, Span(0, before)),
+        Phase("probe", 0, before, everything, rate, body_lr, span, is_solved, recipe.head_scale),
         Phase("everything", before, after, frozen, body_lr, body_lr, Span(before, after)),
     )
 

@@ -83,7 +83,7 @@ class RangeTest:
         return bool(self.smoothed[0] - self.smoothed[self._lowest] > scatter)
 
     def rows(self) -> list[dict[str, float]]:
-        """One per step: step, rate, loss, smoothed."""
+        """Return one row per step: step, rate, loss, smoothed."""
         columns = zip(self.rates, self.losses, self.smoothed, strict=True)
         return [dict(zip(COLUMNS, (step, *values), strict=True)) for step, values in enumerate(columns)]
 
@@ -97,7 +97,7 @@ def loss_by_rate(
     steps: int = STEPS,
     device: torch.device | str = "cpu",
 ) -> RangeTest:
-    """The training loss at rates that rise geometrically from `low` to `high` (Smith 2017, "Cyclical
+    """Measure the training loss at rates that rise geometrically from `low` to `high` (Smith 2017, "Cyclical
     Learning Rates", 3.3), or until it diverges: is no number, or on the average of the last steps both
     higher than at first and four times its lowest.
 
@@ -155,7 +155,7 @@ def _endless(train: Batches) -> Iterator[Batch]:
 
 
 def _until_divergence(losses: Iterator[float]) -> tuple[list[float], bool]:
-    """The finite losses, and whether the last one is where they diverged."""
+    """Return the finite losses, and whether the last one is where they diverged."""
     kept: list[float] = []
     mean, lowest = 0.0, math.inf
     for loss in losses:
@@ -209,7 +209,7 @@ def range_test(config: Config, artifacts: Artifacts, draw: Callable[[RangeTest, 
 
 
 def tested(training: Training) -> tuple[RangeTest, Suggestions]:
-    """The test of the last phase of `training`, none of whose weights change, and what it suggests."""
+    """Test the last phase of `training`, none of whose weights change; return that and what it suggests."""
     training.freeze(training.phases[-1])
     classifier = training.classifier(training.phases[-1])
     found = loss_by_rate(classifier, training.pictures.training(), device=training.device)
@@ -217,7 +217,7 @@ def tested(training: Training) -> tuple[RangeTest, Suggestions]:
 
 
 def suggestions(found: RangeTest, groups: tuple[Group, ...], recipe: Finetune) -> Suggestions:
-    """What each suggested rate of the fastest of `groups` means for the recipe's two rates."""
+    """Return what each suggested rate of the fastest of `groups` means for the recipe's two rates."""
     configured = {"head_lr": recipe.head_lr, "body_lr": recipe.body_lr}
     if recipe.phases is Phases.probe_first and recipe.body_lr is not None:
         # its last phase, the one that is tested, has one rate for both
@@ -233,7 +233,7 @@ def suggestions(found: RangeTest, groups: tuple[Group, ...], recipe: Finetune) -
 
 
 def in_words(suggested: Suggestions, diverged: bool) -> str:
-    """What to tell the user, with the values as the command line takes them."""
+    """Say what to tell the user, with the values as the command line takes them."""
     if not suggested:
         return "the loss fell at none of the learning rates: there is nothing to suggest"
     lines = [

@@ -18,7 +18,8 @@ class Chosen:
     """The decision of `search` for one contender.
 
     `depth` is the resolved count of frozen units, `unit` the name of the last of them (None at depth
-    0). `selected` describes the trial the recipe comes from; None when the search was off.
+    0). `selected` describes the trial the recipe comes from; None when the search was off. `linear_head` says
+    whether the network's head is linear, so that it is solved where it learns alone.
     """
 
     contender: Contender
@@ -26,6 +27,7 @@ class Chosen:
     depth: int
     unit: str | None
     selected: dict[str, Any] | None
+    linear_head: bool = True
 
 
 def tracked(
@@ -72,9 +74,7 @@ def read_chosen(path: Path) -> Chosen:
     content = read_json(path)
     recipe = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Finetune), content["recipe"]))
     assert isinstance(recipe, Finetune)
-    return Chosen(
-        Contender[content["contender"]], recipe, content["depth"], content["unit"], content["selected"]
-    )
+    return Chosen(**{**content, "contender": Contender[content["contender"]], "recipe": recipe})
 
 
 def plain(value: Any) -> Any:

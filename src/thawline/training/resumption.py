@@ -23,7 +23,7 @@ FINISHED = "finished.pt"
 
 @dataclass(frozen=True)
 class Finished:
-    """What a finished phase leaves behind besides the network, which is as after its last epoch.
+    """A finished phase, besides the network, which is as after its last epoch.
 
     `history` has the epochs of all phases so far. `best` are the network's tensors after the best of
     them; None unless they are to be kept, and in a phase that did not have it.
@@ -66,7 +66,7 @@ def write_finished(
 
 
 def read_finished(folder: Path, identity: Mapping[str, Any], network: torch.nn.Module) -> Finished | None:
-    """What the phase that worked in `folder` left, its tensors put into `network`; None if it is not done.
+    """Return what the phase in `folder` left, its tensors put into `network`; None if it is not done.
 
     Raises `UserError` when that was another training.
     """

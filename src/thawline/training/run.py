@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from thawline.config.sections import ClassWeights, Finetune, Mix, Trainer
+from thawline.config.sections import ClassWeights, Finetune, Trainer
 from thawline.data.store import Store
 from thawline.models.adapters import added_parameters
 from thawline.models.cuts import units
-from thawline.models.depth import frozen_units
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.head import head_parameters
@@ -22,13 +21,14 @@ from thawline.models.inference import outcomes
 from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
 from thawline.training.batches import Pictures, validate
-from thawline.training.cost import Spent, measured, reset_peak_memory, step_flops
-from thawline.training.features.cache import FILL_BATCH, FeatureBatches, PrefixCache
+from thawline.training.cost import Spent, forward_flops, measured, reset_peak_memory, step_flops
+from thawline.training.features.cache import FeatureBatches, PrefixCache
+from thawline.training.features.pictures import stored_batches
 from thawline.training.history import Fitted, Row, best_epoch, history_row
 from thawline.training.l2_sp import L2SP
 from thawline.training.parameter_groups import balanced_weights, learning_groups
-from thawline.training.phases import Phase, phases
-from thawline.training.processes import place
+from thawline.training.phases import Phase, phases_of
+from thawline.training.probe import require_stored_pictures, solve_head
 from thawline.training.recipe import tracked
 from thawline.training.resumption import Finished, read_finished, write_finished
 
@@ -69,9 +69,11 @@ class Training:
         self.seed, self.accumulate, self.cache = seed, accumulate, cache
         self.device = device_of(trainer)
         self.units = units(network)
-        self.phases = phases(recipe, len(self.units), frozen_units(recipe.depth, recipe.units, self.units))
+        self.phases = phases_of(recipe, network)
         self.pictures = Pictures(store, recipe, seed, mirror, accumulate)
         self.start = snapshot(network) if recipe.wise_ft < 1 else {}
+        if self.phases[-1].solved:
+            require_stored_pictures(recipe)
         self.penalty = self._penalty() if recipe.l2_sp else None
         self.held: PartlyFrozen | None = None
         self.features: FeatureBatches | None = None
@@ -99,6 +101,11 @@ class Training:
             folder = checkpoint and checkpoint / f"phase-{index}"
             identity = self._identity(phase)
             held = self.freeze(phase)
+            if phase.solved:
+                history = [*history, *self._by_solving(phase, held, after_epoch)]
+                variants = phase.applied(self.recipe).views or 1
+                spent.append(Spent(forward_flops(held, *self._batch_shape), variants))
+                continue
             done = folder and read_finished(folder, identity, self.network)
             if not done:
                 done = self._by_gradient(phase, history, identity, after_epoch, folder)
@@ -114,6 +121,22 @@ class Training:
             fitted = Fitted(history, best_epoch(history), cost)
         return self._towards_source(fitted) if self.recipe.wise_ft < 1 else fitted
 
+    def _by_solving(self, phase: Phase, held: PartlyFrozen, after_epoch: Listeners) -> list[Row]:
+        """Solve the head, all that learns in `phase`; return its row, none where the phase takes no epoch.
+
+        It is so quick that a killed one is repeated.
+        """
+        started, pictures = time.monotonic(), replace(self.pictures, recipe=phase.applied(self.recipe))
+        loss, self.features = solve_head(
+            self.network, held, pictures, self.trainer, scale=phase.head_scale, cache=self.cache
+        )
+        if not phase.epochs:
+            return []
+        row = history_row(phase.first, loss, self.score(), time.monotonic() - started)
+        for listener in after_epoch:
+            listener(row)
+        return [row]
+
     def _by_gradient(
         self,
         phase: Phase,
@@ -126,7 +149,10 @@ class Training:
         # Lightning takes seconds to load, and whoever finds all phases finished does not need it
         from thawline.training.fit import fit
 
-        self.features = self._stored_features(phase.epochs)
+        assert self.held is not None
+        started = time.monotonic()
+        self.features = stored_batches(self.cache, self.held, self.pictures, phase.epochs, self.device)
+        self.seconds_storing += time.monotonic() - started
         train, val = self.features or (self.pictures.training(), self.pictures.validation())
         classifier = self.classifier(
             phase,
@@ -233,6 +259,11 @@ class Training:
         """Names of the parameters that learn in any phase."""
         return frozenset().union(*(self._selection(phase).parameters for phase in self.phases))
 
+    @property
+    def epochs(self) -> int:
+        """Rows that the history gets, unless it stops early or weights are averaged."""
+        return sum(phase.epochs for phase in self.phases)
+
     def trainable_parameters(self) -> int:
         """Return how many numbers learn in any phase; known before the training."""
         tensors = {id(tensor): tensor.numel() for tensor in map(self.network.get_parameter, self.learning)}
@@ -261,24 +292,6 @@ class Training:
         del recipe["seeds"]  # how many others there are
         whole = {"seed": self.seed, "data": self.store.fingerprint, "accumulate": self.accumulate}
         return {"phase": phase.name, **recipe, **whole}
-
-    def _stored_features(self, epochs: int) -> FeatureBatches | None:
-        """Return batches of features in place of pictures, where they are stored."""
-        # pictures that are mixed are new ones; several processes would each decide for themselves
-        if self.cache is None or self.recipe.mix is not Mix.none or place()[1] > 1:
-            return None
-        assert self.held is not None
-        started = time.monotonic()
-        found = self.cache.feature_batches(
-            self.held,
-            (self.pictures.train, self.pictures.training()),
-            (self.pictures.val, self.pictures.validation()),
-            epochs=epochs,
-            device=self.device,
-            fill_batch=min(FILL_BATCH, self.pictures.validation_batch),
-        )
-        self.seconds_storing += time.monotonic() - started
-        return found
 
     @property
     def _batch_shape(self) -> tuple[tuple[int, int, int], int]:

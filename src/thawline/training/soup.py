@@ -64,5 +64,5 @@ def finetune_soup(
 
 
 def member_seed(seed: int, member: int) -> int:
-    """Of order, augmentation and dropout; the first member's is the fine-tuning's own."""
+    """Return the seed of a member's order, augmentation and dropout; the first one's is the fine-tuning's."""
     return seed if member == 0 else int(np.random.SeedSequence([seed, member]).generate_state(1)[0])

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class SynchronizedBatchNorm(TorchFunctionMode):
-    """Inside, `functional.batch_norm` in training mode measures mean and variance over every process's
+    """Let `functional.batch_norm` inside, in training mode, measure mean and variance over every process's
     pictures, forward and backward.
 
     PyTorch's `SyncBatchNorm` does so on GPUs only, and takes the layers' place: layers held in evaluation
@@ -74,7 +74,7 @@ def _follow(running: torch.Tensor | None, found: torch.Tensor, momentum: float) 
 
 
 class _Summed(torch.autograd.Function):
-    """The sum over processes. What one of them does with it is felt by all, so gradients are summed, too."""
+    """Sum over processes. What one of them does with it is felt by all, so gradients are summed, too."""
 
     @staticmethod
     def forward(context: Any, tensor: torch.Tensor) -> torch.Tensor:  # noqa: ARG004

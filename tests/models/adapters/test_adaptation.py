@@ -41,7 +41,7 @@ def test_an_adaptation_is_what_the_method_reads_of_the_recipe(method, settings):
     ],
 )
 def test_a_damaged_one_is_refused(damage):
-    value = Adaptation(Method.lora, (0,)).to_dict()
+    value = Adaptation(Method.lora, (0,), {"lora_rank": 4, "lora_scale": 2.0}).to_dict()
     damage(value)
     with pytest.raises((ValueError, KeyError)):
         Adaptation.from_dict(value)

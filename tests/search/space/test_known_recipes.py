@@ -20,24 +20,26 @@ from thawline.config.sections import (
     Start,
 )
 from thawline.search.space.known_recipes import RECIPES, known
-from thawline.search.space.parameters import recipe_of_trial
+from thawline.search.space.parameters import TrialSpace, recipe_of_trial
 
 BASE = Finetune(depth=2, body_lr=1e-3, head_lr=5e-3)
 ALL = [0, 1, 2, 3]
 
 
 def names(search: Search | None = None, base: Finetune = BASE, allowed: list[int] = ALL) -> list[str]:
-    return [slot.attrs["known"] for slot in known(search or Search(), base, allowed, 3)]
+    return [slot.attrs["known"] for slot in known(TrialSpace(search or Search(), base, allowed, 3))]
 
 
-def recipes(search: Search | None = None, base: Finetune = BASE) -> dict[str, Finetune]:
+def recipes(
+    search: Search | None = None, base: Finetune = BASE, linear_head: bool = True
+) -> dict[str, Finetune]:
     """Every known recipe as its trial reads it."""
-    search = search or Search()
+    space = TrialSpace(search or Search(), base, ALL, 3, linear_head=linear_head)
     found = {}
-    for slot in known(search, base, ALL, 3):
+    for slot in known(space):
         trial: Any = FixedTrial(dict(slot.params))
         trial.user_attrs.update(slot.attrs)
-        found[slot.attrs["known"]] = recipe_of_trial(trial, base, search, ALL, 3)
+        found[slot.attrs["known"]] = recipe_of_trial(trial, space)
     return found
 
 
@@ -56,7 +58,8 @@ def test_the_configured_recipe_stays_as_it_stands_where_lists_lack_its_values() 
 
 
 def test_a_linear_probe_trains_the_head_alone() -> None:
-    probe = recipes(base=replace(BASE, frozen_batch_norm=BatchNorm.affine))["linear_probe"]
+    base = replace(BASE, frozen_batch_norm=BatchNorm.affine)
+    probe = recipes(base=base, linear_head=False)["linear_probe"]
     assert (probe.depth, probe.head_lr, probe.body_lr) == ("all", 1e-2, None)
     assert probe.frozen_batch_norm is BatchNorm.frozen
 
@@ -79,19 +82,20 @@ def test_bit_is_the_papers_rule() -> None:
 
 def test_what_the_space_holds_is_a_parameter_and_the_rest_a_change() -> None:
     search = Search(space=Space(choices={"weight_decay": [0.0, 0.01], "schedule": ["cosine", "linear"]}))
-    bit = known(search, BASE, ALL, 3)[-1]
+    bit = known(TrialSpace(search, BASE, ALL, 3))[-1]
     assert bit.params["weight_decay"] == 0.0
     assert bit.attrs["changes"] == {"optimizer": "sgd", "schedule": "step"}
 
 
 def test_a_list_of_one_value_fixes_it_for_known_recipes_too() -> None:
     search = Search(space=Space(choices={"weight_decay": [0.1]}))
-    assert {recipe.weight_decay for recipe in recipes(search).values()} == {0.1}
+    assert {recipe.weight_decay for recipe in recipes(search, linear_head=False).values()} == {0.1}
 
 
 def test_rates_are_moved_into_the_searched_range() -> None:
     search = Search(space=Space(body_lr=Range(1e-5, 1e-3), head_lr=Range(1e-4, 4e-3)))
-    assert (recipes(search)["bit"].body_lr, recipes(search)["linear_probe"].head_lr) == (1e-3, 4e-3)
+    assert recipes(search)["bit"].body_lr == 1e-3
+    assert recipes(search, linear_head=False)["linear_probe"].head_lr == 4e-3
 
 
 def test_a_recipe_that_the_configured_one_is_already_is_not_tried_twice() -> None:
@@ -105,8 +109,8 @@ def test_recipes_at_depths_that_are_not_searched_are_left_out() -> None:
 
 
 def test_the_configured_recipe_moves_to_the_nearest_depth() -> None:
-    assert known(Search(), BASE, [0, 3], 3)[0].params["depth"] == 3
-    assert known(Search(), replace(BASE, depth=0.4), ALL, 3)[0].params["depth"] == 1
+    assert known(TrialSpace(Search(), BASE, [0, 3], 3))[0].params["depth"] == 3
+    assert known(TrialSpace(Search(), replace(BASE, depth=0.4), ALL, 3))[0].params["depth"] == 1
 
 
 def test_nobody_gets_a_method_that_was_not_asked_for() -> None:
@@ -133,4 +137,4 @@ def test_known_recipes_can_be_named_or_turned_off() -> None:
 
 def test_the_name_of_a_unit_must_have_been_resolved() -> None:
     with pytest.raises(ValueError, match="'layer2' must be resolved"):
-        known(Search(), replace(BASE, depth="layer2"), ALL, 3)
+        known(TrialSpace(Search(), replace(BASE, depth="layer2"), ALL, 3))

@@ -1,5 +1,6 @@
 """What a trial may vary, and when."""
 
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -8,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
-from thawline.config.recipe.meaning import CONDITIONS, ORDER
+from thawline.config.recipe.meaning import CONDITIONS, DECISIVE
 from thawline.config.sections import (
+    AugmentationName,
     BatchNorm,
     Contender,
     Finetune,
     Method,
+    Mix,
     OptimizerName,
     Phases,
     Range,
@@ -21,7 +24,17 @@ from thawline.config.sections import (
     Space,
     Start,
 )
-from thawline.search.space.parameters import depths, point, recipe_of_trial, suggest, walk, without
+from thawline.search.space.parameters import (
+    ORDER,
+    TrialSpace,
+    depths,
+    point,
+    recipe_of_trial,
+    suggest,
+    varies,
+    walk,
+    without,
+)
 
 RECIPE = Finetune(body_lr=1e-3, head_lr=1e-2)
 SCRATCH = Finetune(start=Start.random, depth=0, body_lr=None, head_lr=1e-3)
@@ -32,6 +45,8 @@ WIDE: dict[str, list[Any]] = {
     "method": ["full", "bias", "lora", "adapter", "prompt", "scale_shift"],
     "phases": ["one", "probe_first", "gradual"],
     "phase_share": [0.3, 0.5],
+    "head_penalty": [1.0, 10.0],
+    "head_scale": [0.5, 1.0],
     "layer_decay": [0.7, 1.0],
     "frozen_batch_norm": ["frozen", "affine"],
     "batch_norm": ["train", "frozen"],
@@ -59,15 +74,18 @@ def choosing(**choices: list[Any]) -> Search:
 
 
 EVERYTHING = choosing(**WIDE)
-FEW = settings(deadline=None, max_examples=40)
+WIDEST = TrialSpace(EVERYTHING, RECIPE, ALL, 3)
+FEW = settings(deadline=None, max_examples=20)
 
 
-def tried(search: Search, base: Finetune = RECIPE, seed: int = 0, **fixed: Any) -> tuple[Finetune, set[str]]:
+def tried(
+    search: Search, base: Finetune = RECIPE, seed: int = 0, linear_head: bool = True, **fixed: Any
+) -> tuple[Finetune, set[str]]:
     """A recipe drawn at random with some parameters `fixed`, and the names of all of its parameters."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     study.enqueue_trial(fixed)
     trial = study.ask()
-    return suggest(trial, base, search, ALL, 3), set(trial.params)
+    return suggest(trial, TrialSpace(search, base, ALL, 3, linear_head=linear_head)), set(trial.params)
 
 
 # --- depth and rates
@@ -98,7 +116,7 @@ def test_a_body_without_a_rate_stays_frozen() -> None:
 @FEW
 @given(st.integers(0, 3), st.integers(0, 100))
 def test_the_body_has_a_rate_exactly_if_some_of_it_is_unfrozen(depth: int, seed: int) -> None:
-    recipe, parameters = tried(Search(), seed=seed, depth=depth)
+    recipe, parameters = tried(Search(), seed=seed, linear_head=False, depth=depth)
     assert recipe.depth == ("all" if depth == 3 else depth)
     assert (recipe.body_lr is not None) == ("body_lr" in parameters) == (depth < 3)
     assert recipe.head_lr is not None
@@ -107,13 +125,13 @@ def test_the_body_has_a_rate_exactly_if_some_of_it_is_unfrozen(depth: int, seed:
 
 def test_from_scratch_searches_one_rate() -> None:
     trial = optuna.create_study().ask()
-    assert suggest(trial, SCRATCH, Search(), [0], 3).body_lr is None
+    assert suggest(trial, TrialSpace(Search(), SCRATCH, [0], 3)).body_lr is None
     assert list(trial.params) == ["head_lr"]
 
 
 def test_a_whole_network_has_rates_of_its_own() -> None:
     search = Search(space=Space(head_lr=Range(1e-2, 1e-1), scratch_lr=Range(1e-4, 1e-3)))
-    recipe = suggest(optuna.create_study().ask(), SCRATCH, search, [0], 3)
+    recipe = suggest(optuna.create_study().ask(), TrialSpace(search, SCRATCH, [0], 3))
     assert recipe.head_lr is not None
     assert 1e-4 <= recipe.head_lr <= 1e-3
 
@@ -129,7 +147,7 @@ def test_a_whole_network_has_rates_of_its_own() -> None:
 )
 def test_evenly_spaced_depths_are_a_number_whose_order_samplers_know(allowed: list[int], kind: Any) -> None:
     trial = optuna.create_study().ask()
-    suggest(trial, RECIPE, Search(), allowed, 9)
+    suggest(trial, TrialSpace(Search(), RECIPE, allowed, 9))
     assert trial.distributions["depth"] == kind
 
 
@@ -156,7 +174,9 @@ def test_a_list_of_one_value_fixes_it_without_a_parameter() -> None:
 @pytest.mark.parametrize(
     ("field", "where", "elsewhere"),
     [
-        ("phase_share", {"phases": "probe_first"}, {"phases": "one"}),
+        ("phase_share", {"phases": "gradual"}, {"phases": "probe_first"}),
+        ("head_penalty", {"phases": "probe_first"}, {"phases": "gradual"}),
+        ("head_scale", {"phases": "probe_first"}, {"phases": "one"}),
         ("momentum", {"optimizer": "sgd"}, {"optimizer": "adamw"}),
         ("mix_alpha", {"mix": "mixup"}, {"mix": "none"}),
         ("views", {"augmentation": "standard"}, {"augmentation": "none"}),
@@ -180,6 +200,7 @@ def test_a_field_exists_only_where_it_means_something(
     field: str, where: dict[str, Any], elsewhere: dict[str, Any]
 ) -> None:
     plain = {"depth": 1, "method": "full", "phases": "probe_first", "epochs": 10}
+    plain |= {"frozen_batch_norm": "frozen"}
     assert field in tried(EVERYTHING, **plain | where)[1]
     assert field not in tried(EVERYTHING, **plain | elsewhere)[1]
 
@@ -202,7 +223,7 @@ def test_fields_that_a_chosen_method_rules_out_are_neutral_there(seed: int) -> N
 
 def test_a_linear_probe_searches_nothing_of_a_body() -> None:
     trial = optuna.create_study().ask()
-    suggest(trial, PROBE, EVERYTHING, [3], 3)
+    suggest(trial, TrialSpace(EVERYTHING, PROBE, [3], 3, linear_head=False))
     body = {
         "method",
         "phases",
@@ -217,18 +238,49 @@ def test_a_linear_probe_searches_nothing_of_a_body() -> None:
     assert {"head_lr", "optimizer", "augmentation"} <= set(trial.params)
 
 
+HEADS = {"depth": 3, "frozen_batch_norm": "frozen"}
+
+
+def test_a_solved_head_has_a_penalty_and_nothing_of_training() -> None:
+    recipe, parameters = tried(EVERYTHING, **HEADS)
+    assert parameters == {"depth", "frozen_batch_norm", "head_penalty"}
+    assert (recipe.augmentation.name, recipe.mix.name) == ("none", "none")
+
+
+def test_a_head_that_is_not_linear_is_trained_as_ever() -> None:
+    recipe, parameters = tried(EVERYTHING, **HEADS, linear_head=False, mix="mixup")
+    assert {"head_lr", "epochs", "optimizer", "augmentation", "mix", "mix_alpha"} <= parameters
+    assert "head_penalty" not in parameters
+    assert recipe.mix.name == "mixup"
+
+
+def test_pictures_of_a_solved_head_vary_only_as_stored_views() -> None:
+    base = Finetune(augmentation=AugmentationName.standard, mix=Mix.cutmix, soup=3, ema=0.9)
+    without, _ = tried(Search(), base, **HEADS)
+    assert (without.augmentation, without.mix) == (AugmentationName.none, Mix.none)
+    assert (without.soup, without.ema) == (1, 0)
+    assert tried(Search(), replace(base, views=4), **HEADS)[0].augmentation is AugmentationName.standard
+    assert tried(Search(), base, depth=2)[0].augmentation is AugmentationName.standard
+
+
+def test_only_where_something_is_trained_trials_can_differ() -> None:
+    space = TrialSpace(Search(), RECIPE, ALL, 3)
+    assert [varies(space, depth) for depth in ALL] == [True, True, True, False]
+    assert varies(replace(space, linear_head=False), 3)
+    assert varies(replace(space, search=choosing(head_penalty=[1.0, 10.0])), 3)
+
+
 def test_a_network_from_scratch_searches_nothing_of_a_source_model() -> None:
     trial = optuna.create_study().ask()
-    recipe = suggest(trial, SCRATCH, EVERYTHING, [0], 3)
+    recipe = suggest(trial, TrialSpace(EVERYTHING, SCRATCH, [0], 3))
     assert recipe.method is Method.full
     assert not {"method", "phases", "layer_decay", "l2_sp", "wise_ft", "body_lr"} & set(trial.params)
     assert {"head_lr", "weight_decay", "mix"} <= set(trial.params)
 
 
 def test_conditions_look_only_at_fields_that_are_decided_before() -> None:
-    deciding = {"frozen_batch_norm", "method", "epochs", "phases", "optimizer", "weight_decay", "mix"}
-    last = max(ORDER.index(name) for name in deciding)
-    assert all(ORDER.index(name) > last for name in CONDITIONS if name not in deciding)
+    last = max(ORDER.index(name) for name in DECISIVE)
+    assert all(ORDER.index(name) > last for name in CONDITIONS if name not in DECISIVE)
 
 
 # --- methods that do nothing at some depths
@@ -241,7 +293,7 @@ def method_at(depth: int) -> tuple[Method, dict[str, Any]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.enqueue_trial({"depth": depth})
     trial = study.ask()
-    return suggest(trial, RECIPE, METHODS, ALL, 3, USABLE).method, dict(trial.distributions)
+    return suggest(trial, TrialSpace(METHODS, RECIPE, ALL, 3, USABLE)).method, dict(trial.distributions)
 
 
 def test_where_some_methods_do_nothing_the_others_have_a_parameter_of_their_own() -> None:
@@ -263,9 +315,9 @@ def test_where_one_method_is_left_there_is_no_parameter() -> None:
 def test_a_trial_that_is_over_gives_its_recipe_again(seed: int) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     trial = study.ask()
-    recipe = recipe_of_trial(trial, RECIPE, EVERYTHING, ALL, 3)
+    recipe = recipe_of_trial(trial, WIDEST)
     study.tell(trial, 0.5)
-    assert recipe_of_trial(study.trials[0], RECIPE, EVERYTHING, ALL, 3) == recipe
+    assert recipe_of_trial(study.trials[0], WIDEST) == recipe
 
 
 def test_changes_are_outside_of_the_space_for_their_trial() -> None:
@@ -273,22 +325,22 @@ def test_changes_are_outside_of_the_space_for_their_trial() -> None:
     changes = {"phases": "probe_first", "weight_decay": 0.5}
     study.enqueue_trial({"depth": 0}, user_attrs={"changes": changes})
     trial = study.ask()
-    recipe = recipe_of_trial(trial, RECIPE, choosing(weight_decay=[0.0, 0.1]), ALL, 3)
+    recipe = recipe_of_trial(trial, TrialSpace(choosing(weight_decay=[0.0, 0.1]), RECIPE, ALL, 3))
     assert (recipe.phases, recipe.weight_decay) == (Phases.probe_first, 0.5)
     assert set(trial.params) == {"depth", "head_lr", "body_lr"}
 
 
 def test_a_recipe_becomes_a_point_within_the_ranges() -> None:
     search = Search(space=Space(head_lr=Range(1e-4, 5e-3)))
-    assert point(RECIPE, search, ALL, 1, 3) == {"depth": 1, "head_lr": 5e-3, "body_lr": 1e-3}
-    assert point(SCRATCH, search, [0], 0, 3) == {"head_lr": 1e-3}
+    assert point(TrialSpace(search, RECIPE, ALL, 3), 1) == {"depth": 1, "head_lr": 5e-3, "body_lr": 1e-3}
+    assert point(TrialSpace(search, SCRATCH, [0], 3), 0) == {"head_lr": 1e-3}
 
 
 def test_a_point_has_the_choices_whose_list_has_the_recipes_value() -> None:
     search = choosing(
         weight_decay=[0.01, 0.1], batch_size=[8, 16], frozen_batch_norm=["frozen", "statistics"]
     )
-    assert point(RECIPE, search, [1, 2], 1, 3) == {
+    assert point(TrialSpace(search, RECIPE, [1, 2], 3), 1) == {
         "depth": 1,
         "head_lr": 1e-2,
         "body_lr": 1e-3,
@@ -298,21 +350,22 @@ def test_a_point_has_the_choices_whose_list_has_the_recipes_value() -> None:
 
 
 def test_a_point_names_the_method_as_the_trials_of_its_depth_do() -> None:
-    assert point(RECIPE, METHODS, ALL, 0, 3, USABLE)["method_at_0"] == "full"
+    assert point(TrialSpace(METHODS, RECIPE, ALL, 3, USABLE), 0)["method_at_0"] == "full"
 
 
 @FEW
 @given(st.integers(0, 1000), st.sampled_from(ALL))
 def test_the_point_of_a_recipe_in_the_space_gives_the_recipe(seed: int, depth: int) -> None:
     recipe, _ = tried(EVERYTHING, seed=seed, depth=depth)
-    again = suggest(FixedTrial(point(recipe, EVERYTHING, ALL, depth, 3)), RECIPE, EVERYTHING, ALL, 3)
+    again = suggest(FixedTrial(point(replace(WIDEST, base=recipe), depth)), WIDEST)
     assert again == recipe
 
 
 def test_a_walk_decides_nothing_that_has_one_value() -> None:
     asked = []
     search = without(choosing(weight_decay=[0.1], momentum=[0.5, 0.9]), ["momentum"])
-    walk(PROBE, search, [3], 3, lambda parameter: asked.append(parameter.name) or 1e-2)
+    space = TrialSpace(search, PROBE, [3], 3, linear_head=False)
+    walk(space, lambda parameter: asked.append(parameter.name) or 1e-2)
     assert asked == ["head_lr"]
 
 

@@ -17,8 +17,8 @@ from thawline.config.sections import AugmentationName, BatchNorm, Mix, PrefixCac
 from thawline.data.store import Store
 from thawline.models.freezing import PartlyFrozen, state_hashes
 from thawline.training.batches import batches
-from thawline.training.features import cache
-from thawline.training.features.cache import PrefixCache
+from thawline.training.features import prefix
+from thawline.training.features.cache import PrefixCache, features
 from thawline.training.features.worth import Speed
 from thawline.training.history import Fitted
 from thawline.training.soup import finetune_soup
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pictures each call of a prefix was given, or of what is made of it to fill the store."""
     seen: list[int] = []
-    features, filling = PartlyFrozen.features, cache.computed
+    features, filling = PartlyFrozen.features, prefix.computed
 
     def counted(self: PartlyFrozen, pictures: torch.Tensor) -> torch.Tensor:
         seen.append(len(pictures))
@@ -48,7 +48,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return filling(side, given, *more)
 
     monkeypatch.setattr(PartlyFrozen, "features", counted)
-    monkeypatch.setattr(cache, "computed", filled)
+    monkeypatch.setattr(prefix, "computed", filled)
     return seen
 
 
@@ -236,7 +236,7 @@ def test_whether_to_store_is_decided_by_what_was_measured(
         measured.append(name)
         return Speed(compute=compute, write=1e-3, read=1e-6, bytes=512)
 
-    monkeypatch.setattr("thawline.training.features.cache.speed_of", speed)
+    monkeypatch.setattr("thawline.training.features.prefix.speed_of", speed)
     train(build_small(0), toy_store, AUTO, folder, depth=2, epochs=4)
     assert stored(folder) == entries
     assert measured
@@ -308,9 +308,48 @@ def test_batches_hold_features_with_the_labels_of_their_pictures(
     held, part = freeze(build_small(0), 2), toy_store.part("val")
     made = batches(part, 4, seed=0)
     cache = PrefixCache(folder, ALWAYS)
-    fed = cache.feed(held, (part, made), (part, made), epochs=1, device=torch.device("cpu"))
+    fed = cache.feature_batches(held, (part, made), (part, made), epochs=1, device=torch.device("cpu"))
     assert fed is not None
     inputs, labels, indices = next(iter(fed[0]))
     pictures, _, _ = next(iter(batches(part, len(part))))
     torch.testing.assert_close(inputs, held.features(pictures[indices]))
     assert torch.equal(labels, torch.from_numpy(part.labels[indices]))
+
+
+def split_at(network: nn.Module, depth: int, store: Store) -> torch.Tensor:
+    pictures, _, _ = next(iter(batches(store, len(store))))
+    with torch.no_grad():
+        return freeze(network, depth).prefix.eval()(pictures)
+
+
+@pytest.mark.parametrize("settings", [ALWAYS, NEVER], ids=["stored", "in memory"])
+def test_features_of_several_depths_are_those_of_every_picture_in_order(
+    settings: Trainer, build_small: Build, toy_store: Store, folder: Path
+) -> None:
+    found = features(build_small(0), [3, 1], toy_store, settings, cache=PrefixCache(folder, settings))
+    assert stored(folder) == (2 if settings is ALWAYS else 0)
+    assert found.keys() == {1, 3}
+    for depth, array in found.items():
+        assert array.dtype == np.float32
+        expected = split_at(build_small(0), depth, toy_store)
+        torch.testing.assert_close(torch.from_numpy(array), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_features_of_a_part_come_from_those_of_the_whole(
+    build_small: Build, toy_store: Store, folder: Path
+) -> None:
+    cache = PrefixCache(folder, ALWAYS)
+    whole = features(build_small(0), [2], toy_store, ALWAYS, cache=cache)[2]
+    rows = np.arange(len(toy_store))
+    part = toy_store.divided(rows[::2], rows[1::2]).part("val")
+    np.testing.assert_array_equal(features(build_small(0), [2], part, ALWAYS, cache=cache)[2], whole[1::2])
+    assert stored(folder) == 1
+
+
+def test_features_are_kept_in_memory_where_there_is_no_room(
+    build_small: Build, toy_store: Store, folder: Path
+) -> None:
+    full = replace(ALWAYS, prefix_cache_gib=1e-6)
+    found = features(build_small(0), [2], toy_store, full, cache=PrefixCache(folder, full))
+    assert len(found[2]) == len(toy_store)
+    assert stored(folder) == 0

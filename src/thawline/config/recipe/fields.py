@@ -153,7 +153,7 @@ class Finetune(Optimization, MethodFields):
         self._resolve_rates()
         self._check_depth()
         for name, (only, reason) in ruled_out(vars(self)).items():
-            shown = "null" if only is None else getattr(only, "name", f"{only:g}")
+            shown = "null" if only is None else getattr(only, "name", only)
             require(getattr(self, name) == only, name, getattr(self, name), f"{shown}, {reason}")
 
     def _resolve_rates(self) -> None:

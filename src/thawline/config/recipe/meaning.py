@@ -99,8 +99,9 @@ def is_probe(values: Values, at: Situation) -> bool:
 
 
 def solved(values: Values, at: Situation) -> bool:
-    """Tell whether nothing but a linear head learns: its best weights are computed, not trained."""
-    return at.linear_head and is_probe(values, at)
+    """Tell whether nothing but a linear head learns, on features that stay as they are: its best weights are
+    computed, not trained."""
+    return at.linear_head and is_probe(values, at) and values["frozen_batch_norm"] not in MOVING
 
 
 def _probes_first(values: Values, at: Situation) -> bool:

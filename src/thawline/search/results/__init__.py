@@ -1,0 +1,1 @@
+"""What a study came to: the chosen recipe, the depth curve, tables and plots."""

@@ -1,0 +1,1 @@
+"""What is tried: the parameters of a trial, known recipes, and the places of a study."""

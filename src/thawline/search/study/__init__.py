@@ -1,0 +1,1 @@
+"""Who tries it: workers that ask for trials, run them and tell what they came to, whoever of them dies."""

@@ -1,0 +1,1 @@
+"""What one trial is: a recipe, trained and validated within its limits."""

@@ -1,34 +1,19 @@
-"""Which trainings read stored features, and how these come about.
-
-An entry is found by what decides it: the prefix's weights and steps, the pictures, the variant of each that
-augmentation makes, precision, threads and code. So epochs, trials, seeds and processes share it, and nothing
-can be read that another prefix or other pictures made.
-"""
+"""Which trainings read stored features in place of pictures, and features for whoever solves heads."""
 
 import logging
-from collections.abc import Collection, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import fx, nn
+from torch import nn
 
-from thawline.artifacts import exclusive, fingerprint
 from thawline.config.errors import UserError
 from thawline.config.sections import AugmentationName, PrefixCacheUse, Trainer
-from thawline.data.batches import Batches, Rows
+from thawline.data.batches import Batches
 from thawline.data.store import Store
-from thawline.identity import code_identity
-from thawline.models.cuts import plan
-from thawline.models.device import device_of, in_half_precision
-from thawline.models.freezing import PartlyFrozen, state_hashes
-from thawline.models.layout import in_layout, layout_of
-from thawline.models.splitting import part
-from thawline.training.batches import batches as batches_of
-from thawline.training.features.compute import computed, features_in_memory, quick
-from thawline.training.features.files import Features, discard, find, make
-from thawline.training.features.worth import Speed, speed_of
+from thawline.models.device import in_half_precision
+from thawline.models.freezing import PartlyFrozen
+from thawline.training.features.prefix import StoredPrefix
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +21,6 @@ FILL_BATCH = 64
 """Pictures the prefix computes at once when its features are stored."""
 
 GIBIBYTE = 2**30
-
-_MEASURED = 16
-"""Pictures the prefix computes on a CPU, twice, to measure whether storing pays."""
-
-_PROBES = 2
-"""Pictures of every stored part that are computed again when a process first reads it."""
 
 FeatureBatches = tuple[Batches, Batches]
 """Training and validation batches that hold features in place of pictures."""
@@ -56,6 +35,22 @@ class PrefixCache:
         self._checked: set[str] = set()
         self._refused: set[str] = set()
         self._said: set[str] = set()
+
+    def prefix(
+        self, network: nn.Module, depth: int, device: torch.device, batch: int = FILL_BATCH
+    ) -> StoredPrefix:
+        """Return the first `depth` units of `network`, which is moved to `device`, with their features."""
+        half = in_half_precision(self.settings)
+        return StoredPrefix(
+            network.to(device),
+            depth,
+            device,
+            folder=self.folder,
+            half=half,
+            batch=batch,
+            limit=self.limit,
+            checked=self._checked,
+        )
 
     def feature_batches(
         self,
@@ -81,224 +76,57 @@ class PrefixCache:
         if self.settings.prefix_cache is PrefixCacheUse.never or held.depth == 0 or not pictures:
             return None
         if train[1].variants is None:
-            self._say("each epoch augments every picture anew (finetune.views stores a number of variants)")
+            self.say("each epoch augments every picture anew (finetune.views stores a number of variants)")
             return None
-        held.to(device)
-        fill = _Filling(self, held, held.depth, device, fill_batch)
-        if fill.address in self._refused:
+        prefix = self.prefix(held, held.depth, device, fill_batch)
+        if prefix.address in self._refused:
             return None
+        asks = self.settings.prefix_cache is PrefixCacheUse.auto
+        shared = train[1].augmentation is AugmentationName.none
         try:
-            if self.settings.prefix_cache is PrefixCacheUse.auto and not self._worth(
-                fill, train, val, epochs
-            ):
+            if asks and not self._worth(prefix, train, val, epochs):
                 return None
-            shared = train[1].augmentation is AugmentationName.none
-            found = [batches.given(fill.variants(store, batches, shared)) for store, batches in (train, val)]
+            learnt, validated = (
+                batches.given(prefix.variants(store, batches, shared)) for store, batches in (train, val)
+            )
         except (UserError, OSError) as error:
             # the pictures are still there
-            self._say(str(error), held.depth)
+            self._refused.add(prefix.address)
+            self.say(str(error), held.depth)
             return None
-        return found[0], found[1]
+        return learnt, validated
 
-    def features(self, network: nn.Module, depth: int, store: Store, device: torch.device) -> np.ndarray:
-        """Return what the first `depth` units of `network` make of each picture of `store` as it is, from
-        what is stored: (n, …) float32. See `features` for the arguments and the rest."""
+    def features(
+        self, network: nn.Module, depth: int, store: Store, batches: Batches, device: torch.device
+    ) -> np.ndarray:
+        """Return what the first `depth` units of `network` make of every variant of each picture of `store`,
+        from what is stored. See `pictures.features`."""
         network.to(device)
-        fill = _Filling(self, network, depth, device, FILL_BATCH)
-        (rows,) = fill.variants(store, batches_of(store, FILL_BATCH), shared=True)
-        return rows(np.arange(len(store)), torch.device("cpu")).float().numpy()
+        found = self.prefix(network, depth, device).variants(store, batches)
+        everything = np.arange(len(store))
+        return np.concatenate([rows(everything, torch.device("cpu")).float().numpy() for rows in found])
 
     def _worth(
-        self, fill: "_Filling", train: tuple[Store, Batches], val: tuple[Store, Batches], epochs: int
+        self, prefix: StoredPrefix, train: tuple[Store, Batches], val: tuple[Store, Batches], epochs: int
     ) -> bool:
         variants = train[1].variants or 0
-        speed = fill.speed(train[1])
+        speed = prefix.speed(train[1])
         again, stored = speed.seconds(epochs, variants)
         needed = speed.bytes * (len(train[0]) * variants + len(val[0]))
         worth = speed.worth(epochs, variants) and needed <= self.limit
         use = "stored and read" if worth else "computed"
-        self._say(
+        self.say(
             f"its features, {speed.bytes} bytes a picture, are {use} in each of {epochs} epochs: "
             f"{1e3 * again:.3g} ms a picture to compute them each time, {1e3 * stored:.3g} ms to store them",
-            fill.depth,
+            prefix.depth,
         )
         if needed > self.limit:
-            self._say(f"{needed} bytes of features, but trainer.prefix_cache_gib allows {self.limit}")
+            self.say(f"{needed} bytes of features, but trainer.prefix_cache_gib allows {self.limit}")
         return worth
 
-    def _say(self, reason: str, depth: int | None = None) -> None:
-        """Once per process: a search has many alike."""
+    def say(self, reason: str, depth: int | None = None) -> None:
+        """Log `reason` once per process: a search has many alike."""
         if reason not in self._said:
             self._said.add(reason)
             unit = "" if depth is None else f" ({depth} units)"
             log.info("frozen prefix%s: %s", unit, reason)
-
-
-class _Filling:
-    """Finds or computes the features of one prefix."""
-
-    def __init__(
-        self, cache: PrefixCache, network: nn.Module, depth: int, device: torch.device, batch: int
-    ) -> None:
-        self.cache, self.network, self.depth, self.device, self.batch = cache, network, depth, device, batch
-        self.layout, self.half = layout_of(network), in_half_precision(cache.settings)
-        self.whole = plan(getattr(network, "_network", network))
-        self.prefix = part(self.whole, 0, depth).eval()
-        # of tensors, which parts of different depth share
-        self.hashes: dict[int, str] = {}
-        self.address = address_of(self.prefix, self.hashes)
-        self.conditions = [*conditions(cache.settings, device), f"{batch} at once"]
-
-    def speed(self, batches: Batches) -> Speed:
-        """What was measured of the prefix on pictures of this size."""
-        # a few keep a CPU busy, but not a GPU
-        some = min(_MEASURED, self.batch) if self.device.type == "cpu" else self.batch
-        batches = batches.in_order(min(some, len(batches.images)))
-        images = next(iter(batches))[0].to(self.device)
-        name = fingerprint([self.address, *self.conditions, str(tuple(images.shape))])
-        features = partial(self._computed_by, self.prefix, images)
-        # as a training computes it
-        with in_layout(self.network, self.layout):
-            return speed_of(self.cache.folder, name, features, self.device)
-
-    def variants(self, store: Store, batches: Batches, shared: bool) -> list[Rows]:
-        """Each variant of the part's pictures; `shared`: with all that came from where the part did."""
-        if batches.augmentation is AugmentationName.none:
-            everything = (store, np.arange(len(store)))
-            # folds and splits share what is computed of all of them
-            whole, rows = store.origin or everything if shared else everything
-            features = self._features(batches_of(whole, self.batch), f"{whole.fingerprint} as they are")
-            return [partial(_at, features, rows)]
-        assert batches.variants is not None
-        found: list[Rows] = []
-        for variant in range(batches.variants):
-            batches = batches.in_order(self.batch)
-            batches.set_epoch(variant)
-            changed = f"{store.fingerprint} {batches.augmentation} {batches.mirror} {batches.seed} {variant}"
-            found.append(partial(_at, self._features(batches, changed), None))
-        return found
-
-    def _features(self, batches: Batches, pictures: str) -> Features:
-        known = [pictures, *self.conditions]
-        address = fingerprint([self.address, *known])
-        found = find(self.cache.folder, address)
-        if found is not None and self._right(found, batches, address):
-            return found
-        if found is not None:
-            log.warning("stored features of this prefix are not what it computes: they are computed again")
-            with exclusive(self.cache.folder / f"{address}.lock"):
-                discard(self.cache.folder, address)
-        found = make(
-            self.cache.folder,
-            address,
-            len(batches.images),
-            lambda: self._computed(batches.in_order(self.batch), known),
-            limit=self.cache.limit,
-        )
-        if not self._right(found, batches, address):
-            self.cache._refused.add(self.address)
-            raise UserError("what it makes of a picture depends on the pictures beside it, and is not stored")
-        return found
-
-    def _right(self, found: Features, batches: Batches, address: str) -> bool:
-        """Whether the prefix makes of a few pictures what is stored of them: a network's code may have
-        changed in a way that no hash of weights sees, and a network may mix pictures."""
-        if address in self.cache._checked:
-            return True
-        images = next(iter(batches.in_order(min(_PROBES, len(batches.images)))))[0].to(self.device)
-        again = self._computed_by(self.prefix, images).float().cpu()
-        stored = found.rows(np.arange(len(again))).float()
-        right = stored.shape == again.shape and _close(stored, again)
-        if right:
-            self.cache._checked.add(address)
-        return right
-
-    def _computed(self, batches: Batches, known: list[str]) -> Iterator[torch.Tensor]:
-        """From the nearest shallower features that are stored, else from the pictures."""
-        shallower = self._shallower(known)
-        log.info(
-            "frozen prefix (%d units): computing %d pictures once%s",
-            self.depth,
-            len(batches.images),
-            f", from what {shallower[0]} units make of them" if shallower else "",
-        )
-        if shallower is None:
-            prefix = self._quick(self.prefix)
-            for images, _, _ in batches:
-                yield self._computed_by(prefix, images.to(self.device))
-            return
-        _, rest, stored = shallower
-        places = np.arange(len(stored))
-        for start in range(0, len(stored), self.batch):
-            given = stored.rows(places[start : start + self.batch], self.device)
-            yield self._computed_by(rest, given)
-
-    def _quick(self, side: nn.Module) -> nn.Module:
-        return quick(side, fold=not self.half, layout=self.layout)
-
-    def _computed_by(self, side: nn.Module, given: torch.Tensor) -> torch.Tensor:
-        return computed(side, given, self.half, self.layout)
-
-    def _shallower(self, known: list[str]) -> tuple[int, nn.Module, Features] | None:
-        for depth in range(self.depth - 1, 0, -1):
-            side = part(self.whole, 0, depth).eval()
-            stored = find(self.cache.folder, fingerprint([address_of(side, self.hashes), *known]))
-            if stored is not None:
-                return depth, self._quick(part(self.whole, depth, self.depth).to(self.device)), stored
-        return None
-
-
-def features(
-    network: nn.Module,
-    depths: Collection[int],
-    store: Store,
-    settings: Trainer,
-    *,
-    cache: PrefixCache | None = None,
-) -> dict[int, np.ndarray]:
-    """Return what the first units of `network`, frozen, make of each picture of `store` as it is, for each
-    number of units in `depths`: (n, …) float32 in the order of the store.
-
-    They are read from `cache` and stored there, unless it is None, `trainer.prefix_cache` is `never` or
-    there is no room; else they are computed in one pass and kept in memory.
-
-    Args:
-        network: an initial target model, or the `PartlyFrozen` that holds it. It comes back on the CPU.
-    """
-    device = device_of(settings)
-    try:
-        if cache is not None and settings.prefix_cache is not PrefixCacheUse.never:
-            try:
-                return {depth: cache.features(network, depth, store, device) for depth in sorted(depths)}
-            except (UserError, OSError) as error:
-                cache._say(str(error))
-        half = in_half_precision(settings)
-        return features_in_memory(network, depths, batches_of(store, FILL_BATCH), device, half=half)
-    finally:
-        network.cpu()
-
-
-def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
-    """What decides what `prefix` computes: its steps, its layers' settings and the bytes of its tensors, some
-    of whose hashes may be `known` by the tensor's `id`."""
-    steps = prefix.code if isinstance(prefix, fx.GraphModule) else ""
-    hashes = state_hashes(prefix, known)
-    return fingerprint([type(prefix).__name__, steps, repr(prefix), repr(sorted(hashes.items()))])
-
-
-def conditions(settings: Trainer, device: torch.device) -> list[str]:
-    """What else decides the bits of features: precision, device, and code with its threads."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    precision = "half" if in_half_precision(settings) else "single"
-    return [precision, name, code_identity(__name__), str(torch.get_num_threads())]
-
-
-def _at(
-    features: Features, rows: np.ndarray | None, indices: np.ndarray, device: torch.device
-) -> torch.Tensor:
-    return features.rows(indices if rows is None else rows[indices], device)
-
-
-def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    scale = float(other.abs().max()) or 1.0
-    return torch.allclose(one, other, rtol=0, atol=1e-2 * scale)

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from thawline.models.splitting import part, require_rows
 
 @torch.no_grad()
 def computed(
-    side: Callable[[torch.Tensor], torch.Tensor],
+    side: nn.Module,
     given: torch.Tensor,
     half: bool,
     layout: torch.memory_format,
@@ -27,7 +27,7 @@ def computed(
     Raises `UserError` when the network does not keep pictures apart at this depth.
     """
     with torch.autocast(given.device.type, torch.bfloat16, enabled=half):
-        features = side(laid_out(given, layout))
+        features: torch.Tensor = side(laid_out(given, layout))
     require_rows(features, given)
     return features
 
@@ -39,10 +39,9 @@ def features_in_memory(
     device: torch.device,
     *,
     half: bool = False,
-    each: Callable[[torch.Tensor], torch.Tensor] = lambda features: features,
 ) -> dict[int, np.ndarray]:
     """Return what the first units of `network` make of each picture, for each number of units in `depths`,
-    computed in one pass: (n, …) float32. `each` is applied to every batch of them, to pool them for one.
+    computed in one pass: (n, …) float32.
 
     The network, or the `PartlyFrozen` that holds it, is moved to `device` and stays there.
     """
@@ -54,7 +53,7 @@ def features_in_memory(
     for features, _, _ in batches.on(device):
         for depth, side in zip(bounds, sides, strict=True):
             features = computed(side, features, half, layout)
-            found[depth].append(each(features).float().cpu().numpy())
+            found[depth].append(features.float().cpu().numpy())
     return {depth: np.concatenate(parts) for depth, parts in found.items()}
 
 

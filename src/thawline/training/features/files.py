@@ -29,7 +29,7 @@ _verified: set[tuple[str, int, int]] = set()
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a prefix made of n pictures: `array` is `(n, …)`, memory-mapped, in numpy's type of the same bits
+    """A prefix's features of n pictures: `array` is `(n, …)`, memory-mapped, in numpy's type of the same bits
     where numpy does not know `dtype` (bfloat16)."""
 
     array: np.ndarray
@@ -39,7 +39,7 @@ class Features:
         return len(self.array)
 
     def rows(self, indices: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-        """Those of the pictures at `indices` `(b,)`, as a tensor of its own on `device`."""
+        """Return those of the pictures at `indices` `(b,)`, as a tensor of its own on `device`."""
         # without the map's own class, which looks at every result
         array = self.array.view(np.ndarray)
         # a slice is copied as a whole, which is faster than row by row
@@ -51,7 +51,7 @@ class Features:
 
 
 def find(folder: Path, address: str) -> Features | None:
-    """The entry at `address`; None where there is none, or none that is whole."""
+    """Return the entry at `address`; None where there is none, or none that is whole."""
     entry = folder / address
     try:
         found = _read(entry)
@@ -93,8 +93,8 @@ def make(
     *,
     limit: int,
 ) -> Features:
-    """The entry at `address`, made of the batches `compute()` gives (`count` rows in all) unless another
-    process made it meanwhile. Older entries make room: all together take at most `limit` bytes.
+    """Return the entry at `address`, made of the batches `compute()` gives (`count` rows in all) unless
+    another process made it meanwhile. Older entries make room: all together take at most `limit` bytes.
 
     Raises `UserError` when there is no room on the disk, or more would be needed than `limit`, and `OSError`
     when the disk cannot be written to.
@@ -135,7 +135,7 @@ def _write(
 
 
 def as_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """The same bits; bfloat16, which numpy does not know, as 16-bit integers."""
+    """Return the same bits; bfloat16, which numpy does not know, as 16-bit integers."""
     tensor = tensor.detach().cpu().contiguous()
     array: np.ndarray = (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
     return array
@@ -169,7 +169,7 @@ def evict(folder: Path, limit: int) -> None:
 
 
 def _last_used(entry: Path) -> float:
-    """When an entry was used last; below 0 where it is none."""
+    """Return when an entry was used last; below 0 where it is none."""
     try:
         return (entry / _CARD).stat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""Is it worth storing what the frozen prefix makes of each picture? Measured, not guessed.
+"""Measure whether it is worth storing what the frozen prefix makes of each picture.
 
 A prefix is measured once and the measurement is kept beside the stored features, so that every process and
 every repetition in a checkout decides alike.
@@ -37,12 +37,12 @@ class Speed:
     bytes: int
 
     def seconds(self, epochs: int, variants: int = 1) -> tuple[float, float]:
-        """Per picture over `epochs` passes: computing the features in each, or those of all variants once and
-        reading them."""
+        """Return seconds per picture over `epochs` passes: computing the features in each, or those of all
+        variants once and reading them."""
         return epochs * self.compute, variants * (self.compute + self.write) + epochs * self.read
 
     def worth(self, epochs: int, variants: int = 1) -> bool:
-        """Whether storing is faster by so much that it is faster whoever measures it."""
+        """Tell whether storing is faster by so much that it is faster whoever measures it."""
         again, stored = self.seconds(epochs, variants)
         return GAIN * stored < again
 
@@ -50,8 +50,8 @@ class Speed:
 def speed_of(
     folder: Path, name: str, features: Callable[[], torch.Tensor], device: torch.device | str = "cpu"
 ) -> Speed:
-    """What `name` was measured to be, or is by computing `features()` `(b, …)` on `device` twice, the first
-    time to warm up, and by writing and reading as many bytes."""
+    """Return what `name` was measured to be, or measure it by computing `features()` `(b, …)` on `device`
+    twice, the first time to warm up, and by writing and reading as many bytes."""
     path = folder / f"{name}.speed.json"
     with exclusive(folder / f"{name}.lock"):
         try:
@@ -76,7 +76,7 @@ Result = TypeVar("Result")
 
 
 def _timed(function: Callable[[], Result], device: torch.device) -> tuple[float, Result]:
-    """Seconds until the device is done, and the result."""
+    """Return the seconds until the device is done, and the result."""
     _wait_for(device)
     started = time.perf_counter()
     result = function()

@@ -10,7 +10,9 @@ from torch.nn.utils import parametrize
 
 from thawline.config.sections import Finetune, Method
 from thawline.models.adapters import adapt, adaptation_of, added_parameters, plain_name
-from thawline.models.adapters.weights import LowRank, add_low_rank, add_scale_and_shift, merge_weights
+from thawline.models.adapters.lora import LowRank, add_low_rank
+from thawline.models.adapters.scale_shift import add_scale_and_shift
+from thawline.models.adapters.weights import merge_weights
 
 DOUBLE = {"dtype": torch.float64}
 

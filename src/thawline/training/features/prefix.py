@@ -1,0 +1,196 @@
+"""One frozen prefix whose features are stored: found by what decides them, or computed and put there.
+
+What decides them is the prefix's weights and steps, the pictures, the variant of each that augmentation
+makes, precision, threads and code. So epochs, trials, seeds and processes share what is stored, and nothing
+can be read that another prefix or other pictures made.
+"""
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from thawline.artifacts import exclusive, fingerprint
+from thawline.config.errors import UserError
+from thawline.config.sections import AugmentationName
+from thawline.data.batches import Batches, Rows
+from thawline.data.store import Store
+from thawline.identity import code_identity
+from thawline.models.cuts import plan
+from thawline.models.freezing import state_hashes
+from thawline.models.layout import in_layout, layout_of
+from thawline.models.splitting import part
+from thawline.training.batches import batches as batches_of
+from thawline.training.features.compute import computed, quick
+from thawline.training.features.files import Features, discard, find, make
+from thawline.training.features.worth import Speed, speed_of
+
+log = logging.getLogger(__name__)
+
+_MEASURED = 16
+"""Pictures the prefix computes on a CPU, twice, to measure whether storing pays."""
+
+_PROBES = 2
+"""Pictures of every stored part that are computed again when a process first reads it."""
+
+
+class StoredPrefix:
+    """The first `depth` units of `network`, and what they make of pictures, stored in `folder`.
+
+    Args:
+        network: the network, or the `PartlyFrozen` that holds it, on `device`.
+        half: compute as a training in half precision does.
+        batch: pictures to compute at once.
+        limit: bytes that all entries of `folder` may take together.
+        checked: addresses that were compared with what the prefix computes; gains others.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        depth: int,
+        device: torch.device,
+        *,
+        folder: Path,
+        half: bool,
+        batch: int,
+        limit: int,
+        checked: set[str],
+    ) -> None:
+        self.network, self.depth, self.device = network, depth, device
+        self.folder, self.half, self.batch = folder, half, batch
+        self.limit, self.checked = limit, checked
+        self.layout, self.whole = layout_of(network), plan(getattr(network, "_network", network))
+        self.side = part(self.whole, 0, depth).eval()
+        # of tensors, which parts of different depth share
+        self.hashes: dict[int, str] = {}
+        self.address = address_of(self.side, self.hashes)
+        self.conditions = [*conditions(half, device), f"{batch} at once"]
+
+    def speed(self, batches: Batches) -> Speed:
+        """Return what was measured of the prefix on pictures of this size."""
+        # a few keep a CPU busy, but not a GPU
+        some = min(_MEASURED, self.batch) if self.device.type == "cpu" else self.batch
+        images = self._first(batches, some)
+        name = fingerprint([self.address, *self.conditions, str(tuple(images.shape))])
+        # as a training computes it
+        with in_layout(self.network, self.layout):
+            return speed_of(self.folder, name, partial(self._computed_by, self.side, images), self.device)
+
+    def variants(self, store: Store, batches: Batches, shared: bool = True) -> list[Rows]:
+        """Return the rows of each variant of the part's pictures that `batches` of them has.
+
+        shared: of pictures as they are, store those of all that came from where this part did, which folds
+        and splits then share.
+
+        Raises:
+            UserError: there is no room, or the prefix mixes pictures.
+            OSError: the disk cannot be written to.
+        """
+        if batches.augmentation is AugmentationName.none:
+            everything = (store, np.arange(len(store)))
+            whole, rows = store.origin or everything if shared else everything
+            stored = self._features(batches_of(whole, self.batch), f"{whole.fingerprint} as they are")
+            return [partial(_rows_at, stored, rows)]
+        assert batches.variants is not None
+        found: list[Rows] = []
+        for variant in range(batches.variants):
+            batches = batches.in_order(self.batch)
+            batches.set_epoch(variant)
+            changed = f"{store.fingerprint} {batches.augmentation} {batches.mirror} {batches.seed} {variant}"
+            found.append(self._features(batches, changed).rows)
+        return found
+
+    def _features(self, batches: Batches, pictures: str) -> Features:
+        known = [pictures, *self.conditions]
+        address = fingerprint([self.address, *known])
+        found = find(self.folder, address)
+        if found is not None and self._right(found, batches, address):
+            return found
+        if found is not None:
+            log.warning("stored features of this prefix are not what it computes: they are computed again")
+            with exclusive(self.folder / f"{address}.lock"):
+                discard(self.folder, address)
+        found = make(
+            self.folder,
+            address,
+            len(batches.images),
+            lambda: self._computed(batches.in_order(self.batch), known),
+            limit=self.limit,
+        )
+        if not self._right(found, batches, address):
+            raise UserError("what it makes of a picture depends on the pictures beside it, and is not stored")
+        return found
+
+    def _right(self, found: Features, batches: Batches, address: str) -> bool:
+        """Tell whether the prefix makes of a few pictures what is stored of them: a network's code may have
+        changed in a way that no hash of weights sees, and a network may mix pictures."""
+        if address in self.checked:
+            return True
+        images = self._first(batches, _PROBES)
+        again = self._computed_by(self.side, images).float().cpu()
+        stored = found.rows(np.arange(len(again))).float()
+        right = stored.shape == again.shape and _close(stored, again)
+        if right:
+            self.checked.add(address)
+        return right
+
+    def _first(self, batches: Batches, count: int) -> torch.Tensor:
+        return next(iter(batches.in_order(min(count, len(batches.images)))))[0].to(self.device)
+
+    def _computed(self, batches: Batches, known: list[str]) -> Iterator[torch.Tensor]:
+        """Yield the features, from the nearest shallower ones that are stored, else from the pictures."""
+        depth, shallower = self._shallower(known)
+        log.info(
+            "frozen prefix (%d units): computing %d pictures once%s",
+            self.depth,
+            len(batches.images),
+            f", from what {depth} units make of them" if shallower else "",
+        )
+        side = quick(part(self.whole, depth, self.depth), fold=not self.half, layout=self.layout)
+        if shallower is None:
+            for images, _, _ in batches.on(self.device):
+                yield self._computed_by(side, images)
+            return
+        places = np.arange(len(shallower))
+        for start in range(0, len(shallower), self.batch):
+            yield self._computed_by(side, shallower.rows(places[start : start + self.batch], self.device))
+
+    def _shallower(self, known: list[str]) -> tuple[int, Features | None]:
+        """Return the depth of the deepest stored features that are shallower, and these; 0 without any."""
+        for depth in range(self.depth - 1, 0, -1):
+            side = part(self.whole, 0, depth).eval()
+            stored = find(self.folder, fingerprint([address_of(side, self.hashes), *known]))
+            if stored is not None:
+                return depth, stored
+        return 0, None
+
+    def _computed_by(self, side: nn.Module, given: torch.Tensor) -> torch.Tensor:
+        return computed(side, given, self.half, self.layout)
+
+
+def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
+    """Return a hash of what decides what `prefix` computes: its steps, its layers' settings and the bytes of
+    its tensors, some of whose hashes may be `known` by the tensor's `id`."""
+    steps = prefix.code if isinstance(prefix, fx.GraphModule) else ""
+    hashes = state_hashes(prefix, known)
+    return fingerprint([type(prefix).__name__, steps, repr(prefix), repr(sorted(hashes.items()))])
+
+
+def conditions(half: bool, device: torch.device) -> list[str]:
+    """Return what else decides the bits of features: precision, device, and code with its threads."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return ["half" if half else "single", name, code_identity(__name__), str(torch.get_num_threads())]
+
+
+def _rows_at(stored: Features, rows: np.ndarray, indices: np.ndarray, device: torch.device) -> torch.Tensor:
+    return stored.rows(rows[indices], device)
+
+
+def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    scale = float(other.abs().max()) or 1.0
+    return torch.allclose(one, other, rtol=0, atol=1e-2 * scale)

@@ -1,0 +1,90 @@
+"""A phase in which nothing but a linear head learns: it is solved on the features of the pictures."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+from torch import nn
+
+from thawline.config.errors import UserError
+from thawline.config.sections import AugmentationName, ClassWeights, Finetune, Mix, Trainer
+from thawline.data.store import Store, groups_of
+from thawline.models.freezing import PartlyFrozen
+from thawline.models.linear_head import linear_head
+from thawline.training.batches import Pictures
+from thawline.training.features.cache import FeatureBatches, PrefixCache
+from thawline.training.features.pictures import features
+from thawline.training.parameter_groups import balanced_weights
+from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.logistic import Targets, logistic_head
+
+
+def require_stored_pictures(recipe: Finetune) -> None:
+    """Raise `UserError` where the pictures of a recipe are new ones in every epoch: a solved head has no
+    epochs."""
+    if recipe.mix is not Mix.none:
+        raise UserError(
+            f"finetune.mix = {recipe.mix.name} makes new pictures in every epoch, but a linear head on "
+            "frozen features is solved, on stored ones.\n  set finetune.mix=none"
+        )
+    if recipe.augmentation is not AugmentationName.none and recipe.views == 0:
+        raise UserError(
+            f"finetune.augmentation = {recipe.augmentation.name} makes new pictures in every epoch, but a "
+            "linear head on frozen features is solved, on stored ones.\n"
+            "  set finetune.views=8, eight stored variants of each picture, or finetune.augmentation=none"
+        )
+
+
+def solve_head(
+    network: nn.Module,
+    held: PartlyFrozen,
+    pictures: Pictures,
+    trainer: Trainer,
+    *,
+    scale: float = 1.0,
+    cache: PrefixCache | None = None,
+) -> tuple[float, FeatureBatches]:
+    """Write the weights that solve the linear head of `network`, times `scale`, into it.
+
+    They are found on all variants of the training pictures that the recipe of `pictures` stores, with its
+    class weights, label smoothing and `head_penalty`, which out-of-fold predictions choose where it is null.
+    `held` is the network with all of its units frozen.
+
+    Returns:
+        The mean loss of the training pictures as they taught, without the penalty and before scaling; and the
+        features, in batches of both parts.
+    """
+    recipe, layer = pictures.recipe, linear_head(network)
+    assert layer is not None, "the network has no linear head"
+    stored = partial(features, held, {held.depth}, settings=trainer, cache=cache)
+    train, val = pictures.training(), pictures.validation()
+    taught = stored(store=pictures.train, batches=train)[held.depth]
+    asked = stored(store=pictures.val)[held.depth] if len(pictures.val) else taught[:0]
+    rows, variants = taught.reshape(len(taught), -1), len(taught) // len(pictures.train)
+    targets = _targets(pictures.train, len(pictures.store.classes), recipe, variants)
+    head = logistic_head([CutFeatures(rows)], targets, penalty=recipe.head_penalty, seed=pictures.seed)
+    with torch.no_grad():
+        for parameter, values in ((layer.weight, head.weight), (layer.bias, head.bias)):
+            parameter.copy_(torch.from_numpy(scale * values))
+    losses = -(targets.shares * log_softmax(rows @ head.weight.T + head.bias, axis=1)).sum()
+    of_variants = [partial(_at, each) for each in np.split(taught, variants)]
+    return float(losses / targets.weights.sum()), (train.given(of_variants), val.given([partial(_at, asked)]))
+
+
+def _targets(store: Store, classes: int, recipe: Finetune, variants: int) -> Targets:
+    """Return what a head is to say of the pictures of `store`, variant after variant."""
+    groups = np.unique(groups_of(store.manifest), return_inverse=True)[1]
+    weighted = recipe.class_weights is ClassWeights.balanced
+    return Targets(
+        np.tile(store.labels, variants),
+        classes,
+        pictures=np.tile(np.arange(len(store)), variants),
+        groups=np.tile(groups, variants) if len(np.unique(groups)) < len(store) else None,
+        class_weights=balanced_weights(store.labels, classes).numpy() if weighted else None,
+        label_smoothing=recipe.label_smoothing,
+    )
+
+
+def _at(values: np.ndarray, indices: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(values[indices]).to(device)

@@ -1,0 +1,64 @@
+"""When a field means something: one table for configuration, search, report and tracking."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from thawline.config.recipe.meaning import CONDITIONS, NEUTRAL, TRAINED, Situation, matters, solved
+from thawline.config.sections import BatchNorm, Finetune, Method, Mix, Phases, Start
+
+HALF, ALL = Situation(2, 4), Situation(4, 4)
+NAMES = {each.name for each in fields(Finetune)}
+
+
+def test_conditions_are_of_fields_that_exist() -> None:
+    assert CONDITIONS.keys() | set(TRAINED) | NEUTRAL.keys() <= NAMES
+
+
+def test_what_is_neutral_is_the_default() -> None:
+    assert {name: getattr(Finetune(), name) for name in NEUTRAL} == NEUTRAL
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "expected"),
+    [
+        ({}, ALL, True),
+        ({}, HALF, False),
+        ({}, Situation(4, 4, linear_head=False), False),
+        ({"frozen_batch_norm": BatchNorm.affine}, ALL, False),
+        ({"frozen_batch_norm": BatchNorm.statistics}, ALL, True),
+        ({"start": Start.random, "body_lr": None, "head_lr": 1e-3}, Situation(0, 4), False),
+    ],
+)
+def test_a_head_is_solved_where_it_learns_alone_and_is_linear(
+    changes: dict[str, Any], at: Situation, expected: bool
+) -> None:
+    assert solved(vars(Finetune(**changes)), at) == expected
+
+
+def test_of_a_solved_head_little_means_anything() -> None:
+    values = vars(Finetune(mix=Mix.mixup, soup=2))
+    means = {name for name in NAMES if matters(name, values, ALL)}
+    always = {"start", "depth", "units", "frozen_batch_norm", "label_smoothing", "class_weights", "seeds"}
+    assert means == always | {"head_penalty"}
+
+
+@pytest.mark.parametrize("method", Method)
+def test_a_methods_own_fields_mean_something_for_it_alone(method: Method) -> None:
+    values = vars(Finetune(method=method))
+    own = {name for each in Method for name in each.row.fields if matters(name, values, HALF)}
+    assert own == set(method.row.fields)
+
+
+def test_layer_decay_needs_two_units_that_learn() -> None:
+    plain, affine = Finetune(), Finetune(frozen_batch_norm=BatchNorm.affine)
+    assert not matters("layer_decay", vars(plain), Situation(3, 4))
+    assert matters("layer_decay", vars(affine), Situation(3, 4))
+
+
+def test_a_share_of_epochs_comes_first_only_where_that_phase_is_trained() -> None:
+    probe, gradual = (vars(Finetune(phases=kind)) for kind in (Phases.probe_first, Phases.gradual))
+    assert not matters("phase_share", probe, HALF)
+    assert matters("phase_share", probe, Situation(2, 4, linear_head=False))
+    assert matters("phase_share", gradual, HALF)
