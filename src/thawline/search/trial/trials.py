@@ -151,7 +151,7 @@ class Trials:
         with tracking.run(
             f"trial {trial.number}",
             stage="search",
-            parameters=tracked(recipe, depth, unit),
+            parameters=tracked(recipe, depth, unit, units=len(self.units), linear_head=self.linear_head),
             tags={**self.tags, "trial": trial.number},
             parent=parent,
             study=trial.study.study_name,
@@ -235,7 +235,9 @@ class Trials:
             recipe = self.recipe(best)
             told = selected(study, best, self.total, self.validating, self.outcomes, self.config.seed)
         depth = resolve_depth(recipe.depth, self.units)
-        return Chosen(self.config.contender, recipe, depth, unit_name(self.units, depth), told, self.linear_head)
+        return Chosen(
+            self.config.contender, recipe, depth, unit_name(self.units, depth), told, self.linear_head
+        )
 
     def _none_left(self, study: optuna.Study) -> UserError:
         trials = counted(study, self.total)
