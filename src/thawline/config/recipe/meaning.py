@@ -94,8 +94,9 @@ def body_learns(values: Values, at: Situation) -> bool:
 
 
 def is_probe(values: Values, at: Situation) -> bool:
-    """Tell whether nothing but the head learns, on the source model's features (a linear probe)."""
-    return at.all_frozen and not needs_body_rate(values, True) and values["start"] is Start.source
+    """Tell whether nothing but the head changes, on the source model's features (a linear probe)."""
+    still = values["frozen_batch_norm"] is BatchNorm.frozen
+    return at.all_frozen and still and values["start"] is Start.source
 
 
 def solved(values: Values, at: Situation) -> bool:
