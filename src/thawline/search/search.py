@@ -20,7 +20,7 @@ from thawline.artifacts import (
     atomic_path,
     write_json,
 )
-from thawline.config.recipe.meaning import needs_body_rate
+from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import Config, Contender, Goal
 from thawline.search.results.chosen import chosen
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
@@ -153,8 +153,8 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def _summary(found: Chosen) -> tuple[str, int, str]:
-    recipe, rates = found.recipe, []
-    for name, rate in (("head", recipe.head_lr), ("body", recipe.body_lr)):
-        if rate is not None and (name == "head" or needs_body_rate(vars(recipe), recipe.depth == "all")):
-            rates.append(f"{name} rate {rate:.2g}")
-    return found.contender.name, found.depth, ", ".join(rates)
+    values = vars(found.recipe)
+    at = Situation.of(values, found.depth, None, found.linear_head)
+    names = [name for name in ("head", "body") if matters(f"{name}_lr", values, at)]
+    rates = ", ".join(f"{name} rate {values[f'{name}_lr']:.2g}" for name in names)
+    return found.contender.name, found.depth, rates or "head solved"

@@ -24,7 +24,8 @@ def chosen(trials: Trials, study: optuna.Study | None) -> Chosen:
         recipe = trials.recipe(best)
         evidence = selected(study, best, trials.total, trials.validating, trials.outcomes, trials.config.seed)
     depth = resolve_depth(recipe.depth, trials.units)
-    return Chosen(trials.config.contender, recipe, depth, unit_name(trials.units, depth), evidence)
+    unit = unit_name(trials.units, depth)
+    return Chosen(trials.config.contender, recipe, depth, unit, evidence, trials.linear_head)
 
 
 def none_left(what: str, contender: Contender, study: optuna.Study, total: int | None = None) -> UserError:
