@@ -1,12 +1,10 @@
 """A head by logistic regression, with the penalty that does best on pictures it was not solved on."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import log_softmax
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from thawline.training.solve.features import CutFeatures, pooled, rotated, standardised
 from thawline.training.solve.head import LinearHead, PenaltyPath, penalty_path
@@ -131,23 +129,19 @@ def _path(rows: np.ndarray, targets: Targets, penalties: np.ndarray, parts: Sequ
 
 
 def _folds(targets: Targets, count: int, seed: int) -> list[np.ndarray]:
-    """Return masks (N,) of the rows left out, one for each fold: every picture once, its views together.
+    """Return masks (N,) of the rows left out, one for each fold: every picture once, with its views and its
+    group, and of each class about the same share.
 
     There are none where no class has two pictures, or two groups of them.
     """
-    own = np.arange(len(targets.labels)) if targets.pictures is None else targets.pictures
-    _, first, picture = np.unique(own, return_index=True, return_inverse=True)
-    labels = targets.labels[first]
-    groups = None if targets.groups is None else targets.groups[first]
-    apart = np.arange(len(labels)) if groups is None else groups
-    count = min(count, max(len(np.unique(apart[labels == label])) for label in np.unique(labels)))
-    if count < 2:
-        return []
-    splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(
-        count, shuffle=True, random_state=seed
+    alone = np.arange(len(targets.labels)) if targets.pictures is None else targets.pictures
+    _, first, part = np.unique(
+        alone if targets.groups is None else targets.groups, return_index=True, return_inverse=True
     )
-    with warnings.catch_warnings():
-        # a class with fewer pictures than folds is left out in some of them only
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        parts = [left_out for _, left_out in splitter.split(np.zeros(len(labels)), labels, groups)]
-    return [np.isin(np.arange(len(labels)), part)[picture] for part in parts if len(part)]
+    # dealt out class after class like cards; a group counts for the class of its first picture
+    labels = targets.labels[first]
+    count = min(count, int(np.bincount(labels).max()))
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    dealt = np.empty(len(labels), int)
+    dealt[shuffled[np.argsort(labels[shuffled], kind="stable")]] = np.arange(len(labels)) % max(count, 1)
+    return [dealt[part] == fold for fold in range(count)] if count > 1 else []
