@@ -19,11 +19,11 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender, Evaluate, Trainer
 from thawline.data.store import write_store
 from thawline.data.transform import Transform
+from thawline.depth_curve import write_curve
 from thawline.evaluation.evaluate import evaluate
 from thawline.evaluation.metrics import METRICS
 from thawline.evaluation.tables import read_table
 from thawline.models.checkpoint import ModelCard, load_model, save_model
-from thawline.statistics.depths import write_curve
 
 CLASSES = ("red", "green", "blue")
 TRANSFORM = Transform(4, 4, 3, "crop", "bilinear", (0.5,) * 3, (0.25,) * 3)
