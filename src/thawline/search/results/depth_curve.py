@@ -154,7 +154,7 @@ def _write(
             _copy(weights, copied)
             _copy(card_beside(weights), card_beside(copied))
     found = curve.recommendation
-    written = {
+    written: dict[str, Any] = {
         "depth": found.chosen.depth,
         "unit": found.chosen.unit,
         "reason": curve.reason,
@@ -169,8 +169,9 @@ def _write(
 def write_evidence_without_curve(
     artifacts: Artifacts, chosen: Chosen, validation: Validation | None = None, images: int | None = None
 ) -> None:
-    """Write the evidence of a search that compared no depths: a curve without rows, and the chosen depth with a
-    reason that says what cannot be told from it.
+    """Write the evidence of a search that compared no depths.
+
+    It is a curve without rows, and the chosen depth with a reason that says what cannot be told from it.
 
     Args:
         chosen: as of the search, or the configured recipe where it was off.
@@ -179,7 +180,7 @@ def write_evidence_without_curve(
     _fresh_folder(artifacts, chosen.contender)
     folds = validation.folds if validation else 1
     trials = chosen.selected["trials"] if chosen.selected else None
-    written = {
+    written: dict[str, Any] = {
         "depth": chosen.depth,
         "unit": chosen.unit,
         "reason": without_curve(trials, images, folds),
@@ -215,7 +216,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _tell_needs(seeds: Seeds) -> None:
-    """Log how much is to be trained, and how much of the disk what is learned will take."""
+    """Log how much will be trained, and how much of the disk the results will take."""
     learned = [winner.trial.user_attrs["trainable_parameters"] for winner in seeds.winners]
     size = 4 * seeds.search.seeds_per_depth * sum(learned) / 2**20
     log.info(
