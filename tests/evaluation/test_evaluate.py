@@ -104,7 +104,8 @@ def test_metrics_are_complete(finished: Artifacts) -> None:
         assert set(returned[name]) == {*METRICS, "n_test", "seeds"}
         assert all(set(returned[name][metric]) == {"mean", "low", "high"} for metric in METRICS)
         assert (returned[name]["n_test"], returned[name]["seeds"]) == (30, [0, 1])
-    assert returned["finetuned"]["accuracy"] == {"mean": 1, "low": 1, "high": 1}
+    # all 30 are right, which is no certainty
+    assert returned["finetuned"]["accuracy"] == {"mean": 1, "low": pytest.approx(0.884, abs=0.001), "high": 1}
     assert returned["from_scratch"]["accuracy"]["mean"] == 0
     assert returned["difference"]["accuracy"]["mean"] == 1
     assert returned["recipe"]["unit"] == "conv"
