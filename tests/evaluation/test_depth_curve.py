@@ -15,10 +15,11 @@ from thawline.artifacts import CARD, MODEL, Artifacts, card_beside, depth_models
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Evaluate
 from thawline.data.store import open_store
+from thawline.depth_curve import COLUMNS, read_curve, write_curve
 from thawline.evaluation.depth_curve import with_test, write_depth_curve
 from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.inference import probabilities
-from thawline.statistics.depths import COLUMNS, depth_curve, read_curve, write_curve
+from thawline.search.results.curve import depth_curve
 from thawline.training.batches import batches
 
 CONFIG = Config(evaluate=Evaluate(resamples=60, batch_size=7))
@@ -40,7 +41,7 @@ def searched(tmp_path: Path) -> Artifacts:
             network = build_random(card, seed=10 * depth + seed)
             save_model(weights, card_beside(weights), network, card, base=initial / MODEL)
     points = [at_depth(depth, np.ones((SEEDS, 8))) for depth in DEPTHS]
-    write_curve(evidence / "depth_curve.csv", depth_curve(points, resamples=50))
+    write_curve(evidence / "depth_curve.csv", depth_curve(points))
     write_json(evidence / "recommendation.json", RECOMMENDED)
     return artifacts
 
@@ -102,7 +103,7 @@ def test_the_same_outcomes_give_the_same_interval_on_test_as_on_validation(
 ) -> None:
     generator = np.random.default_rng(seed)
     points = [at_depth(depth, generator.random((seeds, images)) < 0.7) for depth in range(depths)]
-    curve = depth_curve(points, np.arange(images), resamples=60)
+    curve = depth_curve(points, np.arange(images))
     found = with_test(curve, points, [str(image).zfill(3) for image in range(images)], CONFIG)
     for end in ("mean", "low", "high"):
         np.testing.assert_array_equal(found[f"test_{end}"], found[f"val_{end}"])

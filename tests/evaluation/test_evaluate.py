@@ -19,11 +19,11 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender, Evaluate, Trainer
 from thawline.data.store import write_store
 from thawline.data.transform import Transform
+from thawline.depth_curve import write_curve
 from thawline.evaluation.evaluate import evaluate
 from thawline.evaluation.metrics import METRICS
 from thawline.evaluation.tables import read_table
 from thawline.models.checkpoint import ModelCard, load_model, save_model
-from thawline.statistics.depths import write_curve
 
 CLASSES = ("red", "green", "blue")
 TRANSFORM = Transform(4, 4, 3, "crop", "bilinear", (0.5,) * 3, (0.25,) * 3)
@@ -104,7 +104,8 @@ def test_metrics_are_complete(finished: Artifacts) -> None:
         assert set(returned[name]) == {*METRICS, "n_test", "seeds"}
         assert all(set(returned[name][metric]) == {"mean", "low", "high"} for metric in METRICS)
         assert (returned[name]["n_test"], returned[name]["seeds"]) == (30, [0, 1])
-    assert returned["finetuned"]["accuracy"] == {"mean": 1, "low": 1, "high": 1}
+    # all 30 are right, which is no certainty
+    assert returned["finetuned"]["accuracy"] == {"mean": 1, "low": pytest.approx(0.884, abs=0.001), "high": 1}
     assert returned["from_scratch"]["accuracy"]["mean"] == 0
     assert returned["difference"]["accuracy"]["mean"] == 1
     assert returned["recipe"]["unit"] == "conv"

@@ -13,11 +13,11 @@ import pytest
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config, Evaluate
+from thawline.depth_curve import COLUMNS
 from thawline.evaluation.summary import measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
 from thawline.report.figures import style
 from thawline.report.findings import Findings, read_findings
-from thawline.statistics.depths import COLUMNS
 
 UNITS = (
     "conv1",

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from thawline.artifacts import Artifacts, read_json, write_json
+from thawline.depth_curve import COLUMNS
 from thawline.report.costs import collect_costs
 from thawline.report.figures import gallery
 from thawline.report.findings import read_findings
 from thawline.report.page import cell, page
-from thawline.statistics.depths import COLUMNS
 
 
 @pytest.fixture(scope="module")

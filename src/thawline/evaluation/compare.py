@@ -1,97 +1,92 @@
-"""How sure the metrics are: bootstrap intervals for each contender and for the difference of two.
+"""How sure the metrics are: the interval of each contender's and of the difference of two.
 
-Two things are random: which images are in the test split, and which seeds were fine-tuned. Both are
-resampled (the crossed design of Owen 2007, The pigeonhole bootstrap). The images of resample r are the
-same for every seed and every contender, so a difference between contenders is paired: images that are
-hard for both cancel. Seeds are resampled independently, because seed 1 of one contender has nothing in
-common with seed 1 of another.
-
-Few seeds are the weak point of any such interval: where three seeds vary more than the test images do,
-a nominal 95 % interval was seen to cover 86 % in simulation; where they vary less, 95 to 97 %.
+Two things are random: which pictures are in the test split, and which seeds were fine-tuned. Which other
+training pictures there might have been is in no interval.
 """
 
-import zlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from thawline.evaluation.metrics import METRICS, Contributions, measure
-from thawline.statistics.bootstrap import clusters_of, image_draws, over_seeds, percentiles
+from thawline.evaluation.metrics import METRICS, Contributions, calibration_noise, imbalance, linearised
+from thawline.statistics.intervals import (
+    Interval,
+    accuracy_interval,
+    calibration_interval,
+    loss_interval,
+    share_interval,
+)
+from thawline.statistics.paired import difference_interval
+
+Results = Mapping[str, dict[str, float]]
+"""For each metric its `mean` over seeds and the ends `low` and `high` of its interval."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """`value` (5,), the metrics averaged over seeds, and the same of each resample, `resamples` (R, 5)."""
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """The models of one contender, one for each of S seeds, asked about the same N pictures.
 
-    value: np.ndarray
-    resamples: np.ndarray
+    `values` (5, S, N): what each picture adds to each metric, as of `linearised`.
+    """
+
+    values: np.ndarray
+    models: Sequence[Contributions]
+
+    @classmethod
+    def of(cls, models: Sequence[Contributions]) -> "Compared":
+        """Linearise the metrics of `models`."""
+        return cls(np.stack([linearised(model) for model in models], axis=1), models)
 
 
-def estimates(
-    contenders: Mapping[str, Sequence[Contributions]],
-    *,
-    resamples: int,
-    seed: int,
-    groups: Sequence[object] | None = None,
-) -> dict[str, Estimate]:
-    """The metrics of every contender, measured and resampled.
+def intervals(contender: Compared, clusters: np.ndarray, confidence: float) -> Results:
+    """Return the metrics of one contender with their intervals.
 
     Args:
-        contenders: for each, one `Contributions` per seed, all of the same images in the same order.
-        resamples: how many.
-        seed: decides every draw. A contender's draws do not depend on which others there are.
-        groups: (N,) images with equal values are drawn together (pictures of one object are not
-            independent). None: every image on its own.
+        clusters: (N,) numbers 0..G-1, equal for pictures that are not independent.
+        confidence: coverage of every interval, in 0..1.
     """
-    images = next(iter(contenders.values()))[0].rows.shape[1]
-    clusters = clusters_of(images, groups)
-    generator = np.random.default_rng(seed)
-    metrics: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
-    for weights in image_draws(generator, clusters, resamples):
-        for name, models in contenders.items():
-            metrics[name].append(np.stack([measure(model, weights) for model in models]))
-    result = {}
-    for name, models in contenders.items():
-        value = np.mean([measure(model)[0] for model in models], axis=0)
-        own = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        averaged = over_seeds(np.concatenate(metrics[name], axis=1), own)
-        result[name] = Estimate(value, _centred(value, averaged))
-    return result
+    values, models = contender.values, contender.models
+    accuracy, balanced, f1, loss, error = values
+    correct = accuracy.round(6)
+    uneven = imbalance(models[0])
+    noise = float(np.mean([calibration_noise(model) for model in models]))
+    ends = [
+        accuracy_interval(correct, confidence, clusters),
+        share_interval(balanced, correct, clusters, confidence, uneven),
+        share_interval(f1, correct, clusters, confidence, uneven),
+        loss_interval(loss, clusters, _guess(models[0]), confidence),
+        calibration_interval(float(error.mean()), noise, error, clusters, confidence),
+    ]
+    return _named(values.mean((1, 2)), ends)
 
 
-def _centred(value: np.ndarray, resamples: np.ndarray) -> np.ndarray:
-    """Resamples of the calibration error shifted by their mean excess over the measured value.
-
-    It is a sum of absolute values, to which the noise of resampling can only add: without the shift
-    the interval of a well calibrated model lies above the value it belongs to.
-    """
-    column = METRICS.index("expected_calibration_error")
-    shifted = resamples.copy()
-    shifted[:, column] += value[column] - resamples[:, column].mean()
-    shifted[:, column] = shifted[:, column].clip(0, 1)
-    return shifted
-
-
-def difference(first: Estimate, second: Estimate) -> Estimate:
-    """`first` minus `second`, paired by resample; both from one call of `estimates`."""
-    return Estimate(first.value - second.value, first.resamples - second.resamples)
+def difference_intervals(
+    first: Compared, second: Compared, clusters: np.ndarray, confidence: float
+) -> Results:
+    """Return the metrics of `first` minus those of `second`, paired by picture, with their intervals."""
+    guess = _guess(first.models[0])
+    ends = [
+        difference_interval(
+            ours, theirs, clusters, confidence, *((guess, math.inf) if name == "log_loss" else (1.0, 1.0))
+        )
+        for name, ours, theirs in zip(METRICS, first.values, second.values, strict=True)
+    ]
+    return _named(first.values.mean((1, 2)) - second.values.mean((1, 2)), ends)
 
 
-def intervals(estimate: Estimate, confidence: float) -> dict[str, dict[str, float]]:
-    """For each metric its `mean` over seeds and the percentile interval `low`..`high`.
+def _guess(model: Contributions) -> float:
+    """Return the log-loss of an answer that knows nothing, in nats; of one class as of two."""
+    return math.log(max(2, model.classes))
 
-    Rounded to 6 decimals, so that the last bits of a sum do not change files.
-    """
-    result = {}
-    for column, name in enumerate(METRICS):
-        low, high = percentiles(estimate.resamples[:, column], confidence)
-        result[name] = {
-            "mean": _rounded(estimate.value[column]),
-            "low": _rounded(low),
-            "high": _rounded(high),
-        }
-    return result
+
+def _named(means: np.ndarray, ends: Sequence[Interval]) -> Results:
+    """Name and round to 6 decimals, so that the last bits of a sum do not change files."""
+    return {
+        name: {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
+        for name, mean, (low, high) in zip(METRICS, means, ends, strict=True)
+    }
 
 
 def _rounded(value: float) -> float:

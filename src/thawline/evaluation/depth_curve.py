@@ -1,4 +1,4 @@
-"""What the depth curve's models say of the test pictures.
+"""The test columns of the depth curve.
 
 The recommendation was made on validation pictures and stays what it was: the test columns only show whether
 it was right.
@@ -26,9 +26,10 @@ from thawline.artifacts import (
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of
+from thawline.depth_curve import read_curve, write_curve
 from thawline.evaluation.asking import asked
-from thawline.statistics.bootstrap import share_interval
-from thawline.statistics.depths import AtDepth, read_curve, resampled, write_curve
+from thawline.statistics import accuracy_interval
+from thawline.statistics.depths import AtDepth
 
 
 def write_depth_curve(config: Config, artifacts: Artifacts, test: Store, device: torch.device) -> None:
@@ -41,7 +42,7 @@ def write_depth_curve(config: Config, artifacts: Artifacts, test: Store, device:
 
 
 def points_on_test(config: Config, artifacts: Artifacts, test: Store, device: torch.device) -> list[AtDepth]:
-    """What the models of each depth say of every test picture. Raises as `write_depth_curve` does."""
+    """Ask the models of each depth about every test picture. Raises as `write_depth_curve` does."""
     evidence = _evidence(artifacts)
     curve = read_curve(evidence / DEPTH_CURVE)
     base = artifacts.stage("replace_head") / MODEL
@@ -52,7 +53,7 @@ def points_on_test(config: Config, artifacts: Artifacts, test: Store, device: to
 
 
 def write_tested(config: Config, artifacts: Artifacts, test: Store, points: Sequence[AtDepth]) -> None:
-    """`write_depth_curve` with what `points_on_test` found."""
+    """Write as `write_depth_curve` does what `points_on_test` found."""
     evidence = _evidence(artifacts)
     curve = read_curve(evidence / DEPTH_CURVE)
     write_curve(artifacts.reports / DEPTH_CURVE, with_test(curve, points, groups_of(test.manifest), config))
@@ -61,7 +62,7 @@ def write_tested(config: Config, artifacts: Artifacts, test: Store, points: Sequ
 
 
 def _evidence(artifacts: Artifacts) -> Path:
-    """The folder of the search's evidence. Raises `UserError` where it is not complete."""
+    """Return the folder of the search's evidence. Raises `UserError` where it is not complete."""
     evidence = artifacts.stage("search", Contender.finetuned.name) / EVIDENCE
     for name in (DEPTH_CURVE, RECOMMENDATION):
         if not (evidence / name).is_file():
@@ -72,8 +73,7 @@ def _evidence(artifacts: Artifacts) -> Path:
 def with_test(
     curve: pd.DataFrame, points: Sequence[AtDepth], groups: Sequence[str], config: Config
 ) -> pd.DataFrame:
-    """`curve` with test_mean, test_low and test_high, in 0..1, made as its val columns were: pictures (or
-    groups of them) and seeds are resampled together.
+    """Return `curve` with test_mean, test_low and test_high, in 0..1, made as its val columns were.
 
     Args:
         curve: one row for each depth.
@@ -82,18 +82,13 @@ def with_test(
     """
     if not points:
         return curve
-    settings = config.evaluate
-    found = resampled(points, np.asarray(groups), resamples=settings.resamples, seed=config.seed)
-    intervals = [
-        share_interval(value, draws, found.independent, settings.confidence)
-        for value, draws in zip(found.value, found.draws, strict=True)
-    ]
-    low, high = np.array(intervals).T
-    return curve.assign(test_mean=found.value.round(6), test_low=low.round(6), test_high=high.round(6))
+    ends = [accuracy_interval(point.correct, config.evaluate.confidence, groups) for point in points]
+    (low, high), mean = np.array(ends).T, np.array([point.correct.mean() for point in points])
+    return curve.assign(test_mean=mean.round(6), test_low=low.round(6), test_high=high.round(6))
 
 
 def _weights(evidence: Path, depth: int, seeds: int) -> list[Path]:
-    """The files of one depth's models. Raises `UserError` unless there are `seeds`."""
+    """List the files of one depth's models. Raises `UserError` unless there are `seeds`."""
     folder = depth_models(evidence, depth)
     found = sorted(folder.glob("seed_*.safetensors"))
     if len(found) != seeds:

@@ -1,4 +1,4 @@
-"""What metrics.json says: contenders, differences between them, and the data they were measured on."""
+"""The content of metrics.json: contenders, differences between them, and the data they were measured on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,10 @@ import pandas as pd
 
 from thawline.config.sections import Config, Contender
 from thawline.data.store import Store
-from thawline.evaluation.compare import Estimate, difference, estimates, intervals
+from thawline.evaluation.compare import Compared, Results, difference_intervals, intervals
 from thawline.evaluation.metrics import contributions
 from thawline.evaluation.tables import Predicted, by_contender
+from thawline.statistics.bootstrap import clusters_of
 
 DIFFERENCES = {
     "difference": (Contender.finetuned.name, Contender.from_scratch.name),
@@ -22,31 +23,30 @@ DIFFERENCES = {
 def measured(
     config: Config, labels: np.ndarray, models: Sequence[Predicted], groups: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """For each contender and each difference: every metric with its interval, `n_test`, `seeds`."""
-    settings, contenders = config.evaluate, by_contender(models)
-    parts = {
-        name: [contributions(labels, model.probabilities, settings.calibration_bins) for model in seeds]
+    """Return for each contender and each difference every metric with its interval, `n_test` and `seeds`."""
+    confidence, contenders = config.evaluate.confidence, by_contender(models)
+    clusters = clusters_of(len(labels), groups)
+    found = {
+        name: Compared.of(
+            [contributions(labels, each.probabilities, config.evaluate.calibration_bins) for each in seeds]
+        )
         for name, seeds in contenders.items()
     }
-    found = estimates(parts, resamples=settings.resamples, seed=config.seed, groups=groups)
 
-    def entry(estimate: Estimate, *names: str) -> dict[str, Any]:
+    def entry(results: Results, *names: str) -> dict[str, Any]:
         seeds = {model.seed for name in names for model in contenders[name]}
-        return {
-            **intervals(estimate, settings.confidence),
-            "n_test": len(labels),
-            "seeds": sorted(seeds),
-        }
+        return {**results, "n_test": len(labels), "seeds": sorted(seeds)}
 
-    result = {name: entry(found[name], name) for name in contenders}
+    result = {name: entry(intervals(found[name], clusters, confidence), name) for name in contenders}
     for key, (first, second) in DIFFERENCES.items():
         if first in found and second in found:
-            result[key] = entry(difference(found[first], found[second]), first, second)
+            between = difference_intervals(found[first], found[second], clusters, confidence)
+            result[key] = entry(between, first, second)
     return result
 
 
 def describe(target: Store, test: Store) -> dict[str, Any]:
-    """Class names, pictures per split in all and per class, and the stores' fingerprints."""
+    """Return class names, pictures per split in all and per class, and the stores' fingerprints."""
     manifest = pd.concat([target.manifest, test.manifest])
     sizes = {}
     for split in ("train", "val", "test"):

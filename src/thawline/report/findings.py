@@ -21,8 +21,8 @@ from thawline.artifacts import (
     read_json,
 )
 from thawline.config.sections import Contender
+from thawline.depth_curve import read_curve
 from thawline.evaluation.tables import read_table
-from thawline.statistics.depths import read_curve
 from thawline.training.recipe import Chosen, read_chosen
 
 NAMES = {
@@ -57,7 +57,7 @@ class Findings:
     confidence: float
     """Coverage of the intervals in `metrics`."""
     curve: pd.DataFrame | None = None
-    """The fine-tuned contender's accuracy by depth, with the columns of `thawline.statistics.depths`; None
+    """The fine-tuned contender's accuracy by depth, with the columns of `thawline.depth_curve`; None
     where no depth curve was made."""
     recommendation: Mapping[str, Any] = field(default_factory=dict)
     """recommendation.json: what `curve` says, or why there is none; empty before there was such a file."""

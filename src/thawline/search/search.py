@@ -22,6 +22,7 @@ from thawline.artifacts import (
 )
 from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import Config, Contender, Goal
+from thawline.depth_curve import read_curve
 from thawline.search.results.chosen import chosen
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
 from thawline.search.results.plots import log_plots
@@ -32,7 +33,6 @@ from thawline.search.study.study import RUN, best_trial, counted, open_study
 from thawline.search.study.time_limit import too_late_to_begin
 from thawline.search.trial.trials import Trials
 from thawline.search.trial.validation import flattered
-from thawline.statistics.depths import read_curve
 from thawline.training.recipe import Chosen, lock_of, write_chosen
 
 log = logging.getLogger(__name__)

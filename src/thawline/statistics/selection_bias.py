@@ -1,4 +1,4 @@
-"""What the winner of a study really achieves: its validation score, corrected for having been selected.
+"""The winner of a study: its validation score, corrected for having been selected.
 
 The best of many trials is the best partly because its luck fitted these validation pictures: of 200
 trials that all guess, the best is right on 64 of 100 pictures of two classes. `corrected` asks what
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thawline.statistics.bootstrap import clusters_of, image_draws, share_interval
+from thawline.statistics.bootstrap import clusters_of, picture_draws
+from thawline.statistics.intervals import resampled_share_interval
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def corrected(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Corrected:
-    """The accuracy to expect of the winner of a study on pictures that did not choose it.
+    """Return the accuracy to expect of the winner of a study on pictures that did not choose it.
 
     Bootstrap bias corrected cross-validation (Tsamardinos, Greasidou and Borboudakis 2018,
     Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation): in each
@@ -106,7 +107,9 @@ def corrected_depth(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> tuple[float, float, float]:
-    """The accuracy to expect on new pictures of the recipe that a depth curve recommends; mean, low, high.
+    """Return the accuracy to expect on new pictures of the recipe that a depth curve recommends.
+
+    Returns its mean and the low and high end of its interval.
 
     The pictures chose twice: the best trial at each depth, then the depth. Both choices are made again in
     each resample, by the pictures that were drawn: the fresh seeds' means choose the deepest depth within
@@ -118,7 +121,7 @@ def corrected_depth(
     chose a recipe flatter its fresh seeds too. In simulated studies of random labels, where seeds of one
     recipe said almost the same, that interval covered chance in 3 of 4 studies where 19 of 20 were asked for,
     and the mean was 7 points too high with 100 pictures; this one was 1.5 points too high and covered chance
-    in all (test_correction.py).
+    in all (test_selection_bias.py).
 
     What it cannot see, besides what `corrected` cannot: that trials share one seed, so that the luck of that
     seed, which is true of its model but not of the final ones, is in the score; and that which recipe got
@@ -160,13 +163,13 @@ def _left_out(
     seed: int,
     confidence: float,
 ) -> tuple[float, float, float]:
-    """What `choose` picks by weights (N, R), as (R, N) of 1 where right, scored on the pictures left out."""
+    """Score on the pictures left out what `choose` picks by weights (N, R): (R, N) of 1 where right."""
     scores, shares = _out_of_bag(choose, clusters, resamples, seed)
     if not len(scores):
         return naive, 0.0, 1.0
     mean = float(scores.mean())
     narrowed = mean + (scores - mean) / np.sqrt(np.mean(1 / shares - 1))
-    return mean, *share_interval(mean, narrowed, int(clusters.max()) + 1, confidence)
+    return mean, *resampled_share_interval(mean, narrowed, int(clusters.max()) + 1, confidence)
 
 
 def _penalty(losses: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
@@ -177,7 +180,7 @@ def _penalty(losses: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _winners(correct: np.ndarray, penalty: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R,) the trial that wins on each weighting of the pictures, `weights` (N, R)."""
+    """Return (R,) the trial that wins on each weighting of the pictures, `weights` (N, R)."""
     hits = correct @ weights
     first = np.isclose(hits, hits.max(0), rtol=0, atol=1e-9)
     return np.where(first, penalty @ weights, np.inf).argmin(0)
@@ -186,14 +189,14 @@ def _winners(correct: np.ndarray, penalty: np.ndarray, weights: np.ndarray) -> n
 def _out_of_bag(
     choose: Callable[[np.ndarray], np.ndarray], clusters: np.ndarray, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each resample's choice scored on the pictures left out, and the share of clusters left out.
+    """Score each resample's choice on the pictures left out, beside the share of clusters left out.
 
     A resample that leaves nothing out, as happens with few clusters, scores nothing.
     """
     generator = np.random.default_rng(seed)
     heads = np.unique(clusters, return_index=True)[1]
     scores, shares = [], []
-    for weights in image_draws(generator, clusters, resamples):
+    for weights in picture_draws(generator, clusters, resamples):
         left = (weights == 0).astype(np.float64)
         used = left.any(0)
         weights, left = weights[:, used], left[:, used]

@@ -8,7 +8,7 @@ recommendation.json and the seeds' models, which `evaluate` asks about the test 
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +26,35 @@ from thawline.artifacts import (
     write_json,
 )
 from thawline.config.sections import Config, Contender
+from thawline.depth_curve import write_curve
 from thawline.search.results.chosen import none_left
+from thawline.search.results.curve import depth_curve
 from thawline.search.results.fresh_seeds import Seeds, comparable
 from thawline.search.results.winner import selected
-from thawline.search.results.wording import incomplete, without_curve
+from thawline.search.results.wording import incomplete, reason, without_curve
 from thawline.search.study.run import run_study
 from thawline.search.trial.folds import Validation
 from thawline.search.trial.outcomes import load_outcomes
 from thawline.search.trial.trials import Trials
-from thawline.statistics.depths import AtDepth, depth_curve, write_curve
+from thawline.statistics.depths import AtDepth
 from thawline.statistics.recommendation import TOLERANCE, Recommendation, recommend
 from thawline.statistics.selection_bias import corrected_depth
-from thawline.training.recipe import Chosen, plain
+from thawline.training.recipe import Chosen
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What the two studies of a depth curve came to."""
+    """The result of the two studies of a depth curve."""
 
     table: pd.DataFrame
-    """As of `evidence.depth_curve`."""
+    """As of `curve.depth_curve`."""
     recommendation: Recommendation
+    reason: str
+    """In sentences, why that depth is recommended."""
     corrected: tuple[float, float, float] | None
-    """Accuracy to expect of the recommended recipe, and its interval (`correction.corrected_depth`);
+    """Accuracy to expect of the recommended recipe, and its interval (`selection_bias.corrected_depth`);
     None where what the trials said of the pictures is no longer there."""
 
 
@@ -79,30 +83,29 @@ def depth_curve_of(
         raise none_left("fresh seeds", config.contender, finished)
     curve = curve_of(trials, study, points)
     _write(artifacts, config.contender, curve, seeds, finished)
-    log.info("search %s: %s", config.contender.name, curve.recommendation.reason)
+    log.info("search %s: %s", config.contender.name, curve.reason)
     return _chosen(trials, study, seeds, curve)
 
 
 def curve_of(trials: Trials, study: optuna.Study, points: Sequence[AtDepth]) -> Curve:
-    """The table, the recommendation and the correction, all from the same pictures and resamples."""
+    """Make the table, the recommendation and the correction, all from the same pictures."""
     config, validating = trials.config, trials.validating
     settings: dict[str, Any] = {
         "resamples": config.evaluate.resamples,
         "seed": config.seed,
         "confidence": config.evaluate.confidence,
     }
-    probe = len(trials.units)
-    table = depth_curve(points, validating.groups, probe=probe, **settings)
-    found = recommend(points, validating.groups, folds=validating.validation.folds, **settings)
+    table = depth_curve(points, validating.groups, probe=len(trials.units), confidence=settings["confidence"])
+    found = recommend(points, validating.groups, **settings)
     depths = [point.depth for point in points]
     asked = config.search.seeds_per_depth
     gaps = incomplete(
         sorted(set(trials.depths) - set(depths)),
         [point.depth for point in points if len(point.correct) < asked],
     )
-    found = replace(found, reason=" ".join([found.reason, *gaps]))
-    corrected = _corrected(trials, study, points, depths.index(found.depth), settings)
-    return Curve(table, found, corrected)
+    why = " ".join([reason(found, validating.validation.folds), *gaps])
+    corrected = _corrected(trials, study, points, depths.index(found.chosen.depth), settings)
+    return Curve(table, found, why, corrected)
 
 
 def _corrected(
@@ -129,7 +132,7 @@ def _corrected(
 
 
 def _chosen(trials: Trials, study: optuna.Study, seeds: Seeds, curve: Curve) -> Chosen:
-    depth = curve.recommendation.depth
+    depth = curve.recommendation.chosen.depth
     winner = next(winner for winner in seeds.winners if winner.depth == depth)
     corrected = curve.corrected and dict(zip(("mean", "low", "high"), curve.corrected, strict=True))
     told = selected(study, winner.trial, trials.total, trials.validating, trials.outcomes, trials.config.seed)
@@ -147,14 +150,25 @@ def _write(
             copied = depth_models(folder, depth) / weights.name
             _copy(weights, copied)
             _copy(card_beside(weights), card_beside(copied))
-    _write_tables(artifacts, contender, curve.table, curve.recommendation)
+    found = curve.recommendation
+    written: dict[str, Any] = {
+        "depth": found.chosen.depth,
+        "unit": found.chosen.unit,
+        "reason": curve.reason,
+        "indistinguishable_depths": list(found.alike),
+        "best_depth": found.best.depth,
+        "pictures": found.pictures,
+        "pictures_needed": found.pictures_needed,
+    }
+    _write_tables(artifacts, contender, curve.table, written)
 
 
 def write_evidence_without_curve(
     artifacts: Artifacts, chosen: Chosen, validation: Validation | None = None, images: int | None = None
 ) -> None:
-    """The evidence of a search that compared no depths: a curve without rows, and the chosen depth with a
-    reason that says what cannot be told from it.
+    """Write the evidence of a search that compared no depths.
+
+    It is a curve without rows, and the chosen depth with a reason that says what cannot be told from it.
 
     Args:
         chosen: as of the search, or the configured recipe where it was off.
@@ -163,31 +177,31 @@ def write_evidence_without_curve(
     _fresh_folder(artifacts, chosen.contender)
     folds = validation.folds if validation else 1
     trials = chosen.selected["trials"] if chosen.selected else None
-    found = Recommendation(
-        depth=chosen.depth,
-        unit=chosen.unit,
-        reason=without_curve(trials, images, folds),
-        indistinguishable_depths=[],
-        best_depth=None,
-        pictures=images,
-        pictures_needed=None,
-    )
-    _write_tables(artifacts, chosen.contender, pd.DataFrame(), found)
+    written: dict[str, Any] = {
+        "depth": chosen.depth,
+        "unit": chosen.unit,
+        "reason": without_curve(trials, images, folds),
+        "indistinguishable_depths": [],
+        "best_depth": None,
+        "pictures": images,
+        "pictures_needed": None,
+    }
+    _write_tables(artifacts, chosen.contender, pd.DataFrame(), written)
 
 
 def _write_tables(
-    artifacts: Artifacts, contender: Contender, table: pd.DataFrame, found: Recommendation
+    artifacts: Artifacts, contender: Contender, table: pd.DataFrame, recommendation: dict[str, Any]
 ) -> None:
     folders = [artifacts.stage_output("search", contender.name) / EVIDENCE]
     if artifacts.by_hand and contender is Contender.finetuned:
         folders.append(artifacts.reports)
     for folder in folders:
         write_curve(folder / DEPTH_CURVE, table)
-        write_json(folder / RECOMMENDATION, plain(asdict(found)))
+        write_json(folder / RECOMMENDATION, recommendation)
 
 
 def _fresh_folder(artifacts: Artifacts, contender: Contender) -> Path:
-    """The folder of the evidence, without the models of another curve."""
+    """Return the folder of the evidence, without the models of another curve."""
     folder = artifacts.stage_output("search", contender.name) / EVIDENCE
     shutil.rmtree(folder / "models", ignore_errors=True)
     return folder
@@ -199,7 +213,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _tell_needs(seeds: Seeds) -> None:
-    """How much is to be trained, and how much of the disk the models will take: what learned is kept."""
+    """Log how much will be trained, and how much of the disk the results will take."""
     learned = [winner.trial.user_attrs["trainable_parameters"] for winner in seeds.winners]
     size = 4 * seeds.search.seeds_per_depth * sum(learned) / 2**20
     log.info(

@@ -36,7 +36,7 @@ def log_plots(study: optuna.Study, run: tracking.Run, curve: pd.DataFrame | None
     A plot for which there are too few trials is left out, and so is one that cannot be drawn or kept.
 
     Args:
-        curve: as of `thawline.statistics.depths.depth_curve`; None, or no rows: no curve was measured.
+        curve: as of `thawline.search.results.curve.depth_curve`; None, or no rows: no curve was measured.
     """
     try:
         with TemporaryDirectory() as temporary, _drawing():

@@ -1,4 +1,4 @@
-"""What recipe.json says of the trial that was selected, and how good it is to be expected to be."""
+"""The trial that was selected, as recipe.json describes it, with the accuracy to expect of it."""
 
 import logging
 from pathlib import Path
@@ -25,7 +25,9 @@ def selected(
     outcomes: Path,
     seed: int,
 ) -> dict[str, Any]:
-    """`trial`, the number of `best`, of so many `trials`; its `val_accuracy` and `val_loss` on so many
+    """Describe the trial that was selected.
+
+    Returns `trial`, the number of `best`, of so many `trials`; its `val_accuracy` and `val_loss` on so many
     `images`; the former `corrected` for having been selected, by the resamples and at the confidence of
     `evaluate`; and how that was validated, `validation`.
 
@@ -53,9 +55,11 @@ def _corrected(
     outcomes: Path,
     seed: int,
 ) -> dict[str, float] | None:
-    """Mean, low and high of the accuracy to expect of the best trial on other pictures, by bootstrap bias
-    corrected cross-validation over the complete trials (`statistics.selection_bias`). None, and a warning,
-    where the outcomes of some of them are gone: the others alone would have chosen another way."""
+    """Return mean, low and high of the accuracy to expect of the best trial on other pictures.
+
+    It is bootstrap bias corrected cross-validation over the complete trials (`statistics.selection_bias`).
+    None, and a warning, where the outcomes of some are gone: the others would have chosen another way.
+    """
     trials = complete(study, total)
     found, correct, losses = load_outcomes(outcomes, [trial.number for trial in trials])
     if len(found) < len(trials):
@@ -78,7 +82,7 @@ def _corrected(
 
 
 def by_cost_then_loss(costs: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """(T, N) what breaks ties as the study breaks them: the mean over any pictures, the same for all
+    """Return (T, N) what breaks ties as the study breaks them: the mean over any pictures, the same for all
     trials, is lower where the cost (T,) is, and of equal costs where the mean of the `losses` (T, N) is."""
     # a share below 1 of a rank can decide only among equal ranks
     return np.unique(costs, return_inverse=True)[1][:, None] + losses / (losses.max() + 1)

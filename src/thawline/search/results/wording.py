@@ -2,66 +2,57 @@
 
 from collections.abc import Sequence
 
-import numpy as np
+from thawline.statistics.recommendation import Recommendation
 
-from thawline.statistics.depths import AtDepth, Resampled, best
+OTHER_TRAINING_PICTURES = (
+    "Other training pictures might rank the depths otherwise; no interval here holds that."
+)
 
 
-def reason(
-    points: Sequence[AtDepth],
-    found: Resampled,
-    alike: np.ndarray,
-    chosen: int,
-    tolerance: float | None,
-    needed: int | None,
-    folds: int = 1,
-) -> str:
-    """Why `points[chosen]` is recommended.
+def reason(found: Recommendation, folds: int = 1) -> str:
+    """Say why the depth is recommended.
 
     Args:
-        points: by increasing depth; `found` and `alike` (K,) belong to them.
-        chosen: position of the recommended depth.
-        tolerance: how far below the best it may have measured, where that excluded cheaper ones; or None.
-        needed: pictures that would show a difference of two points; or None.
+        found: the facts.
         folds: parts of the cross-validation; 1 where the pictures were a held-out part.
     """
-    depth, first, on = points[chosen].depth, best(found), _pictures(found, folds)
-    if len(points) == 1:
-        return f"Depth {depth} was the only one tried."
-    if alike.sum() == 1:
-        accuracy = f"{100 * found.value[first]:.1f} %"
-        sentences = [f"Depth {depth} is right on {accuracy} of your {on}; chance does not explain its lead."]
-    else:
-        names = listed([point.depth for point, is_alike in zip(points, alike, strict=True) if is_alike])
-        which = _which(depth, chosen == first, tolerance)
+    if found.depths == 1:
+        return f"Depth {found.chosen.depth} was the only one tried."
+    on = _pictures(found, folds)
+    if len(found.alike) == 1:
+        accuracy = f"{100 * found.accuracy:.1f} %"
         sentences = [
-            f"Depths {names} are indistinguishable on your {on}; {which}.",
-            _more(needed, len(found.clusters)),
+            f"Depth {found.best.depth} is right on {accuracy} of your {on}; chance does not explain its lead."
         ]
-    if min(len(point.correct) for point in points) == 1:
+    else:
+        sentences = [
+            f"Depths {listed(found.alike)} are indistinguishable on your {on}; {_which(found)}.",
+            _more(found.pictures_needed, found.pictures),
+        ]
+    if found.fewest_seeds == 1:
         sentences.append("Some depths were trained with one seed only, so how seeds vary is not in this.")
-    return " ".join(sentences)
+    return " ".join([*sentences, OTHER_TRAINING_PICTURES])
 
 
-def _which(depth: int, measured_best: bool, tolerance: float | None) -> str:
-    if tolerance is None:
+def _which(found: Recommendation) -> str:
+    depth = found.chosen.depth
+    if found.tolerance is None:
         return f"depth {depth} is the cheapest of them"
-    within = points_of(tolerance)
-    if measured_best:
+    within = points_of(found.tolerance)
+    if found.chosen is found.best:
         return f"depth {depth} measured best, and the cheaper ones of them more than {within} lower"
     return f"depth {depth} is the cheapest of them that measured within {within} of the best"
 
 
-def _pictures(found: Resampled, folds: int) -> str:
-    pictures = len(found.clusters)
-    grouped = f" ({found.independent:,} groups)" if found.independent < pictures else ""
+def _pictures(found: Recommendation, folds: int) -> str:
+    grouped = f" ({found.independent:,} groups)" if found.independent < found.pictures else ""
     if folds > 1:
-        return f"{pictures:,} pictures{grouped}, validated by {folds}-fold cross-validation"
-    return f"{pictures:,} validation pictures{grouped}"
+        return f"{found.pictures:,} pictures{grouped}, validated by {folds}-fold cross-validation"
+    return f"{found.pictures:,} validation pictures{grouped}"
 
 
 def incomplete(missing: Sequence[int], lacking: Sequence[int]) -> list[str]:
-    """Sentences on what the evidence lacks.
+    """Say what the evidence lacks, in a sentence for each lack.
 
     Args:
         missing: depths at which there is nothing to compare.
@@ -80,7 +71,7 @@ def _depths(depths: Sequence[int]) -> str:
 
 
 def without_curve(trials: int | None, pictures: int | None, folds: int = 1) -> str:
-    """Why there is nothing to recommend: no depth curve was made.
+    """Say why there is nothing to recommend: no depth curve was made.
 
     Args:
         trials: how many there were; None where the search was off.
@@ -110,13 +101,13 @@ def _more(needed: int | None, pictures: int) -> str:
 
 
 def points_of(share: float) -> str:
-    """A difference in accuracy, in words: 0.01 is `1 point`."""
+    """Put a difference in accuracy into words: 0.01 is `1 point`."""
     number = f"{100 * share:g}"
     return f"{number} point" if number == "1" else f"{number} points"
 
 
 def listed(depths: Sequence[int]) -> str:
-    """Depths in words: `0 and 2`, `0 to 4, 6 and 8`; three or more in a row are a range."""
+    """Put depths into words: `0 and 2`, `0 to 4, 6 and 8`; three or more in a row are a range."""
     runs: list[list[int]] = []
     for depth in depths:
         if runs and depth == runs[-1][-1] + 1:
