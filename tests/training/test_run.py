@@ -29,6 +29,7 @@ from thawline.data.batches import Batches
 from thawline.data.mix import mix
 from thawline.data.store import Store
 from thawline.models.freezing import state_hashes
+from thawline.models.thawing import thaw
 from thawline.training.classifier import Classifier
 from thawline.training.run import Training
 
@@ -47,13 +48,7 @@ BLOCKS = {f"blocks.{index}.{layer}" for index in (0, 1) for layer in ("conv", "n
 EVERYTHING = {"stem.0", "stem.1", *BLOCKS, "head"}
 
 
-def test_an_optimizer_is_built_for_every_phase(build_small: Build, toy_store: Store) -> None:
-    """Built once, while the body is frozen, it would never move it."""
-    changed = changed_by_epoch(build_small(0), toy_store, **PROBE)
-    assert changed == [{"head"}, {"head"}, EVERYTHING, EVERYTHING]
-
-
-@pytest.mark.parametrize("phased", [{}, PROBE])
+@pytest.mark.parametrize("phased", [{}, PROBE, GRADUAL])
 def test_a_network_in_evaluation_mode_is_trained_as_any_other(
     phased: dict, build_small: Build, toy_store: Store
 ) -> None:
@@ -67,6 +62,7 @@ def test_a_network_in_evaluation_mode_is_trained_as_any_other(
 
 
 def test_gradual_unfreezing_reaches_one_more_unit_at_a_time(build_small: Build, toy_store: Store) -> None:
+    """An optimizer that was built once, while the body is frozen, would never move it."""
     changed = changed_by_epoch(build_small(0), toy_store, **GRADUAL, phase_share=0.5)
     last = {"head", "blocks.1.conv", "blocks.1.norm"}
     assert changed == [{"head"}, last, BLOCKS | {"head"}, EVERYTHING, EVERYTHING, EVERYTHING]
@@ -113,37 +109,28 @@ def test_a_phase_goes_on_from_the_last_epoch_whichever_is_kept(
     assert state_hashes(network) == seen[best]
 
 
-def plain_lp_ft(network: nn.Module, store: Store, settings: Finetune) -> None:
-    """LP-FT as anyone would write it down (Kumar et al. 2022), without dropout."""
+def plain_fine_tuning(network: nn.Module, store: Store, settings: Finetune) -> None:
+    """What follows the probe of LP-FT, as anyone would write it down (Kumar et al. 2022), without dropout."""
     part = store.part("train")
     data = Batches(part.images, part.labels, part.transform, settings.batch_size, shuffle=True, seed=0)
-    body = [each for name, each in network.named_parameters() if not name.startswith("head")]
-    head = list(network.get_submodule("head").parameters())
-    half, assumed = settings.epochs // 2, 0.1
-    for parameters, rate, epochs, probing in (
-        (head, settings.head_lr, range(half), True),
-        (body + head, settings.body_lr, range(half, settings.epochs), False),
-    ):
-        network.train(not probing)
-        for parameter in network.parameters():
-            parameter.requires_grad_(any(parameter is each for each in parameters))
-        decays = [(p, settings.weight_decay if p.ndim > 1 else 0.0) for p in parameters]
-        groups = [{"params": [p], "weight_decay": decay} for p, decay in decays]
-        # or a bias before BatchNorm, whose gradient is nothing but rounding, goes another way
-        optimizer = torch.optim.AdamW(groups, fused=True)
-        total, step = len(epochs) * len(data), 0
-        rising = math.ceil(assumed * total)
-        for epoch in epochs:
-            data.set_epoch(epoch)
-            for images, labels, _ in data:
-                share = (step - rising) / (total - rising)
-                height = (step + 1) / (rising + 1) if step < rising else (1 + math.cos(math.pi * share)) / 2
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * height
-                optimizer.zero_grad()
-                functional.cross_entropy(network(images), labels).backward()
-                optimizer.step()
-                step += 1
+    network.train().requires_grad_(True)
+    decays = [(each, settings.weight_decay if each.ndim > 1 else 0.0) for each in network.parameters()]
+    groups = [{"params": [each], "weight_decay": decay} for each, decay in decays]
+    # or a bias before BatchNorm, whose gradient is nothing but rounding, goes another way
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    total, step = settings.epochs * len(data), 0
+    rising = math.ceil(settings.warmup * total)
+    for epoch in range(settings.epochs):
+        data.set_epoch(epoch)
+        for images, labels, _ in data:
+            share = (step - rising) / (total - rising)
+            height = (step + 1) / (rising + 1) if step < rising else (1 + math.cos(math.pi * share)) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = settings.body_lr * height
+            optimizer.zero_grad()
+            functional.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+            step += 1
 
 
 def test_probe_first_is_lp_ft(build_small: Build, toy_store: Store) -> None:
@@ -151,13 +138,16 @@ def test_probe_first_is_lp_ft(build_small: Build, toy_store: Store) -> None:
     for network in (ours, theirs):
         network.get_submodule("dropout").p = 0.0
     train(ours, toy_store, **PROBE, weight_decay=0.1)
-    plain_lp_ft(theirs, toy_store, recipe(**PROBE, weight_decay=0.1))
+    train(theirs, toy_store, depth="all")
+    thaw(theirs)
+    plain_fine_tuning(theirs, toy_store, recipe(**PROBE, weight_decay=0.1))
     for name, tensor in ours.state_dict().items():
         torch.testing.assert_close(tensor, theirs.state_dict()[name], atol=1e-6, rtol=0, msg=name)
 
 
 KILLED = [
-    pytest.param(3, PROBE, id="in the second phase"),
+    pytest.param(1, PROBE, id="after a solved phase"),
+    pytest.param(0, GRADUAL, id="after the first phase"),
     pytest.param(2, {**GRADUAL, "schedule": ScheduleName.one_cycle}, id="while thawing"),
     pytest.param(1, {"epochs": 3, "ema": 0.7, "depth": 1}, id="with a moving average"),
     pytest.param(2, {**PROBE, "ema": 0.7, "l2_sp": 0.1, "wise_ft": 0.5, "keep": Keep.best}, id="with all"),
@@ -198,7 +188,14 @@ def test_an_earlier_phases_best_epoch_survives_a_kill(
 def test_a_phase_that_stopped_early_is_not_gone_on_with(
     build_small: Build, toy_store: Store, tmp_path: Path
 ) -> None:
-    changes = {**PROBE, "epochs": 40, "early_stopping": 1, "head_lr": 0.3, "body_lr": 0.1}
+    changes = {
+        **GRADUAL,
+        "epochs": 40,
+        "early_stopping": 1,
+        "head_lr": 0.3,
+        "body_lr": 0.1,
+        "units": ["blocks.1"],
+    }
     undisturbed, again = build_small(0), build_small(0)
     expected = train(undisturbed, toy_store, checkpoint=tmp_path / "a", **changes)
     first = torch.load(tmp_path / "a" / "phase-0" / "finished.pt")["history"]
@@ -261,12 +258,11 @@ def test_a_training_whose_cost_cannot_be_counted_is_not_lost(
 def test_the_operations_of_a_training_are_those_of_each_phase(build_small: Build, toy_store: Store) -> None:
     probe = train(build_small(0), toy_store, depth="all", epochs=1).cost
     whole = train(build_small(0), toy_store, depth=0, epochs=3).cost
-    both = train(
-        build_small(0), toy_store, depth=0, epochs=3, phases=Phases.probe_first, phase_share=0.3
-    ).cost
+    both = train(build_small(0), toy_store, depth=0, epochs=3, phases=Phases.probe_first).cost
     assert whole["training_flops"] == 3 * 16 * whole["step_flops"]
     assert both["step_flops"] == whole["step_flops"]
-    assert both["training_flops"] == 16 * (probe["step_flops"] + 2 * whole["step_flops"])
+    assert probe["training_flops"] == 16 * probe["forward_flops"]
+    assert both["training_flops"] == 16 * (probe["forward_flops"] + 3 * whole["step_flops"])
 
 
 @pytest.mark.parametrize("changes", [{"depth": 0}, {"depth": 1, "method": Method.norm}, {"depth": "all"}])
@@ -286,7 +282,7 @@ def test_what_will_learn_is_counted_before_it_does(
         ({"depth": 2}, r"depth: 1 in the checkpoint, 2 now(?s:.*)unit: 'stem' in .*, 'blocks.0' now"),
         ({"depth": 1, "method": Method.bias}, "method: 'full' in the checkpoint, 'bias' now"),
         ({"depth": 1, "body_lr": 0.5}, "body_lr: 0.01 in the checkpoint, 0.5 now"),
-        ({"depth": 1, **PROBE}, "phase: 'one' in the checkpoint, 'probe' now"),
+        ({"depth": 1, **PROBE}, "phase: 'one' in the checkpoint, 'everything' now"),
     ],
 )
 def test_going_on_with_another_training_is_refused_by_name(
@@ -302,8 +298,8 @@ def test_a_finished_phase_of_another_training_is_refused_too(
     build_small: Build, toy_store: Store, tmp_path: Path
 ) -> None:
     train(build_small(0), toy_store, checkpoint=tmp_path, depth=1)
-    with pytest.raises(UserError, match="depth: 1 in the checkpoint, 3 now"):
-        train(build_small(0), toy_store, checkpoint=tmp_path, depth="all")
+    with pytest.raises(UserError, match="depth: 1 in the checkpoint, 2 now"):
+        train(build_small(0), toy_store, checkpoint=tmp_path, depth=2)
 
 
 def test_a_strong_pull_keeps_the_body_where_it_started(build_small: Build, toy_store: Store) -> None:

@@ -96,7 +96,8 @@ class Training:
         history: list[Row] = []
         best: State | None = None
         spent: list[Spent] = []
-        for index, phase in enumerate(self.phases):
+        # a solved phase keeps nothing: the first one that is trained has the number 0
+        for index, phase in enumerate(self.phases, -int(self.phases[0].solved)):
             folder = checkpoint and checkpoint / f"phase-{index}"
             identity = self._identity(phase)
             held = self.freeze(phase)
