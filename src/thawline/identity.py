@@ -33,11 +33,19 @@ DECIDES_NOTHING = {
     "thawline.config.pictures": "declares settings, whose values count themselves",
     "thawline.config.search": "declares settings, whose values count themselves",
     "thawline.config.sections": "declares settings, whose values count themselves",
+    "thawline.config.recipe.fields": "declares settings, whose values count themselves",
+    "thawline.config.recipe.words": "words for recipes",
 }
 """Modules (and all below them) that change no result, and why not; nothing that only they import counts."""
 
 METHODS = "thawline.config.recipe.methods"
 """The table of methods of fine-tuning, of which a computation uses some rows."""
+
+BY_NAME = {
+    "thawline.data.sources": "thawline.data.sets",
+    "thawline.models.adapters.implementation": "thawline.models.adapters",
+}
+"""Modules that import those of a folder by names which stand in no source, and the folder."""
 
 LIBRARIES = {
     "numpy": "numpy",
@@ -62,8 +70,8 @@ def code_identity(
 
     Args:
         rows: the rows of the table of methods (`METHODS`) that are used, each as text; they count in place of
-            the whole table and of the modules it names. None: the table counts as any other module does.
-        also: modules that are imported by a name which stands in no source, such as those of these rows.
+            the whole table and of the modules of all methods. None: all of it counts.
+        also: modules that count besides, such as those of the methods of these rows.
         package: the folder of the package.
 
     Raises `ValueError` when one of the modules named does not exist.
@@ -114,7 +122,15 @@ def _found(names: Iterable[str], left_out: tuple[str, ...], package: Path) -> di
         found[name] = _source(path, name)
         # importing a module runs the packages around it
         waiting += [*found[name].imports, *_around(name)]
+        if name in BY_NAME and not (METHODS in left_out and name.startswith("thawline.models.")):
+            waiting += _inside(BY_NAME[name], package)
     return found
+
+
+def _inside(folder: str, package: Path) -> list[str]:
+    """The modules in `folder`, at any depth."""
+    paths = package.joinpath(*folder.split(".")[1:]).rglob("*.py")
+    return [".".join((package.name, *path.relative_to(package).with_suffix("").parts)) for path in paths]
 
 
 def _without_effect(name: str, left_out: tuple[str, ...]) -> bool:

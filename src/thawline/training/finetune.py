@@ -95,8 +95,9 @@ def show(advance: Advance) -> Callable[[Row], None]:
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
     parts: list[Any] = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
-    parts += [computing(config.trainer), code_identity(__name__)]
-    parts += [torch.get_num_threads(), torch.cuda.is_available()]
+    method = chosen.recipe.method
+    code = code_identity(__name__, rows=(repr(method.row),), also=(method.module,))
+    parts += [computing(config.trainer), code, torch.get_num_threads(), torch.cuda.is_available()]
     return f"finetune-{chosen.contender.name}-{fingerprint([*parts, config.seed, config.target.mirror])[:12]}"
 
 

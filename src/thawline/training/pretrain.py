@@ -73,7 +73,13 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
     parameters = {**plain(settings), "architecture": model.architecture, "options": dict(model.options)}
     tags = {"seed": config.seed, "data_fingerprint": store.fingerprint}
     train = _batches(config, store)
-    decisive = [parameters, tags, config.source.mirror, computing(config.trainer), code_identity(__name__)]
+    decisive = [
+        parameters,
+        tags,
+        config.source.mirror,
+        computing(config.trainer),
+        code_identity(__name__, rows=()),
+    ]
     decisive += [torch.get_num_threads(), torch.cuda.is_available()]
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}

@@ -14,7 +14,7 @@ from thawline import tracking
 from thawline.artifacts import CARD, MODEL, Artifacts, fingerprint
 from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import recipe_of
-from thawline.config.sections import Config, Finetune, Objective, Start
+from thawline.config.sections import Config, Finetune, Method, Objective, Start
 from thawline.data.store import Store, open_store
 from thawline.identity import code_identity
 from thawline.models.checkpoint import load_model
@@ -131,10 +131,22 @@ class Trials:
                 "precision": trainer.precision.name,
                 "compile": trainer.compile,
             },
-            # samplers propose the trials, and are asked by another module
-            "code": code_identity(__name__, "thawline.search.study.samplers"),
+            "code": self._code(),
             "cuda": torch.cuda.is_available(),
         }
+
+    def _code(self) -> str:
+        """Return the identity of the code of the trials, with no other methods than those they may use."""
+        # known recipes train everything
+        names = {"full", self.base.method.name, *self.search.space.choices.get(METHOD, ())}
+        methods = [Method[name] for name in sorted(names)]
+        return code_identity(
+            __name__,
+            # samplers propose the trials, and are asked by another module
+            "thawline.search.study.samplers",
+            rows=tuple(repr(method.row) for method in methods),
+            also=tuple(method.module for method in methods),
+        )
 
     @property
     def tags(self) -> dict[str, Any]:

@@ -184,7 +184,12 @@ def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
 def conditions(half: bool, device: torch.device) -> list[str]:
     """Return what else decides the bits of features: precision, device, and code with its threads."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return ["half" if half else "single", name, code_identity(__name__), str(torch.get_num_threads())]
+    return [
+        "half" if half else "single",
+        name,
+        code_identity(__name__, rows=()),
+        str(torch.get_num_threads()),
+    ]
 
 
 def _rows_at(stored: Features, rows: np.ndarray, indices: np.ndarray, device: torch.device) -> torch.Tensor:
