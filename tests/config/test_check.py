@@ -1,14 +1,19 @@
 """`python -m thawline.config`: the first stage, and the command that rewrites the lock."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+Command = Callable[..., str | None]
+"""Runs the command with these arguments and environment; returns what it ends with, None for success."""
 
 
 @pytest.fixture
@@ -19,48 +24,71 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(checkout: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    return subprocess.run(
-        [sys.executable, "-m", "thawline.config", *arguments],
+@pytest.fixture
+def run(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """In this process, as a subprocess spends its time on imports."""
+    monkeypatch.chdir(checkout)
+    for name in [name for name in os.environ if name.startswith("DVC_")]:
+        monkeypatch.delenv(name)
+
+    def command(*arguments: str, **environment: str) -> str | None:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["config", *arguments])
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            try:
+                runpy.run_module("thawline.config", run_name="__main__")
+            except SystemExit as end:
+                return str(end.code)
+        return None
+
+    return command
+
+
+def test_a_refusal_is_a_message_and_no_traceback(checkout: Path) -> None:
+    (checkout / "params.yaml").unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "thawline.config", "--check"],
         cwd=checkout,
-        env={**kept, "PYTHONPATH": str(ROOT / "src"), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def test_the_shipped_lock_passes(checkout: Path) -> None:
-    assert run(checkout, "--check").returncode == 0
-    assert (checkout / "artifacts/params/checked.json").exists()
-
-
-def test_a_lock_that_differs_from_conf_is_refused_with_the_way_out(checkout: Path) -> None:
-    lock = checkout / "params.yaml"
-    lock.write_text(lock.read_text().replace("epochs: 3\n", "epochs: 4\n"))
-    done = run(checkout, "--check")
-    assert done.returncode != 0
-    assert "pretrain.epochs: params.yaml has 4, conf/ has 3" in done.stderr
-    assert "python -m thawline.config --write" in done.stderr
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
 
 
-def test_in_an_experiment_the_lock_may_differ(checkout: Path) -> None:
+def test_the_shipped_lock_passes(checkout: Path, run: Command) -> None:
+    assert run("--check") is None
+    assert (checkout / "artifacts/params/checked.json").exists()
+
+
+def test_a_lock_that_differs_from_conf_is_refused_with_the_way_out(checkout: Path, run: Command) -> None:
     lock = checkout / "params.yaml"
     lock.write_text(lock.read_text().replace("epochs: 3\n", "epochs: 4\n"))
-    assert run(checkout, "--check", DVC_EXP_NAME="bold-lynx").returncode == 0
+    message = run("--check")
+    assert message is not None
+    assert "pretrain.epochs: params.yaml has 4, conf/ has 3" in message
+    assert "python -m thawline.config --write" in message
 
 
-def test_write_brings_lock_and_conf_together(checkout: Path) -> None:
+def test_in_an_experiment_the_lock_may_differ(checkout: Path, run: Command) -> None:
+    lock = checkout / "params.yaml"
+    lock.write_text(lock.read_text().replace("epochs: 3\n", "epochs: 4\n"))
+    assert run("--check", DVC_EXP_NAME="bold-lynx") is None
+
+
+def test_write_brings_lock_and_conf_together(checkout: Path, run: Command) -> None:
     (checkout / "params.yaml").unlink()
-    assert run(checkout, "--write").returncode == 0
-    assert run(checkout, "--check").returncode == 0
+    assert run("--write") is None
+    assert run("--check") is None
 
 
-def test_a_folder_that_is_not_there_is_named(checkout: Path) -> None:
-    assert run(checkout, "--write", "target=image_folder", "target.root=leafs").returncode == 0
-    done = run(checkout, "--check", DVC_EXP_NAME="bold-lynx")
-    assert done.returncode != 0
-    assert "target.root = 'leafs'" in done.stderr
-    assert "does not exist" in done.stderr
+def test_a_folder_that_is_not_there_is_named(run: Command) -> None:
+    assert run("--write", "target=image_folder", "target.root=leafs") is None
+    message = run("--check", DVC_EXP_NAME="bold-lynx")
+    assert message is not None
+    assert "target.root = 'leafs'" in message
+    assert "does not exist" in message

@@ -289,7 +289,7 @@ def expected_by_the_rules(
     other=st.sampled_from(BatchNorm),
     optimizer=st.sampled_from(["sgd", "adamw"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_exactly_the_selected_changes(frozen, method, kept, other, optimizer):
     """Even with an optimizer that has every parameter, and moved them all before."""
     network = varied(method, frozen)

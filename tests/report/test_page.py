@@ -98,7 +98,7 @@ def test_the_source_model_says_how_good_it_is(written: Callable[..., str]) -> No
 
 def test_a_chosen_linear_probe_is_not_compared_with_itself(written: Callable[..., str]) -> None:
     text = written(depth=9)
-    assert text.splitlines()[4].startswith("With only the head trained (all 9 units frozen)")
+    assert text.splitlines()[4].startswith("With only a linear head, solved (all 9 units frozen)")
     assert "a linear probe (only the head trained)" not in text
 
 
@@ -121,7 +121,7 @@ def test_the_table_of_contenders_tells_methods_where_there_are_any(written: Call
     lora = written(recipe={"method": "lora"})
     assert "| contender | frozen units | method | learning rate | accuracy |" in lora
     assert "| fine-tuned | 3 (`layer1.1`) | LoRA | 3.2e-3 (head) and 1e-3 (body) | " in lora
-    assert "| linear probe | 9 (`layer4.1`) | – | 3.2e-3 | " in lora
+    assert "| linear probe | 9 (`layer4.1`) | – | – | " in lora
     surgical = written(depth=0, recipe={"units": ["layer1", "layer4.0"]})
     assert "| fine-tuned | all but `layer1` and `layer4.0` | 3.2e-3 (head) and" in surgical
     assert "| units | layer1, layer4.0 |" in surgical

@@ -1,4 +1,4 @@
-"""The names a setting may take: one enumeration per setting, each member's value equal to its name."""
+"""Names a setting may take: one enumeration per setting, each member's value equal to its name."""
 
 from enum import Enum
 
@@ -87,7 +87,7 @@ class Keep(Enum):
 
 
 class Goal(Enum):
-    """What a search is for: one good recipe, or evidence at every depth."""
+    """Purposes of a search: one good recipe, or evidence at every depth."""
 
     recipe = "recipe"
     depth_curve = "depth_curve"
@@ -121,7 +121,7 @@ class PrunerName(Enum):
 
 
 class Engine(Enum):
-    """What places the workers of a search."""
+    """Engines that place the workers of a search."""
 
     local = "local"
     ray = "ray"

@@ -1,4 +1,4 @@
-"""Which fields of a recipe a search may vary, and the check of the values that are listed for them."""
+"""Fields of a recipe that a search may vary, and the check of the values that are listed for them."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -31,7 +31,7 @@ SEARCHABLE = tuple(name for name in TYPES if name not in ELSEWHERE)
 
 
 def checked_choices(choices: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """`choices` with every value as the parameter of a trial holds it: a number, true or false, or the
+    """Return `choices` with every value as the parameter of a trial holds it: a number, true or false, or the
     name of an enumeration's member.
 
     Raises `FieldError` for a field that does not exist or has a place of its own, for an empty list, and for
@@ -72,12 +72,12 @@ def _defaults() -> Any:
 
 
 def plain_value(value: Any) -> Any:
-    """An enumeration's member as its name, anything else as it is."""
+    """Return an enumeration's member as its name, anything else as it is."""
     return value.name if isinstance(value, Enum) else value
 
 
 def typed_value(name: str, value: Any) -> Any:
-    """The value of the recipe's field `name` from what `plain_value` made of it."""
+    """Return the value of the recipe's field `name` from what `plain_value` made of it."""
     kind = TYPES[name]
     if isinstance(value, str) and isinstance(kind, type) and issubclass(kind, Enum):
         return kind[value]

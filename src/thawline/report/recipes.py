@@ -26,12 +26,12 @@ class Told:
 
     @cached_property
     def at(self) -> Situation:
-        """Where the recipe is used."""
+        """Return where the recipe is used."""
         return Situation.of(vars(self.recipe), self.chosen.depth, self.units, self.chosen.linear_head)
 
     @property
     def is_probe(self) -> bool:
-        """It is the contender `linear_probe` by another name."""
+        """Tell whether it is the contender `linear_probe` by another name."""
         return is_probe(vars(self.recipe), self.at)
 
 

@@ -20,7 +20,7 @@ from thawline.artifacts import (
     atomic_path,
     write_json,
 )
-from thawline.config.recipe.meaning import needs_body_rate
+from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import Config, Contender, Goal
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
 from thawline.search.results.plots import log_plots
@@ -152,8 +152,8 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def _summary(chosen: Chosen) -> tuple[str, int, str]:
-    recipe, rates = chosen.recipe, []
-    for name, rate in (("head", recipe.head_lr), ("body", recipe.body_lr)):
-        if rate is not None and (name == "head" or needs_body_rate(vars(recipe), recipe.depth == "all")):
-            rates.append(f"{name} rate {rate:.2g}")
-    return chosen.contender.name, chosen.depth, ", ".join(rates)
+    values = vars(chosen.recipe)
+    at = Situation.of(values, chosen.depth, None, chosen.linear_head)
+    names = [name for name in ("head", "body") if matters(f"{name}_lr", values, at)]
+    rates = ", ".join(f"{name} rate {values[f'{name}_lr']:.2g}" for name in names)
+    return chosen.contender.name, chosen.depth, rates or "head solved"

@@ -27,7 +27,7 @@ def test_what_is_neutral_is_the_default() -> None:
         ({}, HALF, False),
         ({}, Situation(4, 4, linear_head=False), False),
         ({"frozen_batch_norm": BatchNorm.affine}, ALL, False),
-        ({"frozen_batch_norm": BatchNorm.statistics}, ALL, True),
+        ({"frozen_batch_norm": BatchNorm.statistics}, ALL, False),
         ({"start": Start.random, "body_lr": None, "head_lr": 1e-3}, Situation(0, 4), False),
     ],
 )

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from thawline.config.recipe.methods import Method, MethodFields
 
-PRESETS = Path(__file__).resolve().parents[3] / "conf" / "finetune"
+CONF = Path(__file__).resolve().parents[3] / "conf"
 METHODS = pytest.mark.parametrize("method", Method)
 
 
@@ -22,8 +22,10 @@ def test_a_method_has_a_module_that_says_what_learns_and_adds_what_it_adds(metho
 
 @METHODS
 def test_a_method_has_a_preset_of_its_name(method: Method) -> None:
-    preset = OmegaConf.load(PRESETS / f"{method.name}.yaml")
+    preset = OmegaConf.load(CONF / "finetune" / f"{method.name}.yaml")
     assert preset.get("method", "full") == method.name
+    plain = OmegaConf.load(CONF / "config.yaml").finetune
+    assert all(name in preset or name in plain for name in method.row.fields)
 
 
 def test_every_field_of_single_methods_belongs_to_one() -> None:

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from tests_networks import Small
 from torch import nn
 
 from thawline.config.errors import UserError
@@ -48,9 +49,18 @@ def network(network):
     return with_fresh_head(network, 3).eval()  # some are built with a head of zeros
 
 
-@pytest.mark.parametrize("method", EXACT)
+def test_at_first_adapters_change_nothing_and_afterwards_everything_still_fits(network, pictures):
+    changes_nothing_at_first(network, pictures, Method.adapter)
+
+
+@pytest.mark.parametrize("network", ["densenet", "vit"], indirect=True)
+@pytest.mark.parametrize("method", [Method.scale_shift, Method.lora])
+def test_so_do_changes_of_weights(network, pictures, method):
+    changes_nothing_at_first(network, pictures, method)
+
+
 @torch.no_grad()
-def test_at_first_nothing_changes_and_afterwards_everything_still_fits(network, pictures, method):
+def changes_nothing_at_first(network, pictures, method):
     expected, before = network(pictures), units(network)
     tensors = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
     adapt(network, adaptation(method, 0), seed=1)
@@ -72,7 +82,7 @@ def test_at_first_nothing_changes_and_afterwards_everything_still_fits(network, 
     assert torch.equal(copy.deepcopy(network)(pictures), changed)
 
 
-@pytest.mark.parametrize("network", ["resnet18", "vit", "swin", "convnext"], indirect=True)
+@pytest.mark.parametrize("network", ["resnet18", "vit", "swin"], indirect=True)
 @pytest.mark.parametrize("method", [Method.scale_shift, Method.lora])
 @torch.no_grad()
 def test_merging_makes_the_network_plain_and_changes_nothing(network, pictures, method):
@@ -107,11 +117,9 @@ def test_only_unfrozen_units_get_something(resnet):
 
 @pytest.mark.parametrize("method", [Method.lora, Method.adapter])
 def test_the_seed_decides_and_no_other_random_number_is_drawn(method):
+    plain = Small(3)
     state = torch.get_rng_state()
-    hashes = [
-        state_hashes(adapt(build("shufflenet_v2_x0_5", 3, seed=0), adaptation(method), seed=seed))
-        for seed in (1, 1, 2)
-    ]
+    hashes = [state_hashes(adapt(copy.deepcopy(plain), adaptation(method), seed=seed)) for seed in (1, 1, 2)]
     assert torch.equal(torch.get_rng_state(), state)
     assert hashes[0] == hashes[1] != hashes[2]
 
@@ -122,7 +130,7 @@ def test_what_is_adapted_is_not_adapted_again(resnet):
         adapt(resnet, adaptation(Method.scale_shift), seed=0)
 
 
-@pytest.mark.parametrize("network", ["densenet", "vit", "swin", "convnext"], indirect=True)
+@pytest.mark.parametrize("network", ["densenet", "vit", "convnext"], indirect=True)
 @pytest.mark.parametrize("method", EXACT)
 def test_gradients_reach_all_that_was_added(network, pictures, method):
     adapt(network, adaptation(method), seed=1)

@@ -81,7 +81,7 @@ class Finetune(Optimization, MethodFields):
     """
 
     start: Start = Start.source
-    """Where the body begins: the source model's weights, or a random initialisation (from scratch)."""
+    """Start of the body: the source model's weights, or a random initialisation (from scratch)."""
     depth: int | float | str = 0
     """Frozen leading units: a count (0 = full fine-tuning), a fraction of all units strictly between
     0 and 1, the name of the last frozen unit, or `all` (linear probe)."""
@@ -89,7 +89,7 @@ class Finetune(Optimization, MethodFields):
     """Names of the only units (or modules made of units) that learn, wherever they are (surgical
     fine-tuning, Lee et al. 2023); null: all after `depth`."""
     method: Method = Method.full
-    """What learns in the unfrozen units: full, bias (BitFit), norm (normalisation layers), scale_shift
+    """Method by which the unfrozen units learn: full, bias (BitFit), norm (normalisation layers), scale_shift
     (SSF), lora, adapter (a bottleneck after each unit), prompt (tokens for a transformer). The head
     always learns."""
     frozen_batch_norm: BatchNorm = BatchNorm.frozen

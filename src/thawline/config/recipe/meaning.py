@@ -1,4 +1,4 @@
-"""When a field of a recipe means something, and which values others rule out.
+"""Meaning of a recipe's fields: when each means something, and which values others rule out.
 
 Configuration, search, report and tracking ask here and nowhere else. `values` are those of a recipe's fields
 by their names, so that a recipe can be asked about while it is still being made.
@@ -53,8 +53,8 @@ TRAINED = (
 
 @dataclass(frozen=True)
 class Situation:
-    """Where a recipe is used: `depth` leading units are frozen, of `units` (None where that is not known and
-    not all of them are); `linear_head`: the network's head is linear, so that it can be solved."""
+    """A place where a recipe is used: `depth` leading units are frozen, of `units` (None where that is not
+    known and not all of them are); `linear_head`: the network's head is linear, so that it can be solved."""
 
     depth: int
     units: int | None
@@ -67,7 +67,7 @@ class Situation:
 
     @property
     def all_frozen(self) -> bool:
-        """No unit of the body learns."""
+        """Tell whether no unit of the body learns."""
         return self.depth == self.units
 
 
@@ -94,8 +94,9 @@ def body_learns(values: Values, at: Situation) -> bool:
 
 
 def is_probe(values: Values, at: Situation) -> bool:
-    """Tell whether nothing but the head learns, on the source model's features (a linear probe)."""
-    return at.all_frozen and not needs_body_rate(values, True) and values["start"] is Start.source
+    """Tell whether nothing but the head changes, on the source model's features (a linear probe)."""
+    still = values["frozen_batch_norm"] is BatchNorm.frozen
+    return at.all_frozen and still and values["start"] is Start.source
 
 
 def solved(values: Values, at: Situation) -> bool:

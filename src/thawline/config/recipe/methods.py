@@ -31,10 +31,10 @@ class MethodFields:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """What is known of one method without its code."""
+    """A method without its code: all that configuration, search and report have to know."""
 
     words: str | None
-    """What learns in the units that are not frozen, to follow the word “with”; None: the units as they
+    """Words for the learning of units that are not frozen, to follow the word “with”; None: the units as they
     are."""
     fields: tuple[str, ...] = ()
     """Its own fields, of those in `MethodFields`."""
@@ -49,7 +49,7 @@ class MethodRow:
 
 @unique
 class Method(Enum):
-    """What learns in the unfrozen part of the body; the value of each member is its row."""
+    """Methods by which the unfrozen part of the body learns; the value of each member is its row."""
 
     full = MethodRow(None)
     bias = MethodRow("only biases learning")
@@ -63,10 +63,11 @@ class Method(Enum):
 
     @property
     def row(self) -> MethodRow:
-        """What is known of this method."""
+        """Return the row of this method."""
         return self.value
 
     @property
     def module(self) -> str:
-        """Dotted name of the module that says what learns under this method, and adds what it adds."""
+        """Return the dotted name of the module that says what learns under this method, and adds what it
+        adds."""
         return f"thawline.models.adapters.{self.name}"

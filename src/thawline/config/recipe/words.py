@@ -1,4 +1,4 @@
-"""How recipes are called in sentences: phrases to follow the word “with”, in the words of docs/methods.md.
+"""Words for recipes in sentences: phrases to follow the word “with”, in the words of docs/methods.md.
 
 A recipe is told as it was used: what means nothing in it (LoRA's rank where nothing is unfrozen) is not
 spoken of.

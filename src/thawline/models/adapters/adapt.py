@@ -1,4 +1,4 @@
-"""Adding to a network what a method needs, and merging it into the weights again."""
+"""Addition of what a method needs to a network, and its merging into the weights again."""
 
 from torch import nn
 

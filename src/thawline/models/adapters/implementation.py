@@ -1,4 +1,4 @@
-"""Modules of the methods, by name."""
+"""Lookup of a method's module by the method's name."""
 
 import importlib
 from collections.abc import Sequence

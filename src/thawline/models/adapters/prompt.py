@@ -22,7 +22,8 @@ NAME = "prompts"
 
 
 class Prompt(Added):
-    """(B, N, D) tokens to (B, N + count, D): those that learn come last, so a class token stays first."""
+    """Turn (B, N, D) tokens into (B, N + count, D): those that learn come last, so a class token stays
+    first."""
 
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class Prompt(Added):
 
 
 class Without(Added):
-    """(B, N + count, D) tokens to (B, N, D).
+    """Turn (B, N + count, D) tokens into (B, N, D).
 
     `before` is what the prompt was given. It is read so that no cut parts the prompt from the unit that
     it was put before: it has to be frozen or learn together with that unit.

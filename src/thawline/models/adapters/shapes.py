@@ -17,7 +17,7 @@ _LARGEST = 640
 
 
 def shapes_of(trace: Trace, steps: Sequence[fx.Node]) -> tuple[torch.Size, ...]:
-    """The shape each of the `steps` of `trace.main` has for a batch of pictures, batch axis first.
+    """Return the shape each of the `steps` of `trace.main` has for a batch of pictures, batch axis first.
 
     The pictures are square, of a size that the network accepts and, if there is one, at which
     `channel_axis` is sure of every shape. Runs on PyTorch's `meta` device: nothing is computed, and
@@ -49,7 +49,7 @@ def shapes_of(trace: Trace, steps: Sequence[fx.Node]) -> tuple[torch.Size, ...]:
 
 
 def why_not(trace: Trace, pictures: torch.Size) -> Exception | None:
-    """What goes wrong when `trace.main` is given pictures of this shape; None: nothing."""
+    """Return what goes wrong when `trace.main` is given pictures of this shape; None: nothing."""
     try:
         _run(_reporting(trace, results_of(trace.main)), pictures)
     except Exception as error:  # whatever a network raises
@@ -58,7 +58,8 @@ def why_not(trace: Trace, pictures: torch.Size) -> Exception | None:
 
 
 def channel_axis(shape: torch.Size) -> int:
-    """Where the channels are: last in (B, C), tokens (B, N, C) and (B, H, W, C), second in (B, C, H, W).
+    """Return where the channels are: last in (B, C), tokens (B, N, C) and (B, H, W, C), second in (B, C, H,
+    W).
 
     Rows and columns of a square picture are equal in number; channels that are, too, are taken to be second.
     """
@@ -70,7 +71,7 @@ def _is_unsure(shape: torch.Size) -> bool:
 
 
 def _reporting(trace: Trace, steps: Sequence[fx.Node]) -> fx.GraphModule:
-    """The network up to its logits, with the values of the steps as its output."""
+    """Return the network up to its logits, with the values of the steps as its output."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     graph.graph_copy(trace.main, copies)
@@ -79,7 +80,7 @@ def _reporting(trace: Trace, steps: Sequence[fx.Node]) -> fx.GraphModule:
 
 
 def graph_module(trace: Trace, graph: fx.Graph) -> fx.GraphModule:
-    """`graph`, whose steps refer to what `trace` has a value for, as a module."""
+    """Return `graph`, whose steps refer to what `trace` has a value for, as a module."""
     targets = {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
     return fx.GraphModule({target: trace.value(target) for target in targets}, graph)
 

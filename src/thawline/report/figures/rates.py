@@ -24,9 +24,13 @@ _LEFT_OUT = 0.2
 
 
 def learning_rates(findings: Findings) -> Picture | None:
-    """A map of head and body rate for the fine-tuned contender, a curve over the one rate of each
-    other; None where nothing was searched."""
-    studies = {name: table for name, table in findings.trials.items() if table["value"].notna().any()}
+    """Return a map of head and body rate for the fine-tuned contender, a curve over the one rate of each
+    other; None where no rate was searched (a solved head has none)."""
+    studies = {
+        name: table
+        for name, table in findings.trials.items()
+        if (table["value"].notna() & table["head_lr"].notna()).any()
+    }
     if not studies:
         return None
 

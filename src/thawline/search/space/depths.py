@@ -1,4 +1,4 @@
-"""Which depths a study may try, and which methods at each: what is asked for and what the network has."""
+"""Depths that a study may try, and methods at each: what is asked for and what the network has."""
 
 import copy
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def asked_depths(config: Config, base: Finetune, units: tuple[Unit, ...], architecture: str) -> list[int]:
-    """The depths that the configuration asks for. Raises `UserError` for what the network lacks."""
+    """Return the depths that the configuration asks for. Raise `UserError` for what the network lacks."""
     search = config.search
     depth = resolve_depth(base.depth, units)
     frozen_units(base.depth, base.units, units)  # refuses names of units it does not know
@@ -47,7 +47,7 @@ def usable_methods(
     asked: Sequence[int],
     architecture: str,
 ) -> dict[int, tuple[str, ...]]:
-    """Of each depth asked for, the methods that find something to train there, or with all frozen on
+    """Return, of each depth asked for, the methods that find something to train there, or with all frozen on
     purpose; a depth at which none does is left out, and both are logged.
 
     Raises `UserError` when a method is left with nothing but the linear probe, which would not be what was
@@ -82,7 +82,7 @@ def _refused(
     asked: Sequence[int],
     method: Method,
 ) -> dict[int, UserError]:
-    """The depths at which `method` does nothing, and what it says there."""
+    """Return the depths at which `method` does nothing, and what it says there."""
     if method is Method.full:
         return {}
 
@@ -105,7 +105,7 @@ def _refused(
 def _outside(
     ascending: Sequence[int], attempt: Callable[[int], UserError | None], gaps: bool
 ) -> dict[int, UserError]:
-    """The depths that fail, and how, with few attempts, each of which takes long with a large network.
+    """Return the depths that fail, and how, with few attempts, each of which takes long with a large network.
 
     A method finds too little to train from some depth on, or adds more than the network can do with up to
     some depth: it works at depths next to each other, whose ends are found from both sides. With `gaps`
@@ -120,7 +120,7 @@ def _outside(
 def _failing(
     depths: Sequence[int], attempt: Callable[[int], UserError | None]
 ) -> Iterator[tuple[int, UserError]]:
-    """Up to the first that works."""
+    """Yield those up to the first that works."""
     for depth in depths:
         error = attempt(depth)
         if error is None:

@@ -1,4 +1,4 @@
-"""What a trial may vary: depth, learning rates, and any other field of a recipe that `search.space` lists.
+"""Parameters of a trial: depth, learning rates, and any other field of a recipe that `search.space` lists.
 
 The space is conditional: a parameter exists only in trials in which it means something. `walk` is the one
 place that goes through it; suggesting, placing a known recipe and listing a grid differ in who makes the
@@ -43,7 +43,7 @@ class TrialSpace:
 
     @property
     def is_probe(self) -> bool:
-        """All units are frozen in every trial."""
+        """Tell whether all units are frozen in every trial."""
         return list(self.depths) == [self.units]
 
 

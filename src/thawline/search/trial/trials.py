@@ -155,7 +155,7 @@ class Trials:
         with tracking.run(
             f"trial {trial.number}",
             stage="search",
-            parameters=tracked(recipe, depth, unit),
+            parameters=tracked(recipe, depth, unit, units=len(self.units), linear_head=self.linear_head),
             tags={**self.tags, "trial": trial.number},
             parent=parent,
             study=trial.study.study_name,
