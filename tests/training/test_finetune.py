@@ -76,7 +76,7 @@ def test_the_loss_goes_down_and_the_task_is_learned(build_small: Build, toy_stor
     assert fitted.row["val_accuracy"] > 0.8
 
 
-@pytest.mark.parametrize("augmentation", AugmentationName)
+@pytest.mark.parametrize("augmentation", [AugmentationName.none, AugmentationName.trivial_augment])
 def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(
     augmentation: AugmentationName, build_small: Build, toy_store: Store
 ) -> None:

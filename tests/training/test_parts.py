@@ -32,8 +32,7 @@ def in_parts(network: nn.Module, store: Store, accumulate: int, **changes: objec
     return training.run()
 
 
-@pytest.mark.parametrize("batch_size", [5, 6, 10, 12])
-@pytest.mark.parametrize("mode", ["plain", "balanced"])
+@pytest.mark.parametrize(("batch_size", "mode"), [(5, "balanced"), (6, "plain"), (12, "balanced")])
 def test_a_batch_in_parts_makes_the_step_of_the_whole(batch_size: int, mode: str, toy_store: Store) -> None:
     """Of 16 pictures: the last batch is smaller, or larger by one; with `balanced`, their weights differ."""
     toy_store.manifest.loc[:5, "label"] = "across"

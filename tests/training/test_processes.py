@@ -64,7 +64,7 @@ def test_fewer_gpus_than_processes_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_macs_gpu_cannot_be_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda **_: torch.device("mps"))
     with pytest.raises(UserError, match="cannot share this machine's one GPU"):
         on_gpus(Trainer(devices=2))
     assert not on_gpus(Trainer(devices=2, accelerator="cpu"))

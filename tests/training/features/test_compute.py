@@ -24,7 +24,14 @@ def with_statistics(network: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize(
     "architecture",
-    ["resnet18", "mobilenet_v3_small", "densenet121", "squeezenet1_1", "convnext_tiny", "vgg11_bn"],
+    [
+        "resnet18",
+        "mobilenet_v3_small",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("densenet121", "convnext_tiny", "vgg11_bn")
+        ),
+    ],
 )
 def test_a_rearranged_prefix_gives_the_same_features(architecture: str) -> None:
     network = with_statistics(build(architecture, 2, seed=0))

@@ -1,0 +1,59 @@
+"""A network trains with its channels last, and nobody notices."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests_trainings import comparable, die_after, train
+from torch import nn
+
+from thawline.config.sections import BatchNorm, OptimizerName
+from thawline.data.store import Store
+from thawline.models.freezing import state_hashes
+from thawline.models.zoo import build
+
+# normalising a few pictures' single position, and AdamW, would make full steps of rounding
+STEADY: dict[str, object] = {
+    "optimizer": OptimizerName.sgd,
+    "batch_norm": BatchNorm.frozen,
+    "body_lr": 1e-3,
+    "head_lr": 1e-3,
+}
+
+
+def resnet() -> nn.Module:
+    return build("resnet18", 2, seed=0)
+
+
+def test_the_losses_are_those_of_the_usual_layout(toy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = resnet()
+    found = train(network, toy_store, **STEADY)
+    assert network.get_parameter("layer4.1.conv2.weight").is_contiguous()
+    monkeypatch.setattr("thawline.models.layout._KNOWN", ("no such library",))
+    plain = train(resnet(), toy_store, **STEADY)
+    for ours, theirs in zip(found.history, plain.history, strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-5)
+
+
+def test_kernels_lie_so_while_it_trains(toy_store: Store) -> None:
+    network, seen = resnet(), []
+
+    def look(_: object) -> None:
+        kernel = network.get_parameter("layer4.1.conv2.weight")
+        seen.append(kernel.is_contiguous(memory_format=torch.channels_last))
+
+    train(network, toy_store, after=look, epochs=1, depth=8)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("changes", [{"ema": 0.9}, {"depth": 8}])
+def test_a_killed_training_goes_on_bit_for_bit(
+    toy_store: Store, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    undisturbed, again = resnet(), resnet()
+    expected = train(undisturbed, toy_store, **changes)
+    with pytest.raises(SystemError, match="killed"):
+        train(resnet(), toy_store, checkpoint=tmp_path, after=die_after(0), **changes)
+    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
+    assert comparable(resumed) == comparable(expected)
+    assert state_hashes(again) == state_hashes(undisturbed)
