@@ -18,7 +18,7 @@ from tests_tasks import random_search
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
-from thawline.search.study.workers import run_study
+from thawline.search.study.run import run_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from thawline.search.study import ask_and_tell as claims
+from thawline.search.study import engine, recovery
 
 
 class Processes:
@@ -10,9 +10,9 @@ class Processes:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.acting, self.dead = "worker 0", set[str]()
-        patch.setattr(claims, "this_process", lambda: self.acting)
-        patch.setattr(claims, "is_dead", lambda process: process in self.dead)
-        patch.setattr(claims, "is_elsewhere", lambda process: process.startswith("elsewhere"))
+        patch.setattr(engine, "this_process", lambda: self.acting)
+        patch.setattr(recovery, "is_dead", lambda process: process in self.dead)
+        patch.setattr(recovery, "is_elsewhere", lambda process: process.startswith("elsewhere"))
 
     def dies(self) -> None:
         """The one that acts; another takes its place."""

@@ -28,7 +28,7 @@ def finding_modules() -> dict[str, str]:
 
 
 def random_search(trials: int = 6, **changes: Any) -> Search:
-    """A search whose trials depend on their place alone."""
+    """A search whose trials depend on their number alone."""
     settings = {"sampler": SamplerName.random, "pruner": PrunerName.none} | changes
     return Search(trials=trials, **settings)
 
@@ -76,10 +76,10 @@ class Recorded(Bowl):
             for step in range(self.steps):
                 time.sleep(self.seconds / self.steps)
                 report(trial, value, step)
-                if trial.user_attrs["place"] % 7 == 3 or time_is_up(trial.study):
+                if trial.number % 7 == 3 or time_is_up(trial.study):
                     run.end("pruned", "hopeless")
                     raise optuna.TrialPruned("hopeless")
-            if trial.user_attrs["place"] % 7 == 5:
+            if trial.number % 7 == 5:
                 raise UserError("the loss is not a number\nlower the rates")
             run.log_metrics({"val_accuracy": value})
         return value
@@ -98,10 +98,10 @@ class Slow(Bowl):
 
 
 class Deadly(Bowl):
-    """Whichever process runs the trial at place 1 is killed."""
+    """Whichever process runs trial 1 is killed."""
 
     def objective(self, trial: Trial, _: str) -> float:
-        if trial.user_attrs["place"] == 1:
+        if trial.number == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.value(trial)
 

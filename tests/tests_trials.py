@@ -5,7 +5,7 @@ import optuna
 from thawline import tracking
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
-from thawline.search.study.workers import run_study
+from thawline.search.study.run import run_study
 from thawline.search.trial.trials import Trials
 
 

@@ -22,8 +22,7 @@ from thawline.config.sections import Config, Finetune, Search, Space, Trainer
 from thawline.search import commands
 from thawline.search.commands import Failure
 from thawline.search.study.configuration import by_hand, configuration, remember
-from thawline.search.study.study import places
-from thawline.search.study.workers import run_study
+from thawline.search.study.run import run_study
 from thawline.search.trial.trials import Trials
 from thawline.training.recipe import lock_of
 
@@ -97,7 +96,7 @@ def test_a_study_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ru
     found = commands.overview(study)
     assert dict(found.states) == {"complete": 6, "pruned": 1, "failed": 1}
     assert found.failures == [Failure(5, "the loss is not a number")]
-    complete = [trial.value for trial in places(study) if trial.state.name == "COMPLETE"]
+    complete = [trial.value for trial in study.trials if trial.state.name == "COMPLETE"]
     assert found.best is not None
     assert found.best.value == max(value for value in complete if value is not None)
     assert found.corrected is None
@@ -107,7 +106,7 @@ def test_a_study_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ru
 def test_only_the_last_failures_are_shown_the_latest_first(tmp_path: Path) -> None:
     study = finished(tmp_path, 1)
     for number in range(1, 9):
-        told = {"place": number, "reason": f"reason {number}"}
+        told = {"reason": f"reason {number}"}
         study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=told))
     assert [each.number for each in commands.overview(study).failures] == [8, 7, 6, 5, 4]
 
@@ -163,7 +162,7 @@ def test_export_to_csv_has_a_row_for_every_trial(tmp_path: Path) -> None:
     assert [float(row["value"]) for row in rows] == [trial.value for trial in study.trials]
     assert [float(row["x"]) for row in rows] == [trial.params["x"] for trial in study.trials]
     assert [row["attribute_known"] for row in rows] == ["configured", "", ""]
-    first = ["number", "place", "state", "value", "reason", "started", "finished", "seconds", "x", "y"]
+    first = ["number", "state", "value", "reason", "started", "finished", "seconds", "x", "y"]
     assert list(rows[0])[: len(first)] == first
 
 

@@ -15,7 +15,7 @@ from tests_tasks import random_search
 
 from thawline.artifacts import COSTS, RECIPE, Artifacts, write_json
 from thawline.config.sections import Config
-from thawline.search.study.workers import run_study
+from thawline.search.study.run import run_study
 from thawline.serving.cli import main
 
 
@@ -27,7 +27,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
     made = run_study(
         tests_tasks.bowl, Config(search=random_search(3)), Artifacts.under(tmp_path), "", "search"
     )
-    told = {"place": 3, "reason": "out of memory [even with half batches]"}
+    told = {"reason": "out of memory [even with half batches]"}
     made.add_trial(create_trial(state=TrialState.FAIL, user_attrs=told))
     return made
 
@@ -76,7 +76,7 @@ def test_two_objectives_are_both_told(
 ) -> None:
     storage = f"sqlite:///{tmp_path / 'two.db'}"
     two = optuna.create_study(study_name="two", storage=storage, directions=["maximize", "minimize"])
-    two.add_trial(create_trial(values=[0.9, 1.25e12], user_attrs={"place": 0, "val_loss": 0.1}))
+    two.add_trial(create_trial(values=[0.9, 1.25e12], user_attrs={"val_loss": 0.1}))
     assert call("show", "--storage", storage) == 0
     assert "90.0 %, 1.25e+12 operations (trial 0)" in capsys.readouterr().out
 

@@ -24,13 +24,12 @@ from thawline.config.errors import UserError, closest
 from thawline.config.search import Search
 from thawline.search.study.configuration import CONFIG, OUTPUTS, by_hand, configuration
 from thawline.search.study.database import connect, explained, is_shared, location
-from thawline.search.study.study import DECISIVE, REASON, STATES, best_trial, other_study, plain
+from thawline.search.study.study import DECISIVE, REASON, SIGN, STATES, best_trial, other_study, plain
 from thawline.search.study.time_limit import seconds_used
-from thawline.search.task import PLACE
 from thawline.tracking.text import PASSWORD, without_password
 
 FAILURES = 5
-"""How many of the last failures are shown."""
+"""So many of the last failures are shown."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _failures(trials: list[FrozenTrial]) -> list[Failure]:
 
 
 def _corrected(study: optuna.Study, best: FrozenTrial | None) -> dict[str, float] | None:
-    """What the stage wrote of the best trial when the study ended, if that is still there."""
+    """Return what the stage wrote of the best trial when the study ended, if that is still there."""
     if not {CONFIG, OUTPUTS} <= study.user_attrs.keys():
         return None
     contender = OmegaConf.select(OmegaConf.create(study.user_attrs[CONFIG]), "contender")
@@ -215,10 +214,9 @@ def export(name: str, file: Path, search: Search) -> int:
 
 
 def _told(trial: FrozenTrial) -> dict[str, Any]:
-    rest = {name: value for name, value in trial.user_attrs.items() if name not in (PLACE, REASON)}
+    rest = {name: value for name, value in trial.user_attrs.items() if name not in (SIGN, REASON)}
     return {
         "number": trial.number,
-        "place": trial.user_attrs.get(PLACE),
         "state": STATES[trial.state],
         "values": trial.values,
         "reason": trial.user_attrs.get(REASON),
@@ -231,8 +229,8 @@ def _told(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _table(trials: list[dict[str, Any]], objectives: int) -> str:
-    """One row for each trial; the columns are those of `_told`, with `values`, `params` and `attributes`
-    spread out under their own names."""
+    """Return a CSV with a row for each trial. The columns are those of `_told`, with `values`, `params` and
+    `attributes` spread out under their own names."""
     named = ["value"] if objectives == 1 else [f"value_{index}" for index in range(objectives)]
     rows = [
         {key: value for key, value in trial.items() if key not in ("values", "params", "attributes")}
@@ -241,7 +239,7 @@ def _table(trials: list[dict[str, Any]], objectives: int) -> str:
         | {f"attribute_{key}": _cell(value) for key, value in trial["attributes"].items()}
         for trial in trials
     ]
-    first = ["number", "place", "state", *named, "reason", "started", "finished", "seconds"]
+    first = ["number", "state", *named, "reason", "started", "finished", "seconds"]
     others = {name for row in rows for name in row} - set(first)
     columns = [*first, *sorted(others, key=lambda name: (name.startswith("attribute_"), name))]
     text = io.StringIO()

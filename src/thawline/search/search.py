@@ -22,13 +22,14 @@ from thawline.artifacts import (
 )
 from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import Config, Contender, Goal
+from thawline.search.results.chosen import chosen
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
 from thawline.search.results.plots import log_plots
 from thawline.search.results.tables import pareto_table, trials_table
+from thawline.search.study.run import run_study
 from thawline.search.study.samplers import reproducible, unlearned
 from thawline.search.study.study import RUN, best_trial, counted, open_study
 from thawline.search.study.time_limit import too_late_to_begin
-from thawline.search.study.workers import run_study
 from thawline.search.trial.trials import Trials
 from thawline.search.trial.validation import flattered
 from thawline.statistics.depths import read_curve
@@ -45,24 +46,24 @@ def search(config: Config, artifacts: Artifacts) -> None:
     started = time.monotonic()
     trials = Trials(config, artifacts)
     folder = artifacts.stage_output("search", config.contender.name)
-    study, chosen = _searched(trials) if config.search.enabled else (None, _passed_through(trials))
+    study, found = _searched(trials) if config.search.enabled else (None, _passed_through(trials))
     choices = list(config.search.space.choices)
     _write_table(folder / TRIALS, trials_table(study, trials.total, choices))
     _write_table(folder / PARETO, pareto_table(study, trials.total))
     write_json(folder / COSTS, {"seconds": time.monotonic() - started, "study": study and study.study_name})
-    write_chosen(folder / RECIPE, chosen)
-    log.info("%s: depth %d, %s", *_summary(chosen))
+    write_chosen(folder / RECIPE, found)
+    log.info("%s: depth %d, %s", *_summary(found))
 
 
 def _passed_through(trials: Trials) -> Chosen:
-    chosen = trials.chosen(None)
-    write_evidence_without_curve(trials.artifacts, chosen)
-    return chosen
+    found = chosen(trials, None)
+    write_evidence_without_curve(trials.artifacts, found)
+    return found
 
 
 def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
     config = trials.config
-    _tell(trials)
+    _announce(trials)
     tracking.connect(config.tracking.uri, config.tracking.experiment, trials.artifacts.root)
     tracking.reconcile()
     study = open_study(trials, trials.artifacts.studies)
@@ -80,9 +81,9 @@ def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
     ) as parent:
         label = f"search {config.contender.name}"
         study = run_study(Trials, config, trials.artifacts, parent.id, label, trials)
-        chosen = _concluded(trials, study, parent, curve)
+        found = _concluded(trials, study, parent, curve)
     study.set_user_attr(CONCLUDED, len(counted(study, trials.total)))
-    return study, chosen
+    return study, found
 
 
 def _finished(trials: Trials, study: optuna.Study) -> bool:
@@ -96,34 +97,34 @@ def _is_concluded(trials: Trials, study: optuna.Study) -> bool:
 
 
 def _concluded(trials: Trials, study: optuna.Study, parent: tracking.Run, curve: bool) -> Chosen:
-    """What the finished study comes to, with its score and its plots on the study's run."""
+    """Return what the finished study comes to, with its score and its plots on the study's run."""
     best = best_trial(study, trials.total)
     if best is not None:
         parent.log_metrics({"val_accuracy": best.values[0], "val_loss": best.user_attrs["val_loss"]})
     if curve:
-        chosen = depth_curve_of(trials, study, trials.config, trials.artifacts, parent.id)
+        found = depth_curve_of(trials, study, trials.config, trials.artifacts, parent.id)
     else:
-        chosen = _without_curve(trials, study)
+        found = _without_curve(trials, study)
     evidence = trials.artifacts.stage_output("search", trials.config.contender.name, EVIDENCE)
     log_plots(study, parent, read_curve(evidence / DEPTH_CURVE) if curve else None)
-    return chosen
+    return found
 
 
 def _without_curve(trials: Trials, study: optuna.Study) -> Chosen:
-    chosen, validating = trials.chosen(study), trials.validating
-    write_evidence_without_curve(trials.artifacts, chosen, validating.validation, validating.images)
-    return chosen
+    found, validating = chosen(trials, study), trials.validating
+    write_evidence_without_curve(trials.artifacts, found, validating.validation, validating.images)
+    return found
 
 
 def _parameters(trials: Trials) -> dict[str, Any]:
-    """Of the study's run in MLflow."""
+    """Return the parameters of the study's run in MLflow."""
     search, validation = trials.search, trials.validating.validation
     names = ("goal", "sampler", "pruner", "objective", "trials", "minutes", "trials_per_depth")
     found = {name: getattr(search, name) for name in names}
     return {**found, "validation": validation.kind, "folds": validation.folds}
 
 
-def _tell(trials: Trials) -> None:
+def _announce(trials: Trials) -> None:
     config, search = trials.config, trials.search
     name = config.contender.name
     log.info(
@@ -151,9 +152,9 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def _summary(chosen: Chosen) -> tuple[str, int, str]:
-    values = vars(chosen.recipe)
-    at = Situation.of(values, chosen.depth, None, chosen.linear_head)
+def _summary(found: Chosen) -> tuple[str, int, str]:
+    values = vars(found.recipe)
+    at = Situation.of(values, found.depth, None, found.linear_head)
     names = [name for name in ("head", "body") if matters(f"{name}_lr", values, at)]
     rates = ", ".join(f"{name} rate {values[f'{name}_lr']:.2g}" for name in names)
-    return chosen.contender.name, chosen.depth, rates or "head solved"
+    return found.contender.name, found.depth, rates or "head solved"

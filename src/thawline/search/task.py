@@ -1,4 +1,4 @@
-"""What a worker needs to know of a study, whatever its trials do."""
+"""The interface of a study to its workers, whatever its trials do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,19 +8,28 @@ import optuna
 
 from thawline.config.search import Search
 
-PLACE = "place"
-"""User attribute of a trial: its place in the study, which its proposals are drawn from."""
+RATES = "rates"
+"""User attribute of a trial of a depth curve: which of its depth's trials it is, from 0. Its proposals are
+drawn from this, not from its number, so that equal `rates` mean equal learning rates at every depth."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One place in a study: what its trial must try, and what is known of it beforehand.
+    """One place in a study, which is the number of its trial: what that must try, and what is known of it.
 
     `params` are parameters the sampler has no say in; `attrs` become user attributes of the trial.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LimitExceededError(optuna.TrialPruned):
+    """The trial needs `excess` more than the limit `name` allows, which samplers learn from."""
+
+    def __init__(self, message: str, name: str, excess: float) -> None:
+        super().__init__(message)
+        self.name, self.excess = name, excess
 
 
 class Task(Protocol):
@@ -35,7 +44,7 @@ class Task(Protocol):
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What decides the trials (nested, JSON-like). A study that exists goes on only where it is equal."""
+        """All that decides the trials (nested, JSON-like). A study goes on only where it is equal."""
 
     @property
     def directions(self) -> list[str]:
@@ -43,14 +52,14 @@ class Task(Protocol):
 
     @property
     def seed(self) -> int:
-        """Decides, with a trial's place in the study, what the sampler proposes."""
+        """Decides, with a trial's number, what the sampler proposes."""
 
     @property
     def steps(self) -> int:
-        """How many reports a trial makes; 0: none."""
+        """The number of reports a trial makes; 0: none."""
 
     def slot(self, index: int) -> Slot | None:
-        """The place `index` (from 0); None where the study has fewer places."""
+        """Return the place of the trial with the number `index` (from 0); None where there are fewer."""
 
     def objective(self, trial: optuna.Trial, parent: str) -> float | tuple[float, ...]:
         """Run one trial; `parent` is the id of the study's run in MLflow.
@@ -60,6 +69,7 @@ class Task(Protocol):
         `thawline.search.study.study.report`, and after each report stops where
         `thawline.search.study.time_limit.time_is_up(trial.study)` says so.
 
-        Raises `optuna.TrialPruned`, or `UserError` where the trial failed for a reason of its own; anything
-        else is an interruption, after which the trial is run again.
+        Raises `optuna.TrialPruned` (`LimitExceededError` where it needs more than it may use), or `UserError`
+        where the trial failed for a reason of its own; anything else is an interruption, after which the
+        trial is run again.
         """

@@ -12,7 +12,7 @@ Row = Sequence[str]
 
 
 def show(name: str | None, url: str | None) -> None:
-    """All studies, or one of them."""
+    """Show all studies, or one of them."""
     search = commands.storage_of(url)
     if name is not None:
         _show_one(commands.overview(commands.study_named(name, search)))

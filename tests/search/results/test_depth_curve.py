@@ -33,7 +33,8 @@ from thawline.config.sections import (
 from thawline.models.checkpoint import load_model
 from thawline.search.results.fresh_seeds import Seeds
 from thawline.search.search import search
-from thawline.search.trial.validation import Outcome, Validating
+from thawline.search.trial.outcomes import Outcome
+from thawline.search.trial.validation import Validating
 from thawline.statistics.depths import COLUMNS, read_curve
 
 SEEDS = 2

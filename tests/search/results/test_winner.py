@@ -16,17 +16,16 @@ from thawline.config.sections import Config, Evaluate
 from thawline.search.results.winner import by_cost_then_loss, selected
 from thawline.search.study.study import best_trial
 from thawline.search.trial.folds import Validation
-from thawline.search.trial.outcomes import keep_outcome
-from thawline.search.trial.validation import Outcome
+from thawline.search.trial.outcomes import Outcome, save_outcome
 from thawline.statistics.selection_bias import corrected
 
 
 def finished(correct: np.ndarray, losses: np.ndarray, costs: Sequence[float] = ()) -> optuna.Study:
     """A study whose trials said this of the pictures, (T, N) each, at these costs."""
     study = optuna.create_study(directions=["maximize", "minimize"] if len(costs) else ["maximize"])
-    for place, (right, loss) in enumerate(zip(correct, losses, strict=True)):
-        values = [float(right.mean()), *costs[place : place + 1]]
-        attributes = {"place": place, "val_loss": float(loss.mean())}
+    for number, (right, loss) in enumerate(zip(correct, losses, strict=True)):
+        values = [float(right.mean()), *costs[number : number + 1]]
+        attributes = {"val_loss": float(loss.mean())}
         study.add_trial(optuna.trial.create_trial(values=values, user_attrs=attributes))
     return study
 
@@ -43,8 +42,8 @@ def test_the_correction_is_made_as_configured(tmp_path: Path, confidence: float,
     correct = (generator.random((5, 40)) < 0.7).astype(float)
     losses = generator.random((5, 40))
     study = finished(correct, losses)
-    for place, (right, loss) in enumerate(zip(correct, losses, strict=True)):
-        keep_outcome(tmp_path, place, Outcome(right, loss, [], {}, 1.0))
+    for number, (right, loss) in enumerate(zip(correct, losses, strict=True)):
+        save_outcome(tmp_path, number, Outcome(right, loss, [], {}, {}, 1.0))
     validating: Any = SimpleNamespace(
         config=Config(evaluate=Evaluate(confidence=confidence, resamples=resamples)),
         groups=None,

@@ -21,8 +21,8 @@ from tests_tasks import TAGS, random_search
 from thawline import tracking
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config, Search
+from thawline.search.study.run import run_study
 from thawline.search.study.study import counted, open_study
-from thawline.search.study.workers import run_study
 from thawline.tracking.connection import connected
 from thawline.tracking.origin import is_dead
 
@@ -38,7 +38,7 @@ from thawline import tracking
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
 from thawline.search.study.study import open_study
-from thawline.search.study.workers import run_study
+from thawline.search.study.run import run_study
 root, search = Path(sys.argv[1]), tests_tasks.random_search(**json.loads(sys.argv[2]))
 artifacts = Artifacts.under(root)
 tracking.connect("sqlite:///mlflow.db", "thawline", root)
@@ -162,6 +162,6 @@ def undisturbed(root: Path, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
 
 def came_to(study: optuna.Study) -> list[tuple[object, ...]]:
     return [
-        (trial.user_attrs["place"], trial.state, trial.params, trial.values, trial.user_attrs.get("reason"))
+        (trial.number, trial.state, trial.params, trial.values, trial.user_attrs.get("reason"))
         for trial in counted(study)
     ]

@@ -14,9 +14,9 @@ from tests_tasks import Bowl, random_search
 
 from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
-from thawline.search.study.database import alone, location
+from thawline.search.study.database import location
+from thawline.search.study.engine import run_trials
 from thawline.search.study.study import counted, open_study
-from thawline.search.study.workers import work
 
 
 def closed_port() -> int:
@@ -120,7 +120,7 @@ def only_one_at_a_time(task: Bowl, database: Path) -> list[int]:
 
     def enter() -> None:
         study = open_study(task, database)
-        with alone(study):
+        with study.alone():
             inside[0] += 1
             time.sleep(0.05)
             seen.append(inside[0])
@@ -144,7 +144,7 @@ def test_on_a_server_too_and_a_study_runs_there(tmp_path: Path) -> None:
         task = Bowl(random_search(4, storage=address))
         assert only_one_at_a_time(task, tmp_path / "s.db") == [1] * 4
         study = open_study(task, tmp_path / "s.db")
-        work(task, study, "")
+        run_trials(task, study, "")
         assert len(counted(study)) == 4
         assert list(tmp_path.iterdir()) == []
         wrong = Bowl(random_search(storage=address.replace("/postgres", "/nowhere")))
@@ -157,11 +157,11 @@ def test_the_lock_of_a_lost_connection_is_given_back(tmp_path: Path) -> None:
     with tests_postgresql.server() as address:
         task = Bowl(random_search(storage=address))
         holder, other = (open_study(task, tmp_path / "s.db") for _ in range(2))
-        with alone(holder):
-            engine = other._storage._backend.engine
+        with holder.alone():
+            engine = other.database.engine
             with engine.connect() as connection:
                 connection.exec_driver_sql(
                     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
                 )
-            with alone(other):
+            with other.alone():
                 pass

@@ -17,9 +17,9 @@ from thawline.artifacts import Artifacts
 from thawline.config.choices import Engine
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
-from thawline.search.study import ray_tasks as remote
+from thawline.search.study import ray_tasks
+from thawline.search.study.run import run_study
 from thawline.search.study.study import counted, open_study
-from thawline.search.study.workers import run_study
 from thawline.tracking.connection import connected
 
 
@@ -43,9 +43,9 @@ def cluster(*names: str) -> SimpleNamespace:
 
 def test_a_file_is_refused_as_the_database_of_several_machines(tmp_path: Path) -> None:
     study = open_study(tests_tasks.Bowl(random_search()), tmp_path / "s.db")
-    remote._refuse_file(cluster("here", "here"), study)  # type: ignore[arg-type]
+    ray_tasks._refuse_file(cluster("here", "here"), study)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"several machines \(here, there\).*\n.*search\.storage=postgresql"):
-        remote._refuse_file(cluster("there", "here"), study)  # type: ignore[arg-type]
+        ray_tasks._refuse_file(cluster("there", "here"), study)  # type: ignore[arg-type]
 
 
 DRIVER = """
@@ -60,7 +60,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.choices import Engine
 from thawline.config.sections import Config, Trainer
 from thawline.search.study.study import counted, open_study
-from thawline.search.study.workers import run_study
+from thawline.search.study.run import run_study
 from optuna.trial import TrialState
 
 root, storage = Path(sys.argv[1]), sys.argv[2]
@@ -124,7 +124,7 @@ def test_a_study_on_two_machines_survives_the_loss_of_one(tmp_path: Path) -> Non
         )
         assert "lost a machine" in done.stdout
         study = open_study(tests_tasks.Bowl(random_search(16, storage=address)), tmp_path / "unused")
-        assert [trial.user_attrs["place"] for trial in counted(study)] == list(range(16))
+        assert [trial.number for trial in counted(study)] == list(range(16))
         assert Counter(trial.state for trial in study.trials) == {
             TrialState.COMPLETE: 12,
             TrialState.PRUNED: 2,

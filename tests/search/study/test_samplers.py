@@ -11,7 +11,8 @@ from optuna.trial import Trial, TrialState
 
 from thawline.config.sections import Finetune, Objective, PrunerName, SamplerName, Search, ValidationName
 from thawline.search.space.parameters import suggest
-from thawline.search.study.samplers import PLACE, RATES, pruner, reproducible, sampler, unlearned
+from thawline.search.study.samplers import pruner, reproducible, sampler, unlearned
+from thawline.search.task import RATES
 
 BASE = Finetune(body_lr=1e-3, head_lr=1e-2)
 ALL = [0, 1, 2, 3]
@@ -23,15 +24,16 @@ def _quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def ask(study: optuna.Study, place: int, params: dict[str, Any] | None = None, **attrs: int) -> Trial:
-    study.enqueue_trial(params or {}, user_attrs={PLACE: place, **attrs})
+def ask(study: optuna.Study, params: dict[str, Any] | None = None, **attrs: int) -> Trial:
+    study.enqueue_trial(params or {}, user_attrs=attrs)
     return study.ask()
 
 
-def proposed(search: Search, places: list[int], seed: int = 0) -> dict[int, dict[str, Any]]:
-    """The parameters of the trials at these places, asked for in this order, none of which ends."""
+def proposed(search: Search, order: list[int], seed: int = 0) -> dict[int, dict[str, Any]]:
+    """The parameters of so many trials, asked for in this order, none of which ends."""
     study = optuna.create_study(sampler=sampler(search, seed))
-    return {place: _params(ask(study, place), search) for place in places}
+    trials = [ask(study) for _ in order]
+    return {number: _params(trials[number], search) for number in order}
 
 
 def _params(trial: Trial, search: Search) -> dict[str, Any]:
@@ -46,25 +48,25 @@ def x_and_y(trial: Trial) -> float:
 def run(
     search: Search, objective: Callable[[Trial], float], trials: int, study: optuna.Study | None = None
 ) -> optuna.Study:
-    """A study of so many places; one that exists is gone on with, by a process of its own."""
+    """A study of so many trials; one that exists is gone on with, by a process of its own."""
     study = study or optuna.create_study(direction="maximize")
     study.sampler = sampler(search, seed=3)
-    for place in range(len(study.trials), trials):
-        trial = ask(study, place)
+    for _ in range(len(study.trials), trials):
+        trial = ask(study)
         study.tell(trial, objective(trial))
     return study
 
 
-# --- proposals belong to places
+# --- proposals belong to numbers
 
 
 @pytest.mark.parametrize("name", list(SamplerName))
-def test_a_place_proposes_the_same_whoever_comes_first(name: SamplerName) -> None:
+def test_a_trial_proposes_the_same_whoever_comes_first(name: SamplerName) -> None:
     search = Search(sampler=name)
     assert proposed(search, [0, 1, 2, 3]) == proposed(search, [3, 1, 2, 0])
 
 
-def test_places_and_seeds_differ() -> None:
+def test_numbers_and_seeds_differ() -> None:
     found = proposed(Search(), [0, 1])
     assert found[0]["head_lr"] != found[1]["head_lr"]
     assert proposed(Search(), [0], seed=1) != proposed(Search(), [0])
@@ -72,13 +74,10 @@ def test_places_and_seeds_differ() -> None:
 
 def test_equal_rates_are_drawn_at_every_depth() -> None:
     study = optuna.create_study(sampler=sampler(Search(sampler=SamplerName.random), 0))
-    found = [
-        _params(ask(study, place, {"depth": depth}, **{RATES: 7}), Search())
-        for place, depth in enumerate([0, 2, 3])
-    ]
+    found = [_params(ask(study, {"depth": depth}, **{RATES: 7}), Search()) for depth in [0, 2, 3]]
     assert len({params["head_lr"] for params in found}) == 1
     assert found[0]["body_lr"] == found[1]["body_lr"]
-    other = ask(study, 3, {"depth": 0}, **{RATES: 8})
+    other = ask(study, {"depth": 0}, **{RATES: 8})
     assert _params(other, Search())["head_lr"] != found[0]["head_lr"]
 
 
@@ -118,10 +117,10 @@ def test_cma_es_and_gp_go_on_with_the_parameters_that_all_trials_have(
     assert not caplog.records
 
 
-def test_a_grids_places_are_what_they_name() -> None:
+def test_a_grids_trials_are_what_they_name() -> None:
     search = Search(sampler=SamplerName.grid)
     study = optuna.create_study(sampler=sampler(search, 0))
-    trial = ask(study, 0, {"depth": 1, "head_lr": 1e-3, "body_lr": 1e-4})
+    trial = ask(study, {"depth": 1, "head_lr": 1e-3, "body_lr": 1e-4})
     assert _params(trial, search) == {"depth": 1, "head_lr": 1e-3, "body_lr": 1e-4}
 
 
@@ -131,8 +130,8 @@ def test_two_objectives_can_be_followed(name: SamplerName) -> None:
         sampler=name, pruner=PrunerName.none, objective=Objective.accuracy_and_cost, startup_trials=3
     )
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler(search, 0, 2))
-    for place in range(6):
-        trial = ask(study, place)
+    for _ in range(6):
+        trial = ask(study)
         study.tell(trial, [trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)])
     assert study.best_trials
 
@@ -144,7 +143,7 @@ def test_cma_es_follows_one_objective() -> None:
 
 def test_limits_on_trials_do_not_disturb_cma_es() -> None:
     study = optuna.create_study(direction="maximize", sampler=sampler(Search(sampler=SamplerName.cmaes), 0))
-    trial = ask(study, 0)
+    trial = ask(study)
     trial.set_constraint("limit", 1.0)
     study.tell(trial, x_and_y(trial))  # a warning would be an error here
 

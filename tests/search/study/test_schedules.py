@@ -1,4 +1,4 @@
-"""Workers claim, settle, die, come back to life and are interrupted, in any order."""
+"""Workers ask, tell, die, come back to life and are interrupted, in any order."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from tests_processes import Processes
 from tests_tasks import Bowl, random_search
 
 from thawline.config.errors import UserError
-from thawline.search.study.ask_and_tell import claim, settle
-from thawline.search.study.study import counted, open_study, places
-from thawline.search.study.workers import work
+from thawline.search.study.engine import ask, run_and_tell, run_trials
+from thawline.search.study.recovery import give_back
+from thawline.search.study.study import SharedStudy, counted, open_study
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("studies") / "studies.db"
 
 
-actions = st.sampled_from(["claim", "complete", "prune", "fail", "die", "rise", "interrupt"])
+actions = st.sampled_from(["ask", "complete", "prune", "fail", "die", "rise", "interrupt"])
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedule=st.lists(st.tuples(st.integers(0, 2), actions), max_size=25), total=st.integers(1, 5))
-def test_whatever_happens_each_place_is_settled_exactly_once(
+def test_whatever_happens_each_place_is_counted_exactly_once(
     schedule: list[tuple[int, str]], total: int, database: Path, request: pytest.FixtureRequest
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -34,42 +34,41 @@ def test_whatever_happens_each_place_is_settled_exactly_once(
         _EXAMPLES.append(total)
         task = Bowl(random_search(total, attempts=100), name=f"{request.node.name} {len(_EXAMPLES)}")
         study = open_study(task, database)
-        crew = Crew(study, task, processes)
+        workers = Workers(study, task, processes)
         for worker, action in schedule:
-            crew.act(worker, action)
-            held = [trial.user_attrs["place"] for trial in places(study)]
-            assert held == list(range(len(held))), "a place is missing or there twice"
+            workers.act(worker, action)
+            assert len(study.trials) <= total
         # whoever still has a trial is killed, then one calm worker finishes
-        processes.dead |= crew.has.keys()
+        processes.dead |= workers.has.keys()
         processes.acting = "the last"
-        settled_before = {trial.number: trial.values for trial in counted(study)}
-        work(task, study, "")
-        assert [trial.user_attrs["place"] for trial in counted(study)] == list(range(total))
+        told_before = {trial.number: trial.values for trial in counted(study)}
+        run_trials(task, study, "")
+        assert [trial.number for trial in counted(study)] == list(range(total))
         assert len(study.trials) == total
-        assert settled_before.items() <= {trial.number: trial.values for trial in counted(study)}.items()
+        assert told_before.items() <= {trial.number: trial.values for trial in counted(study)}.items()
 
 
 _EXAMPLES: list[int] = []
 
 
-class Crew:
-    """Workers that claim and settle; some die, and some of those were only thought dead."""
+class Workers:
+    """Workers that ask and tell; some die, and some of those were only thought dead."""
 
-    def __init__(self, study: optuna.Study, task: Bowl, processes: Processes) -> None:
+    def __init__(self, study: SharedStudy, task: Bowl, processes: Processes) -> None:
         self.study, self.task, self.processes = study, task, processes
         self.names = ["a", "b", "c"]
         self.has: dict[str, Trial] = {}
         self.ghosts: list[tuple[str, Trial]] = []
 
     def act(self, worker: int, action: str) -> None:
-        """The worker does `action`, if it can: claim without a trial, anything else with one."""
+        """The worker does `action`, if it can: ask without a trial, anything else with one."""
         self.processes.acting = self.names[worker]
         if action == "rise":
             self.rise()
-        elif action == "claim" and self.names[worker] not in self.has:
-            trial = claim(self.study, self.task)
+        elif action == "ask" and self.names[worker] not in self.has:
+            trial = ask(self.study, self.task)
             self.has |= {} if trial is None else {self.names[worker]: trial}
-        elif action != "claim" and self.names[worker] in self.has:
+        elif action != "ask" and self.names[worker] in self.has:
             self.end(worker, self.has.pop(self.names[worker]), action)
 
     def end(self, worker: int, trial: Trial, action: str) -> None:
@@ -78,15 +77,15 @@ class Crew:
             self.processes.dies()
             self.names[worker] = self.processes.acting
         else:
-            settle_as(self.study, self.task, trial, action)
+            tell_as(self.study, self.task, trial, action, self.names[worker])
 
     def rise(self) -> None:
         if self.ghosts:
             self.processes.acting, trial = self.ghosts.pop()
-            settle_as(self.study, self.task, trial, "complete")
+            tell_as(self.study, self.task, trial, "complete", "")
 
 
-def settle_as(study: optuna.Study, task: Bowl, trial: Trial, action: str) -> None:
+def tell_as(study: SharedStudy, task: Bowl, trial: Trial, action: str, process: str) -> None:
     errors = {"prune": optuna.TrialPruned("x"), "fail": UserError("x"), "interrupt": KeyboardInterrupt()}
 
     def objective(trial: Trial, parent: str) -> float:
@@ -97,8 +96,9 @@ def settle_as(study: optuna.Study, task: Bowl, trial: Trial, action: str) -> Non
 
     task.objective, former = objective, task.objective  # type: ignore[method-assign]
     try:
-        settle(study, task, trial, "")
+        run_and_tell(study, task, trial, "")
     except KeyboardInterrupt:
         assert action == "interrupt"
+        give_back(study, {process})
     finally:
         task.objective = former  # type: ignore[method-assign]

@@ -9,10 +9,9 @@ from optuna.trial import TrialState
 from tests_tasks import Bowl, random_search
 
 from thawline.config.errors import UserError
-from thawline.search.study.ask_and_tell import claim, settle
-from thawline.search.study.study import best_trial, counted, flat, open_study, report
+from thawline.search.study.engine import ask, run_and_tell, run_trials
+from thawline.search.study.study import SharedStudy, best_trial, counted, flat, open_study, report
 from thawline.search.study.time_limit import seconds_left
-from thawline.search.study.workers import work
 
 
 @pytest.fixture(scope="module")
@@ -26,33 +25,31 @@ def task(request: pytest.FixtureRequest) -> Bowl:
     return Bowl(random_search(4), name=request.node.name)
 
 
-def settle_as(study: optuna.Study, task: Bowl, *values: float, loss: float = 0.0, **limits: float) -> None:
+def tell_as(study: SharedStudy, task: Bowl, *values: float, loss: float = 0.0) -> None:
     """One trial that comes to `values`."""
-    trial = claim(study, task)
+    trial = ask(study, task)
     assert trial is not None
     trial.set_user_attr("val_loss", loss)
-    for name, value in limits.items():
-        trial.set_constraint(name, value)
     study.tell(trial, list(values))
 
 
 def test_trials_are_the_total_not_the_addition(task: Bowl, database: Path) -> None:
     for total, expected in [(4, 4), (4, 4), (6, 6)]:
         task.search.trials = total
-        work(task, open_study(task, database), "")
+        run_trials(task, open_study(task, database), "")
         assert len(counted(open_study(task, database))) == expected
 
 
 def test_a_smaller_total_counts_what_it_always_counted(task: Bowl, database: Path) -> None:
     study = open_study(task, database)
-    work(task, study, "")
-    assert [trial.user_attrs["place"] for trial in counted(study, 2)] == [0, 1]
+    run_trials(task, study, "")
+    assert [trial.number for trial in counted(study, 2)] == [0, 1]
     assert best_trial(study, 2) == max(counted(study, 2), key=lambda trial: trial.values)
 
 
 def test_what_is_known_beforehand_is_tried_first(task: Bowl, database: Path) -> None:
     study = open_study(task, database)
-    work(task, study, "")
+    run_trials(task, study, "")
     first = counted(study)[0]
     assert first.params["x"] == 0.5
     assert first.user_attrs["known"] == "configured"
@@ -63,7 +60,7 @@ def test_another_seed_proposes_something_else(task: Bowl, database: Path) -> Non
     for seed in (0, 1):
         other = Bowl(task.search, name=f"{task.name} {seed}", seed=seed)
         study = open_study(other, database)
-        work(other, study, "")
+        run_trials(other, study, "")
         proposed.append([trial.params["y"] for trial in counted(study)])
     assert proposed[0] != proposed[1]
 
@@ -112,30 +109,20 @@ def test_nested_settings_are_named_by_their_path() -> None:
     assert flat({"a": {"b": 1, "c": {"d": None}}, "e": {}}) == {"a.b": 1, "a.c.d": None, "e": {}}
 
 
-def test_ties_go_to_the_lower_loss_then_to_the_earlier_place(task: Bowl, database: Path) -> None:
+def test_ties_go_to_the_lower_loss_then_to_the_earlier_trial(task: Bowl, database: Path) -> None:
     study = open_study(task, database)
     for value, loss in [(0.8, 0.1), (0.9, 0.3), (0.9, 0.2), (0.9, 0.2)]:
-        settle_as(study, task, value, loss=loss)
+        tell_as(study, task, value, loss=loss)
     best = best_trial(study)
     assert best is not None
-    assert best.user_attrs["place"] == 2
-
-
-def test_a_trial_beyond_its_limits_is_not_the_best(task: Bowl, database: Path) -> None:
-    study = open_study(task, database)
-    settle_as(study, task, 0.9, seconds=0.5)
-    assert best_trial(study) is None
-    settle_as(study, task, 0.7, seconds=0.0, memory=-3.0)
-    best = best_trial(study)
-    assert best is not None
-    assert best.values == [0.7]
+    assert best.number == 2
 
 
 def test_of_two_objectives_the_first_decides_then_the_cost(task: Bowl, database: Path) -> None:
     task.directions = ["maximize", "minimize"]
     study = open_study(task, database)
     for accuracy, cost in [(0.8, 1.0), (0.9, 5.0), (0.9, 3.0)]:
-        settle_as(study, task, accuracy, cost)
+        tell_as(study, task, accuracy, cost)
     best = best_trial(study)
     assert best is not None
     assert best.values == [0.9, 3.0]
@@ -144,7 +131,7 @@ def test_of_two_objectives_the_first_decides_then_the_cost(task: Bowl, database:
 def test_a_study_without_a_complete_trial_has_no_best(task: Bowl, database: Path) -> None:
     study = open_study(task, database)
     assert best_trial(study) is None
-    trial = claim(study, task)
+    trial = ask(study, task)
     assert trial is not None
     study.tell(trial, state=TrialState.FAIL)
     assert best_trial(study) is None
@@ -164,18 +151,18 @@ def test_a_trial_that_was_given_back_makes_its_reports_once(task: Bowl, database
 
     task.objective = objective  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        work(task, study, "")
+        run_trials(task, study, "")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        work(task, study, "")
+        run_trials(task, study, "")
     assert counted(study)[0].intermediate_values == {0: 0.0, 1: 0.1, 2: 0.2}
 
 
 def test_a_study_of_two_objectives_has_no_reports(task: Bowl, database: Path) -> None:
     task.directions = ["maximize", "minimize"]
     study = open_study(task, database)
-    trial = claim(study, task)
+    trial = ask(study, task)
     assert trial is not None
     report(trial, 0.5, 0)
     task.objective = lambda *_: (0.5, 1.0)  # type: ignore[method-assign]
-    assert settle(study, task, trial, "") is TrialState.COMPLETE
+    assert run_and_tell(study, task, trial, "") is TrialState.COMPLETE

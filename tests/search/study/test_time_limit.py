@@ -8,9 +8,9 @@ import pytest
 from optuna.trial import Trial
 from tests_tasks import Bowl, random_search
 
-from thawline.search.study import time_limit as clock
-from thawline.search.study.ask_and_tell import claim
-from thawline.search.study.progress import board, note
+from thawline.search.study import time_limit
+from thawline.search.study.engine import ask, run_trials
+from thawline.search.study.progress import note, shown
 from thawline.search.study.study import counted, open_study
 from thawline.search.study.time_limit import (
     IDLE_SECONDS,
@@ -20,7 +20,6 @@ from thawline.search.study.time_limit import (
     time_is_up,
     too_late_to_begin,
 )
-from thawline.search.study.workers import work
 
 
 class Time:
@@ -36,7 +35,7 @@ class Time:
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> Time:
     wall = Time()
-    monkeypatch.setattr(clock, "time", wall)
+    monkeypatch.setattr(time_limit, "time", wall)
     return wall
 
 
@@ -155,10 +154,10 @@ def test_trials_run_until_the_time_is_up_and_the_next_call_finds_none_left(
         return task.value(trial)
 
     task.objective = objective  # type: ignore[method-assign]
-    work(task, study, "")
+    run_trials(task, study, "")
     assert len(counted(study)) == 5
     assert time_is_up(study)
-    work(task, study, "")
+    run_trials(task, study, "")
     assert len(counted(study)) == 5
 
 
@@ -166,25 +165,25 @@ def test_a_trial_is_not_begun_that_would_be_cut_off(
     study: optuna.Study, task: Bowl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work_one(study, task)
-    monkeypatch.setattr(clock, "median", lambda _: 60.0)
-    monkeypatch.setattr(clock, "seconds_left", lambda _: 29.0)
+    monkeypatch.setattr(time_limit, "median", lambda _: 60.0)
+    monkeypatch.setattr(time_limit, "seconds_left", lambda _: 29.0)
     assert too_late_to_begin(study)
-    assert claim(study, task) is None
-    monkeypatch.setattr(clock, "seconds_left", lambda _: 31.0)
-    assert claim(study, task) is not None
+    assert ask(study, task) is None
+    monkeypatch.setattr(time_limit, "seconds_left", lambda _: 31.0)
+    assert ask(study, task) is not None
 
 
 def work_one(study: optuna.Study, task: Bowl) -> None:
-    trial = claim(study, task)
+    trial = ask(study, task)
     assert trial is not None
     study.tell(trial, task.value(trial))
 
 
-def test_the_board_counts_seconds_where_time_is_the_limit(
+def test_progress_counts_seconds_where_time_is_the_limit(
     study: optuna.Study, task: Bowl, wall: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    with board(study, task, "search") as update:
+    with shown(study, task, "search") as update:
         mark_time(study)
         wall.now += 59
         mark_time(study)

@@ -19,11 +19,12 @@ from thawline.config.choices import Goal, Keep, Objective, PrunerName, SamplerNa
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender, Finetune, Limit, Range, Search, Space, Trainer
 from thawline.models.checkpoint import build_random, read_card, save_model
+from thawline.search.results.chosen import chosen
 from thawline.search.results.tables import pareto_table, trials_table
-from thawline.search.search import _tell
+from thawline.search.search import _announce
+from thawline.search.study.run import run_study
 from thawline.search.study.study import RUN, counted, open_study
 from thawline.search.study.time_limit import seconds_used
-from thawline.search.study.workers import run_study
 from thawline.search.trial.trials import Trials
 
 Make = Callable[..., Config]
@@ -107,15 +108,6 @@ def test_a_contender_of_one_depth_has_the_trials_of_one(
     assert [place["rates"] for place in places(trials)] == ([0] if solved else [0, 1])
 
 
-def test_places_of_equal_rates_draw_equal_rates(toy_artifacts: Artifacts, config: Make) -> None:
-    space = Space(depths=[0, 1])
-    _, study = run(config(goal=Goal.depth_curve, trials_per_depth=2, space=space), toy_artifacts)
-    first, second = [trial.params for trial in counted(study)[2:]]
-    assert (first["depth"], second["depth"]) == (0, 1)
-    assert first["head_lr"] == second["head_lr"]
-    assert first["body_lr"] == second["body_lr"]
-
-
 CHANGES: dict[str, Callable[[Config], Any]] = {
     "space": lambda config: setattr(config.search.space, "head_lr", Range(1e-3, 1e-1)),
     "choices": lambda config: setattr(config.search.space, "choices", {"weight_decay": [0.0, 0.1]}),
@@ -172,7 +164,7 @@ def test_what_a_trial_came_to_is_in_both_stores(toy_artifacts: Artifacts, config
 
 def test_the_selected_score_is_corrected(toy_artifacts: Artifacts, config: Make) -> None:
     trials, study = run(config(), toy_artifacts)
-    told = trials.chosen(study).selected
+    told = chosen(trials, study).selected
     assert told is not None
     assert told["trials"] == 3
     assert told["images"] == 16
@@ -181,14 +173,14 @@ def test_the_selected_score_is_corrected(toy_artifacts: Artifacts, config: Make)
     assert told["validation"]["kind"] == "holdout"
     assert "more than a third" in told["validation"]["reason"]
     (trials.outcomes / "1.npz").unlink()
-    again = trials.chosen(study).selected
+    again = chosen(trials, study).selected
     assert again is not None
     assert again["corrected"] is None
 
 
 def test_trials_may_be_validated_by_folds(toy_artifacts: Artifacts, config: Make) -> None:
     trials, study = run(config(trials=2, validation=ValidationName.kfold, folds=2), toy_artifacts)
-    told = trials.chosen(study).selected
+    told = chosen(trials, study).selected
     assert told is not None
     assert (told["images"], told["validation"]["folds"]) == (32, 2)
     with np.load(trials.outcomes / "1.npz") as kept:
@@ -211,14 +203,14 @@ def test_too_many_parameters_are_pruned_before_training(
         told = f"would train {count:,} parameters, search.limit.parameters = 20"
         assert trial.user_attrs["reason"] == told
     with pytest.raises(UserError, match=r"(?s)all 2 trials of finetuned failed or were pruned.*limit\.param"):
-        trials.chosen(study)
+        chosen(trials, study)
 
 
 def test_what_keeps_the_limit_is_chosen(toy_artifacts: Artifacts, config: Make) -> None:
     limited = config(trials=2, limit=Limit(parameters=20), known=["linear_probe"])
     trials, study = run(limited, toy_artifacts)
     assert [trial.state for trial in counted(study)] == [TrialState.PRUNED, TrialState.COMPLETE]
-    assert trials.chosen(study).depth == 3
+    assert chosen(trials, study).depth == 3
 
 
 @pytest.mark.parametrize(
@@ -289,7 +281,7 @@ def test_two_objectives_give_a_front(toy_artifacts: Artifacts, config: Make) -> 
     assert front["training_flops"].is_monotonic_increasing
     assert front["val_accuracy"].is_monotonic_increasing
     best = table.sort_values(["value", "training_flops", "val_loss"], ascending=[False, True, True]).iloc[0]
-    told = trials.chosen(study).selected
+    told = chosen(trials, study).selected
     assert told is not None
     assert told["trial"] == best["number"]
 
@@ -311,7 +303,7 @@ def test_a_cost_that_cannot_be_counted_is_refused_before_any_training(
 def test_a_study_that_keeps_best_epochs_says_what_that_does_to_its_scores(
     toy_artifacts: Artifacts, config: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _tell(Trials(config(recipe={"keep": Keep.best}), toy_artifacts))
+    _announce(Trials(config(recipe={"keep": Keep.best}), toy_artifacts))
     assert "search finetuned: finetune.keep = best chooses the epoch of each trial" in caplog.text
 
 
@@ -321,7 +313,7 @@ def test_a_study_makes_no_second_task_where_it_has_one(toy_artifacts: Artifacts,
 
     trials = Trials(config(trials=1), toy_artifacts)
     study = open_study(trials, toy_artifacts.studies)
-    trial = optuna.trial.create_trial(value=0.5, user_attrs={"place": 0})
+    trial = optuna.trial.create_trial(value=0.5)
     study.add_trial(trial)
     run_study(unused, trials.config, toy_artifacts, "", "search", trials)
 
@@ -358,9 +350,9 @@ def test_a_study_without_time_ends(toy_artifacts: Artifacts, config: Make) -> No
 
 def test_what_a_smaller_total_gives_a_larger_study_gives_too(toy_artifacts: Artifacts, config: Make) -> None:
     trials, study = run(config(trials=2), toy_artifacts)
-    before = trials.chosen(study)
+    before = chosen(trials, study)
     run(config(trials=4), toy_artifacts)
-    assert trials.chosen(study) == before
+    assert chosen(trials, study) == before
 
 
 @pytest.mark.slow

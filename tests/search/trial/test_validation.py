@@ -17,9 +17,8 @@ from thawline.data.batches import Batches
 from thawline.data.store import Store, open_store, write_store
 from thawline.models.checkpoint import build_random, load_model, read_card, save_model
 from thawline.models.inference import outcomes
-from thawline.search.trial.validation import Validating, Watch, _per_step, flattered, mean_history
+from thawline.search.trial.validation import Observer, Validating, _per_step, flattered
 from thawline.training.batches import batches
-from thawline.training.history import Fitted
 from thawline.training.run import Training
 
 RECIPE = Finetune(epochs=2, batch_size=8, head_lr=1e-2, body_lr=1e-2, depth=1)
@@ -31,6 +30,26 @@ def config_of(recipe: Finetune = RECIPE, **search: object) -> Config:
         finetune=recipe,
         search=Search(**search),  # type: ignore[arg-type]
     )
+
+
+class Noting(Observer):
+    """Notes all that it is told."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+        self.reports: list[tuple[int, float]] = []
+
+    def before(self, training: Training) -> None:
+        self.noted.append(f"before {training.trainable_parameters()}")
+
+    def after_epoch(self, row: dict[str, float]) -> None:
+        self.noted.append(f"epoch {row['epoch']:.0f}")
+
+    def after(self, epochs: list[dict[str, float]]) -> None:
+        self.noted.append(f"after {len(epochs)}")
+
+    def report(self, step: int, accuracy: float) -> None:
+        self.reports.append((step, accuracy))
 
 
 @pytest.fixture
@@ -75,8 +94,8 @@ def test_equal_seeds_give_equal_outcomes(validating: Callable[..., Validating]) 
 
 def test_folds_ask_about_every_picture_once(validating: Callable[..., Validating]) -> None:
     made = validating(validation=ValidationName.kfold)
-    asked = []
-    found = made.outcome(RECIPE, 0, report=lambda step, accuracy: asked.append((step, accuracy)))
+    observer = Noting()
+    found, asked = made.outcome(RECIPE, 0, observer=observer), observer.reports
     assert made.images == len(found.correct) == 32
     assert np.isfinite(found.losses).all()
     assert len(found.history) == 2
@@ -110,10 +129,10 @@ def test_each_repetition_divides_the_pictures_anew(validating: Callable[..., Val
 
 def test_the_wilcoxon_pruner_is_told_of_each_fold_alone(validating: Callable[..., Validating]) -> None:
     made = validating(validation=ValidationName.kfold, pruner=PrunerName.wilcoxon, folds=5)
-    asked: list[float] = []
-    found = made.outcome(replace(RECIPE, epochs=1), 0, report=lambda _, accuracy: asked.append(accuracy))
+    observer = Noting()
+    found = made.outcome(replace(RECIPE, epochs=1), 0, observer=observer)
     own = [found.correct[fold.val].mean() for fold in made.folds(0)]
-    assert asked == pytest.approx(own)
+    assert [accuracy for _, accuracy in observer.reports] == pytest.approx(own)
 
 
 def test_pictures_of_one_group_are_never_divided(toy_artifacts: Artifacts) -> None:
@@ -142,13 +161,13 @@ def test_too_many_folds_are_refused_before_any_training(validating: Callable[...
 
 def test_what_is_told_is_the_accuracy_after_some_epochs(validating: Callable[..., Validating]) -> None:
     long = replace(RECIPE, epochs=13)
-    made, asked = validating(long, validation=ValidationName.holdout), []
-    found = made.outcome(long, 0, report=lambda step, accuracy: asked.append((step, accuracy)))
+    made, observer = validating(long, validation=ValidationName.holdout), Noting()
+    found, asked = made.outcome(long, 0, observer=observer), observer.reports
     assert [step for step, _ in asked] == list(range(10))
     assert made.steps == 10
     after = [2, 3, 4, 6, 7, 8, 10, 11, 12, 13]
     assert [value for _, value in asked] == [found.history[epoch - 1]["val_accuracy"] for epoch in after]
-    assert [made.reached(long, step) for step in range(10)] == [f"{epoch} of 13 epochs" for epoch in after]
+    assert [made.progress(long, step) for step in range(10)] == [f"{epoch} of 13 epochs" for epoch in after]
 
 
 @given(st.integers(1, 60), st.integers(1, 10))
@@ -205,25 +224,11 @@ def test_weights_are_kept_when_asked_for(
     np.testing.assert_allclose(losses, found.losses[kept.val], rtol=1e-4, atol=1e-6)
 
 
-class Noting(Watch):
-    def __init__(self) -> None:
-        self.noted: list[str] = []
-
-    def before(self, training: Training) -> None:
-        self.noted.append(f"before {training.trainable_parameters()}")
-
-    def after_epoch(self, row: dict[str, float]) -> None:
-        self.noted.append(f"epoch {row['epoch']:.0f}")
-
-    def after(self, fitted: Fitted) -> None:
-        self.noted.append(f"after {fitted.cost['trainable_parameters']}")
-
-
 def test_who_looks_on_is_told_of_every_training(validating: Callable[..., Validating]) -> None:
-    watch = Noting()
-    found = validating(validation=ValidationName.kfold).outcome(RECIPE, 0, watch=watch)
+    observer = Noting()
+    found = validating(validation=ValidationName.kfold).outcome(RECIPE, 0, observer=observer)
     count = int(found.cost["trainable_parameters"])
-    assert watch.noted == [f"before {count}", "epoch 0", "epoch 1", f"after {count}"] * 2
+    assert observer.noted == [f"before {count}", "epoch 0", "epoch 1", "after 2"] * 2
 
 
 def hungry(artifacts: Artifacts, memory: bool = True) -> None:
@@ -238,12 +243,12 @@ def test_out_of_memory_is_tried_again_in_smaller_parts(
     validating: Callable[..., Validating], toy_artifacts: Artifacts
 ) -> None:
     hungry(toy_artifacts)
-    made, watch, asked = validating(validation=ValidationName.kfold), Noting(), []
-    found = made.outcome(RECIPE, 0, report=lambda step, _: asked.append(step), watch=watch)
+    made, observer = validating(validation=ValidationName.kfold), Noting()
+    found = made.outcome(RECIPE, 0, observer=observer)
     assert found.accumulate == 2
-    assert asked == [0, 1]
+    assert [step for step, _ in observer.reports] == [0, 1]
     # the first fold needed two attempts, the second one knows
-    assert [note.split()[0] for note in watch.noted].count("before") == 3
+    assert [note.split()[0] for note in observer.noted].count("before") == 3
 
 
 def test_parts_of_a_batch_make_the_steps_of_the_whole(
@@ -276,17 +281,3 @@ def test_other_mistakes_are_not_taken_for_want_of_memory(
     monkeypatch.setattr("thawline.search.trial.validation.initial_network", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         validating(validation=ValidationName.holdout).outcome(RECIPE, 0)
-
-
-ROWS = st.lists(st.floats(-5, 5), min_size=1, max_size=4)
-
-
-@given(st.lists(ROWS, min_size=1, max_size=4))
-def test_the_mean_row_is_over_the_trainings_that_came_so_far(values: list[list[float]]) -> None:
-    histories = [
-        [{"epoch": float(epoch), "loss": value} for epoch, value in enumerate(row)] for row in values
-    ]
-    found = mean_history(histories)
-    assert [row["epoch"] for row in found] == list(range(max(map(len, values))))
-    for epoch, row in enumerate(found):
-        assert row["loss"] == pytest.approx(np.mean([row[epoch] for row in values if epoch < len(row)]))

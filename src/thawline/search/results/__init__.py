@@ -1,0 +1,1 @@
+"""The results of a study: the chosen recipe, the depth curve, tables and plots."""

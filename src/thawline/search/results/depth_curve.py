@@ -25,16 +25,14 @@ from thawline.artifacts import (
     depth_models,
     write_json,
 )
-from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender
+from thawline.search.results.chosen import none_left
 from thawline.search.results.fresh_seeds import Seeds, comparable
 from thawline.search.results.winner import selected
 from thawline.search.results.wording import incomplete, without_curve
-from thawline.search.study.study import REASON
-from thawline.search.study.workers import run_study
-from thawline.search.task import PLACE
+from thawline.search.study.run import run_study
 from thawline.search.trial.folds import Validation
-from thawline.search.trial.outcomes import kept_outcomes
+from thawline.search.trial.outcomes import load_outcomes
 from thawline.search.trial.trials import Trials
 from thawline.statistics.depths import AtDepth, depth_curve, write_curve
 from thawline.statistics.recommendation import TOLERANCE, Recommendation, recommend
@@ -73,12 +71,12 @@ def depth_curve_of(
     """
     seeds = Seeds(config, artifacts, trials)
     if not seeds.winners:
-        raise _nothing_left(config, "trials", study)
+        raise none_left("trials", config.contender, study)
     _tell_needs(seeds)
     finished = run_study(Seeds, config, artifacts, parent, f"seeds {config.contender.name}", seeds)
     points = seeds.points(finished)
     if not points:
-        raise _nothing_left(config, "fresh seeds", finished)
+        raise none_left("fresh seeds", config.contender, finished)
     curve = curve_of(trials, study, points)
     _write(artifacts, config.contender, curve, seeds, finished)
     log.info("search %s: %s", config.contender.name, curve.recommendation.reason)
@@ -113,10 +111,10 @@ def _corrected(
     could_win = comparable(trials, study)
     tables = []
     for point in points:
-        places = [each.user_attrs[PLACE] for each in could_win if each.user_attrs["depth"] == point.depth]
-        found, correct, losses = kept_outcomes(trials.outcomes, places)
-        if len(found) < len(places):
-            log.warning("%s lacks the outcomes of %d trials", trials.outcomes, len(places) - len(found))
+        numbers = [each.number for each in could_win if each.user_attrs["depth"] == point.depth]
+        found, correct, losses = load_outcomes(trials.outcomes, numbers)
+        if len(found) < len(numbers):
+            log.warning("%s lacks the outcomes of %d trials", trials.outcomes, len(numbers) - len(found))
             return None
         tables.append((correct, losses))
     return corrected_depth(
@@ -212,13 +210,4 @@ def _tell_needs(seeds: Seeds) -> None:
         len(seeds.winners),
         size,
         seeds.folder.parent,
-    )
-
-
-def _nothing_left(config: Config, what: str, study: optuna.Study) -> UserError:
-    reasons = [trial.user_attrs.get(REASON) for trial in study.get_trials(deepcopy=False)]
-    last = next((reason for reason in reversed(reasons) if reason), "none given")
-    return UserError(
-        f"all {what} of {config.contender.name} failed or were pruned.\n  last reason: {last}\n"
-        "  lower the ends of search.space: head_lr.high, scratch_lr.high and body_lr.high"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from thawline import tracking
 from thawline.artifacts import Artifacts, depth_name, fingerprint, seed_weights
@@ -15,9 +15,9 @@ from thawline.config.choices import PrunerName, SamplerName
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune
 from thawline.search.space.parameters import CHANGES
-from thawline.search.study.study import RUN, counted, eligible, open_study
-from thawline.search.task import PLACE, Slot
-from thawline.search.trial.outcomes import keep_outcome, kept_outcomes
+from thawline.search.study.study import RUN, best, complete, open_study
+from thawline.search.task import Slot
+from thawline.search.trial.outcomes import load_outcomes, save_outcome
 from thawline.search.trial.trials import Trials
 from thawline.statistics.depths import AtDepth
 from thawline.training.recipe import tracked
@@ -30,11 +30,7 @@ FRESH_SEED = 500
 
 @dataclass(frozen=True)
 class Winner:
-    """The best trial of one depth: complete, within its limits, of the highest validation accuracy.
-
-    Ties go to the lower validation loss, then to the earlier place. `recipe` is what it tried, `unit` the
-    last frozen unit (None at depth 0).
-    """
+    """The best trial of one depth: `recipe` is what it tried, `unit` the last frozen unit (None at 0)."""
 
     depth: int
     unit: str | None
@@ -65,7 +61,7 @@ class Seeds:
 
     @property
     def name(self) -> str:
-        """The trials' study's, and a mark of the winners."""
+        """The name of the trials' study, and a mark of the winners."""
         return f"{self.trials.name}-seeds-{fingerprint(self._won())[:6]}"
 
     @property
@@ -95,7 +91,7 @@ class Seeds:
         return Slot(winner.trial.params, {**attrs, CHANGES: changes} if changes else attrs)
 
     def objective(self, trial: optuna.Trial, parent: str) -> float:
-        """Validation accuracy of one fresh training.
+        """Return the validation accuracy of one fresh training.
 
         What it said of each picture, and its weights, are on disk before it counts.
         """
@@ -116,7 +112,7 @@ class Seeds:
                 repeat=seed,
                 keep=self.weights(depth, seed),
             )
-            keep_outcome(self.folder / depth_name(depth), seed, outcome)
+            save_outcome(self.folder / depth_name(depth), seed, outcome)
             run.log_history(outcome.history)
             run.log_metrics(outcome.cost)
             trial.set_user_attr("val_loss", outcome.loss)
@@ -127,22 +123,21 @@ class Seeds:
         return self.config.seed * 1000 + FRESH_SEED + seed
 
     def weights(self, depth: int, seed: int) -> Path:
-        """The file of what one fresh training learned."""
+        """Return the file of what one fresh training learned."""
         return self.folder / depth_name(depth) / seed_weights(seed)
 
     def points(self, study: optuna.Study) -> list[AtDepth]:
-        """What the finished seeds of each depth showed; a depth without any is left out."""
+        """Return what the finished seeds of each depth showed; a depth without any is left out."""
         finished = self.finished(study)
         return [
             self._point(winner, finished[winner.depth]) for winner in self.winners if finished[winner.depth]
         ]
 
     def finished(self, study: optuna.Study) -> dict[int, list[FrozenTrial]]:
-        """The complete trials of each winner's depth, by seed."""
+        """Return the complete trials of each winner's depth, by seed."""
         found: dict[int, list[FrozenTrial]] = {winner.depth: [] for winner in self.winners}
-        for trial in counted(study, self.places):
-            if trial.state is TrialState.COMPLETE:
-                found[trial.user_attrs["depth"]].append(trial)
+        for trial in complete(study, self.places):
+            found[trial.user_attrs["depth"]].append(trial)
         return found
 
     def _point(self, winner: Winner, seeds: list[FrozenTrial]) -> AtDepth:
@@ -156,7 +151,7 @@ class Seeds:
 
     def _correct(self, depth: int, seeds: list[int]) -> np.ndarray:
         folder = self.folder / depth_name(depth)
-        found, correct, _ = kept_outcomes(folder, seeds)
+        found, correct, _ = load_outcomes(folder, seeds)
         absent = [seed for seed in seeds if seed not in found or not self.weights(depth, seed).is_file()]
         if absent:
             raise UserError(
@@ -167,29 +162,26 @@ class Seeds:
         return correct
 
     def _won(self) -> dict[str, Any]:
-        """Each depth's winner, JSON-like."""
+        """Return each depth's winner, JSON-like."""
         return {
-            str(winner.depth): {"place": winner.trial.user_attrs[PLACE], **winner.trial.params}
+            str(winner.depth): {"trial": winner.trial.number, **winner.trial.params}
             for winner in self.winners
         }
 
 
 def winners(trials: Trials, study: optuna.Study) -> list[Winner]:
-    """The winner of each depth that has one, by increasing depth."""
-    best: dict[int, FrozenTrial] = {}
+    """Return the winner of each depth that has one, by increasing depth."""
+    at_depth: dict[int, list[FrozenTrial]] = {}
     for trial in comparable(trials, study):
-        depth = trial.user_attrs["depth"]
-        best[depth] = min(best.get(depth, trial), trial, key=_rank)
+        at_depth.setdefault(trial.user_attrs["depth"], []).append(trial)
+    first = ((depth, best(those)) for depth, those in sorted(at_depth.items()))
     return [
         Winner(depth, trial.user_attrs["unit"], trial, trials.recipe(trial))
-        for depth, trial in sorted(best.items())
+        for depth, trial in first
+        if trial
     ]
 
 
 def comparable(trials: Trials, study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that can win their depth, by place: complete, and within their limits."""
-    return [trial for trial in eligible(study) if trials.slot(trial.user_attrs[PLACE]) is not None]
-
-
-def _rank(trial: FrozenTrial) -> tuple[float, ...]:
-    return (-trial.values[0], trial.user_attrs["val_loss"], trial.user_attrs[PLACE])
+    """Return the trials that can win their depth, by number: complete, and of this study's places."""
+    return complete(study, trials.total)

@@ -51,7 +51,7 @@ def log_plots(study: optuna.Study, run: tracking.Run, curve: pd.DataFrame | None
 
 @contextmanager
 def _drawing() -> Iterator[None]:
-    """Optuna draws through pyplot: without a screen, and without leaving its style behind."""
+    """Let Optuna draw through pyplot: without a screen, and without leaving its style behind."""
     import matplotlib
     import matplotlib.pyplot as plt
 
@@ -90,7 +90,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _plots(study: optuna.Study, curve: pd.DataFrame | None) -> dict[str, Callable[[], "Figure"]]:
-    """By name, what draws each plot that there is something to show for."""
+    """Return by name what draws each plot that there is something to show for."""
     from optuna.visualization import matplotlib as plots
 
     single = _by_accuracy(study)
@@ -115,7 +115,7 @@ def _plots(study: optuna.Study, curve: pd.DataFrame | None) -> dict[str, Callabl
 
 
 def _by_accuracy(study: optuna.Study) -> optuna.Study:
-    """The study as one of accuracy alone: given several objectives, Optuna draws no best so far, and
+    """Return the study as one of accuracy alone: given several objectives, Optuna draws no best so far, and
     takes the lowest accuracy for the best."""
     if len(study.directions) == 1:
         return study
@@ -127,7 +127,7 @@ def _by_accuracy(study: optuna.Study) -> optuna.Study:
 
 
 def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
-    """Parameters that took more than one value, in alphabetical order."""
+    """Return the parameters that took more than one value, in alphabetical order."""
     values: dict[str, set[Any]] = {}
     for trial in trials:
         for name, value in trial.params.items():
@@ -136,7 +136,7 @@ def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
 
 
 def _figure(draw: Callable[[], Any]) -> "Figure":
-    """The figure of the axes that `draw` gives, one or an array of them."""
+    """Return the figure of the axes that `draw` gives, one or an array of them."""
     import numpy as np
 
     axes = np.ravel(draw())
@@ -146,7 +146,7 @@ def _figure(draw: Callable[[], Any]) -> "Figure":
 
 
 def _by_depth(curve: pd.DataFrame) -> Any:
-    """Axes with the validation accuracy at every depth and its interval."""
+    """Return axes with the validation accuracy at every depth and its interval."""
     import matplotlib.pyplot as plt
 
     axes = plt.figure().add_subplot()

@@ -1,4 +1,4 @@
-"""trials.csv and pareto.csv: what became of every trial, and which of them no other beats in both ways."""
+"""Tables of a study: trials.csv and pareto.csv, the trials that no other beats in both ways."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,8 +23,8 @@ PARETO = ("trial", "depth", "unit", "head_lr", "body_lr", "val_accuracy", "train
 
 
 def trials_table(study: optuna.Study | None, total: int | None, choices: Sequence[str] = ()) -> pd.DataFrame:
-    """One row for each of the first `total` trials (None: all), by place; `COLUMNS` and then `choices`, the
-    fields of a recipe that the search varies: a trial in which one means nothing has none."""
+    """Return one row for each of the first `total` trials (None: all), by number; `COLUMNS` and then
+    `choices`, the fields of a recipe that the search varies: a trial in which one means nothing has none."""
     trials = counted(study, total) if study else []
     start = min((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
     more = [name for name in choices if name not in COLUMNS]
@@ -32,8 +32,8 @@ def trials_table(study: optuna.Study | None, total: int | None, choices: Sequenc
 
 
 def pareto_table(study: optuna.Study | None, total: int | None) -> pd.DataFrame:
-    """The complete trials that no other beats: every other is less accurate, or dearer to train, or the same
-    in both. By increasing `training_flops`, with the columns `PARETO`."""
+    """Return the complete trials that no other beats: every other is less accurate, or dearer to train, or
+    the same in both. By increasing `training_flops`, with the columns `PARETO`."""
     table = trials_table(study, total)
     complete = table[(table["state"] == "complete") & table["training_flops"].notna()]
     complete = complete.rename(columns={"number": "trial", "value": "val_accuracy"})
@@ -45,7 +45,7 @@ def pareto_table(study: optuna.Study | None, total: int | None) -> pd.DataFrame:
 
 
 def _row(trial: FrozenTrial, start: datetime | None) -> dict[str, Any]:
-    """Parameters of a trial whose name says at which depth they are are named like the others."""
+    """Return a trial's row. Parameters whose name says at which depth they are are named like the others."""
     params = {name.partition("_at_")[0]: value for name, value in trial.params.items()}
     changes = trial.user_attrs.get("changes", {})
     return {
@@ -66,5 +66,5 @@ def _since(start: datetime | None, moment: datetime | None) -> float | None:
 
 
 def _worker(process: str | None) -> str | None:
-    """Host and process number, without when it started."""
+    """Return host and process number, without when it started."""
     return process and process.rpartition(" ")[0]

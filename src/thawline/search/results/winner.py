@@ -8,9 +8,8 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from thawline.search.study.study import counted, eligible
-from thawline.search.task import PLACE
-from thawline.search.trial.outcomes import kept_outcomes
+from thawline.search.study.study import complete, counted
+from thawline.search.trial.outcomes import load_outcomes
 from thawline.search.trial.validation import Validating
 from thawline.statistics.selection_bias import corrected
 from thawline.training.recipe import plain
@@ -57,8 +56,8 @@ def _corrected(
     """Mean, low and high of the accuracy to expect of the best trial on other pictures, by bootstrap bias
     corrected cross-validation over the complete trials (`statistics.selection_bias`). None, and a warning,
     where the outcomes of some of them are gone: the others alone would have chosen another way."""
-    trials = eligible(study, total)
-    found, correct, losses = kept_outcomes(outcomes, [trial.user_attrs[PLACE] for trial in trials])
+    trials = complete(study, total)
+    found, correct, losses = load_outcomes(outcomes, [trial.number for trial in trials])
     if len(found) < len(trials):
         log.warning(
             "%s lacks the outcomes of %d trials: the accuracy of trial %d is not corrected for its selection "

@@ -11,8 +11,7 @@ from thawline.models.depth import resolve_depth
 from thawline.search.space.grid import count, grid, refuse_part
 from thawline.search.space.known_recipes import known
 from thawline.search.space.parameters import DEPTH, TrialSpace, Usable, point, varies
-from thawline.search.study.samplers import RATES
-from thawline.search.task import Slot
+from thawline.search.task import RATES, Slot
 
 
 class Slots:

@@ -1,4 +1,4 @@
-"""What a study remembers of the call that began it, so that its name is enough to go on with it."""
+"""The configuration that a study was last called with is kept in it, so that its name is enough to go on."""
 
 from pathlib import Path
 
@@ -29,13 +29,16 @@ def remember(study: optuna.Study, config: Config, artifacts: Artifacts) -> None:
 
 
 def configuration(study: optuna.Study) -> Config | None:
-    """None where the study remembers none. Raises `ConfigError` for one that is no longer allowed."""
+    """Return the configuration of the last call; None where the study has none.
+
+    Raises `ConfigError` for one that is no longer allowed.
+    """
     text = study.user_attrs.get(CONFIG)
     return None if text is None else to_config(OmegaConf.create(text))
 
 
 def by_hand(study: optuna.Study) -> Artifacts:
-    """Where to go on with the study by hand: below scratch/, so that DVC's files stay as DVC made them.
+    """Return where to go on with the study by hand: below scratch/, so that DVC's files stay as it made them.
 
     A study that was begun by hand goes on in its own folder.
 

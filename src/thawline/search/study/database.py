@@ -1,10 +1,10 @@
-"""The database of studies: where it is, and one process at a time in what must not be interleaved."""
+"""The database of studies: where it is, how it is reached, and its lock."""
 
 import hashlib
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ import optuna
 import sqlalchemy
 from filelock import FileLock
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialSystemAttributeModel
-from optuna.trial import FrozenTrial
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -22,7 +20,7 @@ from thawline.config.search import Search
 
 CONNECT_SECONDS = 5
 BUSY_SECONDS = 60
-"""How long a process waits for another one's write to a sqlite file."""
+"""A process waits so long for another one's write to a sqlite file."""
 
 KEEP_ALIVE = ("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
 """Makes a PostgreSQL server notice within half a minute that a machine went dark while it held the lock;
@@ -30,7 +28,7 @@ left to itself it waits two hours."""
 
 
 def location(search: Search, database: Path) -> URL:
-    """Where the studies are: `search.storage`, or the sqlite file `database`.
+    """Return where the studies are: `search.storage`, or the sqlite file `database`.
 
     A relative sqlite path lies below the repository, in whose folder scratch `database` is; not below the
     current folder, which in a temporary experiment is a copy that is thrown away.
@@ -63,12 +61,12 @@ def location(search: Search, database: Path) -> URL:
 
 
 def is_shared(url: URL) -> bool:
-    """Whether several machines can reach it."""
+    """Tell whether several machines can reach it."""
     return url.get_backend_name() == "postgresql"
 
 
 def connect(search: Search, database: Path) -> RDBStorage:
-    """The storage, its tables made where they do not exist yet.
+    """Return the storage, its tables made where they do not exist yet.
 
     Raises `UserError`, within seconds, where the database cannot be reached or used.
     """
@@ -81,22 +79,19 @@ def connect(search: Search, database: Path) -> RDBStorage:
             Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = sqlalchemy.create_engine(url, connect_args=_connect_arguments(url))
         # creating the tables from two processes at once fails in one of them
-        with _one_at_a_time(engine, "tables"), warnings.catch_warnings():
-            # heartbeats are marked experimental
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with one_at_a_time(engine, "tables"):
             _refuse_foreign(engine)
             storage = RDBStorage(
                 url.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": _connect_arguments(url), "pool_pre_ping": is_shared(url)},
-                heartbeat_interval=search.heartbeat,
-                grace_period=search.grace,
             )
         engine.dispose()
     return storage
 
 
 def _refuse_foreign(engine: Engine) -> None:
-    """Optuna would add its tables to any database, and then stumble over the version of the others."""
+    """Refuse a database of something else: Optuna would add its tables to it, and then stumble over the
+    version of the others."""
     tables = set(sqlalchemy.inspect(engine).get_table_names())
     # a server's database may be shared with anything that keeps no versions of its tables
     foreign = "alembic_version" in tables if is_shared(engine.url) else bool(tables)
@@ -108,37 +103,40 @@ def _refuse_foreign(engine: Engine) -> None:
         )
 
 
-def backend_of(study: optuna.Study) -> RDBStorage:
-    """The storage behind the cache that Optuna puts before it."""
-    storage: Any = study._storage
-    return getattr(storage, "_backend", storage)
-
-
-def forget_constraints(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Take back what an attempt of the trial stored of its limits: the next attempt may keep them.
-
-    Optuna has no function for that, and a complete trial must have as many constraints as the others.
-    """
-    stored = TrialSystemAttributeModel
-    mine = stored.trial_id == trial._trial_id, stored.key.startswith("constraints:")
-    with backend_of(study).engine.begin() as connection:
-        connection.execute(sqlalchemy.delete(stored).where(*mine))
-
-
 @contextmanager
-def alone(study: optuna.Study) -> Iterator[None]:
-    """Hold the study's lock for the length of the block, waiting for whoever holds it.
+def one_at_a_time(engine: Engine, name: str) -> Iterator[None]:
+    """Hold the lock `name` of the database for the length of the block, waiting for whoever holds it.
 
-    The lock of a process that dies is given back by the operating system or the database server.
+    The lock of a process that dies is given back by the operating system or the database server. A sqlite
+    file has one lock, whatever the name.
     """
-    with _one_at_a_time(backend_of(study).engine, study.study_name):
-        yield
+    if not is_shared(engine.url):
+        with FileLock(f"{engine.url.database}.lock"):
+            yield
+        return
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for setting in KEEP_ALIVE:
+            connection.execute(sqlalchemy.text(f"SET {setting}"))
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        try:
+            yield
+        finally:
+            # closed rather than kept for later use: whatever happens, the lock is gone with it
+            connection.invalidate()
+
+
+def database_time(engine: Engine) -> float:
+    """Return the seconds since 1970 by the database's clock, which all machines share."""
+    with engine.connect() as connection:
+        now = connection.execute(sqlalchemy.select(sqlalchemy.func.now())).scalar_one()
+    return (now if now.tzinfo else now.replace(tzinfo=UTC)).timestamp()
 
 
 @contextmanager
 def explained(url: URL, *others: type[Exception]) -> Iterator[None]:
-    """Errors of the database, and `others`, as `UserError`: which one, why, and what to do; never with its
-    password."""
+    """Turn errors of the database, and `others`, into `UserError`: which one, why, and what to do; never with
+    its password."""
     errors: tuple[type[Exception], ...] = (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
     try:
         yield
@@ -155,26 +153,8 @@ def _connect_arguments(url: URL) -> dict[str, Any]:
     return {"connect_timeout": CONNECT_SECONDS} if is_shared(url) else {"timeout": BUSY_SECONDS}
 
 
-@contextmanager
-def _one_at_a_time(engine: Engine, what: str) -> Iterator[None]:
-    if not is_shared(engine.url):
-        with FileLock(f"{engine.url.database}.lock"):
-            yield
-        return
-    key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for setting in KEEP_ALIVE:
-            connection.execute(sqlalchemy.text(f"SET {setting}"))
-        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
-        try:
-            yield
-        finally:
-            # closed rather than kept for later use: whatever happens, the lock is gone with it
-            connection.invalidate()
-
-
 def _reason(error: BaseException) -> str:
-    """The first line of the innermost error: the layers above it only wrap it."""
+    """Return the first line of the innermost error: the layers above it only wrap it."""
     while (inner := getattr(error, "orig", None) or error.__cause__) is not None:
         error = inner
     return str(error).strip().partition("\n")[0] or type(error).__name__

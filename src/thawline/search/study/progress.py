@@ -14,33 +14,33 @@ from thawline.search.task import Task
 
 
 @contextmanager
-def board(study: optuna.Study, task: Task, label: str) -> Iterator[Callable[[], None]]:
-    """A function to call now and then; it shows what has changed since.
+def shown(study: optuna.Study, task: Task, label: str) -> Iterator[Callable[[], None]]:
+    """Show progress for the length of the block; yields a function that shows what has changed since.
 
     Where the study's time is limited, how many trials there will be is not known: then the seconds count.
     """
     limit = study.user_attrs.get(LIMIT)
     total = int(limit) if limit else next(index for index in count() if task.slot(index) is None)
-    shown = _done(study, total if limit else None)
-    with progress(f"{label} (seconds)" if limit else label, total, shown) as advance:
+    done = _done(study, total if limit else None)
+    with progress(f"{label} (seconds)" if limit else label, total, done) as advance:
 
         def update() -> None:
-            nonlocal shown
+            nonlocal done
             now = min(total, _done(study, total if limit else None))
-            if now > shown:
-                advance(now - shown, note(study))
-                shown = now
+            if now > done:
+                advance(now - done, note(study))
+                done = now
 
         yield update
 
 
 def _done(study: optuna.Study, limit: int | None) -> int:
-    """Seconds used where there is a limit, else trials settled."""
+    """Return the seconds used where there is a limit, else the trials settled."""
     return len(counted(study)) if limit is None else int(limit - (seconds_left(study) or 0))
 
 
 def note(study: optuna.Study) -> str:
-    """E.g. "best 0.913, 12 complete, 3 pruned"."""
+    """Return e.g. "best 0.913, 12 complete, 3 pruned"."""
     best = best_trial(study)
     states = Counter(trial.state for trial in counted(study))
     parts = [f"best {best.values[0]:.3f}"] if best else []

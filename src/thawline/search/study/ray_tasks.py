@@ -9,22 +9,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-import optuna
+from typing import Any
 
 from thawline.config.errors import UserError
-from thawline.search.study.database import backend_of, is_shared
+from thawline.search.study.database import is_shared
+from thawline.search.study.engine import POLL_SECONDS, Work
+from thawline.search.study.study import SharedStudy
 
-if TYPE_CHECKING:
-    from thawline.search.study.workers import Team
-
-POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 
 
-def run_on_ray(team: "Team", study: optuna.Study, update: Callable[[], None]) -> None:
+def run_on_ray(work: Work, study: SharedStudy, update: Callable[[], None]) -> None:
     """Run the study with `search.workers` Ray tasks, on the cluster at `search.address`.
 
     Ray starts a task again wherever there is room when its machine or process dies, and the new one goes on
@@ -32,9 +28,9 @@ def run_on_ray(team: "Team", study: optuna.Study, update: Callable[[], None]) ->
     answer, the database is a file that not all its machines have, or a worker raised one.
     """
     ray = _ray()
-    with _cluster(ray, team):
+    with _cluster(ray, work):
         _refuse_file(ray, study)
-        _watch(ray, _tasks(ray, team), update)
+        _watch(ray, _tasks(ray, work), update)
 
 
 def _ray() -> ModuleType:
@@ -51,15 +47,15 @@ def _ray() -> ModuleType:
 
 
 @contextmanager
-def _cluster(ray: ModuleType, team: "Team") -> Iterator[None]:
-    """Connected to the cluster; to one of this machine alone where no address is given."""
-    search = team.config.search
+def _cluster(ray: ModuleType, work: Work) -> Iterator[None]:
+    """Stay connected to the cluster; to one of this machine alone where no address is given."""
+    search = work.config.search
     address = search.address or os.environ.get("RAY_ADDRESS")
     # each process of a worker finds the modules that this one does
-    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_threads(team)}}
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_threads(work)}}
     started: dict[str, Any] = {} if address else {"include_dashboard": False}
     if not address:
-        started["num_cpus"] = search.workers * team.config.trainer.threads
+        started["num_cpus"] = search.workers * work.config.trainer.threads
     try:
         ray.init(
             address=address, runtime_env=environment, log_to_driver=False, logging_level="error", **started
@@ -76,14 +72,14 @@ def _cluster(ray: ModuleType, team: "Team") -> Iterator[None]:
         ray.shutdown()
 
 
-def _threads(team: "Team") -> dict[str, str]:
-    return {"OMP_NUM_THREADS": str(team.config.trainer.threads), **QUIET}
+def _threads(work: Work) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(work.config.trainer.threads), **QUIET}
 
 
-def _refuse_file(ray: ModuleType, study: optuna.Study) -> None:
-    """A sqlite file does for workers on one machine only: locks on it do not hold across a network."""
+def _refuse_file(ray: ModuleType, study: SharedStudy) -> None:
+    """Refuse a sqlite file for several machines: locks on it do not hold across a network."""
     names = sorted({node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
-    if len(names) > 1 and not is_shared(backend_of(study).engine.url):
+    if len(names) > 1 and not is_shared(study.database.engine.url):
         raise UserError(
             f"The Ray cluster has several machines ({', '.join(names[:4])}), "
             "but the studies are in a file that only this one can use.\n"
@@ -91,17 +87,17 @@ def _refuse_file(ray: ModuleType, study: optuna.Study) -> None:
         )
 
 
-def _tasks(ray: ModuleType, team: "Team") -> list[Any]:
+def _tasks(ray: ModuleType, work: Work) -> list[Any]:
     worker = ray.remote(_worker).options(
-        num_cpus=team.config.trainer.threads, max_retries=-1, scheduling_strategy="SPREAD"
+        num_cpus=work.config.trainer.threads, max_retries=-1, scheduling_strategy="SPREAD"
     )
-    return [worker.remote(team) for _ in range(team.config.search.workers)]
+    return [worker.remote(work) for _ in range(work.config.search.workers)]
 
 
-def _worker(team: "Team") -> str | None:
-    """What a Ray task runs; what a person can put right is returned, or Ray would wrap it."""
+def _worker(work: Work) -> str | None:
+    """Do the work in a Ray task. Return what a person can put right: Ray would wrap it if raised."""
     try:
-        team.join()
+        work.do()
     except UserError as error:
         return str(error)
     return None

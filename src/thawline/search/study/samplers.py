@@ -1,8 +1,8 @@
-"""What proposes trials and what stops hopeless ones, by name."""
+"""Samplers, which propose trials, and pruners, which stop hopeless ones, by name."""
 
 import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,55 +13,50 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from thawline.config.sections import PrunerName, SamplerName, Search
-from thawline.search.task import PLACE
+from thawline.search.task import RATES
 
-RATES = "rates"
-"""User attribute of a trial of a depth curve: which of its depth's trials it is, from 0. It comes before the
-place, so that equal `rates` mean equal learning rates at every depth."""
-
-PROPOSED_BEFOREHAND = (SamplerName.random, SamplerName.grid)
+LEARN_NOTHING = (SamplerName.random, SamplerName.grid)
 """Samplers that learn nothing from the trials."""
 NEED_ALL_TRIALS = (SamplerName.gp, SamplerName.cmaes)
 """Samplers that learn only the parameters that all finished trials have."""
 
 
 def sampler(search: Search, seed: int, directions: int = 1) -> BaseSampler:
-    """The sampler that `search.sampler` names, seeded anew for each trial from `seed` and the trial's place.
+    """Return the sampler that `search.sampler` names, seeded anew for each trial from `seed` and the trial's
+    number.
 
-    So a study that was interrupted proposes what an undisturbed one would have, and for `random` each place
-    has the same parameters whoever runs it and when. The first `search.startup_trials` places are random.
-    A trial with the attribute `rates` is drawn from that in place of its place. A grid's places name all
-    of their parameters, so that nothing is left to propose.
+    So a study that was interrupted proposes what an undisturbed one would have, and for `random` each trial
+    has the same parameters whoever runs it and when. The first `search.startup_trials` trials are random.
+    A trial with the attribute `rates` is drawn from that rather than from its number. A grid's trials name
+    all of their parameters, so that nothing is left to propose.
 
     Args:
         directions: number of objectives. Raises `ValueError` where the sampler cannot follow so many.
     """
     if directions > 1 and search.sampler is SamplerName.cmaes:
         raise ValueError("CMA-ES follows one objective")
-    return _ByPlace(search, seed)
+    return _ByNumber(search, seed)
 
 
 def reproducible(search: Search) -> str | None:
-    """None if the same trials come to the same end whatever the number of workers; else why not."""
-    if search.sampler not in PROPOSED_BEFOREHAND:
+    """Return None if the same trials come to the same end whatever the number of workers; else why not."""
+    if search.sampler not in LEARN_NOTHING:
         return (
             f"the sampler {search.sampler.name} learns from the trials that are over when it is asked, and "
             "with several workers that depends on which is the faster (random and grid do not)"
         )
     if search.pruner is not PrunerName.none:
         return (
-            f"each place has the same parameters, but the pruner {search.pruner.name} compares a trial with "
+            f"each trial has the same parameters, but the pruner {search.pruner.name} compares a trial with "
             "those that are ahead of it, and with several workers that depends on which is the faster"
         )
     if search.minutes is not None:
-        return (
-            "each place has the same trial, but how many there are depends on what fits into search.minutes"
-        )
+        return "each trial is the same, but how many there are depends on what fits into search.minutes"
     return None
 
 
 def unlearned(search: Search, depths: Sequence[int], units: int) -> str | None:
-    """Why the sampler cannot learn the body's rate at these `depths`, and what to do; None where it can."""
+    """Say why the sampler cannot learn the body's rate at these `depths`, and what to do; None if it can."""
     if search.sampler not in NEED_ALL_TRIALS or units not in depths or len(depths) == 1:
         return None
     return (
@@ -72,7 +67,7 @@ def unlearned(search: Search, depths: Sequence[int], units: int) -> str | None:
 
 
 def pruner(search: Search, steps: int) -> optuna.pruners.BasePruner:
-    """The pruner that `search.pruner` names, for trials that report at steps up to `steps` - 1.
+    """Return the pruner that `search.pruner` names, for trials that report at steps up to `steps` - 1.
 
     median (Golovin et al. 2017) starts after five trials and a third of the reports; asha (Li et al. 2020)
     keeps the best third after a fifth of the reports and again after three times as many; hyperband (Li et
@@ -93,8 +88,8 @@ def pruner(search: Search, steps: int) -> optuna.pruners.BasePruner:
     return _quietly(makers[search.pruner])
 
 
-class _ByPlace(BaseSampler):
-    """Hands each trial to a sampler made for its place alone."""
+class _ByNumber(BaseSampler):
+    """Hands each trial to a sampler made for its number alone."""
 
     def __init__(self, search: Search, seed: int) -> None:
         self._search = search
@@ -104,9 +99,8 @@ class _ByPlace(BaseSampler):
     def _of(self, trial: FrozenTrial) -> BaseSampler:
         number, found = self._current
         if number != trial.number:
-            place = trial.user_attrs.get(PLACE, trial.number)
-            key = trial.user_attrs.get(RATES, place)
-            random = place < self._search.startup_trials or self._search.sampler in PROPOSED_BEFOREHAND
+            key = trial.user_attrs.get(RATES, trial.number)
+            random = trial.number < self._search.startup_trials or self._search.sampler in LEARN_NOTHING
             found = _Random(self._seed, key) if random else _learning(self._search, self._seed, key)
             self._current = (trial.number, found)
         return found
@@ -150,19 +144,13 @@ class _Random(BaseSampler):
         return drawn.sample_independent(study, trial, param_name, param_distribution)
 
 
-def drawn(seed: int, attrs: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
-    """What a trial with these user attributes is given for a parameter by a sampler that learns nothing."""
-    sampler = _Random(seed, attrs.get(RATES, attrs[PLACE]))
-    # neither study nor trial decides anything
-    return sampler.sample_independent(None, None, name, distribution)  # type: ignore[arg-type]
-
-
 class _CmaEs(CmaEsSampler):
     """Starts anew where the set of parameters that all trials have has shrunk. Optuna's would only draw at
     random from then on, because its state has another number of dimensions."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         found = super().infer_relative_search_space(study, trial)
+        # private, but the only name that Optuna keeps the state of one number of dimensions under
         self._attr_prefix = f"cma{len(found)}:"
         return found
 
@@ -182,7 +170,7 @@ def _learning(search: Search, seed: int, key: int) -> BaseSampler:
 
 
 def _quietly(make: Callable[[], Any]) -> Any:
-    """What `make` makes, without the warning that a part of Optuna is marked experimental."""
+    """Return what `make` makes, without the warning that a part of Optuna is marked experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return make()

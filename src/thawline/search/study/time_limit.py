@@ -40,12 +40,12 @@ def mark_time(study: optuna.Study) -> None:
 
 
 def seconds_used(study: optuna.Study) -> float:
-    """Up to the last mark; 0 for a study whose time was never limited."""
+    """Return the seconds used up to the last mark; 0 for a study whose time was never limited."""
     return float(study.user_attrs.get(CLOCK, (0.0,))[0])
 
 
 def seconds_left(study: optuna.Study) -> float | None:
-    """Of the study's time; None where it has as much as it needs."""
+    """Return the seconds left of the study's time; None where it has as much as it needs."""
     attributes = study.user_attrs
     limit = attributes.get(LIMIT)
     return None if limit is None else limit - _used(attributes, time.time())
@@ -57,7 +57,7 @@ def _used(attributes: dict[str, Any], now: float) -> float:
 
 
 def time_is_up(study: optuna.Study) -> bool:
-    """Whether a trial that still runs should stop: raise `optuna.TrialPruned`.
+    """Tell whether a trial that still runs should stop: raise `optuna.TrialPruned`.
 
     Not before one is complete, however little time there is: a search without any comes to nothing.
     """
@@ -66,7 +66,7 @@ def time_is_up(study: optuna.Study) -> bool:
 
 
 def too_late_to_begin(study: optuna.Study) -> bool:
-    """Whether a trial begun now would be cut off: less than half of a usual trial's time is left."""
+    """Tell whether a trial begun now would be cut off: less than half of a usual trial's time is left."""
     left = seconds_left(study)
     if left is None:
         return False

@@ -1,0 +1,1 @@
+"""One trial: a recipe, trained and validated within its limits."""

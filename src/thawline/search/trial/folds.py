@@ -34,7 +34,7 @@ def folds(
     repeats: int = 1,
     seed: int = 0,
 ) -> list[Fold]:
-    """Stratified cross-validation, `repeats` times over with different shuffles: `repeats * count` folds.
+    """Return `repeats * count` folds: stratified cross-validation, `repeats` times over, each shuffled anew.
 
     In each repetition every row is validated on once. Each fold has about the same share of every class;
     rows of one group are never separated.
@@ -81,7 +81,7 @@ def _splits(
 
 
 def per_class(labels: np.ndarray, groups: np.ndarray | None = None) -> list[int]:
-    """How many pictures, or groups, each class has, in the order of the classes."""
+    """Return how many pictures, or groups, each class has, in the order of the classes."""
     own = np.arange(len(labels)) if groups is None else np.asarray(groups)
     return [len(np.unique(own[labels == label])) for label in np.unique(labels)]
 
@@ -111,7 +111,7 @@ def stitched(parts: Sequence[Fold], values: Sequence[np.ndarray]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Validation:
-    """How trials are validated. `folds` is 1 for a held-out part; `reason` is a sentence."""
+    """The way trials are validated. `folds` is 1 for a held-out part; `reason` is a sentence."""
 
     kind: Literal["holdout", "kfold"]
     folds: int
@@ -121,7 +121,7 @@ class Validation:
 def validation_by(
     asked: ValidationName, images: int, held_out: int, rarest: int, count: int = FOLDS
 ) -> Validation:
-    """The way to validate that was asked for; the arguments after `asked` are those of `validation_of`."""
+    """Return the way to validate that was asked for; arguments after `asked` as of `validation_of`."""
     if asked is ValidationName.auto:
         return validation_of(images, held_out, rarest, count)
     if asked is ValidationName.holdout:
@@ -133,8 +133,8 @@ def validation_by(
 
 
 def validation_of(images: int, held_out: int, rarest: int, count: int = FOLDS) -> Validation:
-    """The default way to validate: fewer than `FEW` pictures are cross-validated, unless more than a third
-    of them are held out anyway.
+    """Return the default way to validate: fewer than `FEW` pictures are cross-validated, unless more than a
+    third of them are held out anyway.
 
     Once over only: where several seeds are trained, each takes its own repetition.
 
@@ -167,5 +167,5 @@ def validation_of(images: int, held_out: int, rarest: int, count: int = FOLDS) -
 
 
 def _points(images: int) -> str:
-    """Half the width of the 95 % interval of an accuracy of 90 %, in points."""
+    """Return half the width of the 95 % interval of an accuracy of 90 %, in points."""
     return f"{196 * math.sqrt(0.09 / max(images, 1)):.0f}"

@@ -1,4 +1,4 @@
-"""What one training of a trial may use: it is ended as soon as it is known to need more."""
+"""Limits on what one training of a trial may use: it is ended as soon as it is known to need more."""
 
 import time
 from collections.abc import Sequence
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import optuna
 
 from thawline.config.sections import Limit
-from thawline.search.trial.validation import Watch, mean_history
+from thawline.search.task import LimitExceededError
+from thawline.search.trial.outcomes import mean_history
+from thawline.search.trial.validation import Observer
 from thawline.training.cost import peak_memory
-from thawline.training.history import Fitted, Row
+from thawline.training.history import Row
 from thawline.training.run import Training
 
 MEBIBYTE = 2**20
@@ -18,20 +20,20 @@ LEAST_EPOCHS = 2
 
 
 def whole_time(ends: Sequence[float], planned: int) -> float:
-    """Seconds that a training of so many `planned` epochs takes in all, from the seconds after which its
-    first epochs ended. Where the whole is not known yet, the first one, which bears the preparations too,
-    is no measure of the others: at least two are needed."""
+    """Return the seconds that a training of so many `planned` epochs takes in all, from the seconds after
+    which its first epochs ended. Where the whole is not known yet, the first one, which bears the
+    preparations too, is no measure of the others: at least two are needed."""
     done, elapsed = len(ends), ends[-1]
     if done >= planned:
         return elapsed
     return elapsed + (planned - done) * (elapsed - ends[0]) / (done - 1)
 
 
-class Limits(Watch):
+class Limits(Observer):
     """Keeps the rows of a trial's trainings and prunes the trial when one of them exceeds `limit`.
 
-    How far it exceeds it is stored as a constraint of the trial, which samplers learn from, and the number
-    of parameters that learn as the user attribute `trainable_parameters`.
+    The number of parameters that learn is stored as the user attribute `trainable_parameters` of the trial.
+    Each method that looks on raises `LimitExceededError`.
     """
 
     def __init__(self, limit: Limit, trial: optuna.Trial) -> None:
@@ -51,8 +53,7 @@ class Limits(Watch):
         self._training, self._rows, self._ends, self._started = training, [], [], time.monotonic()
         count = training.trainable_parameters()
         self.trial.set_user_attr("trainable_parameters", count)
-        told = f"would train {count:,} parameters"
-        self._keep("parameters", count, self.limit.parameters, told)
+        _require("parameters", count, self.limit.parameters, f"would train {count:,} parameters")
 
     def after_epoch(self, row: Row) -> None:
         assert self._training is not None
@@ -63,24 +64,17 @@ class Limits(Watch):
         planned = self._training.epochs
         if len(self._rows) >= min(LEAST_EPOCHS, planned):
             seconds = whole_time(self._ends, planned) + once
-            self._keep("seconds", seconds, self.limit.seconds, f"would train for {seconds:,.0f} seconds")
+            _require("seconds", seconds, self.limit.seconds, f"would train for {seconds:,.0f} seconds")
         if self.limit.memory is not None:
-            self._keep_memory()
+            used = peak_memory(self._training.device) / MEBIBYTE
+            _require("memory", used, self.limit.memory, f"used {used:,.0f} MiB of memory")
 
-    def after(self, fitted: Fitted) -> None:
-        self._done.append(fitted.history)
+    def after(self, epochs: list[Row]) -> None:
+        self._done.append(epochs)
         self._rows = []
 
-    def _keep_memory(self) -> None:
-        assert self._training is not None
-        used = peak_memory(self._training.device) / MEBIBYTE
-        self._keep("memory", used, self.limit.memory, f"used {used:,.0f} MiB of memory")
 
-    def _keep(self, name: str, value: float, limit: float | None, told: str) -> None:
-        """Prune the trial if `value` is above `limit`."""
-        if limit is None or value <= limit:
-            return
-        # a trial whose worker died there before has it already
-        if name not in self.trial.constraints:
-            self.trial.set_constraint(name, value - limit)
-        raise optuna.TrialPruned(f"{told}, search.limit.{name} = {limit:.10g}")
+def _require(name: str, value: float, limit: float | None, said: str) -> None:
+    """Prune the trial if `value` is above `limit`."""
+    if limit is not None and value > limit:
+        raise LimitExceededError(f"{said}, search.limit.{name} = {limit:.10g}", name, value - limit)

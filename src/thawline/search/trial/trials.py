@@ -1,4 +1,4 @@
-"""The study of one contender: which recipes it tries, what each is worth, and which one is chosen."""
+"""The study of one contender: which recipes it tries, and what each is worth."""
 
 import time
 from functools import cached_property
@@ -20,21 +20,20 @@ from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_depth
 from thawline.models.device import prepare_machine
 from thawline.models.linear_head import linear_head
-from thawline.search.results.winner import selected
 from thawline.search.space.depths import asked_depths, usable_methods
 from thawline.search.space.parameters import METHOD, Usable, fresh_rates, recipe_of_trial
 from thawline.search.space.slots import Slots
-from thawline.search.study.study import REASON, RUN, best_trial, counted, report
+from thawline.search.study.study import RUN, report
 from thawline.search.study.time_limit import time_is_up
-from thawline.search.task import PLACE, Slot
+from thawline.search.task import Slot
 from thawline.search.trial.limits import Limits
-from thawline.search.trial.outcomes import keep_outcome
-from thawline.search.trial.validation import Outcome, Report, Validating
+from thawline.search.trial.outcomes import Outcome, save_outcome
+from thawline.search.trial.validation import Validating
 from thawline.training.code import code_version
 from thawline.training.cost import flops
 from thawline.training.phases import phases_of
 from thawline.training.probe import require_stored_pictures
-from thawline.training.recipe import Chosen, plain, tracked
+from thawline.training.recipe import plain, tracked
 
 SEARCH_SEED = 999
 """Added to the seed: trials use another head and order than the final fine-tunings."""
@@ -46,7 +45,7 @@ DECISIVE = ("sampler", "startup_trials", "grid_points", "pruner", "known", "goal
 class Trials:
     """A study that workers can run (see `Task`), and what its trials need.
 
-    Making one sets up this process for training. `depths` are those it tries, `total` its places, None where
+    Making one sets up this process for training. `depths` are those it tries, `total` its trials, None where
     only its time limits them.
     """
 
@@ -71,7 +70,7 @@ class Trials:
 
     @cached_property
     def validating(self) -> Validating:
-        """How recipes are validated."""
+        """Validates its recipes."""
         return Validating(self.store, self.initial, self.config, self.artifacts.prefix)
 
     @property
@@ -80,7 +79,7 @@ class Trials:
 
     @property
     def multiple(self) -> bool:
-        """Whether there are two objectives."""
+        """True where there are two objectives."""
         return self.search.objective is Objective.accuracy_and_cost
 
     @property
@@ -145,7 +144,7 @@ class Trials:
         }
 
     def recipe(self, trial: optuna.trial.BaseTrial | FrozenTrial) -> Finetune:
-        """What a trial tries, or tried."""
+        """Return the recipe that a trial tries, or tried."""
         return recipe_of_trial(trial, self._slots.space)
 
     def objective(self, trial: optuna.Trial, parent: str) -> float | tuple[float, ...]:
@@ -163,18 +162,17 @@ class Trials:
             _set(trial, {RUN: run.id, "depth": depth, "unit": unit})
             outcome = self._outcome(trial, recipe, run)
             # before the trial counts: what is computed of all trials together needs it
-            keep_outcome(self.outcomes, trial.user_attrs[PLACE], outcome)
+            save_outcome(self.outcomes, trial.number, outcome)
             _set(trial, _worth(outcome))
             run.log_history(outcome.history)
             run.log_metrics(outcome.cost)
             return self._values(outcome)
 
     def _outcome(self, trial: optuna.Trial, recipe: Finetune, run: tracking.Run) -> Outcome:
-        """Of one trial; where it was ended early its run says how far it came."""
-        watch, started = Limits(self.search.limit, trial), time.monotonic()
-        seed, report = self.config.seed * 1000 + SEARCH_SEED, self._reporter(trial, recipe)
+        """Train and validate one trial; where it was ended early its run says how far it came."""
+        watch, started = _Watch(self, trial, recipe), time.monotonic()
         try:
-            return self.validating.outcome(recipe, seed, report=report, watch=watch)
+            return self.validating.outcome(recipe, self.config.seed * 1000 + SEARCH_SEED, observer=watch)
         except optuna.TrialPruned as pruned:
             run.log_history(watch.history)
             run.end("pruned", str(pruned))
@@ -206,65 +204,38 @@ class Trials:
             f"{self.card.architecture} cannot be counted: {reason}\n  set search.objective=accuracy"
         )
 
-    def _reporter(self, trial: optuna.Trial, recipe: Finetune) -> Report:
-        last = self.validating.steps - 1
-
-        def told(step: int, accuracy: float) -> None:
-            report(trial, accuracy, step)
-            if step == last:
-                return
-            reached = self.validating.reached(recipe, step)
-            if not self.multiple and trial.should_prune():
-                raise optuna.TrialPruned(f"not promising after {reached} ({self.search.pruner.name})")
-            if time_is_up(trial.study):
-                raise optuna.TrialPruned(f"the study's time was up after {reached}")
-
-        return told
-
     @property
     def outcomes(self) -> Path:
         """The folder with what each complete trial said of every validation picture."""
         return self.artifacts.outcomes / self.name
 
-    def chosen(self, study: optuna.Study | None) -> Chosen:
-        """The recipe of the best trial; the configured one where there was no search.
 
-        Raises `UserError` where no trial is complete.
-        """
-        recipe, told = self.base, None
-        if study is not None:
-            best = best_trial(study, self.total)
-            if best is None:
-                raise self._none_left(study)
-            recipe = self.recipe(best)
-            told = selected(study, best, self.total, self.validating, self.outcomes, self.config.seed)
-        depth = resolve_depth(recipe.depth, self.units)
-        return Chosen(
-            self.config.contender, recipe, depth, unit_name(self.units, depth), told, self.linear_head
-        )
+class _Watch(Limits):
+    """Looks on while a trial runs: ends it where it needs too much, does not promise much, or time is up."""
 
-    def _none_left(self, study: optuna.Study) -> UserError:
-        trials = counted(study, self.total)
-        reasons = [trial.user_attrs[REASON] for trial in trials if REASON in trial.user_attrs]
-        last = reasons[-1] if reasons else "none given"
-        advice = (
-            "raise that limit, or search depths and methods that need less"
-            if "search.limit" in last
-            else "lower the ends of search.space: head_lr.high, scratch_lr.high and body_lr.high"
-        )
-        return UserError(
-            f"all {len(trials)} trials of {self.config.contender.name} failed or were pruned.\n"
-            f"  last reason: {last}\n  {advice}"
-        )
+    def __init__(self, trials: Trials, trial: optuna.Trial, recipe: Finetune) -> None:
+        super().__init__(trials.search.limit, trial)
+        self.trials, self.recipe = trials, recipe
+
+    def report(self, step: int, accuracy: float) -> None:
+        report(self.trial, accuracy, step)
+        validating, search = self.trials.validating, self.trials.search
+        if step == validating.steps - 1:
+            return
+        progress = validating.progress(self.recipe, step)
+        if not self.trials.multiple and self.trial.should_prune():
+            raise optuna.TrialPruned(f"not promising after {progress} ({search.pruner.name})")
+        if time_is_up(self.trial.study):
+            raise optuna.TrialPruned(f"the study's time was up after {progress}")
 
 
 def unit_name(units: tuple[Unit, ...], depth: int) -> str | None:
-    """The name of the last frozen unit; None where nothing is frozen."""
+    """Return the name of the last frozen unit; None where nothing is frozen."""
     return units[depth - 1].name if depth else None
 
 
 def _worth(outcome: Outcome) -> dict[str, Any]:
-    """User attributes that say what a complete trial came to."""
+    """Return user attributes that say what a complete trial came to."""
     found = {
         "val_loss": outcome.loss,
         "seconds": outcome.seconds * outcome.trainings,

@@ -20,9 +20,10 @@ from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Search, Trainer
 from thawline.machine import cores
+from thawline.search.study.engine import Make
 from thawline.search.study.local_processes import WorkerError
-from thawline.search.study.study import counted, open_study, places
-from thawline.search.study.workers import Make, run_study, shared_out
+from thawline.search.study.run import run_study, shared_out
+from thawline.search.study.study import counted, open_study
 from thawline.tracking.connection import connected
 
 
@@ -84,8 +85,8 @@ def test_a_defect_in_a_worker_ends_the_study_with_its_traceback(tmp_path: Path) 
     with pytest.raises(WorkerError, match=r"(?s)long .*in objective.*ZeroDivisionError: a defect"):
         run(tests_tasks.broken, tmp_path, random_search(4, workers=2))
     study = open_study(tests_tasks.Bowl(random_search(4)), Artifacts.under(tmp_path).studies)
-    assert {trial.state for trial in places(study)} == {TrialState.WAITING}
-    assert not any("deaths" in trial.user_attrs for trial in places(study))
+    assert {trial.state for trial in study.trials} == {TrialState.WAITING}
+    assert not any("deaths" in trial.user_attrs for trial in study.trials)
 
 
 def test_a_task_named_by_where_it_runs_is_found_out(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import tests_tasks
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
-from thawline.search.study.workers import run_study
+from thawline.search.study.run import run_study
 search = tests_tasks.random_search(6, workers=int(sys.argv[2]))
 try:
     run_study(tests_tasks.slow, Config(search=search), Artifacts.under(Path(sys.argv[1])), "", "search")
@@ -141,7 +142,7 @@ def test_ctrl_c_gives_every_trial_back_and_the_rest_is_run_next_time(tmp_path: P
     assert "Traceback" not in said
     wait_until(lambda: not any(process.is_running() for process in below))
     assert running(study) == []
-    assert all(trial.user_attrs.get("deaths") is None for trial in places(study))
+    assert all(trial.user_attrs.get("deaths") is None for trial in study.trials)
     done = len(counted(study))
     assert done < 6
     assert len(counted(run(tests_tasks.bowl, tmp_path, random_search(6)))) == 6
