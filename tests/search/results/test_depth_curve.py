@@ -317,7 +317,7 @@ def test_where_everything_fails_it_says_what_to_do(
     project: Artifacts, monkeypatch: pytest.MonkeyPatch, failing: Callable[[int], bool], what: str
 ) -> None:
     fails_at(2, monkeypatch, only=failing)
-    message = rf"(?s)all {what} of finetuned failed.*the loss became NaN.*lower the ends of search\.space"
+    message = rf"(?s)all \d+ {what} of finetuned failed.*the loss became NaN.*lower the ends of search\.space"
     with pytest.raises(UserError, match=message):
         search(config_of(project.root, depths=[2]), project)
 
