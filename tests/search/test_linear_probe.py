@@ -15,10 +15,15 @@ from thawline.config.sections import (
     Config,
     Contender,
     DataSetName,
+    Evaluate,
     Finetune,
+    Goal,
+    Search,
+    Space,
     Target,
     Trainer,
 )
+from thawline.search.search import search
 from thawline.search.trial.trials import Trials
 
 WITHOUT_LIGHTNING = """
@@ -52,7 +57,7 @@ assert not slow, slow
 
 
 def test_search_and_finetune_of_the_probe_need_one_trial_and_no_lightning(
-    toy_artifacts: Artifacts, tmp_path: Path
+    toy_artifacts: Artifacts, tmp_path: Path, runs: str
 ) -> None:
     """Lightning and timm take seconds to import, longer than heads take to be solved."""
     command = [sys.executable, "-c", WITHOUT_LIGHTNING, str(tmp_path)]
@@ -84,3 +89,27 @@ def test_a_recipe_with_new_pictures_in_every_epoch_is_refused_before_anything_is
         return
     with pytest.raises(UserError, match="finetune.views=8"):
         Trials(config, toy_artifacts)
+
+
+def test_a_search_over_depths_has_one_solved_trial_at_the_last(
+    toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: str
+) -> None:
+    monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
+    config = Config(
+        contender=Contender.finetuned,
+        target=Target(dataset=DataSetName.digits),
+        trainer=Trainer(accelerator="cpu", threads=1),
+        finetune=Finetune(epochs=1, batch_size=8),
+        search=Search(
+            goal=Goal.depth_curve, trials_per_depth=2, seeds_per_depth=2, space=Space(depths=[1, 3])
+        ),
+        evaluate=Evaluate(resamples=100),
+    )
+    config.tracking.uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    search(config, toy_artifacts)
+    folder = toy_artifacts.stage("search", "finetuned")
+    trials = pd.read_csv(folder / TRIALS)
+    assert sorted(trials["depth"]) == [1, 1, 3]
+    curve = pd.read_csv(folder / "evidence" / "depth_curve.csv")
+    assert list(curve["depth"]) == [1, 3]
+    assert list(curve["n_seeds"]) == [2, 2]

@@ -61,7 +61,7 @@ def run(config: Config, artifacts: Artifacts) -> tuple[dict, pd.DataFrame]:
 
 
 def test_the_recipe_is_the_best_trials(toy_artifacts: Artifacts, tmp_path: Path) -> None:
-    recipe, trials = run(config_of(tmp_path), toy_artifacts)
+    recipe, trials = run(config_of(tmp_path, depths=[0, 1]), toy_artifacts)
     best = trials.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
     assert recipe["selected"]["trial"] == best["number"]
     assert recipe["recipe"]["head_lr"] == pytest.approx(best["head_lr"])
@@ -113,7 +113,7 @@ def test_a_search_in_which_everything_diverges_says_what_to_do(
     with pytest.raises(
         UserError, match=r"all 4 trials of finetuned failed.*(?s:.*)lower the ends of search\.space: head_lr"
     ):
-        run(config_of(tmp_path, head_lr=wild, body_lr=wild), toy_artifacts)
+        run(config_of(tmp_path, depths=[0, 1], head_lr=wild, body_lr=wild), toy_artifacts)
 
 
 def test_from_scratch_can_be_what_is_fine_tuned(toy_artifacts: Artifacts, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_from_scratch_can_be_what_is_fine_tuned(toy_artifacts: Artifacts, tmp_pa
 
 
 def test_a_trial_is_one_training_over_all_phases(toy_artifacts: Artifacts, tmp_path: Path) -> None:
-    config = config_of(tmp_path, trials=2, pruner=PrunerName.median)
+    config = config_of(tmp_path, depths=[0, 1], trials=2, pruner=PrunerName.median)
     config.finetune = replace(config.finetune, phases=Phases.probe_first, epochs=3, soup=4)
     _, trials = run(config, toy_artifacts)
     assert list(trials["epochs"]) == [3, 3]
@@ -279,7 +279,7 @@ def test_trials_are_children_of_their_study_and_none_is_left_running(
 ) -> None:
     from mlflow import MlflowClient
 
-    run(config_of(tmp_path), toy_artifacts)
+    run(config_of(tmp_path, depths=[0, 1]), toy_artifacts)
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("thawline")
     assert experiment is not None

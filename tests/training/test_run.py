@@ -48,7 +48,7 @@ BLOCKS = {f"blocks.{index}.{layer}" for index in (0, 1) for layer in ("conv", "n
 EVERYTHING = {"stem.0", "stem.1", *BLOCKS, "head"}
 
 
-@pytest.mark.parametrize("phased", [{}, PROBE, GRADUAL])
+@pytest.mark.parametrize("phased", [{}, GRADUAL])
 def test_a_network_in_evaluation_mode_is_trained_as_any_other(
     phased: dict, build_small: Build, toy_store: Store
 ) -> None:
@@ -147,7 +147,6 @@ def test_probe_first_is_lp_ft(build_small: Build, toy_store: Store) -> None:
 
 KILLED = [
     pytest.param(1, PROBE, id="after a solved phase"),
-    pytest.param(0, GRADUAL, id="after the first phase"),
     pytest.param(2, {**GRADUAL, "schedule": ScheduleName.one_cycle}, id="while thawing"),
     pytest.param(1, {"epochs": 3, "ema": 0.7, "depth": 1}, id="with a moving average"),
     pytest.param(2, {**PROBE, "ema": 0.7, "l2_sp": 0.1, "wise_ft": 0.5, "keep": Keep.best}, id="with all"),

@@ -68,7 +68,7 @@ def config_of(folder: Path, validation: ValidationName = ValidationName.holdout,
 def _same_code_and_no_plots() -> Iterator[None]:
     """A study goes on with the code it began with: what is edited while tests run is no other code."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("thawline.search.trial.trials.code_identity", lambda *_: "code")
+        patched.setattr("thawline.search.trial.trials.code_identity", lambda *_, **__: "code")
         # drawn in tests of their own
         patched.setattr("thawline.search.search.log_plots", lambda *_: None)
         yield
@@ -317,7 +317,7 @@ def test_where_everything_fails_it_says_what_to_do(
     project: Artifacts, monkeypatch: pytest.MonkeyPatch, failing: Callable[[int], bool], what: str
 ) -> None:
     fails_at(2, monkeypatch, only=failing)
-    message = rf"(?s)all {what} of finetuned failed.*the loss became NaN.*lower the ends of search\.space"
+    message = rf"(?s)all \d+ {what} of finetuned failed.*the loss became NaN.*lower the ends of search\.space"
     with pytest.raises(UserError, match=message):
         search(config_of(project.root, depths=[2]), project)
 

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import Trial, TrialState
 
 from thawline.config.sections import Finetune, Objective, PrunerName, SamplerName, Search, ValidationName
-from thawline.search.space.parameters import suggest
+from thawline.search.space.parameters import TrialSpace, suggest
 from thawline.search.study.samplers import pruner, reproducible, sampler, unlearned
 from thawline.search.task import RATES
 
@@ -37,7 +37,7 @@ def proposed(search: Search, order: list[int], seed: int = 0) -> dict[int, dict[
 
 
 def _params(trial: Trial, search: Search) -> dict[str, Any]:
-    suggest(trial, BASE, search, ALL, 3)
+    suggest(trial, TrialSpace(search, BASE, ALL, 3, linear_head=False))
     return dict(trial.params)
 
 

@@ -28,9 +28,7 @@ def test_what_is_stored_once_in_a_later_phase_is_not_expected_in_every_epoch(
     now = iter([0.0, 1.0, 2.0, 13.0])
     monkeypatch.setattr("thawline.search.trial.limits.time.monotonic", lambda: next(now))
     limits = Limits(Limit(seconds=40.0), optuna.create_study().ask())
-    training: Any = SimpleNamespace(
-        recipe=SimpleNamespace(epochs=30), trainable_parameters=lambda: 1, seconds_storing=0.0
-    )
+    training: Any = SimpleNamespace(epochs=30, trainable_parameters=lambda: 1, seconds_storing=0.0)
     limits.before(training)
     for epoch, storing in enumerate((0.0, 0.0, 10.0)):
         training.seconds_storing = storing
@@ -45,9 +43,7 @@ def test_a_slow_beginning_alone_exceeds_no_limit(
     monkeypatch.setattr("thawline.search.trial.limits.time.monotonic", lambda: next(now))
     trial = optuna.create_study().ask()
     limits = Limits(Limit(seconds=limit), trial)
-    training: Any = SimpleNamespace(
-        recipe=SimpleNamespace(epochs=30), trainable_parameters=lambda: 1, seconds_storing=0.0
-    )
+    training: Any = SimpleNamespace(epochs=30, trainable_parameters=lambda: 1, seconds_storing=0.0)
     limits.before(training)
     limits.after_epoch({"epoch": 0.0})
     if fits:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from thawline.config.choices import ValidationName
 from thawline.config.errors import UserError
@@ -69,6 +68,9 @@ def folds(
 def _splits(
     labels: np.ndarray, groups: np.ndarray | None, count: int, seed: int, repeat: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
+    # takes two seconds to import, which a search that holds pictures out does not need
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     state = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = kind(count, shuffle=True, random_state=state)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from thawline.artifacts import atomic_path
-from thawline.training.classifier import Row
+from thawline.training.history import Row
 
 
 @dataclass(frozen=True, eq=False)
