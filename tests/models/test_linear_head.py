@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from tests_networks import Small
+from tests_networks import Small, freeze
 from torch import nn
 
 from thawline.config.choices import HeadVariant
 from thawline.models.cuts import units
-from thawline.models.freezing import freeze
 from thawline.models.head import replace_head
 from thawline.models.linear_head import linear_head
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from tests_networks import freeze
 from tests_trainings import CPU, Build, recipe, train
 from torch import nn
 
@@ -14,7 +15,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import AugmentationName, BatchNorm, ClassWeights, Mix, Phases
 from thawline.data.store import Store
 from thawline.models.cuts import units
-from thawline.models.freezing import freeze, state_hashes
+from thawline.models.freezing import state_hashes
 from thawline.models.head import replace_head
 from thawline.training.batches import batches
 from thawline.training.cost import forward_flops

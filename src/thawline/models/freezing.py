@@ -1,8 +1,7 @@
 """Frozen means frozen: no gradient, no change of a buffer, evaluation mode whatever is called."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Self
 
 import torch
@@ -19,12 +18,10 @@ class PartlyFrozen(nn.Module):
     """A frozen prefix and a trainable suffix, called one after the other.
 
     `.train()` reaches the suffix only. What the prefix returns carries no gradient, so it may be
-    stored and given to `suffix` later: within `given_features`, that is what a call expects. `depth` is the
-    number of units in the prefix.
+    stored and given to `suffix` later. `depth` is the number of units in the prefix.
     """
 
     _network: nn.Module
-    _given_features = False
 
     def __init__(self, network: nn.Module, prefix: nn.Module, suffix: nn.Module, depth: int) -> None:
         super().__init__()
@@ -59,24 +56,10 @@ class PartlyFrozen(nn.Module):
         return features
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return `(B, classes)` logits of pictures, or of features within `given_features`."""
-        features = pictures if self._given_features else self.features(pictures)
+        """Return `(B, classes)` logits of pictures."""
+        features = self.features(pictures)
         output: torch.Tensor = self.suffix(features)
         return output
-
-
-@contextmanager
-def given_features(module: nn.Module) -> Iterator[None]:
-    """Call every `PartlyFrozen` in `module` with its prefix's features in place of pictures, for the length
-    of the block."""
-    held = [each for each in module.modules() if isinstance(each, PartlyFrozen)]
-    for each in held:
-        each._given_features = True
-    try:
-        yield
-    finally:
-        for each in held:
-            each._given_features = False
 
 
 def hold(network: nn.Module, selection: Selection) -> PartlyFrozen:
