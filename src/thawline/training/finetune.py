@@ -93,7 +93,7 @@ def show(advance: Advance) -> Callable[[Row], None]:
 
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
-    parts = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
+    parts: list[Any] = [tracked(chosen.recipe), chosen.depth, store.fingerprint, initial_hash]
     parts += [computing(config.trainer), code_version()]
     return f"finetune-{chosen.contender.name}-{fingerprint([*parts, config.seed, config.target.mirror])[:12]}"
 
@@ -118,7 +118,7 @@ def _finetune_seed(
     recorded = tracking.run(
         f"{chosen.contender.name} {seed}",
         stage="finetune",
-        parameters=tracked(chosen.recipe, chosen.depth, chosen.unit),
+        parameters=tracked(chosen.recipe, chosen.depth, chosen.unit, linear_head=chosen.linear_head),
         tags=tags,
         lock=lock_of(config),
     )
