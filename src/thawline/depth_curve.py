@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from thawline.artifacts import atomic_path
+from thawline.artifacts import write_table
 
 COLUMNS = (
     *("depth", "unit", "n_seeds", "val_mean", "val_low", "val_high", "test_mean", "test_low", "test_high"),
@@ -18,10 +18,7 @@ COLUMNS = (
 
 def write_curve(path: Path, curve: pd.DataFrame) -> None:
     """Write `curve` with `COLUMNS`; what is not known is an empty cell. No rows: the header alone."""
-    with atomic_path(path) as temporary:
-        curve.reindex(columns=list(COLUMNS)).to_csv(
-            temporary, index=False, lineterminator="\n", encoding="utf-8"
-        )
+    write_table(path, curve.reindex(columns=list(COLUMNS)))
 
 
 def read_curve(path: Path) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thawline.artifacts import write_table
 from thawline.evaluation.tables import (
     Predicted,
     Truth,
@@ -13,7 +14,6 @@ from thawline.evaluation.tables import (
     per_class_table,
     predictions_table,
     read_table,
-    write_table,
     write_tables,
 )
 
@@ -33,7 +33,7 @@ def test_predictions_have_a_row_per_picture_and_model() -> None:
 
 def test_labels_and_paths_survive_the_file(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
-    write_table(path, predictions_table(TRUTH, MODELS))
+    write_table(path, predictions_table(TRUTH, MODELS), "%.6f")
     table = read_table(path)
     assert table["label"].tolist() == ["7", "NA", "NA"] * 3
     assert table["path"].tolist() == list(TRUTH.paths) * 3
@@ -42,7 +42,7 @@ def test_labels_and_paths_survive_the_file(tmp_path: Path) -> None:
 
 def test_undefined_scores_survive_the_file(tmp_path: Path) -> None:
     never = Predicted("finetuned", 0, np.array([[0.9, 0.1]] * 3))
-    write_table(tmp_path / "per_class.csv", per_class_table(TRUTH, [never]))
+    write_table(tmp_path / "per_class.csv", per_class_table(TRUTH, [never]), "%.6f")
     assert np.isnan(read_table(tmp_path / "per_class.csv")["precision"][1])
 
 

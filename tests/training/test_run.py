@@ -281,6 +281,7 @@ def test_what_will_learn_is_counted_before_it_does(
         ({"depth": 2}, r"depth: 1 in the checkpoint, 2 now(?s:.*)unit: 'stem' in .*, 'blocks.0' now"),
         ({"depth": 1, "method": Method.bias}, "method: 'full' in the checkpoint, 'bias' now"),
         ({"depth": 1, "body_lr": 0.5}, "body_lr: 0.01 in the checkpoint, 0.5 now"),
+        ({"depth": 1, "head_scale": 0.5}, "head_scale: 1.0 in the checkpoint, 0.5 now"),
         ({"depth": 1, **PROBE}, "phase: 'one' in the checkpoint, 'everything' now"),
     ],
 )

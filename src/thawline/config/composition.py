@@ -18,7 +18,7 @@ LOCK_HEADER = "# Written from conf/ by: python -m thawline.config --write\n"
 
 
 def repository_root() -> Path:
-    """Where relative paths of the person who typed them start.
+    """Return the folder at which relative paths of the person who typed them start.
 
     DVC runs `--temp` and queued experiments in a copy and names the real repository in DVC_ROOT.
     """
@@ -31,8 +31,8 @@ def located(path: str) -> Path:
 
 
 def watch(root: str | None, download: bool, weights: str | None = None) -> str:
-    """What DVC compares to notice changed pictures: the folder or file itself if there is one, else
-    the pins of the packages that the embedded data sets come out of."""
+    """Return the path that DVC compares to notice changed pictures: the folder or file itself if there is
+    one, else the pins of the packages that the embedded data sets come out of."""
     if root is not None:
         # a folder that is still to be downloaded cannot be a DVC dependency
         return "constraints.txt" if download else str(located(root))
@@ -94,7 +94,7 @@ def compose(root: Path, overrides: list[str]) -> DictConfig:
 
 
 def lock_text(root: Path, overrides: list[str]) -> str:
-    """What params.yaml must hold for conf/ with `overrides`."""
+    """Return the text that params.yaml must have for conf/ with `overrides`."""
     return LOCK_HEADER + OmegaConf.to_yaml(compose(root, overrides))
 
 

@@ -8,7 +8,7 @@ from thawline.config.choices import EMBEDDED, DataSetName, Fit
 
 @dataclass
 class DataSet:
-    """Where labelled pictures come from and how they are split."""
+    """Origin of labelled pictures and their splits."""
 
     dataset: DataSetName | None = None
     """The named data set."""
@@ -91,7 +91,7 @@ class Target(DataSet):
 
 @dataclass
 class Input:
-    """What the network is given."""
+    """Pictures as the network is given them."""
 
     size: int | None = 32
     """Side of the square input in pixels. null: as the source weights' own preset says."""

@@ -36,7 +36,7 @@ class Range:
 
 @dataclass
 class Space:
-    """What trials may vary. What is not named here stays as `finetune` says."""
+    """Values that trials may vary. What is not named here stays as `finetune` says."""
 
     depths: list[int] | None = None
     """Depths searched; null: every one, from 0 to all units. Evenly spaced ones are searched as an ordered
@@ -64,7 +64,7 @@ class Space:
 
 @dataclass
 class Limit:
-    """What one training of a trial may use; null: as much as it needs."""
+    """Limits of one training of a trial; null: as much as it needs."""
 
     seconds: float | None = None
     """Of one training."""

@@ -112,7 +112,7 @@ class Evaluate:
     """Measuring on the test split."""
 
     resamples: int = 2000
-    """Bootstrap resamples behind every interval."""
+    """Resamples behind the corrected score and the recommendation."""
     confidence: float = 0.95
     """Coverage of every interval."""
     calibration_bins: int = 15
@@ -138,7 +138,7 @@ class Report:
 
 @dataclass
 class Tracking:
-    """Where runs are recorded."""
+    """Records of runs."""
 
     uri: str = "sqlite:///mlflow.db"
     """MLflow tracking URI; a relative sqlite path is taken from the repository's root."""
@@ -147,7 +147,7 @@ class Tracking:
 
 @dataclass
 class Trainer:
-    """How Lightning uses the machine. Nothing here changes what a recipe means."""
+    """Use of the machine by Lightning. Nothing here changes what a recipe means."""
 
     accelerator: str = "auto"
     devices: int = 1

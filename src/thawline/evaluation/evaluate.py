@@ -63,8 +63,8 @@ def predictions(
     batch_size: int,
     device: torch.device,
 ) -> list[Predicted]:
-    """What the model of every seed in `folder` says of the test pictures, classes in the store's order.
-    `base` is the file of the initial target model, which completes theirs.
+    """Return what the model of every seed in `folder` says of the test pictures, classes in the
+    store's order. `base` is the file of the initial target model, which completes theirs.
 
     Raises `UserError` when there are not `seeds` models, or when one was trained for other classes or
     other input.

@@ -18,7 +18,7 @@ METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "expected_ca
 
 @dataclass(frozen=True)
 class Contributions:
-    """What each of N pictures adds to the sums of one model, with C classes and B confidence bins.
+    """Contribution of each of N pictures to the sums of one model, with C classes and B confidence bins.
 
     `rows` (3 C + 1 + B, N), sparse: in turn for each class whether the picture is of it, whether it is
     taken for it, whether it is of it and taken for it; its log-loss in nats; for each bin, correctness

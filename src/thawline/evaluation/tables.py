@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from thawline.artifacts import atomic_path
+from thawline.artifacts import write_table
 from thawline.config.sections import Contender
 from thawline.evaluation.metrics import calibration, per_class
 
@@ -16,7 +16,7 @@ _DECIMALS = "%.6f"
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the model of one contender and seed says of the N test images; `probabilities` (N, C)."""
+    """Answers of the model of one contender and seed about the N test images; `probabilities` (N, C)."""
 
     contender: str
     seed: int
@@ -95,21 +95,20 @@ def by_contender(models: Sequence[Predicted]) -> dict[str, list[Predicted]]:
 
 
 def write_tables(folder: Path, truth: Truth, models: Sequence[Predicted], bins: int) -> None:
-    """predictions.csv, per_class.csv, confusion.csv (of the fine-tuned contender), calibration.csv."""
-    write_table(folder / "predictions.csv", predictions_table(truth, models))
-    write_table(folder / "per_class.csv", per_class_table(truth, models))
-    write_table(folder / "confusion.csv", confusion_table(truth, models, Contender.finetuned.name))
-    write_table(folder / "calibration.csv", calibration_table(truth, models, bins))
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """CSV with a fixed number of decimals; undefined values are empty cells."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format=_DECIMALS, lineterminator="\n", encoding="utf-8")
+    """Write predictions.csv, per_class.csv, confusion.csv (of the fine-tuned contender) and calibration.csv,
+    with a fixed number of decimals; undefined values are empty cells."""
+    tables = {
+        "predictions": predictions_table(truth, models),
+        "per_class": per_class_table(truth, models),
+        "confusion": confusion_table(truth, models, Contender.finetuned.name),
+        "calibration": calibration_table(truth, models, bins),
+    }
+    for name, table in tables.items():
+        write_table(folder / f"{name}.csv", table, _DECIMALS)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """What `write_table` wrote. Names stay text, also a class called `7` or `NA`."""
+    """Read what `write_tables` wrote. Names stay text, also a class called `7` or `NA`."""
     names = dict.fromkeys(("path", "label", "predicted", "contender"), str)
     numbers = ("precision", "recall", "f1")
     return pd.read_csv(

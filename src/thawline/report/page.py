@@ -58,7 +58,6 @@ def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Ma
         contenders=rows,
         methods=any(row["method"] for row in rows),
         coverage=wording.coverage(findings),
-        resamples=config.evaluate.resamples,
         pictures=pictures,
         recipe=recipe_rows(findings),
         freezing=wording.freezing(findings),

@@ -198,7 +198,7 @@ def one_class(findings: Findings) -> str | None:
 
 
 def single_seed(findings: Findings) -> str | None:
-    """Warn where seeds could not be resampled."""
+    """Warn where a single seed was trained."""
     alone = [NAMES[name] for name in findings.contenders if len(findings.metrics[name]["seeds"]) == 1]
     if not alone:
         return None

@@ -2,11 +2,9 @@
 
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
 import optuna
-import pandas as pd
 
 from thawline import tracking
 from thawline.artifacts import (
@@ -17,8 +15,8 @@ from thawline.artifacts import (
     RECIPE,
     TRIALS,
     Artifacts,
-    atomic_path,
     write_json,
+    write_table,
 )
 from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import Config, Contender, Goal
@@ -48,8 +46,8 @@ def search(config: Config, artifacts: Artifacts) -> None:
     folder = artifacts.stage_output("search", config.contender.name)
     study, found = _searched(trials) if config.search.enabled else (None, _passed_through(trials))
     choices = list(config.search.space.choices)
-    _write_table(folder / TRIALS, trials_table(study, trials.total, choices))
-    _write_table(folder / PARETO, pareto_table(study, trials.total))
+    write_table(folder / TRIALS, trials_table(study, trials.total, choices))
+    write_table(folder / PARETO, pareto_table(study, trials.total))
     write_json(folder / COSTS, {"seconds": time.monotonic() - started, "study": study and study.study_name})
     write_chosen(folder / RECIPE, found)
     log.info("%s: depth %d, %s", *_summary(found))
@@ -145,11 +143,6 @@ def _announce(trials: Trials) -> None:
             "pretraining and fine-tuning (search.workers runs trials side by side)",
             name,
         )
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def _summary(found: Chosen) -> tuple[str, int, str]:

@@ -94,7 +94,7 @@ def show(advance: Advance) -> Callable[[Row], None]:
 
 
 def _work_name(config: Config, chosen: Chosen, store: Store, initial_hash: str) -> str:
-    parts: list[Any] = [tracked(chosen.recipe, chosen.depth, chosen.unit), store.fingerprint, initial_hash]
+    parts: list[Any] = [tracked(chosen.recipe), chosen.depth, store.fingerprint, initial_hash]
     method = chosen.recipe.method
     code = code_identity(__name__, rows=(repr(method.row),), also=(method.module,))
     parts += [computing(config.trainer), code, torch.get_num_threads(), torch.cuda.is_available()]
@@ -121,7 +121,7 @@ def _finetune_seed(
     recorded = tracking.run(
         f"{chosen.contender.name} {seed}",
         stage="finetune",
-        parameters=tracked(chosen.recipe, chosen.depth, chosen.unit),
+        parameters=tracked(chosen.recipe, chosen.depth, chosen.unit, linear_head=chosen.linear_head),
         tags=tags,
         lock=lock_of(config),
     )

@@ -288,7 +288,7 @@ class Training:
         """Return what a checkpoint of `phase` must agree with."""
         depth = len(phase.frozen)
         unit = self.units[max(phase.frozen)].name if phase.frozen else None
-        recipe = tracked(self.recipe, depth, unit)
+        recipe = {**tracked(self.recipe), "depth": depth, "unit": unit}
         del recipe["seeds"]  # how many others there are
         whole = {"seed": self.seed, "data": self.store.fingerprint, "accumulate": self.accumulate}
         return {"phase": phase.name, **recipe, **whole}

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import binomtest
 
 from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted, coverage, percent, ranges
+from thawline.statistics.intervals import proportion_interval
 
 _LABELS = 24
 """Depths above which not each gets a label."""
@@ -47,15 +47,10 @@ def depth_curve(findings: Findings) -> DepthCurve | None:
     best = ranked.drop_duplicates("depth").sort_values("depth").reset_index(drop=True)
     if len(best) < 2:
         return None
-    intervals = [_wilson(value, pictures, findings.confidence) for value in best["value"]]
+    intervals = [proportion_interval(value, pictures, findings.confidence) for value in best["value"]]
     best = best.assign(low=[low for low, _ in intervals], high=[high for _, high in intervals])
     chosen = best.index[best["depth"] == findings.recipes[FINETUNED].depth]
     return DepthCurve(complete, best, int(chosen[0]) if len(chosen) else int(best["value"].argmax()))
-
-
-def _wilson(share: float, pictures: int, confidence: float) -> tuple[float, float]:
-    found = binomtest(round(share * pictures), pictures).proportion_ci(confidence, method="wilson")
-    return float(found.low), float(found.high)
 
 
 def accuracy_by_depth(findings: Findings) -> Picture | None:

@@ -100,7 +100,13 @@ class Seeds:
         with tracking.run(
             f"depth {depth} seed {seed}",
             stage="search",
-            parameters=tracked(recipe, depth, trial.user_attrs["unit"]),
+            parameters=tracked(
+                recipe,
+                depth,
+                trial.user_attrs["unit"],
+                units=len(self.trials.units),
+                linear_head=self.trials.linear_head,
+            ),
             tags=self.trials.tags,
             parent=parent,
             study=trial.study.study_name,

@@ -20,7 +20,7 @@ Asked = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What a head is to say of N rows, each a picture or one of its views.
+    """Labels and weights of N rows, each a picture or one of its views.
 
     Args:
         labels: (N,) in 0 .. classes - 1.
