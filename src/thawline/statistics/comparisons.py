@@ -11,7 +11,7 @@ whichever it is.
 """
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from thawline.statistics.depths import Resampled, best
 
@@ -28,7 +28,7 @@ def could_be_best(found: Resampled, confidence: float) -> np.ndarray:
     independent = found.independent
     if independent == 1:
         return np.ones(len(found.value), bool)
-    alone, one = norm.ppf(confidence), t.ppf(confidence, independent - 1)
+    alone, one = ndtri(confidence), stdtrit(independent - 1, confidence)
     result = []
     for value, draws in zip(found.value, found.draws, strict=True):
         ahead = found.value - value

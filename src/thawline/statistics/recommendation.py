@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from thawline.statistics.comparisons import could_be_best
 from thawline.statistics.depths import AtDepth, Resampled, best, checked, resampled
@@ -105,6 +105,6 @@ def pictures_needed(
     variance = (sums**2).sum(1).max() / pictures * independent / (independent - 1)
     if variance <= 1e-12:
         return None
-    wanted = variance * ((norm.ppf(1 - (1 - confidence) / 2) + norm.ppf(POWER)) / WORTH) ** 2
+    wanted = variance * ((ndtri(1 - (1 - confidence) / 2) + ndtri(POWER)) / WORTH) ** 2
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
     return math.ceil(wanted / unit) * unit
