@@ -22,7 +22,7 @@ from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
 from thawline.training.batches import Pictures, validate
 from thawline.training.cost import Spent, forward_flops, measured, reset_peak_memory, step_flops
-from thawline.training.features.cache import FeatureBatches, PrefixCache, stored_batches
+from thawline.training.features.cache import FeatureBatches, PrefixCache
 from thawline.training.history import Fitted, Row, best_epoch, history_row
 from thawline.training.l2_sp import L2SP
 from thawline.training.parameter_groups import balanced_weights, learning_groups
@@ -151,7 +151,8 @@ class Training:
 
         assert self.held is not None
         started = time.monotonic()
-        self.features = stored_batches(self.cache, self.held, self.pictures, phase.epochs, self.device)
+        if self.cache is not None:
+            self.features = self.cache.feature_batches(self.held, self.pictures, self.device)
         self.seconds_storing += time.monotonic() - started
         train, val = self.features or (self.pictures.training(), self.pictures.validation())
         classifier = self.classifier(
