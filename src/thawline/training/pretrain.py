@@ -72,15 +72,15 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
     model, settings = config.model, config.pretrain
     parameters = {**plain(settings), "architecture": model.architecture, "options": dict(model.options)}
     tags = {"seed": config.seed, "data_fingerprint": store.fingerprint}
-    train = _batches(config, store)
-    decisive = [
-        parameters,
-        tags,
-        config.source.mirror,
-        computing(config.trainer),
-        code_identity(__name__, rows=()),
-    ]
-    decisive += [torch.get_num_threads(), torch.cuda.is_available()]
+    train = batches(
+        store.part("train"),
+        settings.batch_size,
+        seed=config.seed,
+        augmentation=settings.augmentation,
+        mirror=config.source.mirror,
+    )
+    decisive = [parameters, tags, config.source.mirror, computing(config.trainer)]
+    decisive += [code_identity(__name__, rows=()), torch.get_num_threads(), torch.cuda.is_available()]
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}
     with (
@@ -97,32 +97,13 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
         if run is None:
             return
         # first to disk: the tracking server may be gone by now
-        card = save_model(folder / MODEL, folder / CARD, network, _card(config, store))
+        origin = f"pretrained on {config.source.dataset.name if config.source.dataset else None}"
+        card = ModelCard(model.architecture, dict(model.options), store.classes, store.transform, origin)
+        card = save_model(folder / MODEL, folder / CARD, network, card)
         write_history(folder / HISTORY, {config.seed: history})
         run.log_history(history)
         run.log_dict(CARD, card.to_dict())
         shutil.rmtree(checkpoint, ignore_errors=True)
-
-
-def _card(config: Config, store: Store) -> ModelCard:
-    return ModelCard(
-        architecture=config.model.architecture,
-        options=dict(config.model.options),
-        classes=store.classes,
-        transform=store.transform,
-        origin=f"pretrained on {config.source.dataset.name if config.source.dataset else None}",
-    )
-
-
-def _batches(config: Config, store: Store) -> Batches:
-    settings = config.pretrain
-    return batches(
-        store.part("train"),
-        settings.batch_size,
-        seed=config.seed,
-        augmentation=settings.augmentation,
-        mirror=config.source.mirror,
-    )
 
 
 def _fit(

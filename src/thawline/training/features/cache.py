@@ -10,7 +10,7 @@ from torch import nn
 
 from thawline.config.errors import UserError
 from thawline.config.sections import AugmentationName, Mix, Trainer
-from thawline.data.batches import Batches
+from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen
@@ -111,8 +111,10 @@ def features(
     try:
         if cache is not None and settings.prefix_cache:
             try:
+                prefixes = {depth: cache.prefix(network, depth, device) for depth in sorted(depths)}
                 return {
-                    depth: _stored(network, depth, store, pictures, device, cache) for depth in sorted(depths)
+                    depth: _everything(each.variants(store, pictures), len(store))
+                    for depth, each in prefixes.items()
                 }
             except (UserError, OSError) as error:
                 log.info("frozen prefix: %s", error)
@@ -125,14 +127,7 @@ def features(
         network.cpu()
 
 
-def _stored(
-    network: nn.Module,
-    depth: int,
-    store: Store,
-    pictures: Batches,
-    device: torch.device,
-    cache: PrefixCache,
-) -> np.ndarray:
-    everything = np.arange(len(store))
-    variants = cache.prefix(network, depth, device).variants(store, pictures)
-    return np.concatenate([rows(everything, torch.device("cpu")).float().numpy() for rows in variants])
+def _everything(variants: list[Rows], count: int) -> np.ndarray:
+    """Return (variants * count, …) float32: all rows of each variant of so many pictures."""
+    everything, cpu = np.arange(count), torch.device("cpu")
+    return np.concatenate([rows(everything, cpu).float().numpy() for rows in variants])

@@ -67,22 +67,18 @@ def find(folder: Path, address: str) -> Features | None:
 
 def _read(entry: Path) -> Features:
     path, card = entry / _FEATURES, json.loads((entry / _CARD).read_text(encoding="utf-8"))
-    _require(card["format"] == FORMAT, f"format {card['format']}")
+    if card["format"] != FORMAT:
+        raise ValueError(f"format {card['format']}")
     # once per process: reading everything would cost as much as using it
-    if _state(path) not in _verified:
-        _require(file_hash(path) == card["sha256"], "other bytes than were written")
-        _verified.add(_state(path))
+    if _state(path) not in _verified and file_hash(path) != card["sha256"]:
+        raise ValueError("other bytes than were written")
+    _verified.add(_state(path))
     return Features(np.load(path, mmap_mode="r"), getattr(torch, card["dtype"]))
 
 
 def _state(path: Path) -> tuple[str, int, int]:
     found = path.stat()
     return str(path), found.st_mtime_ns, found.st_size
-
-
-def _require(holds: bool, problem: str) -> None:
-    if not holds:
-        raise ValueError(problem)
 
 
 def make(

@@ -65,7 +65,13 @@ class StoredPrefix:
         # of tensors, which parts of different depth share
         self.hashes: dict[int, str] = {}
         self.address = address_of(self.side, self.hashes)
-        self.conditions = [*conditions(self.half, device), f"{batch} at once"]
+        self.conditions = [
+            "half" if self.half else "single",
+            torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            code_identity(__name__, rows=()),
+            f"{torch.get_num_threads()} threads",
+            f"{batch} at once",
+        ]
 
     def variants(self, store: Store, batches: Batches, shared: bool = True) -> list[Rows]:
         """Return the rows of each variant of the part's pictures that `batches` of them has.
@@ -167,17 +173,6 @@ def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
     steps = prefix.code if isinstance(prefix, fx.GraphModule) else ""
     hashes = state_hashes(prefix, known)
     return fingerprint([type(prefix).__name__, steps, repr(prefix), repr(sorted(hashes.items()))])
-
-
-def conditions(half: bool, device: torch.device) -> list[str]:
-    """Return what else decides the bits of features: precision, device, and code with its threads."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return [
-        "half" if half else "single",
-        name,
-        code_identity(__name__, rows=()),
-        str(torch.get_num_threads()),
-    ]
 
 
 def _rows_at(stored: Features, rows: np.ndarray, indices: np.ndarray, device: torch.device) -> torch.Tensor:
