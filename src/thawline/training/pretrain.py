@@ -35,7 +35,7 @@ from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
 from thawline.progress import Advance, progress
 from thawline.training.batches import batches
-from thawline.training.history import Row
+from thawline.training.history import COLUMNS, Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
 from thawline.training.processes import join, same_everywhere
@@ -175,6 +175,5 @@ def say(row: Row) -> None:
 
 def write_history(path: Path, histories: dict[int, list[Row]]) -> None:
     """Write history.csv: one row per seed and epoch."""
-    columns = ["seed", "epoch", "train_loss", "val_loss", "val_accuracy", "seconds"]
     rows = [{"seed": seed, **row} for seed, history in histories.items() for row in history]
-    write_table(path, pd.DataFrame(rows, columns=columns))
+    write_table(path, pd.DataFrame(rows, columns=["seed", *COLUMNS]))

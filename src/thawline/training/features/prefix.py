@@ -94,11 +94,13 @@ class StoredPrefix:
         for variant in range(batches.variants):
             batches.set_epoch(variant)
             changed = f"{store.fingerprint} {batches.augmentation} {batches.mirror} {batches.seed} {variant}"
-            found.append(self._features(batches, changed).rows)
+            # those that validate are read beside them
+            found.append(self._features(batches, changed, alike=batches.variants + 1).rows)
         return found
 
-    def _features(self, batches: Batches, pictures: str) -> Features:
-        """Return the stored features of one variant of `pictures`, computed first unless they are there."""
+    def _features(self, batches: Batches, pictures: str, alike: int = 1) -> Features:
+        """Return the stored features of one variant of `pictures`, computed first unless they are there;
+        `alike` as for `make`."""
         known = [pictures, *self.conditions]
         address = fingerprint([self.address, *known])
         found = find(self.folder, address)
@@ -114,7 +116,7 @@ class StoredPrefix:
             len(batches.images),
             lambda: self._computed(batches.in_order(self.batch), known),
             limit=self.limit,
-            alike=1 if batches.variants == 1 else (batches.variants or 0) + 1,  # and those that validate
+            alike=alike,
         )
         if not self._right(found, batches, address):
             raise UserError("what it makes of a picture depends on the pictures beside it, and is not stored")
