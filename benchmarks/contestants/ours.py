@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from contestants.task import Prepared, Task, Trained
 
-from thawline.config.choices import PrefixCacheUse, ScheduleName
+from thawline.config.choices import ScheduleName
 from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store
 from thawline.data.transform import Transform
@@ -19,13 +19,13 @@ from thawline.training.features.cache import PrefixCache
 from thawline.training.run import Training
 
 
-def prepare(path: Path, use: PrefixCacheUse = PrefixCacheUse.auto) -> Prepared:
+def prepare(path: Path) -> Prepared:
     """Stored features are made anew in every call, and `features` says how long that took."""
-    return prepare_task(Task.load(path), use)
+    return prepare_task(Task.load(path))
 
 
-def prepare_task(task: Task, use: PrefixCacheUse = PrefixCacheUse.auto) -> Prepared:
-    settings, features = set_up(task, use)
+def prepare_task(task: Task) -> Prepared:
+    settings, features = set_up(task)
     network, store, recipe = task.network(), store_of(task), recipe_of(task, task.learning_rate)
 
     def train() -> Trained:
@@ -42,13 +42,9 @@ def prepare_task(task: Task, use: PrefixCacheUse = PrefixCacheUse.auto) -> Prepa
     return train
 
 
-def set_up(task: Task, use: PrefixCacheUse = PrefixCacheUse.auto) -> tuple[Trainer, Path]:
+def set_up(task: Task) -> tuple[Trainer, Path]:
     """This process, and an empty folder for features."""
-    settings = Trainer(
-        accelerator="gpu" if task.device == "cuda" else "cpu",
-        threads=task.threads,
-        prefix_cache=use,
-    )
+    settings = Trainer(accelerator="gpu" if task.device == "cuda" else "cpu", threads=task.threads)
     prepare_machine(settings)
     features = Path(task.folder) / "features"
     shutil.rmtree(features, ignore_errors=True)

@@ -7,10 +7,8 @@ from pathlib import Path
 from contestants.ours import prepare_task
 from contestants.task import Prepared, Task
 
-from thawline.config.choices import PrefixCacheUse
-
 
 def prepare(path: Path) -> Prepared:
     task = Task.load(path)
-    prepare_task(replace(task, epochs=1), PrefixCacheUse.always)()
-    return prepare_task(task, PrefixCacheUse.always)
+    prepare_task(replace(task, epochs=1))()
+    return prepare_task(task)

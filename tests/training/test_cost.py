@@ -21,13 +21,12 @@ from thawline.models.zoo import build
 from thawline.training import cost
 from thawline.training.cost import (
     Flops,
-    Spent,
     flops,
+    flops_if_possible,
     measured,
     parameters,
     peak_memory,
     reset_peak_memory,
-    step_flops,
 )
 
 SHAPE = (3, 16, 16)
@@ -138,7 +137,7 @@ def test_what_is_run_for_real_is_run_on_two_pictures() -> None:
 
 def test_a_failure_of_counting_is_told_and_all_else_measured(caplog: pytest.LogCaptureFixture) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(5, 2))
-    spent = [Spent(step_flops(network, (3, 2, 2), 8), 1)]
+    spent = [flops_if_possible(network, (3, 2, 2), 8)]
     found = measured(network, (3, 2, 2), 8, [{"epoch": 0, "seconds": 1.0}], spent, pictures=10)
     assert not found.keys() & {"forward_flops", "step_flops", "training_flops"}
     assert (found["trainable_parameters"], found["pictures_per_second"]) == (12, 10.0)
@@ -210,7 +209,7 @@ def test_auxiliary_heads_that_are_left_out_count() -> None:
 def test_a_run_is_measured_under_the_names_it_is_logged_with() -> None:
     network = freeze(small(), 1)
     history = [{"epoch": epoch, "seconds": seconds} for epoch, seconds in enumerate((3.0, 1.0))]
-    found = measured(network, SHAPE, 8, history, [Spent(7, 1), Spent(9, 2)], pictures=100)
+    found = measured(network, SHAPE, 8, history, [7, 2 * 9], pictures=100)
     assert (found["seconds_per_epoch"], found["pictures_per_second"]) == (2.0, 50.0)
     assert (found["trainable_parameters"], found["total_parameters"]) == parameters(network)
     assert (found["forward_flops"], found["step_flops"]) == flops(network, SHAPE)

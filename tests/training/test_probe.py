@@ -18,7 +18,7 @@ from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
 from thawline.models.head import replace_head
 from thawline.training.batches import batches
-from thawline.training.cost import forward_flops
+from thawline.training.cost import flops
 from thawline.training.features.cache import PrefixCache
 from thawline.training.history import Row
 from thawline.training.loss import cross_entropy
@@ -60,7 +60,7 @@ def test_nothing_but_the_head_changes_and_it_counts_as_one_epoch(
     assert {name for name in before if before[name] != after[name]} == {"head.weight", "head.bias"}
     assert rows == fitted.history
     assert [row["epoch"] for row in rows] == [0]
-    assert fitted.cost["training_flops"] == 16 * forward_flops(network, (3, 16, 16), 2)
+    assert fitted.cost["training_flops"] == 16 * flops(network, (3, 16, 16)).forward
 
 
 def test_the_loss_is_weighted_and_smoothed_as_that_of_a_training(
@@ -80,17 +80,17 @@ def test_a_head_is_solved_over_stored_views_and_a_cache_changes_nothing(
     build_small: Build, toy_store: Store, tmp_path: Path
 ) -> None:
     settings = recipe(**PROBE, augmentation=AugmentationName.standard, views=3)
-    heads, flops = [], []
+    heads, counts = [], []
     for cache in (None, PrefixCache(tmp_path, CPU)):
         network = build_small(0)
         training = Training(network, settings, toy_store, CPU, seed=0, mirror=False, cache=cache)
-        flops.append(training.run().cost["training_flops"])
+        counts.append(training.run().cost["training_flops"])
         heads.append(network.get_parameter("head.weight").detach().numpy())
     plain = build_small(0)
     train(plain, toy_store, **PROBE)
     assert heads[0] == pytest.approx(heads[1], abs=1e-5)
     assert np.abs(heads[0] - plain.get_parameter("head.weight").detach().numpy()).max() > 1e-3
-    assert flops == [3 * 16 * forward_flops(plain, (3, 16, 16), 2)] * 2
+    assert counts == [3 * 16 * flops(plain, (3, 16, 16)).forward] * 2
 
 
 @pytest.mark.parametrize(

@@ -139,12 +139,6 @@ class Precision(Enum):
     bfloat16 = "bfloat16"
 
 
-class PrefixCacheUse(Enum):
-    auto = "auto"
-    always = "always"
-    never = "never"
-
-
 class Role(Enum):
     source = "source"
     target = "target"

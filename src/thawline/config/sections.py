@@ -26,7 +26,6 @@ from thawline.config.choices import (
     OptimizerName,
     Phases,
     Precision,
-    PrefixCacheUse,
     PrunerName,
     Role,
     SamplerName,
@@ -66,7 +65,6 @@ __all__ = [
     "OptimizerName",
     "Phases",
     "Precision",
-    "PrefixCacheUse",
     "Pretrain",
     "PrunerName",
     "Range",
@@ -159,9 +157,9 @@ class Trainer:
     """auto: bfloat16 autocast on a GPU that supports it, else float32."""
     threads: int = 0
     """CPU threads of each process; 0: its share of the cores. Results are bit-identical for equal counts."""
-    prefix_cache: PrefixCacheUse = PrefixCacheUse.auto
-    """What the frozen units make of each picture. auto: stored and read again in every epoch and trial where
-    that was measured to be twice as fast as computing it; always: wherever it can be; never."""
+    prefix_cache: bool = True
+    """Store what the frozen units make of each picture, wherever that stays the same, and read it in every
+    epoch, trial and seed."""
     prefix_cache_gib: float = 8.0
     """Room for all that is stored, in GiB; what was not used for the longest time makes way."""
     compile: bool = False

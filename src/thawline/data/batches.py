@@ -81,12 +81,6 @@ class Batches:
         mine.device = device
         return mine
 
-    def seeded(self, seed: int) -> Self:
-        """Return the same pictures in the order of another seed; what is `given` in their place stays."""
-        mine = copy.copy(self)
-        mine.seed = seed
-        return mine
-
     def given(self, variants: Sequence[Rows]) -> Self:
         """Return these batches with what is stored of each variant of the pictures in place of their images.
 

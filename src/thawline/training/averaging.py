@@ -31,9 +31,6 @@ class MovingAverage(nn.Module):
         self.steps = 0
         self._average = get_ema_multi_avg_fn(decay)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.module(images)
-
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Take in `network`, the one this was made from, after an optimizer step."""

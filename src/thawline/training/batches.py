@@ -98,5 +98,5 @@ def validate(
     share; both NaN where there are none. Other arguments as for `inference.logits`."""
     correct, losses = outcomes(network, val.shared(*place()), device, half=half, from_features=from_features)
     total = torch.tensor([losses.sum(), correct.sum(), len(correct)], dtype=torch.float64)
-    loss, right, count = (summed(total.to(device)) if place()[1] > 1 else total).tolist()
+    loss, right, count = summed(total).tolist()
     return (loss / count, right / count) if count else (math.nan, math.nan)

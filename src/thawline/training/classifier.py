@@ -158,17 +158,13 @@ class Classifier(pl.LightningModule):
         """Return what a step makes smaller: the loss of the images, labels and indices of a batch, or of a
         part of one."""
         images, labels, indices = batch
-        targets, together = labels, place()[1] > 1
+        targets = labels
         if self.settings.mix is not Mix.none:
             images, targets = mix(images, labels, self.classes, self.settings.mix, self.settings.mix_alpha)
-        with SynchronizedBatchNorm(_counts(indices)) if together else nullcontext():
+        with SynchronizedBatchNorm(_counts(indices)) if place()[1] > 1 else nullcontext():
             output = self(images)
-        loss = self.loss(output, targets)
-        if not together and self.parts == 1:
-            self._note(loss, len(labels))
-            return loss
         share, weight, count = self._share(targets, indices)
-        loss = loss * share
+        loss = self.loss(output, targets) * share
         if self.parts == 1:
             self._note(loss, count)
             return loss
@@ -187,10 +183,9 @@ class Classifier(pl.LightningModule):
             loss = loss + AUXILIARY_WEIGHT * each
         return loss
 
-    def _note(self, loss: torch.Tensor, count: torch.Tensor | int) -> None:
+    def _note(self, loss: torch.Tensor, count: torch.Tensor) -> None:
         # kept on the device: reading the value here would wait for the GPU at every step
-        loss = loss.detach()
-        self._losses.append(torch.stack([loss * count, torch.as_tensor(count).to(loss)]))
+        self._losses.append(torch.stack([loss.detach() * count, count]))
 
     def _share(
         self, targets: torch.Tensor, indices: torch.Tensor
@@ -248,7 +243,7 @@ class Classifier(pl.LightningModule):
         """Return the sum of an epoch's losses, and their number, over batches and processes."""
         total = torch.stack(self._losses).cpu().double().sum(0)
         self._losses.clear()
-        return list((summed(total.to(self.device)) if place()[1] > 1 else total).tolist())
+        return list(summed(total).tolist())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["thawline"] = {

@@ -57,13 +57,6 @@ class Cost:
     peak_memory_bytes: int
 
 
-class Spent(NamedTuple):
-    """One phase's effort: operations per picture, None if unknown, each time that it used them all."""
-
-    flops: int | None
-    times: int
-
-
 class Parameters(NamedTuple):
     """Counts of numbers, not of tensors."""
 
@@ -83,7 +76,7 @@ def measured(
     shape: Sequence[int],
     batch_size: int,
     history: Sequence[Row],
-    spent: Sequence[Spent],
+    spent: Sequence[int | None],
     pictures: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, float]:
@@ -94,36 +87,23 @@ def measured(
         network: as it was trained last (a `PartlyFrozen`), on any device; nothing of it changes.
         shape: (channels, height, width) of a picture.
         history: a row per epoch.
-        spent: of each phase.
+        spent: operations per picture of each phase, all its epochs together; None where they are unknown.
         pictures: training pictures in an epoch.
         device: where it was trained; call `reset_peak_memory` with it before the training.
     """
     learning, operations = parameters(network), flops_if_possible(network, shape, batch_size)
     seconds = sum(row["seconds"] for row in history)
-    counted = [each.flops and pictures * each.times * each.flops for each in spent]
     cost = Cost(
         trainable_parameters=learning.trainable,
         total_parameters=learning.total,
         forward_flops=operations and operations.forward,
         step_flops=operations and operations.step,
-        training_flops=None if None in counted else sum(each or 0 for each in counted),
+        training_flops=None if None in spent else pictures * sum(each or 0 for each in spent),
         seconds_per_epoch=seconds / len(history),
         pictures_per_second=pictures * len(history) / seconds,
         peak_memory_bytes=peak_memory(device),
     )
     return {name: value for name, value in asdict(cost).items() if value is not None}
-
-
-def step_flops(network: nn.Module, shape: Sequence[int], batch_size: int) -> int | None:
-    """Return the operations per picture of a training step; None where they cannot be counted."""
-    found = flops_if_possible(network, shape, batch_size)
-    return found and found.step
-
-
-def forward_flops(network: nn.Module, shape: Sequence[int], batch_size: int) -> int | None:
-    """Return the operations per picture of a forward pass; None where they cannot be counted."""
-    found = flops_if_possible(network, shape, batch_size)
-    return found and found.forward
 
 
 def flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:

@@ -1,6 +1,5 @@
 """Fine-tuning by a recipe, and the stage that fine-tunes the chosen one once per seed."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Collection
@@ -23,6 +22,7 @@ from thawline.artifacts import (
     exclusive,
     file_hash,
     fingerprint,
+    read_json,
     seed_weights,
     write_json,
 )
@@ -111,6 +111,24 @@ def _finetune_seed(
     after_epoch: Callable[[Row], None],
     cache: PrefixCache,
 ) -> None:
+    """Fine-tune once from the initial weights and leave in `work` what `_collect` wants of this seed."""
+
+    def train(accumulate: int) -> tuple[nn.Module, ModelCard, Fitted]:
+        network, card = initial_network(chosen.recipe, initial, seed)
+        fitted = finetune_soup(
+            network,
+            chosen.recipe,
+            store,
+            config.trainer,
+            seed=seed,
+            mirror=config.target.mirror,
+            after_epoch=[after_epoch],
+            checkpoint=of_attempt(work / f"seed-{seed}", accumulate),
+            accumulate=accumulate,
+            cache=cache,
+        )
+        return network, card, fitted
+
     started = time.monotonic()
     tags = {
         "contender": chosen.contender.name,
@@ -126,10 +144,7 @@ def _finetune_seed(
         lock=lock_of(config),
     )
     with recorded if leads() else nullcontext() as run:
-        (network, card, fitted), accumulate = with_less_memory(
-            lambda parts: _fit(config, chosen, store, initial, work, seed, after_epoch, parts, cache),
-            chosen.recipe.batch_size,
-        )
+        (network, card, fitted), accumulate = with_less_memory(train, chosen.recipe.batch_size)
         if run is None:
             return
         # first to disk: the tracking server may be gone by now
@@ -137,45 +152,13 @@ def _finetune_seed(
         run.log_history(fitted.curve)
         run.log_metrics(fitted.cost)
         run.log_artifact(work / CARD)
-    cost = _cost_of(fitted, accumulate, time.monotonic() - started)
+    cost: dict[str, Any] = {"seconds": time.monotonic() - started, "epoch": fitted.epoch, "cost": fitted.cost}
+    if accumulate > 1:
+        cost["accumulate"] = accumulate
+    if fitted.soup is not None:
+        cost["soup"] = list(fitted.soup)
     # written last: its presence says that this seed is finished
     write_json(work / f"{seed}.json", {"history": fitted.history, "cost": cost})
-
-
-def _fit(
-    config: Config,
-    chosen: Chosen,
-    store: Store,
-    initial: Path,
-    work: Path,
-    seed: int,
-    after_epoch: Callable[[Row], None],
-    accumulate: int,
-    cache: PrefixCache,
-) -> tuple[nn.Module, ModelCard, Fitted]:
-    """Fine-tune once from the initial weights, each batch computed in `accumulate` parts."""
-    network, card = initial_network(chosen.recipe, initial, seed)
-    fitted = finetune_soup(
-        network,
-        chosen.recipe,
-        store,
-        config.trainer,
-        seed=seed,
-        mirror=config.target.mirror,
-        after_epoch=[after_epoch],
-        checkpoint=of_attempt(work / f"seed-{seed}", accumulate),
-        accumulate=accumulate,
-        cache=cache,
-    )
-    return network, card, fitted
-
-
-def _cost_of(fitted: Fitted, accumulate: int, seconds: float) -> dict[str, Any]:
-    """Return one seed's entry in costs.json."""
-    found: dict[str, Any] = {"seconds": seconds, "epoch": fitted.epoch, "cost": fitted.cost}
-    if accumulate > 1:
-        found["accumulate"] = accumulate
-    return found if fitted.soup is None else {**found, "soup": list(fitted.soup)}
 
 
 def initial_network(recipe: Finetune, initial: Path, seed: int) -> tuple[nn.Module, ModelCard]:
@@ -208,13 +191,13 @@ def with_method(network: nn.Module, recipe: Finetune, frozen: Collection[int], s
 
 def _collect(work: Path, folder: Path) -> None:
     """Put the finished seeds where DVC expects them, then drop the working folder."""
-    results = {int(path.stem): json.loads(path.read_text()) for path in sorted(work.glob("[0-9]*.json"))}
-    for seed in sorted(results):
-        target = folder / "weights" / seed_weights(seed)
-        _copy(work / seed_weights(seed), target)
+    seeds = sorted(int(path.stem) for path in work.glob("[0-9]*.json"))
+    results = {seed: read_json(work / f"{seed}.json") for seed in seeds}
+    for seed in results:
+        _copy(work / seed_weights(seed), folder / "weights" / seed_weights(seed))
     _copy(work / CARD, folder / CARD)
-    write_history(folder / HISTORY, {seed: results[seed]["history"] for seed in sorted(results)})
-    costs: dict[str, Any] = {str(seed): result["cost"] for seed, result in sorted(results.items())}
+    write_history(folder / HISTORY, {seed: result["history"] for seed, result in results.items()})
+    costs: dict[str, Any] = {str(seed): result["cost"] for seed, result in results.items()}
     total = sum(cost["seconds"] for cost in costs.values())
     write_json(folder / COSTS, {"seconds": total, "seeds": costs})
     shutil.rmtree(work)

@@ -91,7 +91,7 @@ def _trainer(settings: Trainer, classifier: Classifier, callbacks: list[Callback
         precision="bf16-mixed" if classifier.in_half else "32-true",
         max_epochs=classifier.settings.epochs,
         accumulate_grad_batches=classifier.parts,
-        callbacks=[*callbacks, *([_mortal()] if together else [])],
+        callbacks=[*callbacks, LambdaCallback(on_train_start=_mortal)] if together else callbacks,
         enable_checkpointing=any(isinstance(each, ModelCheckpoint) for each in callbacks),
         logger=False,
         enable_progress_bar=False,
@@ -100,13 +100,9 @@ def _trainer(settings: Trainer, classifier: Classifier, callbacks: list[Callback
     )
 
 
-def _mortal() -> Callback:
+def _mortal(*_: object) -> None:
     """Let SIGTERM end a process at once: Lightning would first talk to the others, which may be dead."""
-
-    def restore(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    return LambdaCallback(on_train_start=restore)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

@@ -124,7 +124,7 @@ def factor(schedule: ScheduleName, warmup: float, steps: int) -> Callable[[int],
             return 0.1 ** sum(step >= share * steps for share in STEPS_DOWN)
         share = min(1.0, (step - rising) / max(1, steps - rising))
         if schedule is ScheduleName.cosine:
-            return 0.5 * (1 + math.cos(math.pi * share))
+            return _along_cosine(1.0, 0.0, share)
         return 1 - share if schedule is ScheduleName.linear else 1.0
 
     return at

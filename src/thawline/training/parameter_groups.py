@@ -35,15 +35,11 @@ def learning_groups(network: nn.Module, recipe: Finetune) -> tuple[Group, ...]:
 
 def _body_groups(network: nn.Module, copied: dict[str, nn.Parameter], recipe: Finetune) -> tuple[Group, ...]:
     assert recipe.body_lr is not None, "a body that is not frozen needs body_lr"
-    pulled = set(copied) if recipe.l2_sp else set()
+    kind, weight_decay = (".pulled", 0.0) if recipe.l2_sp else ("", recipe.weight_decay)
     found: tuple[Group, ...] = ()
     for label, learning_rate, names in _by_rate(network, copied, recipe.body_lr, recipe.layer_decay):
-        for kind, chosen, weight_decay in (
-            ("", [name for name in names if name not in pulled], recipe.weight_decay),
-            (".pulled", [name for name in names if name in pulled], 0.0),
-        ):
-            parameters = [copied[name] for name in chosen]
-            found += groups(label + kind, parameters, learning_rate, weight_decay, decay_all=recipe.decay_all)
+        parameters = [copied[name] for name in names]
+        found += groups(label + kind, parameters, learning_rate, weight_decay, decay_all=recipe.decay_all)
     return found
 
 

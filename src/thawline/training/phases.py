@@ -67,7 +67,8 @@ def phases(recipe: Finetune, units: int, frozen: Collection[int], linear: bool =
     says.
     """
     learning = sorted(set(range(units)) - set(frozen))
-    head_lr = _head_rate(recipe)
+    head_lr = recipe.head_lr
+    assert head_lr is not None  # Finetune resolves it
     whole, fixed = Span(0, recipe.epochs), frozenset(frozen)
     is_solved = solved(vars(recipe), Situation(units, units, linear))
     if recipe.phases is Phases.one or not learning:
@@ -75,7 +76,7 @@ def phases(recipe: Finetune, units: int, frozen: Collection[int], linear: bool =
         rows = 1 if at_once else recipe.epochs
         return (Phase("one", 0, rows, fixed, head_lr, recipe.body_lr, whole, at_once),)
     if recipe.phases is Phases.probe_first:
-        return _probe_first(recipe, units, fixed, is_solved)
+        return _probe_first(recipe, units, fixed, is_solved, head_lr)
     before = _epochs_before(recipe)
     counts = [
         epoch * len(learning) // before if epoch < before else len(learning) for epoch in range(recipe.epochs)
@@ -89,21 +90,17 @@ def phases(recipe: Finetune, units: int, frozen: Collection[int], linear: bool =
     return tuple(found)
 
 
-def _probe_first(recipe: Finetune, units: int, frozen: frozenset[int], is_solved: bool) -> tuple[Phase, ...]:
+def _probe_first(
+    recipe: Finetune, units: int, frozen: frozenset[int], is_solved: bool, head_lr: float
+) -> tuple[Phase, ...]:
     before = 0 if is_solved else _epochs_before(recipe)
     body_lr, after = recipe.body_lr, recipe.epochs - before
     assert body_lr is not None  # checked by Finetune: units learn
-    everything, rate = frozenset(range(units)), _head_rate(recipe)
-    span = Span(0, before)
+    everything, span = frozenset(range(units)), Span(0, before)
     return (
-        Phase("probe", 0, before, everything, rate, body_lr, span, is_solved, recipe.head_scale),
+        Phase("probe", 0, before, everything, head_lr, body_lr, span, is_solved, recipe.head_scale),
         Phase("everything", before, after, frozen, body_lr, body_lr, Span(before, after)),
     )
-
-
-def _head_rate(recipe: Finetune) -> float:
-    assert recipe.head_lr is not None  # Finetune resolves it
-    return recipe.head_lr
 
 
 def _epochs_before(recipe: Finetune) -> int:

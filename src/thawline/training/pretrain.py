@@ -35,7 +35,7 @@ from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
 from thawline.progress import Advance, progress
 from thawline.training.batches import batches
-from thawline.training.history import Row
+from thawline.training.history import COLUMNS, Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
 from thawline.training.processes import join, same_everywhere
@@ -72,15 +72,15 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
     model, settings = config.model, config.pretrain
     parameters = {**plain(settings), "architecture": model.architecture, "options": dict(model.options)}
     tags = {"seed": config.seed, "data_fingerprint": store.fingerprint}
-    train = _batches(config, store)
-    decisive = [
-        parameters,
-        tags,
-        config.source.mirror,
-        computing(config.trainer),
-        code_identity(__name__, rows=()),
-    ]
-    decisive += [torch.get_num_threads(), torch.cuda.is_available()]
+    train = batches(
+        store.part("train"),
+        settings.batch_size,
+        seed=config.seed,
+        augmentation=settings.augmentation,
+        mirror=config.source.mirror,
+    )
+    decisive = [parameters, tags, config.source.mirror, computing(config.trainer)]
+    decisive += [code_identity(__name__, rows=()), torch.get_num_threads(), torch.cuda.is_available()]
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}
     with (
@@ -97,32 +97,13 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
         if run is None:
             return
         # first to disk: the tracking server may be gone by now
-        card = save_model(folder / MODEL, folder / CARD, network, _card(config, store))
+        origin = f"pretrained on {config.source.dataset.name if config.source.dataset else None}"
+        card = ModelCard(model.architecture, dict(model.options), store.classes, store.transform, origin)
+        card = save_model(folder / MODEL, folder / CARD, network, card)
         write_history(folder / HISTORY, {config.seed: history})
         run.log_history(history)
         run.log_dict(CARD, card.to_dict())
         shutil.rmtree(checkpoint, ignore_errors=True)
-
-
-def _card(config: Config, store: Store) -> ModelCard:
-    return ModelCard(
-        architecture=config.model.architecture,
-        options=dict(config.model.options),
-        classes=store.classes,
-        transform=store.transform,
-        origin=f"pretrained on {config.source.dataset.name if config.source.dataset else None}",
-    )
-
-
-def _batches(config: Config, store: Store) -> Batches:
-    settings = config.pretrain
-    return batches(
-        store.part("train"),
-        settings.batch_size,
-        seed=config.seed,
-        augmentation=settings.augmentation,
-        mirror=config.source.mirror,
-    )
 
 
 def _fit(
@@ -194,6 +175,5 @@ def say(row: Row) -> None:
 
 def write_history(path: Path, histories: dict[int, list[Row]]) -> None:
     """Write history.csv: one row per seed and epoch."""
-    columns = ["seed", "epoch", "train_loss", "val_loss", "val_accuracy", "seconds"]
     rows = [{"seed": seed, **row} for seed, history in histories.items() for row in history]
-    write_table(path, pd.DataFrame(rows, columns=columns))
+    write_table(path, pd.DataFrame(rows, columns=["seed", *COLUMNS]))

@@ -82,10 +82,12 @@ def place() -> tuple[int, int]:
 
 
 def summed(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the sum of every process's `tensor`, the same bits in all of them."""
-    whole = tensor.clone()
-    if place()[1] > 1:
-        distributed.all_reduce(whole)
+    """Return the sum of every process's `tensor`, the same bits in all of them, where they communicate: on
+    their GPUs or on the CPU."""
+    if place()[1] == 1:
+        return tensor
+    whole = tensor.to("cuda" if distributed.get_backend() == "nccl" else "cpu", copy=True)
+    distributed.all_reduce(whole)
     return whole
 
 

@@ -21,8 +21,8 @@ from thawline.models.inference import outcomes
 from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
 from thawline.training.batches import Pictures, validate
-from thawline.training.cost import Spent, forward_flops, measured, reset_peak_memory, step_flops
-from thawline.training.features.cache import FeatureBatches, PrefixCache, stored_batches
+from thawline.training.cost import flops_if_possible, measured, reset_peak_memory
+from thawline.training.features.cache import FeatureBatches, PrefixCache
 from thawline.training.history import Fitted, Row, best_epoch, history_row
 from thawline.training.l2_sp import L2SP
 from thawline.training.parameter_groups import balanced_weights, learning_groups
@@ -95,23 +95,23 @@ class Training:
         reset_peak_memory(self.device)
         history: list[Row] = []
         best: State | None = None
-        spent: list[Spent] = []
+        spent: list[int | None] = []
         # a solved phase keeps nothing: the first one that is trained has the number 0
         for index, phase in enumerate(self.phases, -int(self.phases[0].solved)):
             folder = checkpoint and checkpoint / f"phase-{index}"
             identity = self._identity(phase)
             held = self.freeze(phase)
+            flops = flops_if_possible(held, *self._batch_shape)
             if phase.solved:
                 history = [*history, *self._by_solving(phase, held, after_epoch)]
-                variants = phase.applied(self.recipe).views or 1
-                spent.append(Spent(forward_flops(held, *self._batch_shape), variants))
+                spent.append(flops and flops.forward * (phase.applied(self.recipe).views or 1))
                 continue
             done = folder and read_finished(folder, identity, self.network)
             if not done:
                 done = self._by_gradient(phase, history, identity, after_epoch, folder)
                 if folder:
                     write_finished(folder, identity, done, self.network.state_dict())
-            spent.append(Spent(step_flops(held, *self._batch_shape), len(done.history) - len(history)))
+            spent.append(flops and flops.step * (len(done.history) - len(history)))
             history, best = done.history, done.best or best
         cost = measured(held, *self._batch_shape, history, spent, len(self.pictures.train), self.device)
         if best is None:
@@ -151,7 +151,8 @@ class Training:
 
         assert self.held is not None
         started = time.monotonic()
-        self.features = stored_batches(self.cache, self.held, self.pictures, phase.epochs, self.device)
+        if self.cache is not None:
+            self.features = self.cache.feature_batches(self.held, self.pictures, self.device)
         self.seconds_storing += time.monotonic() - started
         train, val = self.features or (self.pictures.training(), self.pictures.validation())
         classifier = self.classifier(

@@ -13,19 +13,16 @@ from tests_networks import freeze
 from tests_trainings import CPU, PROBE, Build, comparable, die_after, recipe
 from torch import nn
 
-from thawline.config.sections import AugmentationName, BatchNorm, Mix, PrefixCacheUse, Trainer
+from thawline.config.sections import AugmentationName, BatchNorm, Mix, Trainer
 from thawline.data.store import Store
 from thawline.models.freezing import PartlyFrozen, state_hashes
-from thawline.training.batches import batches
+from thawline.training.batches import Pictures, batches
 from thawline.training.features import prefix
 from thawline.training.features.cache import PrefixCache, features
-from thawline.training.features.worth import Speed
 from thawline.training.history import Fitted
 from thawline.training.soup import finetune_soup
 
-ALWAYS = replace(CPU, prefix_cache=PrefixCacheUse.always)
-NEVER = replace(CPU, prefix_cache=PrefixCacheUse.never)
-AUTO = replace(CPU, prefix_cache=PrefixCacheUse.auto)
+NEVER = replace(CPU, prefix_cache=False)
 
 
 @pytest.fixture
@@ -84,7 +81,7 @@ def test_losses_and_weights_are_those_of_a_training_without(
     one, other = build_small(0), build_small(0)
     computed = train(one, toy_store, NEVER, folder, **changes)
     assert stored(folder) == 0
-    read = train(other, toy_store, ALWAYS, folder, **changes)
+    read = train(other, toy_store, CPU, folder, **changes)
     assert stored(folder) > 0
     for before, after in zip(computed.history, read.history, strict=True):
         for name in ("train_loss", "val_loss", "val_accuracy"):
@@ -102,14 +99,14 @@ def start(build_small: Build) -> dict[str, torch.Tensor]:
 def test_the_prefix_is_computed_once_for_all_epochs_recipes_and_seeds(
     build_small: Build, toy_store: Store, folder: Path, computed: list[int]
 ) -> None:
-    train(build_small(0), toy_store, ALWAYS, folder, depth=2, epochs=3)
+    train(build_small(0), toy_store, CPU, folder, depth=2, epochs=3)
     assert stored(folder) == 1
     counted = sum(computed)
     assert len(toy_store) <= counted < 2 * len(toy_store)
     train(build_small(0), toy_store, NEVER, folder, depth=2, epochs=3)
     assert sum(computed) - counted >= 3 * len(toy_store)
     computed.clear()
-    train(build_small(0), toy_store, ALWAYS, folder, depth=2, epochs=5, head_lr=1e-3, seed=9)
+    train(build_small(0), toy_store, CPU, folder, depth=2, epochs=5, head_lr=1e-3, seed=9)
     assert stored(folder) == 1
     # what the training costs is counted on some, and what is stored compared with two
     assert sum(computed) < len(toy_store)
@@ -119,8 +116,8 @@ def test_folds_and_splits_share_what_is_stored(build_small: Build, toy_store: St
     rows = np.arange(len(toy_store))
     divided = toy_store.divided(rows[::2], rows[1::2])
     one, other = build_small(0), build_small(0)
-    train(build_small(0), toy_store, ALWAYS, folder, depth=2)
-    read = train(one, divided, ALWAYS, folder, depth=2)
+    train(build_small(0), toy_store, CPU, folder, depth=2)
+    read = train(one, divided, CPU, folder, depth=2)
     assert stored(folder) == 1
     without = train(other, divided, NEVER, folder, depth=2)
     assert read.row["train_loss"] == pytest.approx(without.row["train_loss"], abs=1e-5)
@@ -129,13 +126,13 @@ def test_folds_and_splits_share_what_is_stored(build_small: Build, toy_store: St
 def test_other_weights_pictures_or_variants_are_other_entries(
     build_small: Build, toy_store: Store, folder: Path, tmp_path: Path
 ) -> None:
-    train(build_small(0), toy_store, ALWAYS, folder, depth=1)
-    train(build_small(1), toy_store, ALWAYS, folder, depth=1)
+    train(build_small(0), toy_store, CPU, folder, depth=1)
+    train(build_small(1), toy_store, CPU, folder, depth=1)
     assert stored(folder) == 2
     other = write_toy_store(tmp_path / "other", {"train": 8, "val": 8}, seed=7)
-    train(build_small(0), other, ALWAYS, folder, depth=1)
+    train(build_small(0), other, CPU, folder, depth=1)
     assert stored(folder) == 3
-    train(build_small(0), toy_store, ALWAYS, folder, depth=1, augmentation=AugmentationName.standard, views=2)
+    train(build_small(0), toy_store, CPU, folder, depth=1, augmentation=AugmentationName.standard, views=2)
     assert stored(folder) == 3 + 2 + 1  # two variants to learn from, and the others as they are
 
 
@@ -143,10 +140,10 @@ def test_a_deeper_prefix_is_computed_from_a_shallower_one(
     build_small: Build, toy_store: Store, folder: Path, computed: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    alone = train(build_small(0), toy_store, ALWAYS, folder / "alone", depth=3)
-    train(build_small(0), toy_store, ALWAYS, folder, depth=1)
+    alone = train(build_small(0), toy_store, CPU, folder / "alone", depth=3)
+    train(build_small(0), toy_store, CPU, folder, depth=1)
     caplog.clear()
-    deeper = train(build_small(0), toy_store, ALWAYS, folder, depth=3)
+    deeper = train(build_small(0), toy_store, CPU, folder, depth=3)
     assert "from what 1 units make of them" in caplog.text
     assert comparable(deeper) == comparable(alone)
 
@@ -163,14 +160,14 @@ def test_a_deeper_prefix_is_computed_from_a_shallower_one(
 def test_what_differs_in_every_epoch_is_never_stored(
     changes: dict, build_small: Build, toy_store: Store, folder: Path
 ) -> None:
-    train(build_small(0), toy_store, ALWAYS, folder, **changes)
+    train(build_small(0), toy_store, CPU, folder, **changes)
     assert stored(folder) == 0
 
 
 def test_the_frozen_part_keeps_its_bits(build_small: Build, toy_store: Store, folder: Path) -> None:
     network = build_small(0)
     before = state_hashes(network)
-    train(network, toy_store, ALWAYS, folder, depth=2)
+    train(network, toy_store, CPU, folder, depth=2)
     after = state_hashes(network)
     changed = {name for name in before if before[name] != after[name]}
     assert changed
@@ -182,19 +179,19 @@ def test_an_interrupted_training_goes_on_bit_for_bit(
 ) -> None:
     settings = {"depth": 2, "epochs": 4}
     whole = build_small(0)
-    fitted = train(whole, toy_store, ALWAYS, folder, **settings)
+    fitted = train(whole, toy_store, CPU, folder, **settings)
     with pytest.raises(SystemError):
         train(
             build_small(0),
             toy_store,
-            ALWAYS,
+            CPU,
             folder,
             **settings,
             checkpoint=tmp_path / "work",
             after_epoch=[die_after(1)],
         )
     resumed = build_small(0)
-    again = train(resumed, toy_store, ALWAYS, folder, **settings, checkpoint=tmp_path / "work")
+    again = train(resumed, toy_store, CPU, folder, **settings, checkpoint=tmp_path / "work")
     assert comparable(again) == comparable(fitted)
     assert state_hashes(resumed) == state_hashes(whole)
 
@@ -203,7 +200,7 @@ def test_a_network_that_computes_otherwise_than_its_weights_say_is_found_out(
     build_small: Build, toy_store: Store, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Code may change where no hash sees it."""
-    train(build_small(0), toy_store, ALWAYS, folder, depth=2)
+    train(build_small(0), toy_store, CPU, folder, depth=2)
     (path,) = folder.glob("*/features.npy")
     features = np.load(path)
     np.save(path, features + 5)
@@ -211,43 +208,33 @@ def test_a_network_that_computes_otherwise_than_its_weights_say_is_found_out(
     from thawline.artifacts import file_hash, read_json, write_json
 
     write_json(card, {**read_json(card), "sha256": file_hash(path)})
-    train(build_small(0), toy_store, ALWAYS, folder, depth=2)
+    train(build_small(0), toy_store, CPU, folder, depth=2)
     assert "are not what it computes" in caplog.text
     assert np.array_equal(np.load(path), features)
-
-
-@pytest.mark.parametrize(("compute", "entries"), [(1.0, 1), (1e-9, 0)])
-def test_whether_to_store_is_decided_by_what_was_measured(
-    compute: float,
-    entries: int,
-    build_small: Build,
-    toy_store: Store,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO)
-    measured: list[str] = []
-
-    def speed(folder: Path, name: str, features: object, device: torch.device) -> Speed:
-        measured.append(name)
-        return Speed(compute=compute, write=1e-3, read=1e-6, bytes=512)
-
-    monkeypatch.setattr("thawline.training.features.prefix.speed_of", speed)
-    train(build_small(0), toy_store, AUTO, folder, depth=2, epochs=4)
-    assert stored(folder) == entries
-    assert measured
-    assert "512 bytes a picture" in caplog.text
-    assert ("stored and read in each of 4 epochs" in caplog.text) == bool(entries)
 
 
 def test_without_room_the_pictures_are_computed_as_ever(
     build_small: Build, toy_store: Store, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    train(build_small(0), toy_store, replace(ALWAYS, prefix_cache_gib=1e-6), folder, depth=2)
+    train(build_small(0), toy_store, replace(CPU, prefix_cache_gib=1e-6), folder, depth=2)
     assert "trainer.prefix_cache_gib allows" in caplog.text
     assert stored(folder) == 0
+
+
+def test_variants_that_do_not_fit_together_are_not_stored(
+    build_small: Build, toy_store: Store, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One would make room for the next, and none be left for the epoch after."""
+    caplog.set_level(logging.INFO)
+    views = {"depth": 1, "augmentation": AugmentationName.standard, "views": 3}
+    train(build_small(0), toy_store, CPU, folder, **views)
+    size = max(path.stat().st_size for path in folder.glob("*/features.npy"))
+    for entries, gib in ((4, 4.1 * size / 2**30), (0, 3.9 * size / 2**30)):
+        other = folder / str(entries)
+        train(build_small(0), toy_store, replace(CPU, prefix_cache_gib=gib), other, **views)
+        assert stored(other) == entries
+    assert "trainer.prefix_cache_gib allows" in caplog.text
 
 
 def test_a_disk_that_cannot_be_written_ends_no_training(
@@ -255,10 +242,9 @@ def test_a_disk_that_cannot_be_written_ends_no_training(
 ) -> None:
     caplog.set_level(logging.INFO)
     folder.write_text("a file where the folder should be")
-    for settings in (AUTO, ALWAYS):
-        one, other = build_small(0), build_small(0)
-        without = train(one, toy_store, NEVER, tmp_path, depth=2)
-        assert comparable(train(other, toy_store, settings, folder, depth=2)) == comparable(without)
+    one, other = build_small(0), build_small(0)
+    without = train(one, toy_store, NEVER, tmp_path, depth=2)
+    assert comparable(train(other, toy_store, CPU, folder, depth=2)) == comparable(without)
     assert str(folder) in caplog.text
 
 
@@ -285,7 +271,7 @@ def test_what_depends_on_the_pictures_beside_it_is_not_stored(
     twin = Mixing()
     twin.load_state_dict(network.state_dict())
     changes = {"depth": 1, "frozen_batch_norm": BatchNorm.frozen}
-    read = train(network, toy_store, ALWAYS, folder, **changes)
+    read = train(network, toy_store, CPU, folder, **changes)
     assert "depends on the pictures beside it" in caplog.text
     assert comparable(read) == comparable(train(twin, toy_store, NEVER, folder, **changes))
 
@@ -294,7 +280,7 @@ def test_pictures_that_only_validate_are_all_that_is_stored_of_them(
     build_small: Build, toy_store: Store, folder: Path
 ) -> None:
     """Where those that are learned from are augmented, nobody reads them as they are."""
-    train(build_small(0), toy_store, ALWAYS, folder, depth=1, augmentation=AugmentationName.standard, views=2)
+    train(build_small(0), toy_store, CPU, folder, depth=1, augmentation=AugmentationName.standard, views=2)
     counts = sorted(len(np.load(path, mmap_mode="r")) for path in folder.glob("*/features.npy"))
     assert counts == [16, 16, 16]
 
@@ -302,14 +288,13 @@ def test_pictures_that_only_validate_are_all_that_is_stored_of_them(
 def test_batches_hold_features_with_the_labels_of_their_pictures(
     build_small: Build, toy_store: Store, folder: Path
 ) -> None:
-    held, part = freeze(build_small(0), 2), toy_store.part("val")
-    made = batches(part, 4, seed=0)
-    cache = PrefixCache(folder, ALWAYS)
-    fed = cache.feature_batches(held, (part, made), (part, made), epochs=1, device=torch.device("cpu"))
+    held, part = freeze(build_small(0), 2), toy_store.part("train")
+    pictures = Pictures(toy_store, recipe(), seed=0, mirror=False, accumulate=1)
+    fed = PrefixCache(folder, CPU).feature_batches(held, pictures, torch.device("cpu"))
     assert fed is not None
     inputs, labels, indices = next(iter(fed[0]))
-    pictures, _, _ = next(iter(batches(part, len(part))))
-    torch.testing.assert_close(inputs, held.features(pictures[indices]))
+    plain, _, _ = next(iter(batches(part, len(part))))
+    torch.testing.assert_close(inputs, held.features(plain[indices]))
     assert torch.equal(labels, torch.from_numpy(part.labels[indices]))
 
 
@@ -319,12 +304,12 @@ def split_at(network: nn.Module, depth: int, store: Store) -> torch.Tensor:
         return freeze(network, depth).prefix.eval()(pictures)
 
 
-@pytest.mark.parametrize("settings", [ALWAYS, NEVER], ids=["stored", "in memory"])
+@pytest.mark.parametrize("settings", [CPU, NEVER], ids=["stored", "in memory"])
 def test_features_of_several_depths_are_those_of_every_picture_in_order(
     settings: Trainer, build_small: Build, toy_store: Store, folder: Path
 ) -> None:
     found = features(build_small(0), [3, 1], toy_store, settings, cache=PrefixCache(folder, settings))
-    assert stored(folder) == (2 if settings is ALWAYS else 0)
+    assert stored(folder) == (2 if settings is CPU else 0)
     assert found.keys() == {1, 3}
     for depth, array in found.items():
         assert array.dtype == np.float32
@@ -335,18 +320,18 @@ def test_features_of_several_depths_are_those_of_every_picture_in_order(
 def test_features_of_a_part_come_from_those_of_the_whole(
     build_small: Build, toy_store: Store, folder: Path
 ) -> None:
-    cache = PrefixCache(folder, ALWAYS)
-    whole = features(build_small(0), [2], toy_store, ALWAYS, cache=cache)[2]
+    cache = PrefixCache(folder, CPU)
+    whole = features(build_small(0), [2], toy_store, CPU, cache=cache)[2]
     rows = np.arange(len(toy_store))
     part = toy_store.divided(rows[::2], rows[1::2]).part("val")
-    np.testing.assert_array_equal(features(build_small(0), [2], part, ALWAYS, cache=cache)[2], whole[1::2])
+    np.testing.assert_array_equal(features(build_small(0), [2], part, CPU, cache=cache)[2], whole[1::2])
     assert stored(folder) == 1
 
 
 def test_features_are_kept_in_memory_where_there_is_no_room(
     build_small: Build, toy_store: Store, folder: Path
 ) -> None:
-    full = replace(ALWAYS, prefix_cache_gib=1e-6)
+    full = replace(CPU, prefix_cache_gib=1e-6)
     found = features(build_small(0), [2], toy_store, full, cache=PrefixCache(folder, full))
     assert len(found[2]) == len(toy_store)
     assert stored(folder) == 0

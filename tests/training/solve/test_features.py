@@ -40,10 +40,10 @@ def test_rotating_loses_nothing_and_needs_no_more_axes_than_there_are_pictures(
     shape: tuple[int, int],
 ) -> None:
     rows = standardised([CutFeatures(features(*shape))]).rows
-    found = rotated(rows)
-    assert found.coordinates @ found.axes == pytest.approx(rows, abs=1e-10)
-    assert found.axes @ found.axes.T == pytest.approx(np.eye(len(found.axes)), abs=1e-10)
-    assert len(found.axes) <= 6
+    coordinates, axes = rotated(rows)
+    assert coordinates @ axes == pytest.approx(rows, abs=1e-10)
+    assert axes @ axes.T == pytest.approx(np.eye(len(axes)), abs=1e-10)
+    assert len(axes) <= 6
 
 
 @pytest.mark.parametrize("values", [np.zeros(3), np.zeros(())])

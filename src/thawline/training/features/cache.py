@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from thawline.config.errors import UserError
-from thawline.config.sections import AugmentationName, Mix, PrefixCacheUse, Trainer
-from thawline.data.batches import Batches
+from thawline.config.sections import AugmentationName, Mix, Trainer
+from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen
@@ -25,18 +25,15 @@ log = logging.getLogger(__name__)
 FILL_BATCH = 64
 """Pictures the prefix computes at once when its features are stored."""
 
-GIBIBYTE = 2**30
-
 FeatureBatches = tuple[Batches, Batches]
 """Training and validation batches that hold features in place of pictures."""
 
 
 class PrefixCache:
-    """Stored features below `folder`, used as `settings` say (`trainer.prefix_cache`)."""
+    """Stored features below `folder`, used unless `settings` say otherwise (`trainer.prefix_cache`)."""
 
     def __init__(self, folder: Path, settings: Trainer) -> None:
         self.folder, self.settings = folder, settings
-        self.limit = int(settings.prefix_cache_gib * GIBIBYTE)
         self._checked: set[str] = set()
         self._refused: set[str] = set()
         self._said: set[str] = set()
@@ -45,86 +42,43 @@ class PrefixCache:
         self, network: nn.Module, depth: int, device: torch.device, batch: int = FILL_BATCH
     ) -> StoredPrefix:
         """Return the first `depth` units of `network`, which is moved to `device`, with their features."""
-        half = in_half_precision(self.settings)
-        return StoredPrefix(
-            network.to(device),
-            depth,
-            device,
-            folder=self.folder,
-            half=half,
-            batch=batch,
-            limit=self.limit,
-            checked=self._checked,
-        )
+        network = network.to(device)
+        return StoredPrefix(network, depth, device, self.folder, self.settings, batch, self._checked)
 
     def feature_batches(
-        self,
-        held: PartlyFrozen,
-        train: tuple[Store, Batches],
-        val: tuple[Store, Batches],
-        *,
-        epochs: int,
-        device: torch.device,
-        fill_batch: int = FILL_BATCH,
+        self, held: PartlyFrozen, pictures: Pictures, device: torch.device
     ) -> FeatureBatches | None:
-        """Return batches of what the prefix of `held` makes of both parts; None where the pictures themselves
-        are to be used.
+        """Return batches of what the prefix of `held` makes of `pictures`, computed on `device` and stored
+        unless they are already; None where the pictures themselves are to be used.
 
-        The features of the pictures are computed and stored first, unless they are already.
-
-        Args:
-            held: on any device; it is moved to `device`.
-            train, val: a part of a store and the batches made of it.
-            epochs: how often every picture is going to be used.
+        `held` is moved to `device`.
         """
-        pictures = len(train[0]) + len(val[0])
-        if self.settings.prefix_cache is PrefixCacheUse.never or held.depth == 0 or not pictures:
+        train, val = pictures.training(), pictures.validation()
+        # pictures that are mixed are new ones; several processes would each decide for themselves
+        new, together = pictures.recipe.mix is not Mix.none, place()[1] > 1
+        if not self.settings.prefix_cache or held.depth == 0 or new or together:
             return None
-        if train[1].variants is None:
+        if train.variants is None:
             self._say("each epoch augments every picture anew (finetune.views stores a number of variants)")
             return None
-        prefix = self.prefix(held, held.depth, device, fill_batch)
+        prefix = self.prefix(held, held.depth, device, min(FILL_BATCH, pictures.validation_batch))
         if prefix.address in self._refused:
             return None
-        asks = self.settings.prefix_cache is PrefixCacheUse.auto
-        shared = train[1].augmentation is AugmentationName.none
+        shared = train.augmentation is AugmentationName.none
         try:
-            if asks and not self._worth(prefix, train, val, epochs):
-                return None
-            learnt, validated = (
-                batches.given(prefix.variants(store, batches, shared)) for store, batches in (train, val)
-            )
+            learnt = train.given(prefix.variants(pictures.train, train))
+            return learnt, val.given(prefix.variants(pictures.val, val, shared))
         except (UserError, OSError) as error:
             # the pictures are still there
             self._refused.add(prefix.address)
-            self._say(str(error), held.depth)
+            self._say(f"({held.depth} units) {error}")
             return None
-        return learnt, validated
 
-    def _worth(
-        self, prefix: StoredPrefix, train: tuple[Store, Batches], val: tuple[Store, Batches], epochs: int
-    ) -> bool:
-        variants = train[1].variants or 0
-        speed = prefix.speed(train[1])
-        again, stored = speed.seconds(epochs, variants)
-        needed = speed.bytes * (len(train[0]) * variants + len(val[0]))
-        worth = speed.worth(epochs, variants) and needed <= self.limit
-        use = "stored and read" if worth else "computed"
-        self._say(
-            f"its features, {speed.bytes} bytes a picture, are {use} in each of {epochs} epochs: "
-            f"{1e3 * again:.3g} ms a picture to compute them each time, {1e3 * stored:.3g} ms to store them",
-            prefix.depth,
-        )
-        if needed > self.limit:
-            self._say(f"{needed} bytes of features, but trainer.prefix_cache_gib allows {self.limit}")
-        return worth
-
-    def _say(self, reason: str, depth: int | None = None) -> None:
+    def _say(self, reason: str) -> None:
         """Log `reason` once per process: a search has many alike."""
         if reason not in self._said:
             self._said.add(reason)
-            unit = "" if depth is None else f" ({depth} units)"
-            log.info("frozen prefix%s: %s", unit, reason)
+            log.info("frozen prefix: %s", reason)
 
 
 def features(
@@ -140,8 +94,8 @@ def features(
     units in `depths`: (n, …) float32 in the order of the store, or (variants * n, …), one variant of all
     pictures after the other.
 
-    They are read from `cache` and stored there, unless it is None, `trainer.prefix_cache` is `never` or
-    there is no room; else they are computed in one pass and kept in memory. A deeper prefix goes on from what
+    They are read from `cache` and stored there, unless it is None, `trainer.prefix_cache` is false or there
+    is no room; else they are computed in one pass and kept in memory. A deeper prefix goes on from what
     a shallower one made.
 
     Args:
@@ -155,10 +109,12 @@ def features(
     """
     device, pictures = device_of(settings), batches or batches_of(store, FILL_BATCH)
     try:
-        if cache is not None and settings.prefix_cache is not PrefixCacheUse.never:
+        if cache is not None and settings.prefix_cache:
             try:
+                prefixes = {depth: cache.prefix(network, depth, device) for depth in sorted(depths)}
                 return {
-                    depth: _stored(network, depth, store, pictures, device, cache) for depth in sorted(depths)
+                    depth: _everything(each.variants(store, pictures), len(store))
+                    for depth, each in prefixes.items()
                 }
             except (UserError, OSError) as error:
                 log.info("frozen prefix: %s", error)
@@ -171,32 +127,7 @@ def features(
         network.cpu()
 
 
-def _stored(
-    network: nn.Module,
-    depth: int,
-    store: Store,
-    pictures: Batches,
-    device: torch.device,
-    cache: PrefixCache,
-) -> np.ndarray:
-    everything = np.arange(len(store))
-    variants = cache.prefix(network, depth, device).variants(store, pictures)
-    return np.concatenate([rows(everything, torch.device("cpu")).float().numpy() for rows in variants])
-
-
-def stored_batches(
-    cache: PrefixCache | None, held: PartlyFrozen, pictures: Pictures, epochs: int, device: torch.device
-) -> FeatureBatches | None:
-    """Return batches of what the prefix of `held` makes of `pictures`, which are used in so many epochs; None
-    where they are not stored: see `PrefixCache.feature_batches`."""
-    # pictures that are mixed are new ones; several processes would each decide for themselves
-    if cache is None or pictures.recipe.mix is not Mix.none or place()[1] > 1:
-        return None
-    return cache.feature_batches(
-        held,
-        (pictures.train, pictures.training()),
-        (pictures.val, pictures.validation()),
-        epochs=epochs,
-        device=device,
-        fill_batch=min(FILL_BATCH, pictures.validation_batch),
-    )
+def _everything(variants: list[Rows], count: int) -> np.ndarray:
+    """Return (variants * count, …) float32: all rows of each variant of so many pictures."""
+    everything, cpu = np.arange(count), torch.device("cpu")
+    return np.concatenate([rows(everything, cpu).float().numpy() for rows in variants])

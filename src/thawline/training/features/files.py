@@ -67,22 +67,18 @@ def find(folder: Path, address: str) -> Features | None:
 
 def _read(entry: Path) -> Features:
     path, card = entry / _FEATURES, json.loads((entry / _CARD).read_text(encoding="utf-8"))
-    _require(card["format"] == FORMAT, f"format {card['format']}")
+    if card["format"] != FORMAT:
+        raise ValueError(f"format {card['format']}")
     # once per process: reading everything would cost as much as using it
-    if _state(path) not in _verified:
-        _require(file_hash(path) == card["sha256"], "other bytes than were written")
-        _verified.add(_state(path))
+    if _state(path) not in _verified and file_hash(path) != card["sha256"]:
+        raise ValueError("other bytes than were written")
+    _verified.add(_state(path))
     return Features(np.load(path, mmap_mode="r"), getattr(torch, card["dtype"]))
 
 
 def _state(path: Path) -> tuple[str, int, int]:
     found = path.stat()
     return str(path), found.st_mtime_ns, found.st_size
-
-
-def _require(holds: bool, problem: str) -> None:
-    if not holds:
-        raise ValueError(problem)
 
 
 def make(
@@ -92,11 +88,14 @@ def make(
     compute: Callable[[], Iterable[torch.Tensor]],
     *,
     limit: int,
+    alike: int = 1,
 ) -> Features:
     """Return the entry at `address`, made of the batches `compute()` gives (`count` rows in all) unless
     another process made it meanwhile. Older entries make room: all together take at most `limit` bytes.
 
-    Raises `UserError` when there is no room on the disk, or more would be needed than `limit`, and `OSError`
+    alike: how many entries of this size are read together, so that none makes room for another.
+
+    Raises `UserError` when there is no room on the disk, or they would need more than `limit`, and `OSError`
     when the disk cannot be written to.
     """
     with exclusive(folder / f"{address}.lock"):
@@ -106,7 +105,7 @@ def make(
         discard(folder, address)
         path = folder / address / _FEATURES
         with atomic_path(path) as temporary:
-            dtype = _write(temporary, count, compute(), lambda size: _make_room(folder, size, limit))
+            dtype = _write(temporary, count, compute(), lambda size: _make_room(folder, size, limit, alike))
         card = {"format": FORMAT, "dtype": str(dtype).removeprefix("torch."), "sha256": file_hash(path)}
         write_json(folder / address / _CARD, card)
         _verified.add(_state(path))
@@ -141,9 +140,9 @@ def as_numpy(tensor: torch.Tensor) -> np.ndarray:
     return array
 
 
-def _make_room(folder: Path, size: int, limit: int) -> None:
-    if size > limit:
-        raise UserError(f"{size} bytes of features, but trainer.prefix_cache_gib allows {limit}")
+def _make_room(folder: Path, size: int, limit: int, alike: int) -> None:
+    if alike * size > limit:
+        raise UserError(f"{alike * size} bytes of features, but trainer.prefix_cache_gib allows {limit}")
     evict(folder, limit - size)
     if size > shutil.disk_usage(folder).free:
         raise UserError(f"{folder} has no room for {size} bytes of features")

@@ -16,23 +16,22 @@ from torch import fx, nn
 
 from thawline.artifacts import exclusive, fingerprint
 from thawline.config.errors import UserError
-from thawline.config.sections import AugmentationName
+from thawline.config.sections import AugmentationName, Trainer
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.identity import code_identity
 from thawline.models.cuts import plan
+from thawline.models.device import in_half_precision
 from thawline.models.freezing import state_hashes
-from thawline.models.layout import in_layout, layout_of
+from thawline.models.layout import layout_of
 from thawline.models.splitting import part
 from thawline.training.batches import batches as batches_of
 from thawline.training.features.compute import computed, quick
 from thawline.training.features.files import Features, discard, find, make
-from thawline.training.features.worth import Speed, speed_of
 
 log = logging.getLogger(__name__)
 
-_MEASURED = 16
-"""Pictures the prefix computes on a CPU, twice, to measure whether storing pays."""
+GIBIBYTE = 2**30
 
 _PROBES = 2
 """Pictures of every stored part that are computed again when a process first reads it."""
@@ -43,9 +42,8 @@ class StoredPrefix:
 
     Args:
         network: the network, or the `PartlyFrozen` that holds it, on `device`.
-        half: compute as a training in half precision does.
+        settings: in which precision to compute, and how many bytes all entries of `folder` may take together.
         batch: pictures to compute at once.
-        limit: bytes that all entries of `folder` may take together.
         checked: addresses that were compared with what the prefix computes; gains others.
     """
 
@@ -54,32 +52,26 @@ class StoredPrefix:
         network: nn.Module,
         depth: int,
         device: torch.device,
-        *,
         folder: Path,
-        half: bool,
+        settings: Trainer,
         batch: int,
-        limit: int,
         checked: set[str],
     ) -> None:
-        self.network, self.depth, self.device = network, depth, device
-        self.folder, self.half, self.batch = folder, half, batch
-        self.limit, self.checked = limit, checked
+        self.depth, self.device, self.folder, self.batch = depth, device, folder, batch
+        self.half, self.limit = in_half_precision(settings), int(settings.prefix_cache_gib * GIBIBYTE)
+        self.checked = checked
         self.layout, self.whole = layout_of(network), plan(getattr(network, "_network", network))
         self.side = part(self.whole, 0, depth).eval()
         # of tensors, which parts of different depth share
         self.hashes: dict[int, str] = {}
         self.address = address_of(self.side, self.hashes)
-        self.conditions = [*conditions(half, device), f"{batch} at once"]
-
-    def speed(self, batches: Batches) -> Speed:
-        """Return what was measured of the prefix on pictures of this size."""
-        # a few keep a CPU busy, but not a GPU
-        some = min(_MEASURED, self.batch) if self.device.type == "cpu" else self.batch
-        images = self._first(batches, some)
-        name = fingerprint([self.address, *self.conditions, str(tuple(images.shape))])
-        # as a training computes it
-        with in_layout(self.network, self.layout):
-            return speed_of(self.folder, name, partial(self._computed_by, self.side, images), self.device)
+        self.conditions = [
+            "half" if self.half else "single",
+            torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            code_identity(__name__, rows=()),
+            f"{torch.get_num_threads()} threads",
+            f"{batch} at once",
+        ]
 
     def variants(self, store: Store, batches: Batches, shared: bool = True) -> list[Rows]:
         """Return the rows of each variant of the part's pictures that `batches` of them has.
@@ -88,7 +80,7 @@ class StoredPrefix:
         and splits then share.
 
         Raises:
-            UserError: there is no room, or the prefix mixes pictures.
+            UserError: there is no room for all variants, or the prefix mixes pictures.
             OSError: the disk cannot be written to.
         """
         if batches.augmentation is AugmentationName.none:
@@ -96,16 +88,19 @@ class StoredPrefix:
             whole, rows = store.origin or everything if shared else everything
             stored = self._features(batches_of(whole, self.batch), f"{whole.fingerprint} as they are")
             return [partial(_rows_at, stored, rows)]
-        assert batches.variants is not None
         found: list[Rows] = []
+        batches = batches.in_order(self.batch)
+        assert batches.variants is not None
         for variant in range(batches.variants):
-            batches = batches.in_order(self.batch)
             batches.set_epoch(variant)
             changed = f"{store.fingerprint} {batches.augmentation} {batches.mirror} {batches.seed} {variant}"
-            found.append(self._features(batches, changed).rows)
+            # those that validate are read beside them
+            found.append(self._features(batches, changed, alike=batches.variants + 1).rows)
         return found
 
-    def _features(self, batches: Batches, pictures: str) -> Features:
+    def _features(self, batches: Batches, pictures: str, alike: int = 1) -> Features:
+        """Return the stored features of one variant of `pictures`, computed first unless they are there;
+        `alike` as for `make`."""
         known = [pictures, *self.conditions]
         address = fingerprint([self.address, *known])
         found = find(self.folder, address)
@@ -121,6 +116,7 @@ class StoredPrefix:
             len(batches.images),
             lambda: self._computed(batches.in_order(self.batch), known),
             limit=self.limit,
+            alike=alike,
         )
         if not self._right(found, batches, address):
             raise UserError("what it makes of a picture depends on the pictures beside it, and is not stored")
@@ -179,17 +175,6 @@ def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
     steps = prefix.code if isinstance(prefix, fx.GraphModule) else ""
     hashes = state_hashes(prefix, known)
     return fingerprint([type(prefix).__name__, steps, repr(prefix), repr(sorted(hashes.items()))])
-
-
-def conditions(half: bool, device: torch.device) -> list[str]:
-    """Return what else decides the bits of features: precision, device, and code with its threads."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return [
-        "half" if half else "single",
-        name,
-        code_identity(__name__, rows=()),
-        str(torch.get_num_threads()),
-    ]
 
 
 def _rows_at(stored: Features, rows: np.ndarray, indices: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -77,20 +77,13 @@ def standardised(cuts: Sequence[CutFeatures]) -> Standardised:
     return Standardised((everything - mean) * scale, mean, scale)
 
 
-@dataclass(frozen=True, eq=False)
-class Rotated:
-    """Rows turned into their principal axes: rows (N, D) = coordinates (N, r) @ axes (r, D).
+def rotated(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn `rows` into their principal axes: rows (N, D) = coordinates (N, r) @ axes (r, D); return the two.
 
-    The axes are orthonormal, so a penalty on weights along them is the same penalty on the weights of the
-    columns, and r is at most the smaller of N and D: nothing is lost, and few pictures stay few numbers.
+    The axes are eigenvectors of the smaller of the two Gram matrices. They are orthonormal, so a penalty on
+    weights along them is the same penalty on the weights of the columns, and r is at most the smaller of N
+    and D: nothing is lost, and few pictures stay few numbers.
     """
-
-    coordinates: np.ndarray
-    axes: np.ndarray
-
-
-def rotated(rows: np.ndarray) -> Rotated:
-    """Turn (N, D) `rows` by the eigenvectors of the smaller of their two Gram matrices."""
     images, columns = rows.shape
     wide = columns > images
     values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
@@ -98,5 +91,5 @@ def rotated(rows: np.ndarray) -> Rotated:
     kept = values > 1e-12 * max(values[-1], 1e-300)
     spread, vectors = np.sqrt(values[kept]), vectors[:, kept]
     if wide:
-        return Rotated(vectors * spread, (vectors / spread).T @ rows)
-    return Rotated(rows @ vectors, vectors.T)
+        return vectors * spread, (vectors / spread).T @ rows
+    return rows @ vectors, vectors.T

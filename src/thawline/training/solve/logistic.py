@@ -89,8 +89,7 @@ def logistic_head(
     Raises UserError where the minimum is not found.
     """
     table = standardised(cuts)
-    turned = rotated(table.rows)
-    rows = turned.coordinates
+    rows, axes = rotated(table.rows)
     tried = penalty_path(len(table.mean), -3, 1, 9) if penalties is None else -np.sort(-np.array(penalties))
     path = None
     if penalty is None:
@@ -101,13 +100,13 @@ def logistic_head(
             ]
         else:
             other = Targets(held_out[1], targets.classes, class_weights=targets.class_weights)
-            others = (pooled(held_out[0]) - table.mean) * table.scale @ turned.axes.T
+            others = (pooled(held_out[0]) - table.mean) * table.scale @ axes.T
             asked = [(np.full(len(rows), True), others, other.labels, other.weights)]
         path = _path(rows, targets, tried, asked) if asked else None
         penalty = float(tried[path.chosen if path else len(tried) // 2])
     warm = [value for value in tried if value > penalty]
     *_, (weight, bias) = regressions(rows, targets.shares, [*warm, penalty])
-    return LinearHead(*table.on_pooled(weight @ turned.axes, bias), penalty, path)
+    return LinearHead(*table.on_pooled(weight @ axes, bias), penalty, path)
 
 
 def _path(rows: np.ndarray, targets: Targets, penalties: np.ndarray, parts: Sequence[Asked]) -> PenaltyPath:

@@ -41,16 +41,15 @@ def ridge(
     if len(np.unique(groups)) < 2:
         raise ValueError("nothing is left once the only group is left out")
     table = standardised(cuts)
-    turned = rotated(table.rows)
+    rows, axes = rotated(table.rows)
     tried = penalty_path(len(table.mean), -3, 3, 13) if penalties is None else -np.sort(-np.array(penalties))
     wanted = np.eye(classes)[labels]
-    left_out = _left_out(turned.coordinates, wanted, tried, groups)
+    left_out = _left_out(rows, wanted, tried, groups)
     error = ((left_out - wanted) ** 2).sum(2).mean(1)
     path = PenaltyPath(tried, (left_out.argmax(2) == labels).mean(1), error)
     penalty = float(tried[path.chosen])
-    rows = turned.coordinates
     # principal axes are orthogonal: each has a regression of its own
-    weight = (wanted.T @ rows) / ((rows**2).sum(0) + penalty) @ turned.axes
+    weight = (wanted.T @ rows) / ((rows**2).sum(0) + penalty) @ axes
     return Ridge(LinearHead(*table.on_pooled(weight, wanted.mean(0)), penalty, path), left_out)
 
 
