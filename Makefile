@@ -9,6 +9,8 @@ WORKERS ?= 2
 # Stages and tests say `python`, and import this checkout's own src.
 IN_VENV := PATH="$$PWD/.venv/bin:$$PATH" PYTHONPATH=src
 unexport PYTHONHOME
+# compiling the tests and src anew takes every process seconds
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'

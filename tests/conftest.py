@@ -1,5 +1,6 @@
 """What many tests need: small networks, small stores, artifacts folders."""
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from thawline.artifacts import CARD, MODEL, Artifacts
@@ -59,23 +61,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     is given two files to begin with, the first one the first and the third, which is hence a short one.
     (pytest-xdist would begin with the files of many tests: `--no-loadscope-reorder`.)"""
     begin = ("test_readme.py", "test_chaos.py", "test_dashboard.py")
-    longest = (*begin, "test_pipeline.py", "test_distributed.py", "test_mlflow_ui.py", "test_setup.py")
+    slow = ("test_distributed.py", "test_mlflow_ui.py", "test_setup.py")
+    search = ("test_depth_curve.py", "test_run.py", "test_search.py", "test_trials.py", "test_commands.py")
+    longest = (*begin, "test_pipeline.py", *slow, *search)
     rank = {name: position for position, name in enumerate(longest)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports have made, a million objects, out of every search for garbage until the end:
+    each takes half a second otherwise, and giving memory back asks for one."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _new_mlflow_stores_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let MLflow make the tables of one store, and copy that one where a test begins another: making them
     takes as long as a hundred tests. (Processes that tests start make their own.)"""
-    template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which the processes of one call share
+    template = folder / "template" / "mlflow.db"
     open_store_of_runs = connection._client
 
     def copied(store: str) -> object:
         path = Path(store.removeprefix("sqlite:///"))
         if store.startswith("sqlite:///") and path.name == "mlflow.db" and not path.exists():
-            if not template.exists():
-                open_store_of_runs(f"sqlite:///{template}")
+            with FileLock(folder / "template.lock"):
+                if not template.exists():
+                    template.parent.mkdir(exist_ok=True)
+                    open_store_of_runs(f"sqlite:///{template}")
             shutil.copy(template, path)
         return open_store_of_runs(store)
 

@@ -14,10 +14,6 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
 
 from thawline import tracking
 from thawline.tracking import view
@@ -127,6 +123,10 @@ def browser(tmp_path_factory):
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
+    # it takes more than a second to import, and every call of pytest collects this file
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
     profile = tmp_path_factory.mktemp("browser")
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
@@ -146,29 +146,34 @@ class Page:
     def __init__(self, browser):
         self.browser = browser
 
+    def wait(self):
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        return WebDriverWait(self.browser, SECONDS)
+
     def text(self):
-        return self.browser.find_element(By.TAG_NAME, "body").text
+        return self.browser.find_element("tag name", "body").text
 
     def shows(self, *words):
         """Wait until every word is on the page."""
         try:
-            WebDriverWait(self.browser, SECONDS).until(lambda _: all(word in self.text() for word in words))
+            self.wait().until(lambda _: all(word in self.text() for word in words))
         except Exception:
             self.save("failed")
             raise AssertionError(f"{words} are not all on the page:\n{self.text()}") from None
 
     def click(self, by, selector):
-        found = WebDriverWait(self.browser, SECONDS).until(lambda browser: browser.find_element(by, selector))
+        found = self.wait().until(lambda browser: browser.find_element(by, selector))
         # a click by script reaches elements that a fading banner still covers
         self.browser.execute_script("arguments[0].click()", found)
 
     def close_assistant(self):
-        for button in self.browser.find_elements(By.CSS_SELECTOR, "[aria-label='Close']"):
+        for button in self.browser.find_elements("css selector", "[aria-label='Close']"):
             self.browser.execute_script("arguments[0].click()", button)
 
     def row(self, run):
         """A row's cells, whose two halves (fixed and scrolling) are apart in the page: by column."""
-        cells = self.browser.find_elements(By.CSS_SELECTOR, f"[row-id='{run}'] [role='gridcell']")
+        cells = self.browser.find_elements("css selector", f"[row-id='{run}'] [role='gridcell']")
         return {cell.get_attribute("col-id"): cell.text for cell in cells}
 
     def save(self, name):
@@ -182,7 +187,7 @@ def test_the_runs_table_compares_recipes(experiment, browser):
     browser.get(address)
     page.shows("seed 0", "seed 1", "search", "val_accuracy")
     page.close_assistant()
-    page.click(By.CSS_SELECTOR, f"[row-id='{ids['search']}'] [col-id='attributes.`Run Name`'] button")
+    page.click("css selector", f"[row-id='{ids['search']}'] [col-id='attributes.`Run Name`'] button")
     page.shows("trial 0", "trial 1", "trial 2")
     page.save("runs")
 
@@ -210,8 +215,8 @@ def test_two_runs_are_compared_side_by_side(experiment, browser):
     page.shows("seed 0", "seed 1")
     page.close_assistant()
     for name in ("seed 0", "seed 1"):
-        page.click(By.CSS_SELECTOR, f"[row-id='{ids[name]}'] .ag-selection-checkbox input")
-    page.click(By.XPATH, "//button[normalize-space()='Compare']")
+        page.click("css selector", f"[row-id='{ids[name]}'] .ag-selection-checkbox input")
+    page.click("xpath", "//button[normalize-space()='Compare']")
     page.shows("Comparing 2 Runs", ids["seed 0"], ids["seed 1"], "head_lr", "val_accuracy", "layer2.1")
     browser.set_window_size(1600, 2600)
     page.save("compare")

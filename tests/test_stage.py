@@ -53,14 +53,11 @@ def test_a_script_is_short(script: str) -> None:
     assert len((ROOT / "pipelines" / f"{script}.py").read_text().splitlines()) <= 30
 
 
-@pytest.mark.parametrize(
-    ("script", "override"), [("prepare", "finetune.hed_lr=1e-3"), ("range_test", "finetune.epochs=many")]
-)
-def test_a_wrong_value_fails_at_once_and_readably(script: str, override: str) -> None:
+def test_a_wrong_value_fails_at_once_and_readably() -> None:
     started = time.monotonic()
-    done = run(f"pipelines/{script}.py", override)
+    done = run("pipelines/range_test.py", "finetune.epochs=many")
     assert done.returncode != 0
-    assert override.partition("=")[0] in done.stderr
+    assert "finetune.epochs" in done.stderr
     assert "allowed: " in done.stderr
     assert "Traceback" not in done.stderr
     assert time.monotonic() - started < 30  # hangs, not speed: the machine may be busy
@@ -140,12 +137,22 @@ def test_a_script_says_that_it_reads_what_its_stage_depends_on(script: str) -> N
     assert left <= {"params/checked.json"}
 
 
+READING = """
+from thawline.artifacts import read_json
+from thawline.stage import run
+
+if __name__ == "__main__":
+    run(__file__, lambda _, given: read_json(given.stage("pretrain") / "costs.json"), reads=("pretrain",))
+"""
+"""What the scripts of stages do, but for what takes seconds to import."""
+
+
 def test_a_missing_artifact_names_the_stage_to_run(tmp_path: Path) -> None:
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
     script = tmp_path / "pipelines" / "report.py"
-    script.write_text((ROOT / "pipelines/report.py").read_text())
+    script.write_text(READING)
     done = run(str(script))
     assert done.returncode != 0
     assert "does not exist" in done.stderr

@@ -1,12 +1,12 @@
 """The linear probe from search to fine-tuned models: one trial, three solved heads, and no Lightning."""
 
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests_tasks import finding_modules
 
 from thawline.artifacts import COSTS, HISTORY, RECIPE, TRIALS, Artifacts, read_json
 from thawline.config.errors import UserError
@@ -25,44 +25,35 @@ from thawline.config.sections import (
 )
 from thawline.search.search import search
 from thawline.search.trial.trials import Trials
+from thawline.training.finetune import finetune
 
-WITHOUT_LIGHTNING = """
-import sys
-from contextlib import contextmanager
-from pathlib import Path
-from thawline.artifacts import Artifacts
-from thawline.config.sections import Config, Contender, DataSetName, Finetune, Target, Trainer
-from thawline.search.search import search
-from thawline.training import finetune as stage
-
-@contextmanager
-def progress(label, total):
-    print(label, total)
-    yield lambda *_: None
-
-stage.progress = progress
-config = Config(
-    contender=Contender.linear_probe,
-    target=Target(dataset=DataSetName.digits),
-    trainer=Trainer(accelerator="cpu", threads=1),
-    finetune=Finetune(epochs=30),
-)
-config.tracking.uri = f"sqlite:///{sys.argv[1]}/mlflow.db"
-artifacts = Artifacts.under(Path(sys.argv[1]))
-search(config, artifacts)
-stage.finetune(config, artifacts)
-slow = {"pytorch_lightning", "lightning", "torchmetrics", "timm"} & set(sys.modules)
-assert not slow, slow
-"""
+SLOW_TO_IMPORT = ("pytorch_lightning", "thawline.training.fit", "thawline.training.classifier", "timm")
+"""To import these takes longer than to solve heads."""
 
 
 def test_search_and_finetune_of_the_probe_need_one_trial_and_no_lightning(
-    toy_artifacts: Artifacts, tmp_path: Path, runs: str
+    toy_artifacts: Artifacts, tmp_path: Path, runs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lightning and timm take seconds to import, longer than heads take to be solved."""
-    command = [sys.executable, "-c", WITHOUT_LIGHTNING, str(tmp_path)]
-    ended = subprocess.run(command, env=finding_modules(), capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+    told: list[tuple[str, int]] = []
+
+    @contextmanager
+    def progress(label: str, total: int) -> Iterator[Callable[..., None]]:
+        told.append((label, total))
+        yield lambda *_: None
+
+    monkeypatch.setattr("thawline.training.finetune.progress", progress)
+    monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
+    config = Config(
+        contender=Contender.linear_probe,
+        target=Target(dataset=DataSetName.digits),
+        trainer=Trainer(accelerator="cpu", threads=1),
+        finetune=Finetune(epochs=30),
+    )
+    config.tracking.uri = runs
+    for name in SLOW_TO_IMPORT:
+        monkeypatch.setitem(sys.modules, name, None)  # whoever imports it fails
+    search(config, toy_artifacts)
+    finetune(config, toy_artifacts)
     found, models = (toy_artifacts.stage(stage, "linear_probe") for stage in ("search", "finetune"))
     trials = pd.read_csv(found / TRIALS)
     assert list(trials["state"]) == ["complete"]
@@ -71,7 +62,7 @@ def test_search_and_finetune_of_the_probe_need_one_trial_and_no_lightning(
     assert list(history["epoch"]) == [0, 0, 0]
     assert history["val_accuracy"].mean() == pytest.approx(trials["value"][0], abs=0.2)
     assert len(read_json(models / COSTS)["seeds"]) == 3
-    assert ended.stdout == "finetune linear_probe 3\n"
+    assert told == [("finetune linear_probe", 3)]
 
 
 @pytest.mark.parametrize("contender", Contender)

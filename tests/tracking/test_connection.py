@@ -13,6 +13,7 @@ from thawline.config.errors import UserError
 from thawline.tracking.connection import connected, resolve_uri
 
 
+@pytest.mark.slow
 def test_processes_connect_to_a_new_store_at_once_and_silently(tmp_path):
     together = [in_process(CONNECT, tmp_path) for _ in range(2)]
     said = [process.communicate(timeout=120) for process in together]

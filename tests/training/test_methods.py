@@ -149,7 +149,7 @@ def is_added(name: str, before: set[str]) -> bool:
 PRESETS = sorted(path.stem for path in CONF.glob("*.yaml"))
 QUICK = {
     ("lora", "vit"),
-    ("gradual", "resnet18"),
+    ("gradual", "convnext"),
     ("surgical", "convnext"),
     ("adapter", "mobilenet_v3_small"),
 }
