@@ -186,7 +186,7 @@ def add_words(path: Path) -> None:
     for string in sorted((each for each in strings if isinstance(each.value, str)), key=lambda s: -s.lineno):
         line = lines[string.lineno - 1]
         lines[string.lineno - 1] = line.replace('"""', '"""Truly. ', 1)
-    path.write_text("\n".join([*lines, "# a comment", ""]))
+    path.write_text("\n".join([*lines, "# a comment about 'thawline.report.page'", ""]))
 
 
 def test_comments_and_docstrings_anywhere_lose_nothing(changed, unchanged) -> None:

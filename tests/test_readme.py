@@ -162,7 +162,7 @@ def said(clone: Clone) -> dict[str, str]:
 def status_with_a_new_picture(clone: Clone) -> str:
     """What DVC would run if there were another picture of the target."""
     new = clone.home / "leaves" / "down" / "new.png"
-    shutil.copy(clone.home / "leaves" / "across" / "1.png", new)
+    shutil.copy(clone.home / "leaves" / "across" / "0.png", new)
     status = clone.run("dvc", "status")
     new.unlink()
     return status

@@ -87,15 +87,16 @@ def code_identity(
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def files(*roots: str | Path, package: Path = PACKAGE) -> list[Path]:
+def files(*roots: str | Path, methods: bool = True, package: Path = PACKAGE) -> list[Path]:
     """Return the files of the modules that `roots` import, sorted; those without any code are left out.
 
-    A root is the name of a module, or the file of a script outside the package.
+    A root is the name of a module, or the file of a script outside the package. Without `methods`, those of
+    the methods of fine-tuning and their table are left out.
     """
     names: list[str] = []
     for root in roots:
         names += [root] if isinstance(root, str) else _imported_by(root, package)
-    found = _found(names, (), package)
+    found = _found(names, () if methods else (METHODS,), package)
     return sorted(source.path for source in found.values() if source.code != _NOTHING)
 
 
@@ -130,7 +131,8 @@ def _found(names: Iterable[str], left_out: tuple[str, ...], package: Path) -> di
 def _inside(folder: str, package: Path) -> list[str]:
     """The modules in `folder`, at any depth."""
     paths = package.joinpath(*folder.split(".")[1:]).rglob("*.py")
-    return [".".join((package.name, *path.relative_to(package).with_suffix("").parts)) for path in paths]
+    names = [".".join((package.name, *path.relative_to(package).with_suffix("").parts)) for path in paths]
+    return [name.removesuffix(".__init__") for name in names]
 
 
 def _without_effect(name: str, left_out: tuple[str, ...]) -> bool:
@@ -166,8 +168,11 @@ def _understood(text: str, inside: str) -> tuple[str, tuple[str, ...], frozenset
     """The hash, imports and libraries of a module with this text in the package `inside`."""
     tree = ast.parse(text)
     imports = list(_imports(tree, inside))
-    # a module whose name is written out may be imported by it, as the table of methods does
-    imports += re.findall(r"""["']([a-zA-Z_]\w*(?:\.\w+)+)["']""", text)
+    # a module whose name is written out may be imported by it
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    imports += [
+        text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-zA-Z_]\w*(\.\w+)+", text)
+    ]
     libraries = frozenset(LIBRARIES.keys() & {name.partition(".")[0] for name in imports})
     return _hash(tree), tuple(dict.fromkeys(imports)), libraries
 

@@ -14,7 +14,9 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from thawline.config.errors import UserError
 from thawline.config.sections import BatchNorm, Finetune, Method
-from thawline.models.adapters import adapt, adaptation_of, added_parameters
+from thawline.models.adapters.adapt import adapt
+from thawline.models.adapters.adaptation import adaptation_of
+from thawline.models.adapters.added import added_parameters
 from thawline.models.cuts import units
 from thawline.models.freezing import hold, state_hashes
 from thawline.models.head import head_parameters, replace_head

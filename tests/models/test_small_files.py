@@ -12,7 +12,9 @@ from thawline.artifacts import file_hash
 from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, Method
 from thawline.data.transform import Transform
-from thawline.models.adapters import adapt, adaptation_of, added_parameters, merge
+from thawline.models.adapters.adapt import adapt, merge
+from thawline.models.adapters.adaptation import adaptation_of
+from thawline.models.adapters.added import added_parameters
 from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes

@@ -13,7 +13,9 @@ from torch import nn
 from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, seed_weights, write_json, write_text
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune, Method
-from thawline.models.adapters import adapt, adaptation_in, adaptation_of, added_parameters
+from thawline.models.adapters.adapt import adapt, adaptation_in
+from thawline.models.adapters.adaptation import adaptation_of
+from thawline.models.adapters.added import added_parameters
 from thawline.models.checkpoint import ModelCard, build_random, save_model
 from thawline.serving.cli import main
 from thawline.serving.export import export

@@ -27,7 +27,7 @@ from thawline.config.sections import (
     Trainer,
 )
 from thawline.data.store import Store
-from thawline.models.adapters import added_parameters
+from thawline.models.adapters.added import added_parameters
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes

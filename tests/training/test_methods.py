@@ -18,7 +18,8 @@ from torchvision.models.vision_transformer import VisionTransformer
 from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, Phases, Trainer
 from thawline.data.store import Store
-from thawline.models.adapters import adapt, adaptation_of
+from thawline.models.adapters.adapt import adapt
+from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
 from thawline.models.freezing import state_hashes

@@ -9,7 +9,7 @@ from thawline.artifacts import read_json
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.data.transform import Transform
-from thawline.models.adapters import Adaptation
+from thawline.models.adapters.adaptation import Adaptation
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.models import zoo
 from thawline.models.accounting import require_match
-from thawline.models.adapters import adapt, adaptation_in, plain_name
+from thawline.models.adapters.adapt import adapt, adaptation_in
+from thawline.models.adapters.weights import plain_name
 from thawline.models.card import ModelCard, read_card
 from thawline.models.head import attach_heads
 

@@ -9,7 +9,8 @@ from torch.nn.modules import batchnorm
 from thawline.config.errors import UserError
 from thawline.config.recipe.meaning import AFFINE, MOVING
 from thawline.config.sections import BatchNorm, Method
-from thawline.models.adapters import added_parameters, implementation
+from thawline.models.adapters.added import added_parameters
+from thawline.models.adapters.implementation import implementation
 from thawline.models.cuts import Plan, Unit, plan
 from thawline.models.head import head_parameters
 from thawline.models.splitting import part

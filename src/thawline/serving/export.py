@@ -7,7 +7,7 @@ import pandas as pd
 
 from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, read_json, seed_weights
 from thawline.config.sections import Config, Contender
-from thawline.models.adapters import merge
+from thawline.models.adapters.adapt import merge
 from thawline.models.checkpoint import load_model, save_model
 
 

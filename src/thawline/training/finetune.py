@@ -30,7 +30,8 @@ from thawline.config.sections import Config, Finetune, Start
 from thawline.data.store import Store, open_store
 from thawline.identity import code_identity
 from thawline.machine import leads
-from thawline.models.adapters import adapt, adaptation_of
+from thawline.models.adapters.adapt import adapt
+from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.checkpoint import ModelCard, build_random, load_model, read_card, save_model
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units

@@ -12,7 +12,7 @@ from torch import nn
 
 from thawline.config.sections import ClassWeights, Finetune, Trainer
 from thawline.data.store import Store
-from thawline.models.adapters import added_parameters
+from thawline.models.adapters.added import added_parameters
 from thawline.models.cuts import units
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen, hold

@@ -9,15 +9,10 @@ from torch import nn
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, Method
-from thawline.models.adapters import (
-    Adaptation,
-    adapt,
-    adaptation_in,
-    adaptation_of,
-    added_parameters,
-    merge,
-    plain_name,
-)
+from thawline.models.adapters.adapt import adapt, adaptation_in, merge
+from thawline.models.adapters.adaptation import Adaptation, adaptation_of
+from thawline.models.adapters.added import added_parameters
+from thawline.models.adapters.weights import plain_name
 from thawline.models.cuts import plan, units
 from thawline.models.freezing import state_hashes
 from thawline.models.head import head_parameters, with_fresh_head

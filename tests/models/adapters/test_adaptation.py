@@ -5,7 +5,7 @@ import json
 import pytest
 
 from thawline.config.sections import Finetune, Method
-from thawline.models.adapters import Adaptation, adaptation_of
+from thawline.models.adapters.adaptation import Adaptation, adaptation_of
 
 
 @pytest.mark.parametrize("method", [Method.full, Method.bias, Method.norm])

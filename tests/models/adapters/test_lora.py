@@ -9,10 +9,12 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from thawline.config.sections import Finetune, Method
-from thawline.models.adapters import adapt, adaptation_of, added_parameters, plain_name
+from thawline.models.adapters.adapt import adapt
+from thawline.models.adapters.adaptation import adaptation_of
+from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.lora import LowRank, add_low_rank
 from thawline.models.adapters.scale_shift import add_scale_and_shift
-from thawline.models.adapters.weights import merge_weights
+from thawline.models.adapters.weights import merge_weights, plain_name
 
 DOUBLE = {"dtype": torch.float64}
 

@@ -10,7 +10,9 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, Method
-from thawline.models.adapters import adapt, adaptation_of, added_parameters
+from thawline.models.adapters.adapt import adapt
+from thawline.models.adapters.adaptation import adaptation_of
+from thawline.models.adapters.added import added_parameters
 from thawline.models.cuts import plan, units
 from thawline.models.freezing import state_hashes
 from thawline.models.head import with_fresh_head

@@ -32,8 +32,8 @@ from thawline.config.sections import (
 )
 from thawline.depth_curve import COLUMNS, read_curve
 from thawline.models.checkpoint import load_model
-from thawline.search.results.fresh_seeds import Seeds
 from thawline.search.search import search
+from thawline.search.trial.fresh_seeds import Seeds
 from thawline.search.trial.outcomes import Outcome
 from thawline.search.trial.validation import Validating
 

@@ -109,10 +109,20 @@ def _probes_first(values: Values, at: Situation) -> bool:
     return thawed(values, at) and values["phases"] is Phases.probe_first
 
 
+def starts_solved(values: Values, at: Situation) -> bool:
+    """Tell whether the head is solved before everything else learns: LP-FT whose first phase, in which all
+    units are frozen, takes neither epochs nor a rate."""
+    return _probes_first(values, at) and solved(values, Situation(0, 0, at.linear_head))
+
+
 def _has_phase_share(values: Values, at: Situation) -> bool:
-    # the first phase of probe_first takes no epochs where the head is solved
-    trained_probe = not at.linear_head and _probes_first(values, at)
-    return trained_probe or (thawed(values, at) and values["phases"] is Phases.gradual)
+    phased = thawed(values, at) and values["phases"] is not Phases.one
+    return phased and not starts_solved(values, at)
+
+
+def _has_frozen_batch_norm(values: Values, at: Situation) -> bool:
+    # in the first of several phases all units are frozen
+    return some_frozen(values, at) or (thawed(values, at) and values["phases"] is not Phases.one)
 
 
 def _has_layer_decay(values: Values, at: Situation) -> bool:
@@ -127,7 +137,8 @@ def _of_method(name: str) -> Callable[[Values, Situation], bool]:
 CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
     "depth": lambda values, _: values["units"] is None,
     "body_lr": body_learns,
-    "frozen_batch_norm": some_frozen,
+    "head_lr": lambda values, at: not starts_solved(values, at),
+    "frozen_batch_norm": _has_frozen_batch_norm,
     "batch_norm": thawed,
     "method": thawed,
     "phases": lambda values, at: thawed(values, at) and values["epochs"] >= 2,
@@ -141,8 +152,8 @@ CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
     "augmentation": lambda values, at: values["views"] > 0 or not solved(values, at),
     "views": lambda values, _: values["augmentation"] is not AugmentationName.none,
     "mix_alpha": lambda values, _: values["mix"] is not Mix.none,
-    "head_penalty": lambda values, at: at.linear_head and (solved(values, at) or _probes_first(values, at)),
-    "head_scale": lambda values, at: at.linear_head and _probes_first(values, at),
+    "head_penalty": lambda values, at: solved(values, at) or starts_solved(values, at),
+    "head_scale": starts_solved,
     **{each.name: _of_method(each.name) for each in fields(MethodFields)},
 }
 """Fields that mean something only sometimes; all others always do, but for those of `TRAINED`."""

@@ -29,11 +29,11 @@ from thawline.config.sections import Config, Contender
 from thawline.depth_curve import write_curve
 from thawline.search.results.chosen import none_left
 from thawline.search.results.curve import depth_curve
-from thawline.search.results.fresh_seeds import Seeds, comparable
 from thawline.search.results.winner import selected
 from thawline.search.results.wording import incomplete, reason, without_curve
 from thawline.search.study.run import run_study
 from thawline.search.trial.folds import Validation
+from thawline.search.trial.fresh_seeds import Seeds, comparable
 from thawline.search.trial.outcomes import load_outcomes
 from thawline.search.trial.trials import Trials
 from thawline.statistics.depths import AtDepth

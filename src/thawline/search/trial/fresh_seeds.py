@@ -14,6 +14,7 @@ from thawline.artifacts import Artifacts, depth_name, fingerprint, seed_weights
 from thawline.config.choices import PrunerName, SamplerName
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune
+from thawline.identity import code_identity
 from thawline.search.space.parameters import CHANGES
 from thawline.search.study.study import RUN, best, complete, open_study
 from thawline.search.task import Slot
@@ -61,8 +62,9 @@ class Seeds:
 
     @property
     def name(self) -> str:
-        """The name of the trials' study, and a mark of the winners."""
-        return f"{self.trials.name}-seeds-{fingerprint(self._won())[:6]}"
+        """The name of the trials' study, and a mark of the winners and of the code that trains them anew."""
+        mark = fingerprint([self._won(), code_identity(__name__, rows=())])
+        return f"{self.trials.name}-seeds-{mark[:6]}"
 
     @property
     def decisive(self) -> dict[str, Any]:
