@@ -26,11 +26,7 @@ def with_dependencies(text: str) -> str:
             script = ROOT / found["script"]
             used = files(script, methods=script.stem not in WITHOUT_METHODS, package=package)
             # a folder of which all is imported by name stands for its modules, those to come as well
-            whole = {
-                folder
-                for folder in folders
-                if {path for path in folder.rglob("*.py")} <= {*used, *_empty(folder)}
-            }
+            whole = [folder for folder in folders if set(folder.rglob("*.py")) - _empty(folder) <= set(used)]
             paths = {next((each for each in whole if each in path.parents), path) for path in used}
             lines += [f"{found['indent']}- {path.relative_to(ROOT).as_posix()}" for path in sorted(paths)]
     return "\n".join(lines) + "\n"

@@ -169,10 +169,8 @@ def _understood(text: str, inside: str) -> tuple[str, tuple[str, ...], frozenset
     tree = ast.parse(text)
     imports = list(_imports(tree, inside))
     # a module whose name is written out may be imported by it
-    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    imports += [
-        text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-zA-Z_]\w*(\.\w+)+", text)
-    ]
+    texts = (str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    imports += [text for text in texts if re.fullmatch(r"[a-zA-Z_]\w*(\.\w+)+", text)]
     libraries = frozenset(LIBRARIES.keys() & {name.partition(".")[0] for name in imports})
     return _hash(tree), tuple(dict.fromkeys(imports)), libraries
 

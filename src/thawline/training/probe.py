@@ -13,7 +13,7 @@ from thawline.data.store import Store, groups_of
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.linear_head import linear_head
 from thawline.training.batches import Pictures
-from thawline.training.features.cache import FeatureBatches, PrefixCache, features
+from thawline.training.features.cache import FILL_BATCH, FeatureBatches, PrefixCache, features
 from thawline.training.parameter_groups import balanced_weights
 from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import Targets, logistic_head
@@ -26,6 +26,12 @@ def require_stored_pictures(recipe: Finetune) -> None:
         raise UserError(
             f"finetune.mix = {recipe.mix.name} makes new pictures in every epoch, but a linear head on "
             "frozen features is solved, on stored ones.\n  set finetune.mix=none"
+        )
+    if recipe.soup > 1 or recipe.ema > 0:
+        name, neutral = ("soup", "1") if recipe.soup > 1 else ("ema", "0")
+        raise UserError(
+            f"finetune.{name} = {getattr(recipe, name)} averages weights of a training, but a linear head "
+            f"on frozen features is solved, without one.\n  set finetune.{name}={neutral}"
         )
     if recipe.augmentation is not AugmentationName.none and recipe.views == 0:
         raise UserError(
@@ -56,13 +62,20 @@ def solve_head(
     """
     recipe, layer = pictures.recipe, linear_head(network)
     assert layer is not None, "the network has no linear head"
-    stored = partial(features, held, {held.depth}, settings=trainer, cache=cache)
+    at_once = min(FILL_BATCH, pictures.validation_batch)
+    stored = partial(features, held, {held.depth}, settings=trainer, cache=cache, at_once=at_once)
     train, val = pictures.training(), pictures.validation()
     taught = stored(store=pictures.train, batches=train)[held.depth]
     asked = stored(store=pictures.val)[held.depth] if len(pictures.val) else taught[:0]
+    if not (np.isfinite(taught).all() and np.isfinite(asked).all()):
+        raise UserError(
+            "the frozen units make infinite or missing numbers of some pictures: no head can be solved.\n"
+            "  The source model's weights are damaged, or its pretraining diverged: take others, or pretrain "
+            "with a lower pretrain.learning_rate."
+        )
     rows, variants = taught.reshape(len(taught), -1), len(taught) // len(pictures.train)
     targets = _targets(pictures.train, len(pictures.store.classes), recipe, variants)
-    head = logistic_head([CutFeatures(rows)], targets, penalty=recipe.head_penalty, seed=pictures.seed)
+    head = logistic_head([CutFeatures(rows)], targets, penalty=recipe.head_penalty)
     with torch.no_grad():
         for parameter, values in ((layer.weight, head.weight), (layer.bias, head.bias)):
             parameter.copy_(torch.from_numpy(scale * values))

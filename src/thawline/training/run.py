@@ -40,8 +40,8 @@ Listeners = Sequence[Callable[[Row], None]]
 class Training:
     """One fine-tuning of `network` on the store's training pictures, as `recipe` says but for its soup.
 
-    Where the weights are when this is made is where L2-SP pulls to and WiSE-FT goes back to.
-    `seconds_storing` is what it took to find or make stored features, which no epoch's seconds include.
+    L2-SP pulls and WiSE-FT goes back to the weights when this is made. `seconds_storing` is the time it took
+    to find or make stored features, which no epoch's seconds include.
 
     Args:
         network: the initial target model with a head of its own and with what the method adds (see
@@ -103,8 +103,8 @@ class Training:
             held = self.freeze(phase)
             flops = flops_if_possible(held, *self._batch_shape)
             if phase.solved:
-                history = [*history, *self._by_solving(phase, held, after_epoch)]
-                spent.append(flops and flops.forward * (phase.applied(self.recipe).views or 1))
+                rows, variants = self._by_solving(phase, held, after_epoch)
+                history, spent = [*history, *rows], [*spent, flops and flops.forward * variants]
                 continue
             done = folder and read_finished(folder, identity, self.network)
             if not done:
@@ -121,21 +121,22 @@ class Training:
             fitted = Fitted(history, best_epoch(history), cost)
         return self._towards_source(fitted) if self.recipe.wise_ft < 1 else fitted
 
-    def _by_solving(self, phase: Phase, held: PartlyFrozen, after_epoch: Listeners) -> list[Row]:
-        """Solve the head, all that learns in `phase`; return its row, none where the phase takes no epoch.
+    def _by_solving(self, phase: Phase, held: PartlyFrozen, after_epoch: Listeners) -> tuple[list[Row], int]:
+        """Solve the head, all that learns in `phase`; a killed process does so again.
 
-        It is so quick that a killed one is repeated.
+        Returns its row, none where the phase takes no epoch, and the variants of each picture that it saw.
         """
         started, pictures = time.monotonic(), replace(self.pictures, recipe=phase.applied(self.recipe))
         loss, self.features = solve_head(
             self.network, held, pictures, self.trainer, scale=phase.head_scale, cache=self.cache
         )
+        variants = self.features[0].variants or 1
         if not phase.epochs:
-            return []
+            return [], variants
         row = history_row(phase.first, loss, self.score(), time.monotonic() - started)
         for listener in after_epoch:
             listener(row)
-        return [row]
+        return [row], variants
 
     def _by_gradient(
         self,
@@ -233,8 +234,7 @@ class Training:
         return self._asked(validate)
 
     def outcomes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the weights that the network holds now say of each validation picture: see
-        `inference.outcomes`."""
+        """Return `inference.outcomes` of each validation picture, of the weights the network holds now."""
         return self._asked(outcomes)
 
     def _asked(self, function: Callable[..., Any]) -> Any:
@@ -243,8 +243,7 @@ class Training:
             found = function(self.held, self.features[1], self.device, from_features=True)
         else:
             found = function(self.held or self.network, self.pictures.validation(), self.device)
-        # through what holds it, so that both go on sharing their tensors
-        (self.held or self.network).cpu()
+        (self.held or self.network).cpu()  # what holds it, so that both go on sharing their tensors
         return found
 
     def _renew_statistics(self) -> None:

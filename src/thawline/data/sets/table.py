@@ -107,7 +107,8 @@ def _require_columns(columns: list[str], table: Path) -> None:
 
 def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
     """Return the row; its picture is named by its path below the table's folder, else by the full one."""
-    file = Path(os.path.normpath(folder / Path(fields["path"]).expanduser()))
+    named = fields["path"]
+    file = Path(os.path.normpath(folder / (Path(named).expanduser() if named.startswith("~/") else named)))
     path = file.relative_to(folder) if file.is_relative_to(folder) else file
     split = fields.get("split", "")
     split = SPLIT_NAMES.get(split.lower(), split)
@@ -126,10 +127,17 @@ def _find_wrong_fields(rows: list[_Row]) -> Iterator[str]:
 
 def _find_missing_pictures(rows: list[_Row]) -> Iterator[str]:
     named = [row for row in rows if row.path != "."]
-    missing = {row for row in named if not row.file.is_file()}
+    missing = {row for row in named if not _is_file(row.file)}
     yield from _say("no such file", (f"line {row.line} ({row.path})" for row in named if row in missing))
     with_pictures = {row.label for row in named if row not in missing}
     yield from _say("a label without a picture", sorted({row.label for row in rows} - with_pictures - {""}))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _find_contradictions(rows: list[_Row]) -> Iterator[str]:

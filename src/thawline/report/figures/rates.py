@@ -63,7 +63,8 @@ def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
         best = complete.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
         head, body = rate_words(findings.recipes[name].recipe)
         both = f" ({head}) and {rate(best['body_lr'])} ({body})" if pd.notna(best["body_lr"]) else ""
-        parts.append(f"{rate(best['head_lr'])}{both} for {NAMES[name]}")
+        head_rate = "none (a solved head)" if pd.isna(best["head_lr"]) and not both else rate(best["head_lr"])
+        parts.append(f"{head_rate}{both} for {NAMES[name]}")
     tried = counted(sum(len(table) for table in studies.values()), "trial")
     if not parts:
         return f"None of {tried} was trained to its end."

@@ -1,5 +1,7 @@
 """The recipe that a study chooses, or why there is none."""
 
+from dataclasses import replace
+
 import optuna
 
 from thawline.config.errors import UserError
@@ -24,6 +26,8 @@ def chosen(trials: Trials, study: optuna.Study | None) -> Chosen:
         recipe = trials.recipe(best)
         evidence = selected(study, best, trials.total, trials.validating, trials.outcomes, trials.config.seed)
     depth = resolve_depth(recipe.depth, trials.units)
+    if depth == len(trials.units):
+        recipe = replace(recipe, depth="all")
     unit = unit_name(trials.units, depth)
     return Chosen(trials.config.contender, recipe, depth, unit, evidence, trials.linear_head)
 

@@ -89,6 +89,7 @@ def features(
     *,
     cache: PrefixCache | None = None,
     batches: Batches | None = None,
+    at_once: int = FILL_BATCH,
 ) -> dict[int, np.ndarray]:
     """Return what the first units of `network`, frozen, make of each picture of `store`, for each number of
     units in `depths`: (n, …) float32 in the order of the store, or (variants * n, …), one variant of all
@@ -103,22 +104,23 @@ def features(
             leading units in evaluation mode.
         batches: of the pictures of `store`, with a number of variants of each; None: the pictures as they
             are.
+        at_once: pictures to compute at once; fewer take less memory.
 
     Raises:
         UserError: the network does not keep pictures apart at a depth.
     """
-    device, pictures = device_of(settings), batches or batches_of(store, FILL_BATCH)
+    device, pictures = device_of(settings), batches or batches_of(store, at_once)
     try:
         if cache is not None and settings.prefix_cache:
             try:
-                prefixes = {depth: cache.prefix(network, depth, device) for depth in sorted(depths)}
+                prefixes = {depth: cache.prefix(network, depth, device, at_once) for depth in sorted(depths)}
                 return {
                     depth: _everything(each.variants(store, pictures), len(store))
                     for depth, each in prefixes.items()
                 }
             except (UserError, OSError) as error:
                 log.info("frozen prefix: %s", error)
-        pictures, half, found = pictures.in_order(FILL_BATCH), in_half_precision(settings), []
+        pictures, half, found = pictures.in_order(at_once), in_half_precision(settings), []
         for variant in range(pictures.variants or 0):
             pictures.set_epoch(variant)
             found.append(features_in_memory(network, depths, pictures, device, half=half))

@@ -68,7 +68,8 @@ class StoredPrefix:
         self.conditions = [
             "half" if self.half else "single",
             torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            code_identity(__name__, rows=()),
+            # of modules that a method added, their code, too
+            code_identity(__name__, rows=(), also=_own_modules(self.side)),
             f"{torch.get_num_threads()} threads",
             f"{batch} at once",
         ]
@@ -167,6 +168,12 @@ class StoredPrefix:
 
     def _computed_by(self, side: nn.Module, given: torch.Tensor) -> torch.Tensor:
         return computed(side, given, self.half, self.layout)
+
+
+def _own_modules(side: nn.Module) -> tuple[str, ...]:
+    """Return the names of this package's modules whose layers `side` has."""
+    found = {type(module).__module__ for module in side.modules()}
+    return tuple(sorted(name for name in found if name.startswith("thawline.")))
 
 
 def address_of(prefix: nn.Module, known: dict[int, str] | None = None) -> str:
