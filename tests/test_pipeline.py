@@ -16,7 +16,6 @@ from tests_clone import ROOT, save_pictures
 
 from thawline.artifacts import Artifacts, read_json
 from thawline.config.composition import compose, to_config
-from thawline.report.figures.style import THEMES
 
 SETTINGS = (
     "source=image_folder",
@@ -77,8 +76,6 @@ def run_script(script: str, *given: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DVC_ROOT", raising=False)
         patch.setattr("thawline.stage.run", lambda _, stage, **__: stage(*given))
-        # half of the time that drawing takes; the test of the report draws both
-        patch.setattr("thawline.report.figures.style.THEMES", THEMES[:1])
         runpy.run_path(str(ROOT / "pipelines" / script), run_name="__main__")
 
 
