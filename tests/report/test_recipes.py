@@ -72,8 +72,7 @@ def test_the_answer_gives_recipe_accuracy_interval_and_seeds(found: Callable[...
         (
             0,
             {"phases": "probe_first"},
-            "a linear probe first, then full fine-tuning (no unit frozen) and learning rates 3.2e-3 "
-            "(head alone) and 1e-3 (then everything)",
+            "a linear probe first, then full fine-tuning (no unit frozen) and learning rate 1e-3",
         ),
         (
             9,
@@ -164,7 +163,7 @@ CORE = {
         (3, {"method": "adapter"}, {"adapter_width"}, set()),
         (3, {"method": "prompt"}, {"prompt_tokens", "prompt_deep"}, set()),
         (3, {"phases": "gradual"}, {"phases", "phase_share"}, set()),
-        (3, {"phases": "probe_first"}, {"phases", "head_penalty", "head_scale"}, set()),
+        (3, {"phases": "probe_first"}, {"phases", "head_penalty", "head_scale"}, {"head_lr"}),
         (3, {"views": 4, "decay_all": True, "weight_decay": 0.0}, set(), set()),
         (8, {"layer_decay": 0.5}, set(), set()),
         (3, {"mix": "cutmix"}, {"mix", "mix_alpha"}, set()),

@@ -133,3 +133,26 @@ def test_a_head_with_a_hidden_layer_is_trained(network: nn.Module, toy_store: St
 def test_a_head_on_features_that_move_is_trained(network: nn.Module, toy_store: Store) -> None:
     moving = {"frozen_batch_norm": BatchNorm.statistics}
     assert len(train(network, toy_store, **PROBE, **moving, epochs=2).history) == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("soup", 3), ("ema", 0.9)])
+def test_averages_of_a_training_are_refused(
+    name: str, value: float, network: nn.Module, toy_store: Store
+) -> None:
+    with pytest.raises(UserError, match=rf"finetune\.{name} = {value}.*is solved.*set finetune\.{name}="):
+        train(network, toy_store, **PROBE, **{name: value})
+
+
+def test_features_that_are_no_numbers_are_said(network: nn.Module, toy_store: Store) -> None:
+    with torch.no_grad():
+        next(network.parameters()).fill_(torch.nan)
+    with pytest.raises(UserError, match="weights are damaged"):
+        train(network, toy_store, **PROBE)
+
+
+def test_every_seed_finds_the_same_head(build_small: Build, toy_store: Store) -> None:
+    networks = [build_small(0), build_small(0)]
+    for seed, each in enumerate(networks):
+        train(each, toy_store, seed=seed, depth="all", body_lr=None)
+    one, other = map(state_hashes, networks)
+    assert one == other

@@ -62,3 +62,18 @@ def test_a_share_of_epochs_comes_first_only_where_that_phase_is_trained() -> Non
     assert not matters("phase_share", probe, HALF)
     assert matters("phase_share", probe, Situation(2, 4, linear_head=False))
     assert matters("phase_share", gradual, HALF)
+
+
+def test_lp_ft_has_a_rate_for_its_head_only_where_the_probe_is_trained() -> None:
+    solved, moving = (
+        vars(Finetune(phases=Phases.probe_first, frozen_batch_norm=policy))
+        for policy in (BatchNorm.frozen, BatchNorm.statistics)
+    )
+    assert {name for name in ("head_lr", "head_penalty", "head_scale") if matters(name, solved, HALF)} == {
+        "head_penalty",
+        "head_scale",
+    }
+    trained = {name for name in ("head_lr", "phase_share", "head_penalty") if matters(name, moving, HALF)}
+    assert trained == {"head_lr", "phase_share"}
+    # in that phase all units are frozen, at depth 0 as well
+    assert matters("frozen_batch_norm", moving, Situation(0, 4))

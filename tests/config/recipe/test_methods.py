@@ -31,3 +31,9 @@ def test_a_method_has_a_preset_of_its_name(method: Method) -> None:
 def test_every_field_of_single_methods_belongs_to_one() -> None:
     owned = {name for method in Method for name in method.row.fields}
     assert owned == {each.name for each in fields(MethodFields)}
+
+
+@METHODS
+def test_only_what_adds_something_is_told_fields(method: Method) -> None:
+    """A field that nothing reads would be searched and shown, and do nothing."""
+    assert method.row.adds or not method.row.fields

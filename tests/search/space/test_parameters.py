@@ -322,11 +322,11 @@ def test_a_trial_that_is_over_gives_its_recipe_again(seed: int) -> None:
 
 def test_changes_are_outside_of_the_space_for_their_trial() -> None:
     study = optuna.create_study()
-    changes = {"phases": "probe_first", "weight_decay": 0.5}
+    changes = {"phases": "gradual", "weight_decay": 0.5}
     study.enqueue_trial({"depth": 0}, user_attrs={"changes": changes})
     trial = study.ask()
     recipe = recipe_of_trial(trial, TrialSpace(choosing(weight_decay=[0.0, 0.1]), RECIPE, ALL, 3))
-    assert (recipe.phases, recipe.weight_decay) == (Phases.probe_first, 0.5)
+    assert (recipe.phases, recipe.weight_decay) == (Phases.gradual, 0.5)
     assert set(trial.params) == {"depth", "head_lr", "body_lr"}
 
 
