@@ -110,7 +110,7 @@ class _Source(NamedTuple):
 
 
 def _found(names: Iterable[str], left_out: tuple[str, ...], package: Path) -> dict[str, _Source]:
-    """The sources of the modules `names` and of all they import within the package, by name."""
+    """Return the sources of the modules `names` and of all they import within the package, by name."""
     found: dict[str, _Source] = {}
     waiting = list(names)
     for name in waiting:
@@ -129,7 +129,7 @@ def _found(names: Iterable[str], left_out: tuple[str, ...], package: Path) -> di
 
 
 def _inside(folder: str, package: Path) -> list[str]:
-    """The modules in `folder`, at any depth."""
+    """Return the modules in `folder`, at any depth."""
     paths = package.joinpath(*folder.split(".")[1:]).rglob("*.py")
     names = [".".join((package.name, *path.relative_to(package).with_suffix("").parts)) for path in paths]
     return [name.removesuffix(".__init__") for name in names]
@@ -140,7 +140,7 @@ def _without_effect(name: str, left_out: tuple[str, ...]) -> bool:
 
 
 def _around(name: str) -> list[str]:
-    """The packages around a module, the outermost last: `a.b` and `a` of `a.b.c`."""
+    """Return the packages around a module, the outermost last: `a.b` and `a` of `a.b.c`."""
     parts = name.split(".")
     return [".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
 
@@ -165,7 +165,7 @@ def _source(path: Path, name: str) -> _Source:
 
 @cache
 def _understood(text: str, inside: str) -> tuple[str, tuple[str, ...], frozenset[str]]:
-    """The hash, imports and libraries of a module with this text in the package `inside`."""
+    """Return the hash, imports and libraries of a module with this text in the package `inside`."""
     tree = ast.parse(text)
     imports = list(_imports(tree, inside))
     # a module whose name is written out may be imported by it
@@ -176,7 +176,7 @@ def _understood(text: str, inside: str) -> tuple[str, tuple[str, ...], frozenset
 
 
 def _imports(tree: ast.Module, inside: str) -> Iterator[str]:
-    """Every name that is imported; of `from a import b` both `a` and `a.b`, which may be a module.
+    """Yield every name that is imported; of `from a import b` both `a` and `a.b`, which may be a module.
 
     Takes from `tree` what changes no result: docstrings, and imports for the type checker alone.
     """
@@ -215,7 +215,7 @@ _NOTHING = _hash(ast.Module(body=[], type_ignores=[]))
 
 @cache
 def _version(distribution: str) -> str | None:
-    """The version that is installed; None where there is none."""
+    """Return the version that is installed; None where there is none."""
     try:
         return version(distribution)
     except PackageNotFoundError:

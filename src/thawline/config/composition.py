@@ -26,7 +26,7 @@ def repository_root() -> Path:
 
 
 def located(path: str) -> Path:
-    """`path` with `~` expanded, absolute, relative ones below the repository's root."""
+    """Return `path` with `~` expanded, absolute, relative ones below the repository's root."""
     return repository_root() / Path(path).expanduser()
 
 
@@ -42,7 +42,7 @@ def watch(root: str | None, download: bool, weights: str | None = None) -> str:
 
 
 def to_config(values: Any) -> Config:
-    """The typed configuration; a wrong name, type or value is a `ConfigError` that says what is
+    """Return the typed configuration; a wrong name, type or value is a `ConfigError` that says what is
     allowed.
 
     Args:
@@ -70,7 +70,7 @@ def _checked(node: Any, section: str) -> Any:
 
 
 def load_lock(root: Path) -> DictConfig | ListConfig:
-    """params.yaml as OmegaConf reads it (PyYAML would read 1e-3 as text)."""
+    """Return params.yaml as OmegaConf reads it (PyYAML would read 1e-3 as text)."""
     path = root / LOCK
     if not path.exists():
         raise ConfigError(f"{path} does not exist.\n  write it: python -m thawline.config --write")
@@ -78,7 +78,7 @@ def load_lock(root: Path) -> DictConfig | ListConfig:
 
 
 def compose(root: Path, overrides: list[str]) -> DictConfig:
-    """conf/ under `root` composed by Hydra with `overrides`, all interpolations resolved."""
+    """Return conf/ under `root` composed by Hydra with `overrides`, all interpolations resolved."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
@@ -99,7 +99,7 @@ def lock_text(root: Path, overrides: list[str]) -> str:
 
 
 def differences(lock: Any, composed: Any) -> list[str]:
-    """One line per field in which params.yaml and conf/ disagree, sorted by name."""
+    """Return one line per field in which params.yaml and conf/ disagree, sorted by name."""
     left, right = flatten(lock), flatten(composed)
     absent = "(absent)"
     return [

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def closest(name: str, names: Iterable[str]) -> str:
-    """The names most like `name`, as a list in words."""
+    """Return the names most like `name`, as a list in words."""
     return ", ".join(difflib.get_close_matches(name, list(names), n=6, cutoff=0.4)) or "see the documentation"
 
 
@@ -29,5 +29,5 @@ class FieldError(ConfigError):
         super().__init__(f"{name} = {shown!r} is not allowed.\n  allowed: {allowed}")
 
     def under(self, section: str) -> "FieldError":
-        """The same error with `section` in front of the field's name."""
+        """Return the same error with `section` in front of the field's name."""
         return FieldError(f"{section}.{self.name}" if section else self.name, self.value, self.allowed)

@@ -14,13 +14,13 @@ from thawline.config.sections import Config
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """A line naming the closest of `names`, and one naming all of them."""
+    """Return a line naming the closest of `names`, and one naming all of them."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     return (f"\n  nearest: {close[0]}" if close else "") + f"\n  allowed: {', '.join(sorted(names))}"
 
 
 def field_type(path: str) -> Any:
-    """The declared type of the field at a dotted path of `Config`; None if there is none."""
+    """Return the declared type of the field at a dotted path of `Config`; None if there is none."""
     kind: Any = Config
     for name in path.split("."):
         if not is_dataclass(kind):
@@ -33,7 +33,7 @@ def field_type(path: str) -> Any:
 
 
 def choices(kind: Any) -> list[str]:
-    """The names an enumeration allows, seen through Optional; else nothing."""
+    """Return the names an enumeration allows, seen through Optional; else nothing."""
     for each in (kind, *typing.get_args(kind)):
         if isinstance(each, type) and issubclass(each, Enum):
             return [member.name for member in each]
@@ -41,7 +41,7 @@ def choices(kind: Any) -> list[str]:
 
 
 def unknown_key(path: str, value: Any) -> str:
-    """The message for a name that is no setting: with the nearest setting of the same section."""
+    """Return the message for a name that is no setting: with the nearest setting of the same section."""
     parts = path.split(".")
     known = next(depth for depth in range(len(parts), -1, -1) if _section(parts[:depth]) is not None)
     section = _section(parts[:known])
@@ -50,13 +50,13 @@ def unknown_key(path: str, value: Any) -> str:
 
 
 def _section(parts: list[str]) -> Any:
-    """The dataclass at these names, or None."""
+    """Return the dataclass at these names, or None."""
     kind = field_type(".".join(parts)) if parts else Config
     return kind if is_dataclass(kind) else None
 
 
 def field_message(error: OmegaConfBaseException, values: Any) -> str:
-    """The message for what OmegaConf refused when `values` met the typed sections."""
+    """Return the message for what OmegaConf refused when `values` met the typed sections."""
     path = str(error.full_key or error.key or "")
     value = error.value if error.value is not None else _at(values, path)
     if isinstance(error, ConfigKeyError) or (field_type(path) is None and path):
@@ -75,7 +75,7 @@ def _at(values: Any, path: str) -> Any:
 
 
 def composition_message(error: Exception, overrides: list[str]) -> str:
-    """The message for what Hydra refused to compose, by the override that caused it."""
+    """Return the message for what Hydra refused to compose, by the override that caused it."""
     from hydra.errors import MissingConfigException
 
     given = dict(_assignment(each) for each in overrides)
@@ -90,7 +90,8 @@ def composition_message(error: Exception, overrides: list[str]) -> str:
 
 
 def _new_entry(path: str, value: str) -> str | None:
-    """The message for an entry of a mapping (`search.space.choices`): Hydra adds one only with a plus."""
+    """Return the message for an entry of a mapping (`search.space.choices`): Hydra adds one only with a
+    plus."""
     parent = path.rpartition(".")[0]
     if typing.get_origin(field_type(parent)) is not dict:
         return None

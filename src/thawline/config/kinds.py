@@ -10,7 +10,7 @@ KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or f
 
 
 def describe(kind: Any) -> str:
-    """A type in words: `Optional[int]` is 'a whole number or null'."""
+    """Return a type in words: `Optional[int]` is 'a whole number or null'."""
     if typing.get_origin(kind) in (Union, UnionType):
         return " or ".join(dict.fromkeys(describe(each) for each in typing.get_args(kind)))
     if isinstance(kind, type) and issubclass(kind, Enum):

@@ -77,7 +77,7 @@ def predictions(
 
 
 def seed_files(folder: Path, seeds: int) -> dict[int, Path]:
-    """The weights in `folder` by seed, in ascending order; `UserError` unless there are `seeds`."""
+    """Return the weights in `folder` by seed, in ascending order; `UserError` unless there are `seeds`."""
     found = {}
     for path in folder.glob("seed_*.safetensors"):
         if match := re.fullmatch(r"seed_(\d+)\.safetensors", path.name):

@@ -33,7 +33,7 @@ class Truth:
 
 
 def predictions_table(truth: Truth, models: Sequence[Predicted]) -> pd.DataFrame:
-    """One row per image and model: path, label, contender, seed, predicted, correct (1 or 0),
+    """Return one row per image and model: path, label, contender, seed, predicted, correct (1 or 0),
     confidence, and the probability of every class in a column `p_<class>`."""
     names = np.array(truth.classes, dtype=object)
     frames = []
@@ -56,7 +56,7 @@ def predictions_table(truth: Truth, models: Sequence[Predicted]) -> pd.DataFrame
 
 
 def per_class_table(truth: Truth, models: Sequence[Predicted]) -> pd.DataFrame:
-    """One row per contender and class: support, and precision, recall and F1 averaged over the seeds
+    """Return one row per contender and class: support, and precision, recall and F1 averaged over the seeds
     for which they are defined."""
     frames = []
     for name, seeds in by_contender(models).items():
@@ -69,14 +69,14 @@ def per_class_table(truth: Truth, models: Sequence[Predicted]) -> pd.DataFrame:
 
 
 def confusion_table(truth: Truth, models: Sequence[Predicted], contender: str) -> pd.DataFrame:
-    """One row per image and seed of one contender: seed, label, predicted. DVC's confusion plot counts
+    """Return one row per image and seed of one contender: seed, label, predicted. DVC's confusion plot counts
     rows, so the counts are left to it."""
     table = predictions_table(truth, [model for model in models if model.contender == contender])
     return table[["seed", "label", "predicted"]]
 
 
 def calibration_table(truth: Truth, models: Sequence[Predicted], bins: int) -> pd.DataFrame:
-    """One row per contender and occupied confidence bin, the seeds' predictions pooled."""
+    """Return one row per contender and occupied confidence bin, the seeds' predictions pooled."""
     frames = []
     for name, seeds in by_contender(models).items():
         pooled = np.concatenate([model.probabilities for model in seeds])
@@ -87,7 +87,7 @@ def calibration_table(truth: Truth, models: Sequence[Predicted], bins: int) -> p
 
 
 def by_contender(models: Sequence[Predicted]) -> dict[str, list[Predicted]]:
-    """The models of each contender, in the order given."""
+    """Return the models of each contender, in the order given."""
     groups: dict[str, list[Predicted]] = {}
     for model in models:
         groups.setdefault(model.contender, []).append(model)

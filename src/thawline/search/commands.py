@@ -70,7 +70,7 @@ def storage_of(url: str | None) -> Search:
 
 
 def open_storage(search: Search) -> RDBStorage:
-    """The database of studies; a file that does not exist is a `UserError`, and is not made."""
+    """Return the database of studies; a file that does not exist is a `UserError`, and is not made."""
     database = Artifacts.under(repository_root()).studies
     url = location(search, database)
     if not is_shared(url) and not Path(str(url.database)).exists():
@@ -82,7 +82,7 @@ def open_storage(search: Search) -> RDBStorage:
 
 
 def studies(search: Search) -> list[Overview]:
-    """Every study in the database, the one that was begun last first."""
+    """Return every study in the database, the one that was begun last first."""
     storage = open_storage(search)
     with _explained(search):
         found = optuna.get_all_study_summaries(storage)
@@ -91,7 +91,8 @@ def studies(search: Search) -> list[Overview]:
 
 
 def study_named(name: str, search: Search) -> optuna.Study:
-    """A study of the database. Raises `UserError` with the names that there are where it is none of them."""
+    """Return a study of the database. Raises `UserError` with the names that there are where it is none of
+    them."""
     storage = open_storage(search)
     with _explained(search):
         names = sorted(optuna.get_all_study_names(storage))
@@ -174,8 +175,8 @@ def resume(name: str, search: Search) -> Artifacts:
 
 
 def _with_password(uri: str) -> str:
-    """The address of the store of runs, which a study remembers without its password, as the repository's
-    lock has it."""
+    """Return the address of the store of runs, which a study remembers without its password, as the
+    repository's lock has it."""
     if PASSWORD not in uri:
         return uri
     lock = load_lock(repository_root()) if (repository_root() / LOCK).exists() else None

@@ -96,7 +96,8 @@ def _require_classes(labels: np.ndarray, train: np.ndarray, things: str) -> None
 
 
 def stitched(parts: Sequence[Fold], values: Sequence[np.ndarray]) -> np.ndarray:
-    """(repeats, N) from each fold's values of its `val` rows: one row per repetition, in picture order.
+    """Return (repeats, N) from each fold's values of its `val` rows: one row per repetition, in picture
+    order.
 
     This is what `evidence.AtDepth.correct` takes.
     """
