@@ -64,7 +64,8 @@ def test_the_recipe_is_the_best_trials(toy_artifacts: Artifacts, tmp_path: Path)
     recipe, trials = run(config_of(tmp_path, depths=[0, 1]), toy_artifacts)
     best = trials.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
     assert recipe["selected"]["trial"] == best["number"]
-    assert recipe["recipe"]["head_lr"] == pytest.approx(best["head_lr"])
+    # LP-FT, a known recipe, has no rate for its head
+    assert recipe["recipe"]["body_lr"] == pytest.approx(best["body_lr"])
     assert recipe["depth"] == best["depth"]
     assert list(trials["state"]) == ["complete"] * 4
 
@@ -289,5 +290,5 @@ def test_trials_are_children_of_their_study_and_none_is_left_running(
     assert {each.info.status for each in runs} == {"FINISHED"}
     children = [each for each in runs if each is not parents[0]]
     assert {each.data.tags["mlflow.parentRunId"] for each in children} == {parents[0].info.run_id}
-    assert all({"depth", "head_lr", "epochs"} <= each.data.params.keys() for each in children)
+    assert all({"depth", "body_lr", "epochs"} <= each.data.params.keys() for each in children)
     assert all({"train_loss", "val_accuracy"} <= each.data.metrics.keys() for each in children)
