@@ -196,29 +196,32 @@ def _folder(root: Path, config: Config) -> Path:
 def _measured(root: Path, config: Config, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with accuracies and intervals over pictures and seeds in place of predictions."""
     from thawline.data.store import groups_of, open_store
-    from thawline.evaluation.compare import difference, estimates, intervals
+    from thawline.evaluation.compare import Compared, difference_intervals, intervals
     from thawline.evaluation.metrics import contributions
+    from thawline.statistics.bootstrap import clusters_of
 
     test = open_store(Artifacts.under(root).data("test"))
     settings = config.evaluate
-    parts = {
-        row["method"]: [
-            contributions(test.labels, np.array(run["probabilities"]), settings.calibration_bins)
-            for run in row["runs"]
-        ]
+    clusters = clusters_of(len(test), groups_of(test.manifest))
+    found = {
+        row["method"]: Compared.of(
+            [
+                contributions(test.labels, np.array(run["probabilities"]), settings.calibration_bins)
+                for run in row["runs"]
+            ]
+        )
         for row in rows
         if "runs" in row
     }
-    found = estimates(parts, resamples=settings.resamples, seed=config.seed, groups=groups_of(test.manifest))
     measured = []
     for row in rows:
         runs = row.pop("runs", None)
         if runs is not None:
             name = row["method"]
-            row["accuracy"] = intervals(found[name], settings.confidence)["accuracy"]
+            row["accuracy"] = intervals(found[name], clusters, settings.confidence)["accuracy"]
             if "full" in found:
-                gap = difference(found[name], found["full"])
-                row["minus_full"] = intervals(gap, settings.confidence)["accuracy"]
+                gap = difference_intervals(found[name], found["full"], clusters, settings.confidence)
+                row["minus_full"] = gap["accuracy"]
             for key in ("trainable_parameters", "step_flops", "val_accuracy"):
                 row[key] = float(np.mean([run[key] for run in runs]))
             # the least disturbed one: whatever else the machine does can only add to it
