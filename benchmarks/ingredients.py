@@ -13,11 +13,11 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
+from contestants.task import frozen
 from torch import nn
 from torch.nn import functional
 
 from thawline.machine import keep_freed_memory
-from thawline.models.freezing import freeze
 from thawline.models.layout import in_layout, lay_out
 from thawline.models.zoo import build
 from thawline.training.features.compute import quick
@@ -59,7 +59,7 @@ def forward_with_channels_last(size: int) -> float:
 
 @torch.no_grad()
 def rearranged_prefix() -> float:
-    prefix = freeze(build("resnet18", 2, seed=0), 9).prefix.eval()
+    prefix = frozen(build("resnet18", 2, seed=0), 9).prefix.eval()
     pictures = torch.randn(64, 3, 64, 64)
     last = pictures.contiguous(memory_format=torch.channels_last)
     fast = quick(prefix)
