@@ -225,6 +225,9 @@ def test_dvc_shows_what_changed_in_params_metrics_and_plots(clone: Clone, said: 
 
 @pytest.mark.slow
 def test_a_changed_report_reruns_only_the_report(clone: Clone, said: dict[str, str]) -> None:
+    # back to what is configured, whatever was tried before
+    clone.run("git", "checkout", "params.yaml")
+    clone.run("dvc", "repro")
     output = clone.run("dvc", "exp", "run", "-S", "report.title=Toys")
     assert stages_in(output) == ["params", "report"]
     assert "Toys" in (clone.root / "reports/README.md").read_text()
