@@ -180,10 +180,12 @@ def test_exactly_the_intended_tensors_change(method: str, name: str, seen: Seen,
     assert {each for each in before if before[each] != after[each]} == meant & before.keys()
     parameters = dict(network.named_parameters())
     learning = {id(parameter) for each, parameter in parameters.items() if each in meant}
-    assert seen.stateful() == learning
+    solved = method == "linear_probe"
+    assert seen.stateful() == (set() if solved else learning)
     assert all(each in meant or parameter.grad is None for each, parameter in parameters.items())
     losses = [row["train_loss"] for row in fitted.history if row["train_loss"] == row["train_loss"]]
-    assert losses[-1] < losses[0]
+    # a solved head has one row
+    assert len(losses) == 1 if solved else losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "convnext"])
