@@ -51,7 +51,8 @@ class Validating:
 
     `validation` says how and why so. `images` is how many pictures validate a recipe; `groups` (N,) says
     which of them belong together, None where none do. `steps` is into how many steps a training is divided:
-    the report `steps` - 1 is every recipe's last, and one with fewer epochs than steps leaves some out.
+    the report `steps` - 1 is the last of a recipe that trains, and one with fewer epochs than steps
+    leaves some out; on a held-out part a solved head reports nothing.
     `cache` is the folder for what frozen prefixes make of the pictures.
     """
 
