@@ -4,8 +4,6 @@ from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
 from thawline.stage import run
 
-FINETUNED = ("finetune/finetuned", "finetune/linear_probe", "finetune/from_scratch")
-
 
 def evaluate(config: Config, artifacts: Artifacts) -> None:
     from thawline.evaluation.evaluate import evaluate
@@ -14,5 +12,5 @@ def evaluate(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    reads = ("prepare/target", "prepare/test", "replace_head", "search/finetuned", *FINETUNED)
+    reads = ("prepare/target", "prepare/test", "replace_head", "search/finetuned", "finetune/{contender}")
     run(__file__, evaluate, reads=reads)

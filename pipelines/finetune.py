@@ -1,4 +1,4 @@
-"""The target models of one contender: its chosen recipe, once per seed."""
+"""The target models of every contender: its chosen recipe, once per seed."""
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config

@@ -4,9 +4,6 @@ from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
 from thawline.stage import run
 
-CHOSEN = ("search/finetuned", "search/linear_probe", "search/from_scratch")
-FINETUNED = ("finetune/finetuned", "finetune/linear_probe", "finetune/from_scratch")
-
 
 def report(config: Config, artifacts: Artifacts) -> None:
     from thawline.report.report import report
@@ -15,4 +12,4 @@ def report(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, report, reads=("pretrain", "evaluate", *CHOSEN, *FINETUNED))
+    run(__file__, report, reads=("pretrain", "evaluate", "search/{contender}", "finetune/{contender}"))

@@ -1,4 +1,4 @@
-"""The recipe of one contender: depth and learning rates chosen on the validation pictures."""
+"""The recipe of every contender: depth and learning rates chosen on the validation pictures."""
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config

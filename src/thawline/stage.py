@@ -59,8 +59,8 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
     """Run `stage` as the script `script` (its `__file__`).
 
     Args:
-        reads: the artifacts it reads. By hand, what decided them must agree with the lock, or the
-            stage would read artifacts of another task.
+        reads: the artifacts it reads, `{contender}` in place of each contender's name. By hand, what decided
+            them must agree with the lock, or the stage would read artifacts of another task.
     """
     import hydra
 
@@ -147,8 +147,7 @@ def _run_stage(
     else:
         artifacts = Artifacts.under(root, scratch_name(values))
         _refuse_other_task(name, artifacts, config, values, reads)
-    lock = f"{name}-{config.contender.value}-{config.role.value}"
-    with _locked(root, lock) if machine.leads() else nullcontext():
+    with _locked(root, f"{name}-{config.role.value}") if machine.leads() else nullcontext():
         stage(config, artifacts)
     if not locked:
         logging.getLogger(__name__).info("written below %s", artifacts.outputs.relative_to(root))
@@ -171,7 +170,7 @@ def _needs_launcher(name: str, config: Config) -> bool:
 def scratch_name(values: Any) -> str:
     """Name one folder per configuration, whichever part of a stage it runs, so that stages called by hand
     with equal values find each other's results."""
-    rest = {key: value for key, value in flatten(values).items() if key not in ("role", "contender")}
+    rest = {key: value for key, value in flatten(values).items() if key not in ("role", "contenders")}
     return fingerprint({key: str(value) for key, value in rest.items()})[:8]
 
 
@@ -180,7 +179,7 @@ def _refuse_other_task(
 ) -> None:
     """Refuse to read from artifacts/ what other values made than these. Only what no earlier stage called by
     hand with these values has left is read from there."""
-    named = [each.format(contender=config.contender.name) for each in reads]
+    named = [each.format(contender=one.name) for each in reads for one in config.contenders]
     inputs = [each for each in named if not (artifacts.outputs / each).exists()]
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
     for key, value in ours.items():

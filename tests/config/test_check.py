@@ -92,3 +92,14 @@ def test_a_folder_that_is_not_there_is_named(run: Command) -> None:
     assert message is not None
     assert "target.root = 'leafs'" in message
     assert "does not exist" in message
+
+
+def test_a_pipeline_without_the_fine_tuned_contender_is_refused_before_anything_is_searched(
+    checkout: Path, run: Command
+) -> None:
+    run("--write", "contenders=[linear_probe]")
+    said = run("--check", DVC_EXP_NAME="tried")
+    assert said is not None
+    assert "contenders = ['linear_probe']: without finetuned there is nothing to compare" in said
+    assert "-S contenders=[finetuned,linear_probe]" in said
+    assert "python pipelines/search.py contenders=[linear_probe]" in said

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from thawline.config.composition import compose, differences, load_lock, lock_text, to_config
 from thawline.config.errors import ConfigError, UserError
+from thawline.config.recipe.contenders import require_finetuned
 
 
 def check(root: Path) -> None:
-    """Types and ranges of params.yaml; outside experiments also that it agrees with conf/."""
+    """Check types and ranges of params.yaml; outside experiments also that it agrees with conf/."""
     lock = load_lock(root)
     config = to_config(lock)
+    require_finetuned(config.contenders)
     for role, section in (("source", config.source), ("target", config.target)):
         if not Path(root, section.watch).exists():
             weights = getattr(section, "weights", None)

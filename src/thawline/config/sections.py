@@ -181,8 +181,8 @@ class Config:
     """Decides every random choice; equal seeds give equal results on one machine type."""
     role: Role = Role.target
     """Which data set `prepare` prepares (given by each entry of dvc.yaml)."""
-    contender: Contender = Contender.finetuned
-    """Which contender `search` and `finetune` work on (given by each entry of dvc.yaml)."""
+    contenders: list[Contender] = field(default_factory=lambda: list(Contender))
+    """Models that are compared; each has its own search and its own fine-tunings."""
     source: Source = field(default_factory=lambda: Source(dataset=DataSetName["glyphs"]))
     target: Target = field(default_factory=lambda: Target(dataset=DataSetName["digits"]))
     input: Input = field(default_factory=Input)
@@ -197,6 +197,9 @@ class Config:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
+        once = len(set(self.contenders)) == len(self.contenders) > 0
+        names = [each.name for each in self.contenders]
+        require(once, "contenders", names, f"some of {', '.join(Contender.__members__)}, each once")
         if self.source.weights is None:
             require(
                 self.input.size is not None,

@@ -57,6 +57,7 @@ def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Ma
         metrics=[METRIC_NAMES[name] for name in METRICS],
         contenders=rows,
         methods=any(row["method"] for row in rows),
+        left_out=[name for key, name in NAMES.items() if key not in findings.contenders],
         coverage=wording.coverage(findings),
         pictures=pictures,
         recipe=recipe_rows(findings),

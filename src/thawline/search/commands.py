@@ -138,7 +138,7 @@ def _corrected(study: optuna.Study, best: FrozenTrial | None) -> dict[str, float
     """Return what the stage wrote of the best trial when the study ended, if that is still there."""
     if not {CONFIG, OUTPUTS} <= study.user_attrs.keys():
         return None
-    contender = OmegaConf.select(OmegaConf.create(study.user_attrs[CONFIG]), "contender")
+    contender = OmegaConf.select(OmegaConf.create(study.user_attrs[CONFIG]), "contenders[0]")
     folder = Path(study.user_attrs[OUTPUTS]) / "search" / str(contender)
     if not (folder / COSTS).exists() or read_json(folder / COSTS).get("study") != study.study_name:
         return None

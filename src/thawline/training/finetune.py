@@ -1,6 +1,5 @@
-"""Fine-tuning by a recipe, and the stage that fine-tunes the chosen one once per seed."""
+"""Fine-tuning by a recipe, and the stage that fine-tunes each contender's chosen one once per seed."""
 
-import shutil
 import time
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
@@ -13,16 +12,12 @@ from torch import nn
 from thawline import tracking
 from thawline.artifacts import (
     CARD,
-    COSTS,
-    HISTORY,
     MODEL,
     RECIPE,
     Artifacts,
-    atomic_path,
     exclusive,
     file_hash,
     fingerprint,
-    read_json,
     seed_weights,
     write_json,
 )
@@ -40,30 +35,36 @@ from thawline.models.head import with_fresh_head
 from thawline.models.selection import require_learning
 from thawline.progress import Advance, progress
 from thawline.training.features.cache import PrefixCache
+from thawline.training.finished import collect, forget_others
 from thawline.training.history import Fitted, Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.phases import phases_of
-from thawline.training.pretrain import write_history
 from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
 from thawline.training.soup import finetune_soup
 
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
-    """Write weights/seed_<k>.safetensors for every seed, card.json, history.csv and costs.json of
-    `config.contender`. Seeds finished before an interruption are not trained again.
+    """Write weights/seed_<k>.safetensors for every seed, card.json, history.csv and costs.json of every
+    contender.
 
-    Of several processes each takes part in the trainings, and the one that leads writes.
+    What was finished before is not trained again: seeds before an interruption, and the contenders of the
+    last call whose recipe, data and code are still the same. Of several processes each takes part in the
+    trainings, and the one that leads writes.
     """
     prepare_machine(config.trainer)
     join(config.trainer)
-    name = config.contender.name
-    chosen = read_chosen(artifacts.stage("search", name) / RECIPE)
-    store = open_store(artifacts.data("target"))
-    initial = artifacts.stage("replace_head")
     if leads():
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
+    store = open_store(artifacts.data("target"))
+    for contender in config.contenders:
+        _finetune_contender(config, contender.name, store, artifacts)
+
+
+def _finetune_contender(config: Config, name: str, store: Store, artifacts: Artifacts) -> None:
+    chosen = read_chosen(artifacts.stage("search", name) / RECIPE)
+    initial = artifacts.stage("replace_head")
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
     network, _ = load_model(initial / MODEL, initial / CARD)
     epochs = chosen.recipe.soup * sum(phase.epochs for phase in phases_of(chosen.recipe, network))
@@ -82,7 +83,8 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
             else:
                 advance(epochs)
         if leads():
-            _collect(work, artifacts.stage_output("finetune", name))
+            collect(work, artifacts.stage_output("finetune", name))
+            forget_others(work)
 
 
 def show(advance: Advance) -> Callable[[Row], None]:
@@ -112,7 +114,7 @@ def _finetune_seed(
     after_epoch: Callable[[Row], None],
     cache: PrefixCache,
 ) -> None:
-    """Fine-tune once from the initial weights and leave in `work` what `_collect` wants of this seed."""
+    """Fine-tune once from the initial weights and leave in `work` what `collect` wants of this seed."""
 
     def train(accumulate: int) -> tuple[nn.Module, ModelCard, Fitted]:
         network, card = initial_network(chosen.recipe, initial, seed)
@@ -188,22 +190,3 @@ def with_method(network: nn.Module, recipe: Finetune, frozen: Collection[int], s
         batch_norm=recipe.batch_norm,
     )
     return network
-
-
-def _collect(work: Path, folder: Path) -> None:
-    """Put the finished seeds where DVC expects them, then drop the working folder."""
-    seeds = sorted(int(path.stem) for path in work.glob("[0-9]*.json"))
-    results = {seed: read_json(work / f"{seed}.json") for seed in seeds}
-    for seed in results:
-        _copy(work / seed_weights(seed), folder / "weights" / seed_weights(seed))
-    _copy(work / CARD, folder / CARD)
-    write_history(folder / HISTORY, {seed: result["history"] for seed, result in results.items()})
-    costs: dict[str, Any] = {str(seed): result["cost"] for seed, result in results.items()}
-    total = sum(cost["seconds"] for cost in costs.values())
-    write_json(folder / COSTS, {"seconds": total, "seeds": costs})
-    shutil.rmtree(work)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)

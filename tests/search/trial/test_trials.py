@@ -38,7 +38,7 @@ def config(runs: str) -> Make:
         quick = {"trials": 3, "sampler": SamplerName.random, "pruner": PrunerName.none, "known": []}
         fields = {"epochs": 1, "batch_size": 8, "body_lr": 1e-2, "depth": 1, **(recipe or {})}
         found = Config(
-            contender=contender,
+            contenders=[contender],
             trainer=Trainer(accelerator="cpu", threads=1),
             finetune=Finetune(**fields),
             search=Search(**{**quick, **search}),

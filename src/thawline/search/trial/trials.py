@@ -13,7 +13,7 @@ from torch import nn
 from thawline import tracking
 from thawline.artifacts import CARD, MODEL, Artifacts, fingerprint
 from thawline.config.errors import UserError
-from thawline.config.recipe.contenders import recipe_of
+from thawline.config.recipe.contenders import contender_of, recipe_of
 from thawline.config.sections import Config, Finetune, Method, Objective, Start
 from thawline.data.store import Store, open_store
 from thawline.identity import code_identity
@@ -53,11 +53,12 @@ class Trials:
     def __init__(self, config: Config, artifacts: Artifacts) -> None:
         prepare_machine(config.trainer)
         self.config, self.artifacts, self.search = config, artifacts, config.search
+        self.contender = contender_of(config)
         self.initial = artifacts.stage("replace_head")
         self.store: Store = open_store(artifacts.data("target"))
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
         self.linear_head = linear_head(network) is not None
-        self.base = recipe_of(config.contender, config.finetune, self.linear_head)
+        self.base = recipe_of(self.contender, config.finetune, self.linear_head)
         if phases_of(self.base, network)[-1].solved:
             require_stored_pictures(self.base)
         self.units: tuple[Unit, ...] = units(network)
@@ -100,7 +101,7 @@ class Trials:
 
     @cached_property
     def name(self) -> str:
-        contender = self.config.contender.name
+        contender = self.contender.name
         if self.search.study is not None:
             return f"{self.search.study}-{contender}"
         return f"{contender}-{fingerprint(self.decisive)[:12]}"
@@ -152,7 +153,7 @@ class Trials:
     def tags(self) -> dict[str, Any]:
         """Of every run in MLflow."""
         return {
-            "contender": self.config.contender.name,
+            "contender": self.contender.name,
             "architecture": self.card.architecture,
             "seed": self.config.seed,
             "data_fingerprint": self.store.fingerprint,
