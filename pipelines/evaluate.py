@@ -7,8 +7,9 @@ from thawline.stage import run
 
 def evaluate(config: Config, artifacts: Artifacts) -> None:
     from thawline.evaluation.evaluate import evaluate
+    from thawline.plan.decisions import planned
 
-    evaluate(config, artifacts)
+    evaluate(planned(config, artifacts), artifacts)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from thawline.stage import run
 
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
+    from thawline.plan.decisions import planned
     from thawline.training.finetune import finetune
 
-    finetune(config, artifacts)
+    finetune(planned(config, artifacts), artifacts)
 
 
 if __name__ == "__main__":

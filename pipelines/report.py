@@ -6,9 +6,10 @@ from thawline.stage import run
 
 
 def report(config: Config, artifacts: Artifacts) -> None:
+    from thawline.plan.decisions import planned
     from thawline.report.report import report
 
-    report(config, artifacts)
+    report(planned(config, artifacts), artifacts)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from thawline.stage import run
 
 
 def search(config: Config, artifacts: Artifacts) -> None:
+    from thawline.plan.decisions import planned
     from thawline.search.search import search
 
-    search(config, artifacts)
+    search(planned(config, artifacts), artifacts)
 
 
 if __name__ == "__main__":

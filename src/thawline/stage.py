@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,12 +20,22 @@ from omegaconf import DictConfig, OmegaConf
 
 from thawline import machine
 from thawline.artifacts import Artifacts, fingerprint
+from thawline.clock import Clock
 from thawline.config.composition import WEIGHT_FILES, flatten, install, load_lock, located, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
 from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report_failure
+from thawline.plan.decisions import seconds_after
+from thawline.progress import Place
+from thawline.progress import stage as show_stage
 
 Stage = Callable[[Config, Artifacts], None]
+
+STAGES = (
+    *("params", "prepare_source", "prepare_target", "pretrain", "replace_head", "plan"),
+    *("search", "finetune", "export", "evaluate", "report"),
+)
+"""Stages in the order in which dvc.yaml has them."""
 
 DISTRIBUTED = ("pretrain", "finetune")
 """Stages that several processes may run together (trainer.devices, trainer.nodes)."""
@@ -90,8 +101,10 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
 def _prepare_process() -> None:
     """Set up logging, and where processes train together, let one talk and all end with their launcher."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if machine.by_torchrun():
+    if machine.by_torchrun() or "DVC_STAGE" in os.environ:
+        # or who kills DVC would leave this process at work, beside the next call
         end_with_parent()
+    if machine.by_torchrun():
         quiet_torch()
     if not machine.leads():
         logging.getLogger().setLevel(logging.ERROR)
@@ -147,10 +160,26 @@ def _run_stage(
     else:
         artifacts = Artifacts.under(root, scratch_name(values))
         _refuse_other_task(name, artifacts, config, values, reads)
-    with _locked(root, f"{name}-{config.role.value}") if machine.leads() else nullcontext():
+    lock = f"{name}-{config.role.value}"
+    place = f"prepare_{config.role.name}" if name == "prepare" else name
+    if locked and place in STAGES:
+        _say_place(config, artifacts, place)
+    timed = locked and config.plan.minutes is not None and machine.leads()
+    with (
+        _locked(root, lock) if machine.leads() else nullcontext(),
+        Clock(artifacts.clock).running() if timed else nullcontext(),
+    ):
         stage(config, artifacts)
     if not locked:
         logging.getLogger(__name__).info("written below %s", artifacts.outputs.relative_to(root))
+
+
+def _say_place(config: Config, artifacts: Artifacts, name: str) -> None:
+    """Say which stage of all this is, now and in every line of progress."""
+    after = partial(seconds_after, config, artifacts, name)
+    place = Place(name, STAGES.index(name) + 1, len(STAGES), after)
+    show_stage(place)
+    logging.getLogger(__name__).info("stage %d of %d: %s", place.number, place.of, name)
 
 
 def _needs_launcher(name: str, config: Config) -> bool:

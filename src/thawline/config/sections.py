@@ -64,6 +64,7 @@ __all__ = [
     "Optimization",
     "OptimizerName",
     "Phases",
+    "Plan",
     "Precision",
     "Pretrain",
     "PrunerName",
@@ -103,6 +104,19 @@ class Model:
             self.architecture,
             closest(self.architecture, ARCHITECTURES),
         )
+
+
+@dataclass
+class Plan:
+    """What is done in the time there is."""
+
+    minutes: float | None = None
+    """For everything from the first stage to the report; null: as many trials, epochs and seeds as are
+    configured, however long they take. With minutes these are decided once, after a few steps were timed, and
+    kept in artifacts/plan/plan.json."""
+
+    def __post_init__(self) -> None:
+        positive(self, "minutes")
 
 
 @dataclass
@@ -189,6 +203,7 @@ class Config:
     model: Model = field(default_factory=Model)
     pretrain: Pretrain = field(default_factory=Pretrain)
     finetune: Finetune = field(default_factory=Finetune)
+    plan: Plan = field(default_factory=Plan)
     search: Search = field(default_factory=Search)
     evaluate: Evaluate = field(default_factory=Evaluate)
     report: Report = field(default_factory=Report)
