@@ -50,9 +50,7 @@ def test_without_minutes_the_configured_counts_hold(leaves: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"leafs does not exist\.\n  give a folder with one folder for each"
-    ):
+    with pytest.raises(UserError, match=r"leafs does not exist\.\n  give a folder with one folder for each"):
         command(tmp_path / "leafs", 5, "imagenet", [], ROOT)
 
 

@@ -18,8 +18,9 @@ from omegaconf import OmegaConf
 from thawline.answer import answer
 from thawline.artifacts import Artifacts, fingerprint
 from thawline.clock import Clock
-from thawline.config.composition import LOCK, WEIGHT_FILES
+from thawline.config.composition import LOCK
 from thawline.config.errors import UserError, closest
+from thawline.config.weight_files import is_weight_file
 from thawline.launcher import end_child_with_us
 
 TABLES = (".csv",)
@@ -66,7 +67,7 @@ def _source(source: str, root: Path) -> list[str]:
     path = Path(source).expanduser()
     if path.is_file():
         return ["source=weights", f"source.weights={_quoted(path.resolve())}"]
-    if path.suffix.lower() in WEIGHT_FILES or "/" in source:
+    if is_weight_file(source) or "/" in source:
         raise UserError(f"--source {source}: there is no such file.")
     raise UserError(
         f"--source {source} is no source; nearest: {closest(source, names)}.\n"

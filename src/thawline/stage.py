@@ -21,9 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 from thawline import machine
 from thawline.artifacts import Artifacts, fingerprint
 from thawline.clock import Clock
-from thawline.config.composition import WEIGHT_FILES, flatten, install, load_lock, located, to_config
+from thawline.config.composition import flatten, install, load_lock, located, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
+from thawline.config.weight_files import is_weight_file
 from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report_failure
 from thawline.plan.decisions import seconds_after
 from thawline.progress import Place
@@ -153,7 +154,7 @@ def _run_stage(
     for section in (config.source, config.target):
         section.root = section.root and str(located(section.root))
     weights = config.source.weights
-    if weights and Path(weights).suffix in WEIGHT_FILES:
+    if weights and is_weight_file(weights):
         config.source.weights = str(located(weights))
     if locked:
         artifacts = Artifacts.under(root)

@@ -200,7 +200,7 @@ def test_damaged_files_are_refused(tmp_path, content, suffix):
     ("weights", "why"),
     [
         ("nowhere/leaves.pth", "there is no such file"),
-        ("leaves.onnx/x", "a weights name or a .safetensors/.pth/.pt file"),
+        ("leaves.onnx/x", r"the name of published weights or a .safetensors/.pth"),
         ("IMAGENET", "no weights 'IMAGENET'"),
     ],
 )

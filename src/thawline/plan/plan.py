@@ -19,7 +19,17 @@ from thawline.artifacts import (
 from thawline.clock import Clock
 from thawline.config.recipe.contenders import recipe_of
 from thawline.config.search import EACH_DEPTH, LINEAR_PROBE
-from thawline.config.sections import AugmentationName, Config, Contender, Finetune, Goal, Mix, Precision
+from thawline.config.sections import (
+    AugmentationName,
+    Config,
+    Contender,
+    Finetune,
+    Goal,
+    Method,
+    Mix,
+    Phases,
+    Precision,
+)
 from thawline.data.store import Store, open_store
 from thawline.models.checkpoint import load_model, save_model
 from thawline.models.device import prepare_machine
@@ -71,7 +81,7 @@ def plan(config: Config, artifacts: Artifacts) -> None:
     work, costs, units = _asked(config, artifacts, store)
     left = 60 * config.plan.minutes - (clock.used() or time.monotonic() - began)
     programme = richest(work, costs, left)
-    write_decisions(folder / PLAN, Decisions(basis, settings(work, costs, units, programme)))
+    write_decisions(folder / PLAN, Decisions(basis, settings(config.finetune, work, costs, units, programme)))
     expected = forecast(work, costs, programme)
     write_json(folder / FORECAST, asdict(expected))
     for line in table(config.plan.minutes, clock.used() or 0.0, programme, expected):
@@ -154,12 +164,15 @@ def _stored(recipe: Finetune, config: Config) -> bool:
     return config.trainer.prefix_cache and same and recipe.mix is Mix.none
 
 
-def settings(work: Work, costs: Costs, units: int, programme: Programme) -> dict[str, Any]:
+def settings(recipe: Finetune, work: Work, costs: Costs, units: int, programme: Programme) -> dict[str, Any]:
     """Return what `programme` means, as values of the configuration."""
     found: dict[str, Any] = {"trainer.precision": "bfloat16" if costs.half else "float32"}
     if not programme.depths:
         return {"search.enabled": False, "finetune.depth": "all", "finetune.units": None, "finetune.seeds": 1}
     folded = programme.folds > 1
+    if recipe.phases is Phases.one and recipe.method is Method.full and programme.epochs >= 2:
+        # a head that is solved costs nothing, and everything else then starts from one that is right
+        found["finetune.phases"] = Phases.probe_first.name
     found |= {
         "finetune.epochs": programme.epochs,
         "finetune.seeds": programme.seeds,

@@ -35,7 +35,7 @@ class Optimization:
     batch_size: int = 64
     """Pictures per optimizer step."""
     optimizer: OptimizerName = OptimizerName.adamw
-    """adamw (Loshchilov & Hutter 2019), sgd with momentum, or lamb (You et al. 2020; needs timm)."""
+    """adamw (Loshchilov & Hutter 2019), sgd with momentum, or lamb (You et al. 2020)."""
     momentum: float = 0.9
     """sgd only."""
     weight_decay: float = 0.01
