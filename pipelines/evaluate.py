@@ -13,5 +13,5 @@ def evaluate(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    reads = ("prepare/target", "prepare/test", "replace_head", "search/finetuned", "finetune/{contender}")
-    run(__file__, evaluate, reads=reads)
+    reads = ("prepare/target", "prepare/test", "replace_head", "plan", "search/finetuned")
+    run(__file__, evaluate, reads=(*reads, "finetune/{contender}"))

@@ -13,4 +13,5 @@ def report(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, report, reads=("pretrain", "evaluate", "search/{contender}", "finetune/{contender}"))
+    reads = ("pretrain", "plan", "evaluate", "search/{contender}", "finetune/{contender}")
+    run(__file__, report, reads=reads)

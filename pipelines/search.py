@@ -13,4 +13,4 @@ def search(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, search, reads=("prepare/target", "replace_head"))
+    run(__file__, search, reads=("prepare/target", "replace_head", "plan"))

@@ -226,10 +226,11 @@ def _refuse_other_task(
 def decided_by(artifact: str) -> tuple[str, ...]:
     """Name the configuration sections that decided what lies in an artifact."""
     stage = artifact.partition("/")[0]
-    order = ("prepare", "pretrain", "replace_head", "search", "finetune", "evaluate")
+    order = ("prepare", "pretrain", "replace_head", "plan", "search", "finetune", "evaluate")
     decides = {
         "prepare": ("seed", "source", "target", "input"),
         "pretrain": ("model", "pretrain", "trainer"),
+        "plan": ("plan",),
         "search": ("search", "finetune"),
         "evaluate": ("evaluate",),
     }
