@@ -215,6 +215,9 @@ class Config:
         once = len(set(self.contenders)) == len(self.contenders) > 0
         names = [each.name for each in self.contenders]
         require(once, "contenders", names, f"some of {', '.join(Contender.__members__)}, each once")
+        grid = self.search.enabled and self.search.sampler is SamplerName.grid
+        allowed = "null, because search.sampler is grid, of which a part would leave out whole depths"
+        require(self.plan.minutes is None or not grid, "plan.minutes", self.plan.minutes, allowed)
         if self.source.weights is None:
             require(
                 self.input.size is not None,

@@ -1,14 +1,18 @@
 """What a plan decided: values of the configuration, kept in a file that later stages obey."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from thawline.artifacts import FORECAST, PLAN, Artifacts, read_json, write_json
+from thawline.artifacts import FORECAST, PLAN, STOPPED, Artifacts, read_json, write_json
+from thawline.clock import Clock
 from thawline.config.composition import to_config
 from thawline.config.sections import Config
+
+OVER = 1.15
+"""By what factor all stages together may exceed their minutes before a search is ended."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,32 @@ def planned(config: Config, artifacts: Artifacts) -> Config:
     """Return the configuration that stages after `plan` obey: as it is where no minutes are given."""
     if config.plan.minutes is None:
         return config
-    return applied(config, read_decisions(artifacts.stage("plan") / PLAN))
+    folder = artifacts.stage("plan")
+    found = read_decisions(folder / PLAN)
+    if (folder / STOPPED).exists():
+        stopped = read_decisions(folder / STOPPED)
+        if stopped.basis == found.basis:
+            found = replace(found, settings=found.settings | stopped.settings)
+    return applied(config, found)
+
+
+def stop_at(config: Config, artifacts: Artifacts, settings: dict[str, Any]) -> None:
+    """Write stopped.json: where the clock ended a search before its plan did, as `settings` that the next
+    call obeys; it keeps what an earlier call of the same plan left there."""
+    decided, path = artifacts.stage("plan") / PLAN, artifacts.stage_output("plan") / STOPPED
+    basis = read_decisions(decided).basis if config.plan.minutes is not None else ""
+    former = read_decisions(path) if path.exists() else Decisions()
+    kept = former.settings if former.basis == basis else {}
+    write_decisions(path, Decisions(basis, kept | settings))
+
+
+def seconds_for_search(config: Config, artifacts: Artifacts) -> float | None:
+    """Return after how many seconds a search ends with what it has: when the minutes are over by `OVER`, less
+    what follows; None where no minutes are given or nobody counts the time."""
+    used = Clock(artifacts.clock).used()
+    if config.plan.minutes is None or used is None:
+        return None
+    return OVER * 60 * config.plan.minutes - used - (seconds_after(config, artifacts, "search") or 0.0)
 
 
 def seconds_after(config: Config, artifacts: Artifacts, stage: str) -> float | None:

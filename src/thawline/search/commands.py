@@ -25,7 +25,6 @@ from thawline.config.search import Search
 from thawline.search.study.configuration import CONFIG, OUTPUTS, by_hand, configuration
 from thawline.search.study.database import connect, explained, is_shared, location
 from thawline.search.study.study import DECISIVE, REASON, SIGN, STATES, best_trial, other_study, plain
-from thawline.search.study.time_limit import seconds_used
 from thawline.tracking.text import PASSWORD, without_password
 
 FAILURES = 5
@@ -116,7 +115,7 @@ def overview(study: optuna.Study) -> Overview:
         states={state: counts[state] for state in STATES.values() if counts[state]},
         best=best,
         corrected=_corrected(study, best),
-        seconds=seconds_used(study) or sum(spent),
+        seconds=sum(spent),
         failures=_failures(trials),
     )
 

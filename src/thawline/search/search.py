@@ -22,6 +22,7 @@ from thawline.config.recipe.contenders import of_each
 from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import Config, Contender, Goal
 from thawline.depth_curve import read_curve
+from thawline.plan.decisions import seconds_for_search, stop_at
 from thawline.search.results.chosen import chosen
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
 from thawline.search.results.plots import log_plots
@@ -29,7 +30,7 @@ from thawline.search.results.tables import pareto_table, trials_table
 from thawline.search.study.run import run_study
 from thawline.search.study.samplers import reproducible, unlearned
 from thawline.search.study.study import RUN, best_trial, counted, open_study
-from thawline.search.study.time_limit import too_late_to_begin
+from thawline.search.study.time_limit import set_deadline, too_late_to_begin
 from thawline.search.trial.trials import Trials
 from thawline.search.trial.validation import flattered
 from thawline.training.recipe import Chosen, lock_of, write_chosen
@@ -45,6 +46,7 @@ def search(config: Config, artifacts: Artifacts) -> None:
 
     A search that was finished before, or interrupted, is found again by what decides it.
     """
+    stop_at(config, artifacts, {})
     if config.search.enabled:
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
@@ -75,6 +77,7 @@ def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
     config = trials.config
     _announce(trials)
     study = open_study(trials, trials.artifacts.studies)
+    set_deadline(study, seconds_for_search(config, trials.artifacts))
     name = trials.contender.name
     curve = config.search.goal is Goal.depth_curve and trials.contender is Contender.finetuned
     if _finished(trials, study) and _is_concluded(trials, study) and not curve:
@@ -92,7 +95,17 @@ def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
         study = run_study(Trials, config, trials.artifacts, parent.id, label, trials)
         found = _concluded(trials, study, parent, curve)
     study.set_user_attr(CONCLUDED, len(counted(study, trials.total)))
+    _say_whether_stopped(trials, study)
     return study, found
+
+
+def _say_whether_stopped(trials: Trials, study: optuna.Study) -> None:
+    """Keep how many trials the clock left, so that a reproduction runs as many and not more."""
+    done, name = len(counted(study, trials.total)), trials.contender.name
+    if done < trials.total:
+        log.warning("search %s: time was up after %d of %d trials", name, done, trials.total)
+        if trials.search.goal is Goal.recipe:
+            stop_at(trials.config, trials.artifacts, {"search.trials": done})
 
 
 def _finished(trials: Trials, study: optuna.Study) -> bool:
@@ -128,7 +141,7 @@ def _without_curve(trials: Trials, study: optuna.Study) -> Chosen:
 def _parameters(trials: Trials) -> dict[str, Any]:
     """Return the parameters of the study's run in MLflow."""
     search, validation = trials.search, trials.validating.validation
-    names = ("goal", "sampler", "pruner", "objective", "trials", "minutes", "trials_per_depth")
+    names = ("goal", "sampler", "pruner", "objective", "trials", "trials_per_depth")
     found = {name: getattr(search, name) for name in names}
     return {**found, "validation": validation.kind, "folds": validation.folds}
 

@@ -46,8 +46,7 @@ DECISIVE = ("sampler", "startup_trials", "grid_points", "pruner", "known", "goal
 class Trials:
     """A study that workers can run (see `Task`), and what its trials need.
 
-    Making one sets up this process for training. `depths` are those it tries, `total` its trials, None where
-    only its time limits them.
+    Making one sets up this process for training. `depths` are those it tries, `total` its trials.
     """
 
     def __init__(self, config: Config, artifacts: Artifacts) -> None:
@@ -93,7 +92,7 @@ class Trials:
         return 0 if self.multiple else self.validating.steps
 
     @property
-    def total(self) -> int | None:
+    def total(self) -> int:
         return self._slots.total
 
     def slot(self, index: int) -> Slot | None:
