@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -114,7 +115,7 @@ def _without_a_network(entry: Any, error: OSError) -> str:
 
     place, _, revision = entry.hf_hub_id.partition("@")
     file = entry.hf_hub_filename or "model.safetensors"
-    folder = Path(HF_HUB_CACHE) / f"models--{place.replace('/', '--')}"
+    folder = quote(str(Path(HF_HUB_CACHE) / f"models--{place.replace('/', '--')}"))
     return (
         f"https://huggingface.co/{place}/resolve/{revision or 'main'}/{file} cannot be downloaded: {reason}\n"
         f"  Without a network, bring that file here and put it where timm looks for it:\n"
