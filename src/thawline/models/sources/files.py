@@ -129,10 +129,10 @@ def _refusal(path: Path) -> str:
         found = []  # not a zip file, as torch.save has made them for years
     names = sorted(set(found) - _HARMLESS.keys())
     if any(name.startswith("torch.nn.modules.") for name in names):
-        network = next((name for name in names if not name.startswith("torch.")), "torch.nn.Module")
+        classes = ", ".join(name for name in names if not name.startswith(("torch.", "builtins.")))
         return (
-            f"{path} is a whole pickled network ({network}): reading it would run code from the file, which "
-            f"is never done.{advice}"
+            f"{path} is a whole pickled network ({classes or 'torch.nn'}): reading it would run code from "
+            f"the file, which is never done.{advice}"
         )
     what = f" ({', '.join(names)})" if names else ""
     return f"{path} contains pickled Python objects{what}, which are not run.{advice}"
