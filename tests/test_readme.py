@@ -35,7 +35,8 @@ SMALL = {
 
 SHORT = {
     "search=depth_curve": "search=depth_curve -S search.space.depths=[0,9]",
-    "search.minutes=0.2": "search.minutes=0.05",
+    "--minutes 10": "--minutes 1",
+    "search.trials=5": "search.trials=2",
 }
 """What a command of the README says, and what it says in the test."""
 

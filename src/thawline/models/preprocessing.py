@@ -14,8 +14,9 @@ from thawline.models.sources.packages import package_of
 def transform_for(config: Config) -> Transform:
     """Return the transform that goes with `source.weights`: their own, changed where `input` says so.
 
-    Published weights bring their preset, a thawline model its card. A bare state dict brings nothing:
-    then `input` must say everything. Raises `UserError` or `FieldError`.
+    Published weights bring their preset, a thawline model its card, and any other file what
+    `borrowed_preset` finds; where that is nothing, `input` must say everything. Raises `UserError` or
+    `FieldError`.
     """
     weights = weights_of(config)
     path = file_of(weights)
@@ -23,7 +24,18 @@ def transform_for(config: Config) -> Transform:
         return _changed(_preset(config.model.architecture, weights), config.input)
     if (card := card_beside(path)) is not None:
         return _changed(read_card(card).transform, config.input)
-    return transform_of(config.input)
+    own = borrowed_preset(config)
+    return transform_of(config.input) if own is None else _changed(own, config.input)
+
+
+def borrowed_preset(config: Config) -> Transform | None:
+    """Return the preset of the weights that are published for the same architecture, which most files
+    people have follow. None where there is none, or `input` asks for other channels."""
+    try:
+        own = _preset(config.model.architecture, "DEFAULT")
+    except UserError:
+        return None
+    return own if own.channels == config.input.channels else None
 
 
 def _preset(architecture: str, weights: str) -> Transform:

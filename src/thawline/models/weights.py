@@ -1,7 +1,7 @@
 """A source model from published weights or from a file, instead of pretraining one."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,18 @@ from thawline.config.sections import Config
 from thawline.data.transform import Transform
 from thawline.models import zoo
 from thawline.models.card import ModelCard
-from thawline.models.checkpoint import load_model, load_strictly
+from thawline.models.checkpoint import load_model
 from thawline.models.head import attach_heads
-from thawline.models.preprocessing import card_beside, file_of, transform_for, weights_of
+from thawline.models.preprocessing import borrowed_preset, card_beside, file_of, transform_for, weights_of
 from thawline.models.sources import matching
 from thawline.models.sources.files import StateDict, read_state_dict
 from thawline.models.sources.packages import package_of
 from thawline.models.sources.published import Published
 
 log = logging.getLogger(__name__)
+
+Matcher = Callable[[matching.Tensors, matching.Tensors, Collection[str]], matching.Match]
+"""Of the tensors of a file, those of a network and the paths of its heads."""
 
 
 def source_model_from_weights(config: Config) -> tuple[nn.Module, ModelCard]:
@@ -45,7 +48,10 @@ def source_model_from_weights(config: Config) -> tuple[nn.Module, ModelCard]:
         return network, _checked_card(config, path, card, transform)
     found = read_state_dict(path)
     source = Published(found.tensors, (), f"file {path.name}, SHA-256 {file_hash(path)}")
-    return _model(config, source, transform, _matcher(config, path, found), _described(found))
+    notes = _described(found)
+    if borrowed_preset(config) is not None:
+        notes["preset"] = f"that of the weights published for {config.model.architecture}"
+    return _model(config, source, transform, _matcher(config, path, found), notes)
 
 
 def _published(config: Config, weights: str, transform: Transform) -> tuple[nn.Module, ModelCard]:
@@ -55,7 +61,7 @@ def _published(config: Config, weights: str, transform: Transform) -> tuple[nn.M
 
         tensors = read_state_dict(package.path()).tensors
         source = Published(tensors, class_names(1000), f"package {package.name} {package.version}")
-        return _model(config, source, transform, matching.by_order)
+        return _model(config, source, transform, partial(matching.by_order, origin=source.origin))
     if architecture.startswith(zoo.TIMM):
         from thawline.models.sources import timm_weights
 
@@ -64,27 +70,28 @@ def _published(config: Config, weights: str, transform: Transform) -> tuple[nn.M
         from thawline.models.sources import torchvision_weights
 
         source = torchvision_weights.load(architecture, weights, options)
-    return _model(config, source, transform, matching.by_name)
+    return _model(config, source, transform, partial(matching.by_name, origin=source.origin))
 
 
 def _model(
     config: Config,
     source: Published,
     transform: Transform,
-    match: Callable[..., matching.Match],
+    match: Matcher,
     notes: dict[str, Any] | None = None,
 ) -> tuple[nn.Module, ModelCard]:
     """Build the network, put what of `source` matches into it, and describe both."""
     architecture, options = config.model.architecture, dict(config.model.options) | source.options
     network = zoo.build(architecture, 1, transform.channels, seed=0, **options)
     heads = attach_heads(network, 1)
-    found = match(source.tensors, network.state_dict(), heads, source.origin)
+    found = match(source.tensors, network.state_dict(), heads)
     if found.classes is not None:
         network = zoo.build(architecture, found.classes, transform.channels, seed=0, **options)
     own = network.state_dict()
-    load_strictly(network, own | found.tensors, source.origin)
+    network.load_state_dict(own | found.tensors, strict=True)
     outputs = found.classes or 1
     numbers = tuple(f"class {index}" for index in range(outputs))
+    notes = {**(notes or {}), **_changes(source.tensors, found)}
     card = ModelCard(
         architecture=architecture,
         options=options,
@@ -96,7 +103,7 @@ def _model(
             "dropped": list(found.dropped),
             "initialised": sorted(own.keys() - found.tensors.keys()),
         },
-        notes={"weights": {**(notes or {}), "prefix": found.prefix}} if notes or found.prefix else {},
+        notes={"weights": notes} if notes else {},
     )
     _log(card)
     return network.eval(), card
@@ -110,15 +117,26 @@ def _taken(found: matching.Match) -> list[str]:
     ]
 
 
-def _matcher(config: Config, path: Path, found: StateDict) -> Callable[..., matching.Match]:
+def _changes(given: matching.Tensors, found: matching.Match) -> dict[str, Any]:
+    """Say what was done to the names and numbers of all tensors that were taken."""
+    kinds = {
+        str(given[theirs].dtype)
+        for name, theirs in found.pairs.items()
+        if given[theirs].dtype != found.tensors[name].dtype
+    }
+    changes = {"prefix": found.prefix, "converted": ", ".join(sorted(kinds)).replace("torch.", "")}
+    return {name: value for name, value in changes.items() if value}
+
+
+def _matcher(config: Config, path: Path, found: StateDict) -> Matcher:
     if config.source.match is Match.names:
-        return partial(matching.by_name, ordered=found.ordered)
+        return partial(matching.by_name, origin=str(path), ordered=found.ordered)
     if not found.ordered:
         raise UserError(
             f"{path} cannot be matched by order: .safetensors files are sorted when they are written.\n"
             "  Save a state dict instead: torch.save(model.state_dict(), path)"
         )
-    return matching.by_order
+    return partial(matching.by_order, origin=str(path))
 
 
 def _described(found: StateDict) -> dict[str, Any]:
@@ -131,7 +149,7 @@ def _log(card: ModelCard) -> None:
     counts = {kind: len(names) for kind, names in card.tensors.items()}
     details = "".join(f"; {name}: {value}" for name, value in card.notes.get("weights", {}).items())
     log.info(
-        "source weights: %d tensors taken, %d left out, %d random%s",
+        "source weights: %d tensors taken, %d of the file left out, %d initialised%s",
         counts["copied"],
         counts["dropped"],
         counts["initialised"],

@@ -115,25 +115,24 @@ def _unpickled(path: Path) -> Any:
         with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in _HARMLESS.items()]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(_refusal(path, error)) from error
+        raise UserError(_refusal(path)) from error
     except (RuntimeError, EOFError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a file of torch.save: {reason}") from error
 
 
-def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
+def _refusal(path: Path) -> str:
     advice = "\n  Where the file comes from, save its state dict alone: torch.save(model.state_dict(), path)"
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (ValueError, RuntimeError, pickle.UnpicklingError):  # not a zip file
-        return (
-            f"{path} contains pickled Python objects, which are not run: {str(error).splitlines()[0]}{advice}"
-        )
+        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except (ValueError, RuntimeError, pickle.UnpicklingError):
+        found = []  # not a zip file, as torch.save has made them for years
+    names = sorted(set(found) - _HARMLESS.keys())
     if any(name.startswith("torch.nn.modules.") for name in names):
-        network = next((name for name in names if not name.startswith("torch.")), "torch.nn.Module")
+        classes = ", ".join(name for name in names if not name.startswith(("torch.", "builtins.")))
         return (
-            f"{path} is a whole pickled network ({network}), not its tensors: to read it, Python objects of "
-            f"the file would have to be run, which are not run.{advice}"
+            f"{path} is a whole pickled network ({classes or 'torch.nn'}): reading it would run code from "
+            f"the file, which is never done.{advice}"
         )
-    others = ", ".join(sorted(set(names) - _HARMLESS.keys()))
-    return f"{path} contains pickled Python objects, which are not run: {others or error}{advice}"
+    what = f" ({', '.join(names)})" if names else ""
+    return f"{path} contains pickled Python objects{what}, which are not run.{advice}"

@@ -54,7 +54,7 @@ def by_name(
         )
     prefix = whole[0] if whole else min(lacking, key=lambda each: len(lacking[each]))
     names, missing = found[prefix], lacking[prefix]
-    unexpected = _more_than(names, wanted, heads) if whole else _without_place(names, given, wanted)
+    unexpected = _more_than(names, wanted, heads) if whole else _without_place(names, given, wanted, heads)
     if missing or unexpected:
         raise UserError(
             f"{origin} does not fit the network (- missing, + unexpected):"
@@ -155,11 +155,14 @@ def _more_than(names: Mapping[str, str], wanted: Tensors, heads: Collection[str]
     ]
 
 
-def _without_place(names: Mapping[str, str], given: Tensors, wanted: Tensors) -> list[str]:
+def _without_place(
+    names: Mapping[str, str], given: Tensors, wanted: Tensors, heads: Collection[str]
+) -> list[str]:
     return [
         name
         for name, theirs in names.items()
-        if not _counts(name) and not (name in wanted and _agree(given[theirs], wanted[name]))
+        if not (_under(name, heads) or _counts(name))
+        and not (name in wanted and _agree(given[theirs], wanted[name]))
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -106,18 +107,17 @@ def _without_a_network(entry: Any, error: OSError) -> str:
     """Say which file to put where so that timm finds it."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if not entry.hf_hub_id:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        return (
-            f"{entry.url} cannot be downloaded: {reason}\n  Without a network, put that file into {folder}."
-        )
+        place = Path(torch.hub.get_dir()) / "checkpoints"
+        return f"{entry.url} cannot be downloaded: {reason}\n  Without a network, put that file into {place}."
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    place, _, revision = entry.hf_hub_id.partition("@")
+    repository, _, revision = entry.hf_hub_id.partition("@")
     file = entry.hf_hub_filename or "model.safetensors"
-    folder = Path(HF_HUB_CACHE) / f"models--{place.replace('/', '--')}"
+    branch = revision or "main"
+    folder = quote(str(Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"))
     return (
-        f"https://huggingface.co/{place}/resolve/{revision or 'main'}/{file} cannot be downloaded: {reason}\n"
+        f"https://huggingface.co/{repository}/resolve/{branch}/{file} cannot be downloaded: {reason}\n"
         f"  Without a network, bring that file here and put it where timm looks for it:\n"
         f"  mkdir -p {folder}/refs {folder}/snapshots/local && cp {file} {folder}/snapshots/local/ && "
-        f"printf local > {folder}/refs/{revision or 'main'}"
+        f"printf local > {folder}/refs/{branch}"
     )
