@@ -203,10 +203,14 @@ def test_a_changed_recipe_leaves_the_source_model_alone(said: dict[str, str]) ->
 
 
 @pytest.mark.slow
-def test_another_target_leaves_the_source_model_alone(said: dict[str, str]) -> None:
-    ran = set(stages_in(next(text for command, text in said.items() if "image_folder" in command)))
-    assert not {"prepare_source", "pretrain"} & ran
-    assert {"prepare_target", "replace_head", "report"} <= ran
+def test_a_fit_says_its_command_its_plan_and_its_answer(clone: Clone, said: dict[str, str]) -> None:
+    answer = only(said, "thawline fit")
+    assert answer.startswith("dvc exp run -S source=imagenet -S target=image_folder -S target.root=")
+    assert stages_in(answer)[0] == "params"
+    for words in ("stage 6 of 11: plan", "a first model is ready", "plan for 1 minutes", "accuracy   0."):
+        assert words in answer
+    assert (clone.root / "fits/leaves/report/README.md").exists()
+    assert len(only(said, "thawline predict").splitlines()) > 1
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from thawline.config.composition import compose, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender, Search
 from thawline.stage import NOT_DECIDING, QUIET, _refuse_other_task, quiet, scratch_name
+from thawline.stage import STAGES as IN_ORDER
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "pipelines").glob("*.py"))
@@ -260,3 +261,15 @@ def test_a_stage_depends_on_the_values_it_reads(stage: str) -> None:
         if any(f"{name}.".startswith(f"{each}.") or each.startswith(f"{name}.") for each in params)
     }
     assert read - covered == set()
+
+
+def test_the_source_model_depends_on_nothing_of_the_target() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name in ("prepare_source", "pretrain"):
+        named = str([stages[name][each] for each in ("deps", "params")])
+        assert "target" not in named
+        assert "finetune" not in named
+
+
+def test_the_stages_are_those_of_the_pipeline_in_its_order() -> None:
+    assert list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]) == list(IN_ORDER)

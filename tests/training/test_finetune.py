@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, RECIPE, Artifacts, read_json
+from thawline.config.errors import FieldError
 from thawline.config.sections import (
     AugmentationName,
     BatchNorm,
@@ -32,6 +34,7 @@ from thawline.models.adapters.added import added_parameters
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
+from thawline.serving.export import export
 from thawline.training.classifier import Classifier
 from thawline.training.finetune import finetune
 from thawline.training.history import Fitted, Row, TrainingDivergedError
@@ -316,6 +319,27 @@ def test_out_of_memory_is_tried_again_in_smaller_parts_from_the_start(
         saved.append(load_file(folder / "weights" / "seed_0.safetensors"))
         assert read_json(folder / COSTS)["seeds"]["0"]["accumulate"] == 2
     assert all(torch.equal(tensor, saved[1][name]) for name, tensor in saved[0].items())
+
+
+@pytest.mark.parametrize("depth", [0, 2, 3])
+def test_a_refit_learns_from_the_validation_pictures_too(
+    toy_artifacts: Artifacts, tmp_path: Path, depth: int
+) -> None:
+    chosen = recipe(depth="all" if depth == 3 else depth, refit=True, seeds=1)
+    choose(toy_artifacts, Contender.finetuned, chosen, depth)
+    finetune(stage_config(tmp_path), toy_artifacts)
+    folder = toy_artifacts.stage("finetune", "finetuned")
+    rows = pd.read_csv(folder / HISTORY)
+    assert rows["val_accuracy"].isna().all()
+    assert rows["train_loss"].notna().all()
+    export(stage_config(tmp_path), toy_artifacts)
+    assert read_json(toy_artifacts.stage("export") / CARD)["notes"]["validation_accuracy"] is None
+
+
+@pytest.mark.parametrize("changes", [{"keep": Keep.best}, {"early_stopping": 2}, {"soup": 3}])
+def test_what_validation_pictures_choose_cannot_be_refitted(changes: dict[str, Any]) -> None:
+    with pytest.raises(FieldError, match=f"refit = True.*\n.*false, because {next(iter(changes))} chooses"):
+        recipe(refit=True, **changes)
 
 
 def test_from_scratch_shares_no_weight_with_the_source(toy_artifacts: Artifacts) -> None:

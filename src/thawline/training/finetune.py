@@ -1,11 +1,13 @@
 """Fine-tuning by a recipe, and the stage that fine-tunes each contender's chosen one once per seed."""
 
+import math
 import time
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -64,6 +66,8 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
 
 def _finetune_contender(config: Config, name: str, store: Store, artifacts: Artifacts) -> None:
     chosen = read_chosen(artifacts.stage("search", name) / RECIPE)
+    if chosen.recipe.refit:
+        store = store.divided(np.arange(len(store)), np.arange(0))
     initial = artifacts.stage("replace_head")
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
     network, _ = load_model(initial / MODEL, initial / CARD)
@@ -91,7 +95,8 @@ def show(advance: Advance) -> Callable[[Row], None]:
     """Return an `after_epoch` listener that advances a progress display by one epoch."""
 
     def listener(row: Row) -> None:
-        advance(1, f"loss {row['train_loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}")
+        asked = "" if math.isnan(row["val_accuracy"]) else f", validation accuracy {row['val_accuracy']:.3f}"
+        advance(1, f"loss {row['train_loss']:.3f}{asked}")
 
     return listener
 

@@ -110,8 +110,10 @@ class Trials:
         search, random = self.search, self.base.start is Start.random
         validation, trainer = self.validating.validation, self.config.trainer
         return {
-            # each final fine-tuning has a seed, a trial has none of them
-            "recipe": {name: value for name, value in tracked(self.base).items() if name != "seeds"},
+            # of the final fine-tunings alone
+            "recipe": {
+                name: value for name, value in tracked(self.base).items() if name not in ("seeds", "refit")
+            },
             "fresh_rates": plain(fresh_rates(self.base, search)),
             "body_rates": None if self.depths == [len(self.units)] or random else plain(search.space.body_lr),
             "choices": search.space.choices,
