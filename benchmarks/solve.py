@@ -16,8 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from thawline.training.solve.features import CutFeatures, standardised
-from thawline.training.solve.logistic import FOLDS, Targets, logistic_head
+from thawline.training.solve.left_out import FOLDS
+from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.ridge import ridge
+from thawline.training.solve.targets import Targets
 
 log = logging.getLogger("solve")
 

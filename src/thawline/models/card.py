@@ -18,7 +18,8 @@ class ModelCard:
 
     `options` are the builder's; `classes` are the labels in the order of the logits; `origin` says in
     words where the weights came from; `source_hash` is the SHA-256 of the source model's file;
-    `tensors` lists the names `copied`, `dropped` and `initialised`; `head` is the variant of the head;
+    `tensors` lists the names `copied`, `dropped` and `initialised`; `head` is the variant of the head, and
+    `head_cuts` are the depths of the cuts that it reads (none: a network's own);
     `weights` maps the name of each file that belongs to this card to its SHA-256 (several fine-tunings
     of one recipe share a card). `adaptation` says what was added to the architecture, `base` is the
     SHA-256 of the file of the model whose tensors complete those in `weights` (None: they are complete).
@@ -33,6 +34,7 @@ class ModelCard:
     tensors: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     head: HeadVariant = HeadVariant.linear
+    head_cuts: tuple[int, ...] = ()
     weights: dict[str, str] = field(default_factory=dict)
     base: str | None = None
     adaptation: Adaptation | None = None
@@ -48,6 +50,7 @@ class ModelCard:
             "classes": list(self.classes),
             "transform": self.transform.to_dict(),
             "head": self.head.name,
+            "head_cuts": list(self.head_cuts),
             "adaptation": None if self.adaptation is None else self.adaptation.to_dict(),
         }
 
@@ -64,6 +67,7 @@ class ModelCard:
             "classes": tuple(value["classes"]),
             "transform": Transform.from_dict(value["transform"]),
             "head": HeadVariant[value["head"]],
+            "head_cuts": tuple(value["head_cuts"]),
             "adaptation": value["adaptation"] and Adaptation.from_dict(value["adaptation"]),
         }
         return cls(**{**value, **parsed})

@@ -20,6 +20,7 @@ from thawline.models.adapters.adapt import adapt, adaptation_in
 from thawline.models.adapters.weights import plain_name
 from thawline.models.card import ModelCard, read_card
 from thawline.models.head import attach_heads
+from thawline.models.head_cuts import cuts_read, read_cuts
 
 __all__ = [
     "ModelCard",
@@ -40,9 +41,9 @@ def save_model(
     With `base`, the file of the model that `network` was made from, only those tensors are written that
     are not in it or differ in a bit; the card then names it by its hash, and `load_model` needs it again.
 
-    The card is written last. It gains the file's hash and what `adapt` added to the network; the hashes
-    of other files stay if the card says the same otherwise. Returns the card as written. Equal models
-    give equal bytes.
+    The card is written last. It gains the file's hash, the cuts that the head reads and what `adapt` added to
+    the network; the hashes of other files stay if the card says the same otherwise. Returns the card as
+    written. Equal models give equal bytes.
     """
     tensors = _independent(network.state_dict())
     if base is not None:
@@ -50,7 +51,7 @@ def save_model(
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
     base_hash = None if base is None else file_hash(base)
-    known = replace(card, base=base_hash, adaptation=adaptation_in(network))
+    known = replace(card, base=base_hash, head_cuts=cuts_read(network), adaptation=adaptation_in(network))
     others = _other_weights(card_path, known.to_dict())
     written = replace(known, weights={**others, path.name: file_hash(path)})
     write_json(card_path, written.to_dict())
@@ -86,6 +87,7 @@ def build_random(card: ModelCard, seed: int = 0) -> nn.Module:
     network = zoo.build(card.architecture, len(card.classes), card.channels, seed=seed, **card.options)
     if card.head is not HeadVariant.linear:
         attach_heads(network, len(card.classes), card.head, seed)
+    network = read_cuts(network, card.head_cuts, seed=seed)
     return network if card.adaptation is None else adapt(network, card.adaptation, seed=seed)
 
 

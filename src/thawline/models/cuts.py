@@ -6,7 +6,7 @@ residual, dense, inception and transformer networks are cut by the same few rule
 """
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from thawline.config.errors import UserError
 from thawline.models.steps import State, drops, is_tensor
-from thawline.models.tracing import Trace, trace
+from thawline.models.tracing import Tap, Trace, trace
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Plan:
     """A traced network, its units, and the cut at each depth.
 
     `nodes[positions[depth]]` is the last step of the prefix at that depth and `alive[depth]` the step
-    whose value crosses the cut. `head` is the path of the output layer.
+    whose value crosses the cut. `head` is the path of the output layer. `taps` are the steps that read for
+    a head on several cuts (`head_cuts`): none for a network's own head.
     """
 
     trace: Trace
@@ -45,6 +46,15 @@ class Plan:
     positions: tuple[int, ...]
     alive: tuple[fx.Node, ...]
     head: str
+    taps: frozenset[fx.Node] = frozenset()
+
+    def divisible(self, depth: int) -> int:
+        """Return `depth`, or the deepest depth before it at which the network can be cut in two: behind the
+        first cut that its head reads, two tensors are alive but at the very end."""
+        if not self.taps or depth >= len(self.units):
+            return min(depth, len(self.units))
+        first = next(index for index, node in enumerate(self.nodes) if node in self.taps)
+        return min(depth, max(at for at, position in enumerate(self.positions) if position < first))
 
 
 def units(network: nn.Module) -> tuple[Unit, ...]:
@@ -113,9 +123,12 @@ def new_plan(network: nn.Module) -> Plan:
     traced = trace(network)
     nodes = tuple(traced.main.nodes)
     state = State(traced)
+    taps = frozenset(
+        node for node in nodes if node.op == "call_module" and isinstance(state.module(node), Tap)
+    )
     head = _head(traced, nodes, state)
     body_end = nodes.index(head)
-    cuts = {0: nodes[0], **{at: node for at, node in cuts_of(nodes, state) if at < body_end}}
+    cuts = {0: nodes[0], **{at: node for at, node in cuts_of(nodes, state, taps) if at < body_end}}
     groups = _groups(nodes, sorted(cuts), state)
     positions = (0, *(group[-1] for group in groups))
     return Plan(
@@ -125,6 +138,7 @@ def new_plan(network: nn.Module) -> Plan:
         positions=positions,
         alive=tuple(cuts[position] for position in positions),
         head=str(head.target),
+        taps=taps,
     )
 
 
@@ -150,11 +164,14 @@ def batch_sizes(nodes: Sequence[fx.Node]) -> frozenset[fx.Node]:
     return frozenset(found)
 
 
-def cuts_of(nodes: tuple[fx.Node, ...], state: State) -> Iterator[tuple[int, fx.Node]]:
-    """Yield every position after which one tensor is alive, with the step that made the tensor."""
+def cuts_of(
+    nodes: tuple[fx.Node, ...], state: State, taps: Collection[fx.Node] = ()
+) -> Iterator[tuple[int, fx.Node]]:
+    """Yield every position after which one tensor is alive, with the step that made the tensor. What `taps`
+    read and hand on does not count."""
     index = {node: position for position, node in enumerate(nodes)}
-    counts = batch_sizes(nodes)
-    last = {node: _last_use(node, index, counts) for node in nodes}
+    uncounted = batch_sizes(nodes) | frozenset(taps)
+    last = {node: _last_use(node, index, uncounted) for node in nodes}
     shared = _last_uses_of_state(nodes, state)
     alive: set[fx.Node] = set()
     blocked_until = 0
@@ -163,17 +180,17 @@ def cuts_of(nodes: tuple[fx.Node, ...], state: State) -> Iterator[tuple[int, fx.
             alive.add(node)
         alive -= {other for other in node.all_input_nodes if last[other] <= position}
         blocked_until = max([blocked_until, *(shared[name] for name in state.of(node))])
-        if position >= blocked_until and len(alive) == 1:
+        if position >= blocked_until and len(alive) == 1 and node not in uncounted:
             (only,) = alive
             if is_tensor(only):
                 yield position, only
 
 
-def _last_use(node: fx.Node, index: dict[fx.Node, int], counts: frozenset[fx.Node]) -> int:
+def _last_use(node: fx.Node, index: dict[fx.Node, int], uncounted: frozenset[fx.Node]) -> int:
     # State is not alive: either side reads it where it is. Neither is the number of pictures.
-    if node.op == "get_attr" or node in counts:
+    if node.op == "get_attr" or node in uncounted:
         return -1
-    return max((index[user] for user in node.users if user not in counts), default=-1)
+    return max((index[user] for user in node.users if user not in uncounted), default=-1)
 
 
 def _last_uses_of_state(nodes: tuple[fx.Node, ...], state: State) -> dict[str, int]:

@@ -66,11 +66,12 @@ def hold(network: nn.Module, selection: Selection) -> PartlyFrozen:
     """Freeze `network` so that exactly what is selected can change; `thaw` undoes all of it.
 
     The leading units in which nothing learns and no statistics move are the prefix, computed without
-    gradient. Every parameter that is not selected has `requires_grad=False` and `grad=None`. What only
-    frozen units use stays in evaluation mode whatever `.train()` is called (no dropout, no stochastic
-    depth), and so does every BatchNorm layer that is not `moving`; those that are follow `.train()` even
-    in a frozen unit. Dropout that frozen and other units share, and dropout that is a function, is off
-    in the frozen ones when the returned module is called, not when `network` itself is.
+    gradient; where a head reads several cuts, no more than those before the first one, unless it is all
+    units. Every parameter that is not selected has `requires_grad=False` and `grad=None`. What only frozen
+    units use stays in evaluation mode whatever `.train()` is called (no dropout, no stochastic depth), and
+    so does every BatchNorm layer that is not `moving`; those that are follow `.train()` even in a frozen
+    unit. Dropout that frozen and other units share, and dropout that is a function, is off in the frozen
+    ones when the returned module is called, not when `network` itself is.
 
     Raises:
         ValueError: the selection names parameters or layers that the network does not have.
@@ -78,7 +79,7 @@ def hold(network: nn.Module, selection: Selection) -> PartlyFrozen:
     _require_known(network, selection)
     thaw(network)
     whole = plan(network)
-    depth = quiet_units(whole.units, selection)
+    depth = quiet_units(whole, selection)
     still = frozen_modules(whole, selection.frozen, depth)
     prefix, suffix, twins = _sides(whole, selection, depth)
     present = {path for path, _ in suffix.named_modules()}

@@ -93,17 +93,28 @@ def with_fresh_head(network: nn.Module, seed: int) -> nn.Module:
     return network
 
 
+def put_linear_head(network: nn.Module, path: str, width: int, seed: int) -> None:
+    """Put a head of as many classes into `network` at `path`, of the same variant, but for features (B,
+    `width`): what was a convolution becomes a linear layer."""
+    old = network.get_submodule(path)
+    variant = old.variant if isinstance(old, Head) else HeadVariant.linear
+    with own_randomness(seed):
+        _replace(network, path, len(_layers(old)[-1].weight), variant, width)
+
+
 def head_parameters(network: nn.Module) -> set[str]:
     """Return the names of the parameters of the head and of the auxiliary heads."""
     heads = [(path, network.get_submodule(path)) for path in head_names(network)]
     return {f"{path}.{name}" for path, head in heads for name, _ in head.named_parameters()}
 
 
-def _replace(network: nn.Module, path: str, classes: int, variant: HeadVariant) -> list[str]:
+def _replace(
+    network: nn.Module, path: str, classes: int, variant: HeadVariant, width: int | None = None
+) -> list[str]:
     """Put a new head at `path` and return every path it has: one layer may go by several names."""
     old = network.get_submodule(path)
     weight = next(old.parameters())
-    new = _new_head(path, old, classes, variant).to(weight.device, weight.dtype).train(old.training)
+    new = _new_head(path, old, classes, variant, width).to(weight.device, weight.dtype).train(old.training)
     aliases = [alias for alias, module in network.named_modules(remove_duplicate=False) if module is old]
     for alias in aliases:
         parent, _, name = alias.rpartition(".")
@@ -111,14 +122,18 @@ def _replace(network: nn.Module, path: str, classes: int, variant: HeadVariant) 
     return aliases
 
 
-def _new_head(path: str, old: nn.Module, classes: int, variant: HeadVariant) -> nn.Module:
+def _new_head(
+    path: str, old: nn.Module, classes: int, variant: HeadVariant, width: int | None = None
+) -> nn.Module:
+    """Return a head of the kind of `old`, or a linear one for features (B, `width`)."""
     layers = _layers(old)
     if not layers or not isinstance(old, nn.Linear | _ConvNd | Head):
         raise UserError(
             f"The output layer {path!r} is a {type(old).__name__}, which cannot be replaced.\n"
             "  allowed: torch.nn.Linear or a convolution"
         )
-    width, last = _inputs(layers[0]), layers[-1]
+    last = layers[-1] if width is None else nn.Linear(width, classes, bias=layers[-1].bias is not None)
+    width = _inputs(layers[0]) if width is None else width
     output = _like(last, width, classes)
     _zero_bias(output)
     if variant is HeadVariant.linear:

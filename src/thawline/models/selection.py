@@ -1,6 +1,6 @@
 """Selection of what learns in a network: which parameters, and where BatchNorm goes on estimating."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import nn
@@ -11,7 +11,7 @@ from thawline.config.recipe.meaning import AFFINE, MOVING
 from thawline.config.sections import BatchNorm, Method
 from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.implementation import implementation
-from thawline.models.cuts import Plan, Unit, plan
+from thawline.models.cuts import Plan, plan
 from thawline.models.head import head_parameters
 from thawline.models.splitting import part
 from thawline.models.thawing import held_parameters
@@ -122,18 +122,19 @@ def batch_norms(network: nn.Module) -> dict[str, batchnorm._NormBase]:
     }
 
 
-def quiet_units(units: Sequence[Unit], selection: Selection) -> int:
-    """Return how many leading units there are in which nothing learns and no statistics move."""
-    for unit in units:
+def quiet_units(whole: Plan, selection: Selection) -> int:
+    """Return how many leading units there are in which nothing learns and no statistics move, and behind
+    which the network can be cut in two."""
+    for unit in whole.units:
         owners = {name.rpartition(".")[0] for name in unit.buffers}
         if not selection.parameters.isdisjoint(unit.parameters) or not selection.moving.isdisjoint(owners):
-            return unit.index
-    return len(units)
+            return whole.divisible(unit.index)
+    return len(whole.units)
 
 
 def _without_idle(whole: Plan, selection: Selection) -> Selection:
     """Leave out what hangs off the quiet units: it is not computed, so nothing learns or moves there."""
-    depth = quiet_units(whole.units, selection)
+    depth = quiet_units(whole, selection)
     rest = part(whole, depth)
     if rest is whole.trace.network:
         return selection

@@ -32,13 +32,16 @@ def split(network: nn.Module, depth: int) -> tuple[nn.Module, nn.Module]:
 def part(whole: Plan, start: int, stop: int | None = None) -> nn.Module:
     """Return the part of a network from the cut at depth `start` to the one at `stop`; None: to the end.
 
-    Raises `ValueError` unless 0 <= start <= stop <= the number of units.
+    Raises `ValueError` unless 0 <= start <= stop <= the number of units, and where the part would need what a
+    head on several cuts reads before `start`.
     """
     deepest = len(whole.units)
     if not 0 <= start <= (deepest if stop is None else stop) <= deepest:
         raise ValueError(f"no part from depth {start} to {stop}: depths go from 0 to {deepest}")
     if start == stop:
         return nn.Identity()
+    if stop in (None, deepest) and whole.divisible(start) < start:
+        raise ValueError(f"the head reads cuts before depth {start}: depths go to {whole.divisible(start)}")
     if start == 0 and stop is None:
         return whole.trace.network
     return rest(whole, start) if stop is None else _module(whole, _stretch(whole, start, stop))
@@ -72,7 +75,9 @@ def _stretch(whole: Plan, start: int, stop: int | None) -> fx.Graph:
     end = len(whole.nodes) if stop is None else whole.positions[stop] + 1
     result = output_of(whole.trace.main) if stop is None else whole.alive[stop]
     builder = _Builder(whole.alive[start], batch_sizes(whole.nodes), clone=start > 0)
-    builder.add(whole.nodes[whole.positions[start] + 1 : end])
+    needed = whole.nodes[whole.positions[start] + 1 : end]
+    inner = stop is not None and stop < len(whole.units)
+    builder.add([node for node in needed if not (inner and node in whole.taps)])
     return builder.finish(builder.known[result])
 
 

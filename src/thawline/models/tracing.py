@@ -26,6 +26,10 @@ class Leaf:
     """A module that is one step of the graph, whatever it consists of."""
 
 
+class Tap(Leaf, nn.Module):
+    """A module that reads what passes a cut and hands it to a head, beside what flows on: it moves no cut."""
+
+
 class Added(Leaf, nn.Module):
     """A module that was added to a network to adapt it: part of the unit it sits in or follows."""
 

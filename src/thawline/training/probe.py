@@ -16,7 +16,8 @@ from thawline.training.batches import Pictures
 from thawline.training.features.cache import FILL_BATCH, FeatureBatches, PrefixCache, features
 from thawline.training.parameter_groups import balanced_weights
 from thawline.training.solve.features import CutFeatures
-from thawline.training.solve.logistic import Targets, logistic_head
+from thawline.training.solve.logistic import logistic_head
+from thawline.training.solve.targets import Targets
 
 
 def require_stored_pictures(recipe: Finetune) -> None:

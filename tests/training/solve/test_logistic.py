@@ -12,7 +12,8 @@ from thawline.config.errors import UserError
 from thawline.training.loss import cross_entropy
 from thawline.training.solve import minimise
 from thawline.training.solve.features import CutFeatures, Pool, standardised
-from thawline.training.solve.logistic import Targets, logistic_head
+from thawline.training.solve.logistic import logistic_head
+from thawline.training.solve.targets import Targets
 
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
 

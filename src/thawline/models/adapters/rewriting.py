@@ -1,7 +1,7 @@
 """Putting steps of our own between those of a network."""
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -38,20 +38,22 @@ class Rewriting:
         )
 
     def install(self) -> None:
-        """Make the network compute what the steps say now.
+        """Make the network compute what the steps say now."""
+        install(self.whole.trace, [way.graph for way in self._ways])
 
-        It keeps its sub-modules and their names and gets a class of its own, derived from its old one.
-        """
-        trace = self.whole.trace
-        ways = [_code(trace, way.graph) for way in self._ways]
-        for name, value in trace.constants.items():
-            if isinstance(value, torch.Tensor):
-                trace.network.register_buffer(name, value, persistent=False)
-            else:
-                setattr(trace.network, name, value)
-        old = type(trace.network)
-        members = {"forward": ways[0] if len(ways) == 1 else _by_mode(*ways), "__module__": old.__module__}
-        trace.network.__class__ = types.new_class(old.__name__, (old,), {}, lambda body: body.update(members))
+
+def install(trace: Trace, graphs: Sequence[fx.Graph]) -> None:
+    """Make the network of `trace` compute what its changed `graphs` say, one for each of its modes or one for
+    both. It keeps its sub-modules and their names and gets a class of its own, derived from its old one."""
+    ways = [_code(trace, graph) for graph in graphs]
+    for name, value in trace.constants.items():
+        if isinstance(value, torch.Tensor):
+            trace.network.register_buffer(name, value, persistent=False)
+        else:
+            setattr(trace.network, name, value)
+    old = type(trace.network)
+    members = {"forward": ways[0] if len(ways) == 1 else _by_mode(*ways), "__module__": old.__module__}
+    trace.network.__class__ = types.new_class(old.__name__, (old,), {}, lambda body: body.update(members))
 
 
 class _Way:

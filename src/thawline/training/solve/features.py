@@ -85,11 +85,23 @@ def rotated(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     and D: nothing is lost, and few pictures stay few numbers.
     """
     images, columns = rows.shape
-    wide = columns > images
-    values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+    if columns > images:
+        spread, vectors = _axes(rows @ rows.T)
+        return vectors * spread, (vectors / spread).T @ rows
+    _, vectors = _axes(rows.T @ rows)
+    return rows @ vectors, vectors.T
+
+
+def coordinates(products: np.ndarray) -> np.ndarray:
+    """Return the coordinates (N, r) that `rotated` finds for rows of which only the inner products (N, N) are
+    given."""
+    spread, vectors = _axes(products)
+    return vectors * spread
+
+
+def _axes(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lengths (r,) along a Gram matrix's axes, and these (side, r)."""
+    values, vectors = np.linalg.eigh(products)
     # below this only the rounding of the Gram matrix is left
     kept = values > 1e-12 * max(values[-1], 1e-300)
-    spread, vectors = np.sqrt(values[kept]), vectors[:, kept]
-    if wide:
-        return vectors * spread, (vectors / spread).T @ rows
-    return rows @ vectors, vectors.T
+    return np.sqrt(values[kept]), vectors[:, kept]
