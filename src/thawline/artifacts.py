@@ -184,6 +184,7 @@ METRICS = "metrics.json"
 EVIDENCE = "evidence"
 DEPTH_CURVE, RECOMMENDATION = "depth_curve.csv", "recommendation.json"
 PARETO = "pareto.csv"
+CUTS = "cuts.csv"
 
 
 def seed_weights(seed: int) -> str:
