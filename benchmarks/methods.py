@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from thawline.artifacts import MODEL, Artifacts, file_hash, fingerprint, read_json, write_json
+from thawline.artifacts import CARD, MODEL, Artifacts, file_hash, fingerprint, read_json, write_json
 from thawline.config.composition import load_lock, to_config
 from thawline.config.errors import UserError
+from thawline.config.recipe.fields import AUTO
 from thawline.config.sections import Config, Finetune, Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,21 +102,27 @@ def train(root: Path, folder: Path, job: Job) -> dict[str, Any]:
 def _train(config: Config, artifacts: Artifacts, recipe: Finetune, job: Job) -> dict[str, Any]:
     from thawline.data.store import open_store
     from thawline.evaluation.asking import class_order
+    from thawline.models.checkpoint import load_model
     from thawline.models.device import prepare_machine
     from thawline.models.inference import probabilities
     from thawline.training.batches import batches
     from thawline.training.finetune import initial_network
+    from thawline.training.head_cuts import chosen_cuts
     from thawline.training.soup import finetune_soup
 
     trainer = Trainer(accelerator="cpu", threads=1)
     prepare_machine(trainer)
     initial = artifacts.stage("replace_head")
-    network, card = initial_network(recipe, initial, job.seed)
+    store = open_store(artifacts.data("target"))
     started = time.monotonic()
+    if recipe.head_cuts == AUTO:
+        source, _ = load_model(initial / MODEL, initial / CARD)
+        recipe = replace(recipe, head_cuts=list(chosen_cuts(source, recipe, store, trainer).cuts))
+    network, card = initial_network(recipe, initial, job.seed)
     fitted = finetune_soup(
         network,
         recipe,
-        open_store(artifacts.data("target")),
+        store,
         trainer,
         seed=job.seed,
         mirror=config.target.mirror,

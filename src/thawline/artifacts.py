@@ -190,6 +190,7 @@ PLAN, FORECAST, STOPPED = "plan.json", "forecast.json", "stopped.json"
 EVIDENCE = "evidence"
 DEPTH_CURVE, RECOMMENDATION = "depth_curve.csv", "recommendation.json"
 PARETO = "pareto.csv"
+CUTS = "cuts.csv"
 
 
 def seed_weights(seed: int) -> str:

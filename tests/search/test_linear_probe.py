@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from thawline.artifacts import COSTS, HISTORY, RECIPE, TRIALS, Artifacts, read_json
+from thawline.artifacts import COSTS, HISTORY, MODEL, RECIPE, TRIALS, Artifacts, read_json
 from thawline.config.errors import UserError
 from thawline.config.sections import (
     AugmentationName,
@@ -23,9 +24,12 @@ from thawline.config.sections import (
     Target,
     Trainer,
 )
+from thawline.models.checkpoint import load_model
+from thawline.models.head_cuts import cuts_read
 from thawline.search.search import search
 from thawline.search.trial.trials import Trials
 from thawline.training.finetune import finetune
+from thawline.training.solve.choice import CutChoice, OutOfFold
 
 SLOW_TO_IMPORT = ("pytorch_lightning", "thawline.training.fit", "thawline.training.classifier", "timm")
 """To import these takes longer than to solve heads."""
@@ -104,3 +108,45 @@ def test_a_search_over_depths_has_one_solved_trial_at_the_last(
     curve = pd.read_csv(folder / "evidence" / "depth_curve.csv")
     assert list(curve["depth"]) == [1, 3]
     assert list(curve["n_seeds"]) == [2, 2]
+
+
+def test_the_head_reads_cuts_that_were_chosen_out_of_fold_and_the_recipe_repeats_them(
+    toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: str
+) -> None:
+    monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
+    everything = CutChoice((1, 2, 3), {1: OutOfFold(0.4, 1.0, 1.0)}, {}, np.empty((0, 3)), np.arange(12))
+    monkeypatch.setattr("thawline.search.trial.trials.chosen_cuts", lambda *_, **__: everything)
+    config = Config(
+        contender=Contender.linear_probe,
+        target=Target(dataset=DataSetName.digits),
+        trainer=Trainer(accelerator="cpu", threads=1),
+        finetune=Finetune(epochs=1, batch_size=8, seeds=1),
+    )
+    config.tracking.uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    search(config, toy_artifacts)
+    folder = toy_artifacts.stage("search", "linear_probe")
+    assert read_json(folder / RECIPE)["recipe"]["head_cuts"] == [1, 2, 3]
+    table = pd.read_csv(folder / "evidence" / "cuts.csv")
+    assert list(table["cuts"]) == [1]
+    assert list(table["pictures"]) == [12]
+    finetune(config, toy_artifacts)
+    initial = toy_artifacts.stage("replace_head") / MODEL
+    models = toy_artifacts.stage("finetune", "linear_probe")
+    network, card = load_model(models / "weights" / "seed_0.safetensors", models / "card.json", initial)
+    assert card.head_cuts == cuts_read(network) == (1, 2, 3)
+
+
+def test_of_the_real_choice_there_is_a_curve_of_single_cuts(toy_artifacts: Artifacts, tmp_path: Path) -> None:
+    config = Config(
+        contender=Contender.linear_probe,
+        target=Target(dataset=DataSetName.digits),
+        trainer=Trainer(accelerator="cpu", threads=1),
+        search=Search(enabled=False),
+    )
+    search(config, toy_artifacts)
+    folder = toy_artifacts.stage("search", "linear_probe")
+    table = pd.read_csv(folder / "evidence" / "cuts.csv", dtype={"cuts": str})
+    assert list(table["cuts"])[:3] == ["1", "2", "3"]
+    assert table["chosen"].sum() == 1
+    chosen = read_json(folder / RECIPE)["recipe"]["head_cuts"] or [3]
+    assert " ".join(map(str, chosen)) == table["cuts"][table["chosen"]].item()

@@ -1,5 +1,6 @@
 """Where nothing but a linear head learns it is solved: exactly and at once."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from thawline.data.store import Store
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
 from thawline.models.head import replace_head
+from thawline.models.head_cuts import read_cuts
 from thawline.training.batches import batches
 from thawline.training.cost import flops
 from thawline.training.features.cache import PrefixCache
@@ -156,3 +158,35 @@ def test_every_seed_finds_the_same_head(build_small: Build, toy_store: Store) ->
         Training(each, recipe(depth="all", body_lr=None), toy_store, CPU, seed=seed, mirror=False).run()
     one, other = map(state_hashes, networks)
     assert one == other
+
+
+def test_a_head_on_several_cuts_is_what_scikit_learn_finds_on_them_together(
+    network: nn.Module, toy_store: Store
+) -> None:
+    images, labels = of_training_pictures(network, toy_store)
+    first, last = (freeze(network, depth).features(images).numpy() for depth in (1, len(units(network))))
+    rows = standardised([CutFeatures(first.mean((2, 3))), CutFeatures(last)]).rows
+    wanted = LogisticRegression(C=1 / 2.0, tol=1e-8, max_iter=1000).fit(rows, labels).predict_proba(rows)
+    several = read_cuts(network, [1], seed=0)
+    fitted = train(several, toy_store, **PROBE, head_cuts=[1])
+    with torch.no_grad():
+        found = several.eval()(images).softmax(1).numpy()
+    assert np.abs(found - wanted).max() < 1e-3
+    # the validation pictures were asked in the same standardised terms
+    val = next(iter(batches(toy_store.part("val"), 64)))
+    with torch.no_grad():
+        share = float((several(val[0]).argmax(1) == val[1]).float().mean())
+    assert fitted.row["val_accuracy"] == pytest.approx(share)
+
+
+def test_fine_tuning_from_a_head_on_several_cuts_starts_at_its_loss_and_keeps_its_standardisation(
+    network: nn.Module, toy_store: Store
+) -> None:
+    several, probe = (read_cuts(copy.deepcopy(network), [1], seed=0) for _ in range(2))
+    solved = train(probe, toy_store, **PROBE, head_cuts=[1])
+    tiny = {"phases": Phases.probe_first, "depth": 1, "epochs": 2, "body_lr": 1e-9, "head_penalty": 2.0}
+    fitted = train(several, toy_store, **tiny, head_cuts=[1], batch_norm=BatchNorm.frozen)
+    assert fitted.history[0]["val_loss"] == pytest.approx(solved.row["val_loss"], abs=1e-4)
+    hashes = state_hashes(several), state_hashes(probe)
+    assert [each["head_cuts.together.mean"] for each in hashes] == [hashes[0]["head_cuts.together.mean"]] * 2
+    assert hashes[0]["head_cuts.together.scale"] != state_hashes(network).get("head_cuts.together.scale")

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "body_lr": "search.space.body_lr, an interval from low to high",
     "start": "finetune.start; the contender from_scratch starts random and has a search of its own",
     "units": "finetune.units; what learns is searched as search.space.depths",
+    "head_cuts": "finetune.head_cuts: auto chooses them by out-of-fold predictions, without a trial",
     "seeds": "finetune.seeds: fine-tunings of the chosen recipe, which a trial has none of",
     "soup": "finetune.soup: trainings of a final fine-tuning that are averaged; a trial is one training",
     "keep": "finetune.keep: best chooses the epoch by the pictures that score the trial, to win by luck",

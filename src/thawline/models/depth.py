@@ -44,6 +44,18 @@ def resolve_depth(depth: int | float | str, units: Sequence[Unit]) -> int:
     raise _not_allowed(depth, units)
 
 
+def resolve_cuts(cuts: Sequence[int | str], units: Sequence[Unit]) -> tuple[int, ...]:
+    """Return the depths, rising, of the cuts that a head is to read: those that `cuts` says, each as for
+    `resolve_depth`, and the last one; none for the last one alone.
+
+    Raises `UserError` with what is allowed.
+    """
+    found = sorted({*(resolve_depth(cut, units) for cut in cuts), len(units)})
+    if found[0] < 1:
+        raise UserError("head_cuts: no unit has made anything of a picture at depth 0.\n  Leave 0 out.")
+    return () if found == [len(units)] else tuple(found)
+
+
 def _depth_of_name(name: str, units: Sequence[Unit]) -> int:
     holders = _named(name, units)
     if not holders:

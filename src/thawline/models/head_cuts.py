@@ -7,6 +7,7 @@ cuts, the last one always among them. Names and number of units stay, and so do 
 
 from collections.abc import Collection
 
+import numpy as np
 import torch
 from torch import fx, nn
 
@@ -57,6 +58,22 @@ class SideBySide(Leaf, nn.Module):
     def forward(self, *pooled: torch.Tensor) -> torch.Tensor:
         return (torch.cat(pooled, 1) - self.mean) * self.scale
 
+    @torch.no_grad()
+    def standardise(self, mean: np.ndarray, scale: np.ndarray) -> None:
+        """From now on take off `mean` (D,) and multiply by `scale` (D,)."""
+        self.mean.copy_(torch.from_numpy(mean))
+        self.scale.copy_(torch.from_numpy(scale))
+
+    def reset(self) -> None:
+        """From now on hand pooled channels over as they are."""
+        self.standardise(np.zeros(len(self.mean)), np.ones(len(self.scale)))
+
+    def standardised(self, rows: np.ndarray) -> np.ndarray:
+        """Return pooled channels (N, D), as they were handed over before, as they are handed over now."""
+        mean, scale = (each.cpu() for each in (self.mean, self.scale))
+        found: np.ndarray = ((torch.from_numpy(rows) - mean) * scale).numpy()
+        return found
+
     def extra_repr(self) -> str:
         return f"widths={self.widths}"
 
@@ -102,6 +119,12 @@ def side_by_side(network: nn.Module) -> SideBySide | None:
     found = getattr(network, NAME, None)
     together = found["together"] if isinstance(found, nn.ModuleDict) else None
     return together if isinstance(together, SideBySide) else None
+
+
+def standardising(network: nn.Module) -> set[str]:
+    """Return the names of the buffers by which a head on several cuts standardises what it reads."""
+    names = (f"{NAME}.together.{name}" for name in ("mean", "scale"))
+    return set(names) if side_by_side(network) is not None else set()
 
 
 def _require_possible(whole: Plan, depths: tuple[int, ...]) -> None:

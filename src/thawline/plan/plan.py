@@ -32,7 +32,9 @@ from thawline.config.sections import (
 )
 from thawline.data.store import Store, open_store
 from thawline.models.checkpoint import load_model, save_model
+from thawline.models.cuts import units as found_units
 from thawline.models.device import prepare_machine
+from thawline.models.linear_head import linear_head
 from thawline.plan.budget import Programme, Work, forecast, richest
 from thawline.plan.costs import Costs, timed
 from thawline.plan.decisions import Decisions, read_decisions, write_decisions
@@ -42,8 +44,10 @@ from thawline.training.batches import batches
 from thawline.training.features.cache import PrefixCache
 from thawline.training.features.compute import sizes
 from thawline.training.finetune import initial_network
+from thawline.training.head_cuts import chosen_cuts, decided
 from thawline.training.recipe import plain
 from thawline.training.run import Training
+from thawline.training.solve.choice import CutChoice
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +75,7 @@ def plan(config: Config, artifacts: Artifacts) -> None:
     began = time.monotonic()
     prepare_machine(config.trainer)
     store = open_store(artifacts.data("target"))
-    first_model(config, artifacts, store)
+    cuts = first_model(config, artifacts, store)
     log.info("a first model is ready: thawline predict FILE|FOLDER (%.0f s)", clock.used() or 0)
     basis = _basis(config, artifacts, store)
     known = _known(folder / PLAN, basis)
@@ -81,7 +85,12 @@ def plan(config: Config, artifacts: Artifacts) -> None:
     work, costs, units = _asked(config, artifacts, store)
     left = 60 * config.plan.minutes - (clock.used() or time.monotonic() - began)
     programme = richest(work, costs, left)
-    write_decisions(folder / PLAN, Decisions(basis, settings(config.finetune, work, costs, units, programme)))
+    write_decisions(
+        folder / PLAN,
+        Decisions(
+            basis, {"finetune.head_cuts": cuts} | settings(config.finetune, work, costs, units, programme)
+        ),
+    )
     expected = forecast(work, costs, programme)
     write_json(folder / FORECAST, asdict(expected))
     for line in table(config.plan.minutes, clock.used() or 0.0, programme, expected):
@@ -90,19 +99,30 @@ def plan(config: Config, artifacts: Artifacts) -> None:
         log.info("%s", line)
 
 
-def first_model(config: Config, artifacts: Artifacts, store: Store) -> None:
-    """Write the linear probe as a bundle: solved, so it takes little more than one pass over the pictures."""
+def first_model(config: Config, artifacts: Artifacts, store: Store) -> list[int] | None:
+    """Write the linear probe as a bundle: solved, so it takes little more than one pass over the pictures.
+
+    Returns the cuts that its head reads, chosen out of fold where they are not configured.
+    """
     initial, folder = artifacts.stage("replace_head"), artifacts.stage_output("plan", "model")
-    recipe = recipe_of(Contender.linear_probe, config.finetune)
+    network, _ = load_model(initial / MODEL, initial / CARD)
+    cache = PrefixCache(artifacts.prefix, config.trainer)
+    linear = linear_head(network) is not None
+    recipe = recipe_of(Contender.linear_probe, config.finetune, linear)
+
+    def choose() -> CutChoice:
+        return chosen_cuts(network, recipe, store, config.trainer, seed=config.seed, cache=cache)
+
+    recipe = decided(recipe, found_units(network), linear, choose)
     seed = config.seed * 1000
     network, card = initial_network(recipe, initial, seed)
-    cache = PrefixCache(artifacts.prefix, config.trainer)
     training = Training(
         network, recipe, store, config.trainer, seed=seed, mirror=config.target.mirror, cache=cache
     )
     training.run()
     (folder / "absent.json").unlink(missing_ok=True)
     save_model(folder / MODEL, folder / CARD, network, card)
+    return recipe.head_cuts if isinstance(recipe.head_cuts, list) else None
 
 
 def _basis(config: Config, artifacts: Artifacts, store: Store) -> str:

@@ -24,6 +24,7 @@ from thawline.config.sections import Config, Contender, Goal
 from thawline.depth_curve import read_curve
 from thawline.plan.decisions import seconds_for_search, stop_at
 from thawline.search.results.chosen import chosen
+from thawline.search.results.cuts import write_cuts
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
 from thawline.search.results.plots import log_plots
 from thawline.search.results.tables import pareto_table, trials_table
@@ -63,6 +64,7 @@ def _search(config: Config, artifacts: Artifacts) -> None:
     write_table(folder / TRIALS, trials_table(study, trials.total, choices))
     write_table(folder / PARETO, pareto_table(study, trials.total))
     write_json(folder / COSTS, {"seconds": time.monotonic() - started, "study": study and study.study_name})
+    write_cuts(trials)
     write_chosen(folder / RECIPE, found)
     log.info("%s: depth %d, %s", *_summary(found))
 

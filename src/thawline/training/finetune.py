@@ -34,10 +34,12 @@ from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
 from thawline.models.device import prepare_machine
 from thawline.models.head import with_fresh_head
+from thawline.models.head_cuts import read_cuts
 from thawline.models.selection import require_learning
 from thawline.progress import Advance, progress
 from thawline.training.features.cache import PrefixCache
 from thawline.training.finished import collect, forget_others
+from thawline.training.head_cuts import cuts_of
 from thawline.training.history import Fitted, Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.phases import phases_of
@@ -170,13 +172,15 @@ def _finetune_seed(
 
 
 def initial_network(recipe: Finetune, initial: Path, seed: int) -> tuple[nn.Module, ModelCard]:
-    """Return what one fine-tuning starts from: the initial target model with a head of its own and with
-    what the method adds, or (from scratch) the same architecture with every weight random."""
+    """Return what one fine-tuning starts from: the initial target model with a head of its own (on the cuts
+    that `recipe` says) and with what the method adds, or (from scratch) the same architecture with every
+    weight random."""
     network, card = load_model(initial / MODEL, initial / CARD)
     if recipe.start is Start.random:
         return build_random(card, seed), card
     frozen = frozen_units(recipe.depth, recipe.units, units(network))
-    return with_method(with_fresh_head(network, seed), recipe, frozen, seed), card
+    network = read_cuts(with_fresh_head(network, seed), cuts_of(recipe, network), seed=seed)
+    return with_method(network, recipe, frozen, seed), card
 
 
 def with_method(network: nn.Module, recipe: Finetune, frozen: Collection[int], seed: int) -> nn.Module:

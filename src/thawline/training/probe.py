@@ -1,5 +1,6 @@
 """A phase in which nothing but a linear head learns: it is solved on the features of the pictures."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,14 +9,15 @@ from scipy.special import log_softmax
 from torch import nn
 
 from thawline.config.errors import UserError
-from thawline.config.sections import AugmentationName, ClassWeights, Finetune, Mix, Trainer
-from thawline.data.store import Store, groups_of
+from thawline.config.sections import AugmentationName, Finetune, Mix, Trainer
 from thawline.models.freezing import PartlyFrozen
+from thawline.models.head_cuts import SideBySide, side_by_side
 from thawline.models.linear_head import linear_head
 from thawline.training.batches import Pictures
 from thawline.training.features.cache import FILL_BATCH, FeatureBatches, PrefixCache, features
-from thawline.training.parameter_groups import balanced_weights
-from thawline.training.solve.features import CutFeatures
+from thawline.training.head_cuts import apart, targets_of
+from thawline.training.solve.features import CutFeatures, standardised
+from thawline.training.solve.head import LinearHead
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
@@ -53,16 +55,19 @@ def solve_head(
 ) -> tuple[float, FeatureBatches]:
     """Write the weights that solve the linear head of `network`, times `scale`, into it.
 
-    They are found on all variants of the training pictures that the recipe of `pictures` stores, with its
-    class weights, label smoothing and `head_penalty`, which out-of-fold predictions choose where it is null.
+    Where it reads several cuts, what standardises them is measured first. Weights are found on all variants
+    of the training pictures that the recipe of `pictures` stores, with its class weights, label smoothing and
+    `head_penalty`, which out-of-fold predictions choose where it is null.
     `held` is the network with all of its units frozen.
 
     Returns:
         The mean loss of the training pictures as they taught, without the penalty and before scaling; and the
         features, in batches of both parts.
     """
-    recipe, layer = pictures.recipe, linear_head(network)
+    recipe, layer, together = pictures.recipe, linear_head(network), side_by_side(network)
     assert layer is not None, "the network has no linear head"
+    if together is not None:
+        together.reset()
     at_once = min(FILL_BATCH, pictures.validation_batch)
     stored = partial(features, held, {held.depth}, settings=trainer, cache=cache, at_once=at_once)
     train, val = pictures.training(), pictures.validation()
@@ -74,29 +79,36 @@ def solve_head(
             "  The source model's weights are damaged, or its pretraining diverged: take others, or pretrain "
             "with a lower pretrain.learning_rate."
         )
-    rows, variants = taught.reshape(len(taught), -1), len(taught) // len(pictures.train)
-    targets = _targets(pictures.train, len(pictures.store.classes), recipe, variants)
-    head = logistic_head([CutFeatures(rows)], targets, penalty=recipe.head_penalty)
+    variants = len(taught) // len(pictures.train)
+    targets = targets_of(pictures.train, len(pictures.store.classes), recipe, variants)
+    head = _head_on(taught.reshape(len(taught), -1), targets, recipe, together)
     with torch.no_grad():
         for parameter, values in ((layer.weight, head.weight), (layer.bias, head.bias)):
             parameter.copy_(torch.from_numpy(scale * values))
+    if together is not None:
+        taught, asked = (together.standardised(rows) for rows in (taught, asked))
+    rows = taught.reshape(len(taught), -1)
     losses = -(targets.shares * log_softmax(rows @ head.weight.T + head.bias, axis=1)).sum()
     of_variants = [partial(_at, each) for each in np.split(taught, variants)]
     return float(losses / targets.weights.sum()), (train.given(of_variants), val.given([partial(_at, asked)]))
 
 
-def _targets(store: Store, classes: int, recipe: Finetune, variants: int) -> Targets:
-    """Return what a head is to say of the pictures of `store`, variant after variant."""
-    groups = np.unique(groups_of(store.manifest), return_inverse=True)[1]
-    weighted = recipe.class_weights is ClassWeights.balanced
-    return Targets(
-        np.tile(store.labels, variants),
-        classes,
-        pictures=np.tile(np.arange(len(store)), variants),
-        groups=np.tile(groups, variants) if len(np.unique(groups)) < len(store) else None,
-        class_weights=balanced_weights(store.labels, classes).numpy() if weighted else None,
-        label_smoothing=recipe.label_smoothing,
-    )
+def _head_on(
+    taught: np.ndarray, targets: Targets, recipe: Finetune, together: SideBySide | None
+) -> LinearHead:
+    """Return the head for rows (N, D) as the last cut hands them over.
+
+    With several cuts side by side, these rows change with it: they are standardised from now on, which
+    `together` is told, and so is what comes back.
+    """
+    if together is None:
+        return logistic_head([CutFeatures(taught)], targets, penalty=recipe.head_penalty)
+    cuts = apart(taught, together.widths)
+    table = standardised(cuts)
+    together.standardise(table.mean, table.scale)
+    head = logistic_head(cuts, targets, penalty=recipe.head_penalty)
+    weight, bias = table.on_rows(head.weight, head.bias)
+    return replace(head, weight=weight, bias=bias)
 
 
 def _at(values: np.ndarray, indices: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -17,6 +17,7 @@ from thawline.models.cuts import units
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.head import head_parameters
+from thawline.models.head_cuts import standardising
 from thawline.models.inference import outcomes
 from thawline.models.selection import Selection, select
 from thawline.training.averaging import State, estimate_statistics, snapshot, towards
@@ -213,8 +214,7 @@ class Training:
 
     def _towards_source(self, fitted: Fitted) -> Fitted:
         """Leave weights between those of `fitted` and the source's in the network (WiSE-FT)."""
-        started = time.monotonic()
-        heads = head_parameters(self.network)
+        started, heads = time.monotonic(), head_parameters(self.network) | standardising(self.network)
         mixed = towards(self.start, snapshot(self.network), self.recipe.wise_ft, but=heads)
         return self.averaged(fitted, mixed, started)
 

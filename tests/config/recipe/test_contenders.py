@@ -67,3 +67,11 @@ def test_a_solved_probe_sees_plain_pictures_or_stored_views() -> None:
 def test_once_a_recipe_is_made_the_head_has_a_rate() -> None:
     assert Finetune(body_lr=1e-4).head_lr == pytest.approx(1e-3)
     assert Finetune(body_lr=1e-4, head_lr=2e-3).head_lr == 2e-3
+
+
+@pytest.mark.parametrize(("configured", "expected"), [(None, "auto"), ([], []), ([2, 4], [2, 4])])
+def test_a_probes_head_reads_the_cuts_that_are_chosen_unless_the_recipe_says_which(
+    configured: list[int] | None, expected: object
+) -> None:
+    assert recipe_of(Contender.linear_probe, Finetune(head_cuts=configured)).head_cuts == expected
+    assert recipe_of(Contender.from_scratch, Finetune(head_cuts=configured)).head_cuts is None

@@ -41,7 +41,7 @@ def test_of_a_solved_head_little_means_anything() -> None:
     values = vars(Finetune(mix=Mix.mixup, soup=2))
     means = {name for name in NAMES if matters(name, values, ALL)}
     always = {"start", "depth", "units", "frozen_batch_norm", "label_smoothing", "class_weights", "seeds"}
-    assert means == always | {"head_penalty"}
+    assert means == always | {"head_cuts", "head_penalty"}
 
 
 @pytest.mark.parametrize("method", Method)
@@ -77,3 +77,14 @@ def test_lp_ft_has_a_rate_for_its_head_only_where_the_probe_is_trained() -> None
     assert trained == {"head_lr", "phase_share"}
     # in that phase all units are frozen, at depth 0 as well
     assert matters("frozen_batch_norm", moving, Situation(0, 4))
+
+
+def test_only_a_head_that_is_solved_reads_several_cuts() -> None:
+    for phases, at, means in (
+        (Phases.one, ALL, True),
+        (Phases.one, HALF, False),
+        (Phases.probe_first, HALF, True),
+        (Phases.gradual, HALF, False),
+    ):
+        assert matters("head_cuts", vars(Finetune(phases=phases, head_cuts=[1])), at) is means
+    assert not matters("head_cuts", vars(Finetune(head_cuts=[1])), Situation(4, 4, linear_head=False))

@@ -6,6 +6,7 @@ the weights back or averages them, and what is done to the pictures.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from thawline.config.checks import in_unit_interval, not_negative, positive, require
 from thawline.config.choices import (
@@ -21,6 +22,9 @@ from thawline.config.choices import (
 )
 from thawline.config.recipe.meaning import needs_body_rate, ruled_out
 from thawline.config.recipe.methods import Method, MethodFields
+
+AUTO = "auto"
+"""Instead of a list of cuts: out-of-fold predictions choose them."""
 
 HEAD_TO_BODY = 10.0
 """Ratio of the head's learning rate to the body's where only the body's is given."""
@@ -109,6 +113,11 @@ class Finetune(Optimization, MethodFields):
     head_lr: float | None = None
     """Learning rate of the randomly initialised parameters (the head; everything when `start` is
     random); null: 10 x body_lr."""
+    head_cuts: Any = None
+    """Cuts that a solved head reads: null, the last one alone (the linear probe of a search: auto); auto,
+    those that out-of-fold predictions choose; or a list of counts of leading units, or names of units, whose
+    output is read besides the last cut ([]: the last alone). Where fine-tuning follows, cuts inside the
+    frozen units are left out."""
     head_penalty: float | None = None
     """L2 penalty of a solved head on standardised features: half of it times the squared norm of the weights
     is added to the summed loss of the pictures. null: chosen from a path of penalties by how well heads
@@ -156,6 +165,7 @@ class Finetune(Optimization, MethodFields):
         self._resolve_rates()
         self._check_depth()
         self._check_refit()
+        self._check_cuts()
         for name, (only, reason) in ruled_out(vars(self)).items():
             shown = "null" if only is None else getattr(only, "name", only)
             require(getattr(self, name) == only, name, getattr(self, name), f"{shown}, {reason}")
@@ -184,6 +194,14 @@ class Finetune(Optimization, MethodFields):
         chooses = next((name for name, only in choosing.items() if getattr(self, name) != only), None)
         allowed = f"false, because {chooses} chooses by validation pictures, which refit leaves none of"
         require(chooses is None, "refit", self.refit, allowed)
+
+    def _check_cuts(self) -> None:
+        cuts = self.head_cuts
+        known = cuts is None or cuts == AUTO or isinstance(cuts, list)
+        each = cuts if isinstance(cuts, list) else []
+        right = all(isinstance(cut, str) or (type(cut) is int and cut >= 1) for cut in each)
+        allowed = "null, auto, or a list of counts of 1 or more leading units, or names of units"
+        require(known and right, "head_cuts", cuts, allowed)
 
     def _check_depth(self) -> None:
         if isinstance(self.depth, float):

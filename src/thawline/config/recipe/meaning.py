@@ -33,6 +33,7 @@ DECISIVE = (
 NEUTRAL: dict[str, Any] = {
     "depth": 0,
     "units": None,
+    "head_cuts": None,
     "method": Method.full,
     "frozen_batch_norm": BatchNorm.frozen,
     "batch_norm": BatchNorm.train,
@@ -115,6 +116,11 @@ def starts_solved(values: Values, at: Situation) -> bool:
     return _probes_first(values, at) and solved(values, Situation(0, 0, at.linear_head))
 
 
+def head_is_solved(values: Values, at: Situation) -> bool:
+    """Tell whether a head is solved at all: alone, or before everything else learns."""
+    return solved(values, at) or starts_solved(values, at)
+
+
 def _has_phase_share(values: Values, at: Situation) -> bool:
     phased = thawed(values, at) and values["phases"] is not Phases.one
     return phased and not starts_solved(values, at)
@@ -152,7 +158,8 @@ CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
     "augmentation": lambda values, at: values["views"] > 0 or not solved(values, at),
     "views": lambda values, _: values["augmentation"] is not AugmentationName.none,
     "mix_alpha": lambda values, _: values["mix"] is not Mix.none,
-    "head_penalty": lambda values, at: solved(values, at) or starts_solved(values, at),
+    "head_cuts": head_is_solved,
+    "head_penalty": head_is_solved,
     "head_scale": starts_solved,
     **{each.name: _of_method(each.name) for each in fields(MethodFields)},
 }

@@ -25,7 +25,7 @@ _FROZEN_BATCH_NORM = {
 }
 _OFF = (
     *("units", "phases", "layer_decay", "l2_sp", "ema", "wise_ft", "soup", "early_stopping", "views", "mix"),
-    *("decay_all", "label_smoothing", "class_weights"),
+    *("decay_all", "label_smoothing", "class_weights", "head_cuts"),
 )
 """Fields whose default is "off": not worth showing unless they were turned on."""
 
@@ -48,6 +48,17 @@ def method_words(recipe: Finetune, at: Situation) -> str | None:
     if recipe.method is Method.prompt and not recipe.prompt_deep:
         return "a single set of visual prompts"
     return recipe.method.row.words
+
+
+def head_words(recipe: Finetune, at: Situation) -> str:
+    """Return which linear head is solved: one on the last cut, or on how many others too."""
+    cuts = recipe.head_cuts
+    if not isinstance(cuts, list) or not matters("head_cuts", vars(recipe), at):
+        return "a linear head"
+    # where units learn behind the frozen ones, cuts before them are not read
+    first = 1 if at.all_frozen else at.depth
+    count = len({cut for cut in cuts if isinstance(cut, str) or cut >= first} | {at.units})
+    return f"a linear head on {count} cuts" if count > 1 else "a linear head"
 
 
 def probes_first(recipe: Finetune, at: Situation) -> bool:

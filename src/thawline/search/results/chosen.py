@@ -18,7 +18,7 @@ def chosen(trials: Trials, study: optuna.Study | None) -> Chosen:
 
     Raises `UserError` where no trial is complete.
     """
-    recipe, evidence = trials.base, None
+    recipe, evidence = trials.decided(trials.base), None
     if study is not None:
         best = best_trial(study, trials.total)
         if best is None:

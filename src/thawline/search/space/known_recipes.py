@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+from thawline.config.recipe.fields import AUTO
 from thawline.config.search import EACH_DEPTH
 from thawline.config.searchable import plain_value
 from thawline.config.sections import (
@@ -25,12 +26,19 @@ CONFIGURED = "configured"
 
 
 def linear_probe(base: Finetune) -> Finetune:
-    """Return the recipe that freezes all units; a head that is trained gets the rate a linear layer on fixed
-    features wants with Adam: 1e-2.
+    """Return the recipe that freezes all units and reads the cuts that are chosen for it; a head that is
+    trained gets the rate a linear layer on fixed features wants with Adam: 1e-2.
 
     The baseline every other recipe must beat; Kornblith et al. 2019 use it to compare source models.
     """
-    return replace(base, depth="all", head_lr=1e-2, frozen_batch_norm=BatchNorm.frozen, phases=Phases.one)
+    return replace(
+        base,
+        depth="all",
+        head_cuts=AUTO if base.head_cuts is None else base.head_cuts,
+        head_lr=1e-2,
+        frozen_batch_norm=BatchNorm.frozen,
+        phases=Phases.one,
+    )
 
 
 def full(base: Finetune) -> Finetune:

@@ -32,9 +32,12 @@ from thawline.search.trial.limits import Limits
 from thawline.search.trial.outcomes import Outcome, save_outcome
 from thawline.search.trial.validation import Validating
 from thawline.training.cost import flops
+from thawline.training.features.cache import PrefixCache
+from thawline.training.head_cuts import chosen_cuts, decided
 from thawline.training.phases import phases_of
 from thawline.training.probe import require_stored_pictures
 from thawline.training.recipe import plain, tracked
+from thawline.training.solve.choice import CutChoice
 
 SEARCH_SEED = 999
 """Added to the seed: trials use another head and order than the final fine-tunings."""
@@ -162,7 +165,25 @@ class Trials:
 
     def recipe(self, trial: optuna.trial.BaseTrial | FrozenTrial) -> Finetune:
         """Return the recipe that a trial tries, or tried."""
-        return recipe_of_trial(trial, self._slots.space)
+        return self.decided(recipe_of_trial(trial, self._slots.space))
+
+    @cached_property
+    def cuts(self) -> CutChoice:
+        """The cuts that a solved head is to read, by out-of-fold predictions of the training pictures."""
+        network, _ = load_model(self.initial / MODEL, self.initial / CARD)
+        cache = PrefixCache(self.artifacts.prefix, self.config.trainer)
+        return chosen_cuts(
+            network, self.base, self.store, self.config.trainer, seed=self.config.seed, cache=cache
+        )
+
+    @property
+    def have_cuts(self) -> bool:
+        """Tell whether the cuts were chosen, because some recipe leaves them to be."""
+        return "cuts" in self.__dict__
+
+    def decided(self, recipe: Finetune) -> Finetune:
+        """Return `recipe` with the cuts of its head as counts, chosen where it leaves them to be."""
+        return decided(recipe, self.units, self.linear_head, lambda: self.cuts)
 
     def objective(self, trial: optuna.Trial, parent: str) -> float | tuple[float, ...]:
         recipe = self.recipe(trial)

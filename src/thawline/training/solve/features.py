@@ -64,6 +64,11 @@ class Standardised:
         raw = weight * self.scale
         return raw, bias - raw @ self.mean
 
+    def on_rows(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return weight and bias for standardised rows, given those for pooled columns."""
+        own = np.divide(weight, self.scale, out=np.zeros_like(weight), where=self.scale > 0)
+        return own, bias + weight @ self.mean
+
 
 def standardised(cuts: Sequence[CutFeatures]) -> Standardised:
     """Standardise over all rows of `cuts`; labels play no part."""

@@ -1,0 +1,122 @@
+"""Which cuts the head of a fine-tuning reads, and what a network makes of pictures there."""
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from thawline.config.errors import UserError
+from thawline.config.recipe.fields import AUTO, Finetune
+from thawline.config.recipe.meaning import Situation, matters
+from thawline.config.sections import ClassWeights, Trainer
+from thawline.data.store import Store, groups_of
+from thawline.models.cuts import Unit, units
+from thawline.models.depth import resolve_cuts, resolve_depth
+from thawline.models.head_cuts import read_cuts, side_by_side
+from thawline.models.linear_head import linear_head
+from thawline.training.features.cache import FILL_BATCH, PrefixCache, features
+from thawline.training.parameter_groups import balanced_weights
+from thawline.training.solve.choice import CutChoice, choose_cuts, spread_depths
+from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.targets import Targets
+
+log = logging.getLogger(__name__)
+
+
+def cuts_of(recipe: Finetune, network: nn.Module) -> tuple[int, ...]:
+    """Return the depths of the cuts that the head reads where `recipe` fine-tunes `network`, an initial
+    target model; none for the last cut alone, which its own head reads.
+
+    Where not all units are frozen, cuts inside the frozen ones are left out: what training starts from is the
+    one tensor that the frozen units hand over.
+
+    Raises `UserError` where a cut is none of the network's, and where `head_cuts` is `auto`, which whoever
+    has the pictures decides first (`chosen_cuts`).
+    """
+    found = units(network)
+    depth = resolve_depth(recipe.depth, found)
+    at = Situation.of(vars(recipe), depth, len(found), linear_head(network) is not None)
+    if recipe.head_cuts is None or not matters("head_cuts", vars(recipe), at):
+        return ()
+    if recipe.head_cuts == AUTO:
+        raise UserError(
+            "finetune.head_cuts = auto is decided by the search, and here there is none.\n"
+            "  set finetune.head_cuts to a list such as [3, 6], or to null"
+        )
+    wanted = resolve_cuts(recipe.head_cuts, found)
+    return wanted if at.all_frozen else resolve_cuts([cut for cut in wanted if cut >= depth], found)
+
+
+def decided(
+    recipe: Finetune, units: Sequence[Unit], linear: bool, choose: Callable[[], CutChoice]
+) -> Finetune:
+    """Return `recipe` with the cuts of its head as counts: those that `choose` returns where it says `auto`,
+    none where its head is not solved."""
+    at = Situation.of(vars(recipe), resolve_depth(recipe.depth, units), len(units), linear)
+    if recipe.head_cuts is None or not matters("head_cuts", vars(recipe), at):
+        return replace(recipe, head_cuts=None)
+    cuts = choose().cuts if recipe.head_cuts == AUTO else recipe.head_cuts
+    return replace(recipe, head_cuts=list(resolve_cuts(cuts, units)))
+
+
+def chosen_cuts(
+    network: nn.Module,
+    recipe: Finetune,
+    store: Store,
+    trainer: Trainer,
+    *,
+    seed: int = 0,
+    cache: PrefixCache | None = None,
+) -> CutChoice:
+    """Choose the cuts that a solved head on `network`, an initial target model, is to read, by out-of-fold
+    predictions of the training pictures of `store` as they are: see `choose_cuts`."""
+    train = store.part("train")
+    cuts = pooled_cuts(network, train, trainer, cache=cache)
+    return choose_cuts(cuts, targets_of(train, len(store.classes), recipe), seed=seed)
+
+
+def pooled_cuts(
+    network: nn.Module,
+    store: Store,
+    trainer: Trainer,
+    *,
+    cache: PrefixCache | None = None,
+    at_once: int = FILL_BATCH,
+) -> dict[int, CutFeatures]:
+    """Return the mean over positions of what the leading units of `network`, whose head is its own, make of
+    each picture of `store`, at up to nine cuts spread over its depth and computed in one pass; at the last
+    one alone where a network's heads cannot read several."""
+    last = len(units(network))
+    several = copy.deepcopy(network)
+    try:
+        several = read_cuts(several, spread_depths(last), seed=0)
+    except UserError as error:
+        log.info("heads read the last cut alone: %s", str(error).splitlines()[0])
+        several = copy.deepcopy(network)
+    rows = features(several, {last}, store, trainer, cache=cache, at_once=at_once)[last]
+    together = side_by_side(several)
+    if together is None:
+        return {last: CutFeatures(rows.reshape(len(rows), -1))}
+    return dict(zip(spread_depths(last), apart(rows, together.widths), strict=True))
+
+
+def apart(rows: np.ndarray, widths: tuple[int, ...]) -> list[CutFeatures]:
+    """Return the features of each cut from those of all of them side by side, (N, D)."""
+    return [CutFeatures(each) for each in np.split(rows, np.cumsum(widths)[:-1], axis=1)]
+
+
+def targets_of(store: Store, classes: int, recipe: Finetune, variants: int = 1) -> Targets:
+    """Return what a head is to say of the pictures of `store`, variant after variant."""
+    groups = np.unique(groups_of(store.manifest), return_inverse=True)[1]
+    weighted = recipe.class_weights is ClassWeights.balanced
+    return Targets(
+        np.tile(store.labels, variants),
+        classes,
+        pictures=np.tile(np.arange(len(store)), variants),
+        groups=np.tile(groups, variants) if len(np.unique(groups)) < len(store) else None,
+        class_weights=balanced_weights(store.labels, classes).numpy() if weighted else None,
+        label_smoothing=recipe.label_smoothing,
+    )

@@ -1,0 +1,86 @@
+"""The cuts that a fine-tuning's head reads: which of those asked for, and which are chosen."""
+
+import pytest
+import torch
+from tests_trainings import CPU, Build, recipe
+from torch import nn
+
+from thawline.config.choices import HeadVariant
+from thawline.config.errors import UserError
+from thawline.config.sections import Phases
+from thawline.data.store import Store
+from thawline.models.cuts import units
+from thawline.models.head import replace_head
+from thawline.models.zoo import build
+from thawline.training.batches import batches
+from thawline.training.head_cuts import chosen_cuts, cuts_of, pooled_cuts
+
+PROBE = {"depth": "all", "body_lr": None}
+LP_FT = {"phases": Phases.probe_first, "epochs": 2}
+
+
+@pytest.fixture
+def network(build_small: Build) -> nn.Module:
+    return build_small(0)
+
+
+def test_a_linear_probe_reads_the_cuts_asked_for_and_the_last(network: nn.Module) -> None:
+    assert cuts_of(recipe(**PROBE, head_cuts=[1]), network) == (1, len(units(network)))
+    name = units(network)[1].name
+    assert cuts_of(recipe(**PROBE, head_cuts=[name, 1]), network) == (1, 2, len(units(network)))
+
+
+@pytest.mark.parametrize("cuts", [None, []])
+def test_none_are_the_last_cut_alone(network: nn.Module, cuts: list[int] | None) -> None:
+    assert cuts_of(recipe(**PROBE, head_cuts=cuts), network) == ()
+
+
+@pytest.mark.parametrize(("depth", "expected"), [(0, (1, 2, 3)), (1, (1, 2, 3)), (2, (2, 3))])
+def test_cuts_inside_the_frozen_units_are_left_out_where_others_learn(
+    network: nn.Module, depth: int, expected: tuple[int, ...]
+) -> None:
+    assert len(units(network)) == 3
+    assert cuts_of(recipe(**LP_FT, depth=depth, head_cuts=[1, 2]), network) == expected
+
+
+def test_a_head_that_is_trained_reads_the_last_cut(network: nn.Module) -> None:
+    assert cuts_of(recipe(depth=1, head_cuts=[1]), network) == ()
+    mlp = replace_head(network, 3, 0, HeadVariant.mlp)[0]
+    assert cuts_of(recipe(**PROBE, head_lr=1e-2, head_cuts=[1]), mlp) == ()
+
+
+def test_what_no_search_has_decided_is_refused(network: nn.Module) -> None:
+    with pytest.raises(UserError, match="decided by the search"):
+        cuts_of(recipe(**PROBE, head_cuts="auto"), network)
+
+
+@pytest.mark.parametrize("cuts", ["some", [0], [1.5], [True], 3])
+def test_only_counts_and_names_are_cuts(cuts: object) -> None:
+    with pytest.raises(UserError, match="head_cuts"):
+        recipe(**PROBE, head_cuts=cuts)
+
+
+def test_pooled_features_are_means_over_positions(network: nn.Module, toy_store: Store) -> None:
+    from tests_networks import freeze
+
+    found = pooled_cuts(network, toy_store.part("train"), CPU)
+    assert list(found) == [1, 2, 3]
+    images = next(iter(batches(toy_store.part("train"), 64)))[0]
+    expected = freeze(network, 1).features(images).mean((2, 3))
+    assert torch.allclose(torch.from_numpy(found[1].values), expected, atol=1e-5)
+
+
+def test_the_choice_ends_at_the_last_cut_and_leaves_the_network_as_it_is(
+    network: nn.Module, toy_store: Store
+) -> None:
+    before = set(network.state_dict())
+    found = chosen_cuts(network, recipe(**PROBE), toy_store, CPU)
+    assert found.cuts[-1] == len(units(network))
+    assert set(found.singles) == {1, 2, 3}
+    assert set(network.state_dict()) == before
+
+
+def test_a_network_whose_heads_cannot_read_several_cuts_keeps_the_last(toy_store: Store) -> None:
+    network = build("googlenet", 3, toy_store.transform.channels, seed=0, aux_logits=True)
+    found = pooled_cuts(network, toy_store.part("train"), CPU)
+    assert list(found) == [len(units(network))]
