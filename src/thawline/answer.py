@@ -16,7 +16,8 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
     yield f"accuracy   {_interval(own['accuracy'])} on {own['n_test']} test pictures{_probe(metrics)}"
     yield f"depth      {_depth(recipe)}"
     yield f"rates      {_rates(recipe)}"
-    yield f"not told   {_not_told(read_json(artifacts.reports / RECOMMENDATION))}"
+    for words in _not_told(metrics, read_json(artifacts.reports / RECOMMENDATION)):
+        yield f"not told   {words}"
     place = kept.relative_to(artifacts.root)
     yield f"kept       {place}/report/README.md, {place}/model"
     yield f"           thawline predict --model {place}/model FILE|FOLDER"
@@ -49,8 +50,12 @@ def _rates(recipe: dict[str, Any]) -> str:
     return f"{rates}; {values['epochs']} epochs"
 
 
-def _not_told(recommendation: dict[str, Any]) -> str:
+def _not_told(metrics: dict[str, Any], recommendation: dict[str, Any]) -> Iterator[str]:
     same = recommendation["indistinguishable_depths"]
     if same:
-        return f"depths {', '.join(map(str, same))} are as good as far as these pictures can tell"
-    return recommendation["reason"].split(". ", 1)[-1].split(":")[0]
+        yield f"which of the depths {', '.join(map(str, same))} is best"
+    elif recommendation["best_depth"] is None:
+        yield "which depth is best: every depth had few trials (-S search=depth_curve gives each as many)"
+    difference = metrics.get("difference_linear_probe", {}).get("accuracy")
+    if difference is not None and difference["low"] <= 0 <= difference["high"]:
+        yield "whether the model is better than the linear probe"

@@ -16,6 +16,7 @@ from thawline.models.cuts import logits_of, units
 from thawline.models.depth import frozen_units
 from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.layout import in_layout, laid_out, layout_of
+from thawline.models.randomness import own_randomness
 from thawline.models.selection import select
 from thawline.models.thawing import thaw
 from thawline.training.cost import parameters
@@ -81,7 +82,7 @@ def timed(
     try:
         network.to(pictures.device)
         pictures = laid_out(pictures, layout)
-        with in_layout(network, layout):
+        with in_layout(network, layout), own_randomness(0):
             first = min(depths)
             best, half = _steps(network, recipe, pictures, labels, first, halves[0]), halves[0]
             for other in halves[1:]:

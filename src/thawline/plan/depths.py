@@ -27,9 +27,9 @@ def spread(sizes: Mapping[int, int], count: int) -> list[int]:
 
 
 def _halving(ascending: Sequence[int]) -> list[int]:
-    """Order by what halves: the middle, the first, then those farthest from what is there."""
+    """Order by what halves: the middle (of two the lower), the first, then those farthest from the others."""
     left = list(ascending)
-    order = [left.pop(len(left) // 2)]
+    order = [left.pop((len(left) - 1) // 2)]
     if left:
         order.append(left.pop(0))
     while left:

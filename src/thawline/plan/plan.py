@@ -25,6 +25,7 @@ from thawline.config.sections import (
     Contender,
     Finetune,
     Goal,
+    Keep,
     Method,
     Mix,
     Phases,
@@ -154,12 +155,13 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
     depths = depths or spread(of_cuts, CURVE_DEPTHS if curve else DEPTHS)
     sampled = sorted({min(depths), max(depths), sorted(depths)[len(depths) // 2]})
     costs = timed(network, recipe, pictures, labels, sampled, _precisions(config))
-    counts = read_json(artifacts.data("target") / "card.json")["counts"]
+    # how many there are is no secret; the pictures themselves are in another store
+    counts = read_json(artifacts.data("target") / "card.json").get("counts", {})
     work = Work(
         goal=config.search.goal,
         train=len(train),
         val=len(store) - len(train),
-        test=sum(counts["test"].values()),
+        test=sum(counts.get("test", {}).values()),
         depths=tuple(depths),
         epochs=recipe.epochs,
         seeds=recipe.seeds,
@@ -187,8 +189,12 @@ def _stored(recipe: Finetune, config: Config) -> bool:
 def settings(recipe: Finetune, work: Work, costs: Costs, units: int, programme: Programme) -> dict[str, Any]:
     """Return what `programme` means, as values of the configuration."""
     found: dict[str, Any] = {"trainer.precision": "bfloat16" if costs.half else "float32"}
+    if recipe.keep is Keep.last and recipe.early_stopping == 0 and recipe.soup == 1:
+        # pictures are few, and once they have chosen the recipe nothing is left for them to choose
+        found["finetune.refit"] = True
     if not programme.depths:
-        return {"search.enabled": False, "finetune.depth": "all", "finetune.units": None, "finetune.seeds": 1}
+        solved = {"search.enabled": False, "finetune.depth": "all", "finetune.units": None}
+        return found | solved | {"finetune.seeds": 1}
     folded = programme.folds > 1
     if recipe.phases is Phases.one and recipe.method is Method.full and programme.epochs >= 2:
         # a head that is solved costs nothing, and everything else then starts from one that is right
