@@ -16,6 +16,7 @@ from thawline.models.cuts import logits_of
 from thawline.models.layout import laid_out, layout_of
 from thawline.models.randomness import reseed
 from thawline.training.averaging import MovingAverage
+from thawline.training.batch_norm import EpochStatistics
 from thawline.training.batches import validate
 from thawline.training.history import Row, best_epoch, history_row, refuse_divergence
 from thawline.training.l2_sp import L2SP
@@ -105,6 +106,7 @@ class Classifier(pl.LightningModule):
         self._stepped, self._started = 0, 0.0
         self._losses: list[torch.Tensor] = []
         self._batch: list[torch.Tensor] = []
+        self._statistics: EpochStatistics | None = None
 
     def learn_from(self, train: Batches, val: Batches, *, half: bool) -> None:
         """Set what the training is given: `train`, of which Lightning hands out the batches, and `val`."""
@@ -140,6 +142,7 @@ class Classifier(pl.LightningModule):
         self._started = time.monotonic()
         assert self.train_batches is not None
         self.train_batches.set_epoch(self.first + self.current_epoch)
+        self._statistics = EpochStatistics(self.network, self.train_batches.sizes)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         # or pictures of different processes and parts would lose the same activations to dropout
@@ -216,6 +219,8 @@ class Classifier(pl.LightningModule):
                     parameter.grad.mul_(factor)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        assert self._statistics is not None
+        self._statistics.take()
         if self.global_step == self._stepped:
             return  # gradients of several batches make one step, and this one was not the last of them
         self._stepped = self.global_step
@@ -226,6 +231,9 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         assert self.val_batches is not None
+        assert self._statistics is not None
+        # before validation: it shall see what is kept
+        self._statistics.keep()
         loss, count = self._total()
         validated = validate(
             self.kept, self.val_batches, self.device, half=self.in_half, from_features=self.from_features
