@@ -6,7 +6,7 @@ import time
 import pytest
 
 from thawline import progress as shown
-from thawline.progress import Place, progress, within
+from thawline.progress import Place, part, progress, within
 
 
 @pytest.fixture
@@ -79,3 +79,10 @@ def test_work_done_before_counts_as_done_and_not_as_fast(
 def test_what_works_inside_of_nothing_is_not_shown(said: pytest.LogCaptureFixture) -> None:
     within("epoch 1 of 8", 0.1)
     assert not said.messages
+
+
+def test_a_step_may_have_parts(now: list[float], said: pytest.LogCaptureFixture) -> None:
+    with progress("search finetuned", 2), part("fold", 2, 5):
+        now[0] += 12
+        within("epoch 4 of 8", 0.5)
+    assert said.messages == ["search finetuned: 0/2, fold 2 of 5, epoch 4 of 8, about 68 s left"]

@@ -40,6 +40,7 @@ class Place:
 
 _place: Place | None = None
 _open: "list[_Shown]" = []
+_parts: list[tuple[str, int, int]] = []
 
 
 def stage(place: Place | None) -> None:
@@ -71,8 +72,25 @@ def progress(what: str, total: int, done: int = 0) -> Iterator[Advance]:
 def within(note: str, share: float = 0.0) -> None:
     """Say how far the step is that is being worked on, e.g. "epoch 3 of 8", and which share of it is done,
     from 0 to 1. Nothing is shown where nobody has opened `progress`."""
-    if _open:
-        _open[-1].within(note, share)
+    if not _open:
+        return
+    notes = [note]
+    for part, number, of in reversed(_parts):
+        notes.insert(0, part)
+        share = (number - 1 + share) / of
+    _open[-1].within(", ".join(notes), share)
+
+
+@contextmanager
+def part(what: str, number: int, of: int) -> Iterator[None]:
+    """Say for the length of the block which of so many equal parts of the step is worked on, e.g. "fold"."""
+    if of > 1:
+        _parts.append((f"{what} {number} of {of}", number, of))
+    try:
+        yield
+    finally:
+        if of > 1:
+            _parts.pop()
 
 
 def _say_nothing(done: int = 1, note: str = "") -> None:
@@ -89,7 +107,9 @@ class _Shown:
 
     def advance(self, done: int = 1, note: str = "") -> None:
         self.done += done
-        self.note, self.inside, self.share = note or self.note, "", 0.0
+        self.note = note or self.note
+        if done:
+            self.inside, self.share = "", 0.0
         self.show(self.done >= self.total)
 
     def within(self, note: str, share: float) -> None:

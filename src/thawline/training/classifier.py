@@ -15,6 +15,7 @@ from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
 from thawline.models.layout import laid_out, layout_of
 from thawline.models.randomness import reseed
+from thawline.progress import within
 from thawline.training.averaging import MovingAverage
 from thawline.training.batch_norm import EpochStatistics
 from thawline.training.batches import validate
@@ -221,6 +222,7 @@ class Classifier(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         assert self._statistics is not None
         self._statistics.take()
+        self._say(batch_idx + 1)
         if self.global_step == self._stepped:
             return  # gradients of several batches make one step, and this one was not the last of them
         self._stepped = self.global_step
@@ -228,6 +230,12 @@ class Classifier(pl.LightningModule):
             self.average.update(self.network)
         for listener in self.after_step:
             listener(self._stepped)
+
+    def _say(self, done: int) -> None:
+        """Show how far this phase is; `done`: batches of its present epoch."""
+        assert self.train_batches is not None
+        epochs, share = self.settings.epochs, done / len(self.train_batches)
+        within(f"epoch {self.current_epoch + 1} of {epochs}", (self.current_epoch + share) / epochs)
 
     def on_train_epoch_end(self) -> None:
         assert self.val_batches is not None

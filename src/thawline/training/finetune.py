@@ -42,7 +42,6 @@ from thawline.training.finished import collect, forget_others
 from thawline.training.head_cuts import cuts_of
 from thawline.training.history import Fitted, Row
 from thawline.training.memory import of_attempt, with_less_memory
-from thawline.training.phases import phases_of
 from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
 from thawline.training.soup import finetune_soup
@@ -72,13 +71,10 @@ def _finetune_contender(config: Config, name: str, store: Store, artifacts: Arti
         store = store.divided(np.arange(len(store)), np.arange(0))
     initial = artifacts.stage("replace_head")
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
-    network, _ = load_model(initial / MODEL, initial / CARD)
-    epochs = chosen.recipe.soup * sum(phase.epochs for phase in phases_of(chosen.recipe, network))
-    total = chosen.recipe.seeds * epochs
     cache = PrefixCache(artifacts.prefix, config.trainer)
     with (
         exclusive(work.with_suffix(".lock")) if leads() else nullcontext(),
-        progress(f"finetune {name}", total) as advance,
+        progress(f"finetune {name}", chosen.recipe.seeds) as advance,
     ):
         same_everywhere(work.name, "code, data and recipe (their hash)")
         for index in range(chosen.recipe.seeds):
@@ -86,19 +82,18 @@ def _finetune_contender(config: Config, name: str, store: Store, artifacts: Arti
             finished = work / f"{seed}.json"
             if not same_everywhere(finished.exists(), f"whether there is {finished}"):
                 _finetune_seed(config, chosen, store, initial, work, seed, show(advance), cache)
-            else:
-                advance(epochs)
+            advance()
         if leads():
             collect(work, artifacts.stage_output("finetune", name))
             forget_others(work)
 
 
 def show(advance: Advance) -> Callable[[Row], None]:
-    """Return an `after_epoch` listener that advances a progress display by one epoch."""
+    """Return an `after_epoch` listener that says how good the training is."""
 
     def listener(row: Row) -> None:
         asked = "" if math.isnan(row["val_accuracy"]) else f", validation accuracy {row['val_accuracy']:.3f}"
-        advance(1, f"loss {row['train_loss']:.3f}{asked}")
+        advance(0, f"loss {row['train_loss']:.3f}{asked}")
 
     return listener
 
