@@ -94,6 +94,7 @@ def answer(findings: Findings) -> list[str]:
     """Return the first paragraph's sentences, then each warning."""
     against = [wording.compared(findings, other) for other in (SCRATCH, PROBE) if _other(findings, other)]
     lines = [" ".join(filter(None, [recipes.answer(findings), *against]))]
+    lines += wording.warnings(findings)
     return lines + [line for line in (wording.one_class(findings), wording.single_seed(findings)) if line]
 
 

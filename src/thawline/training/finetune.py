@@ -1,5 +1,6 @@
 """Fine-tuning by a recipe, and the stage that fine-tunes each contender's chosen one once per seed."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Collection
@@ -37,6 +38,7 @@ from thawline.models.head import with_fresh_head
 from thawline.models.head_cuts import read_cuts
 from thawline.models.selection import require_learning
 from thawline.progress import Advance, progress
+from thawline.training.by_heart import by_heart
 from thawline.training.features.cache import PrefixCache
 from thawline.training.finished import collect, forget_others
 from thawline.training.head_cuts import cuts_of
@@ -45,6 +47,8 @@ from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
 from thawline.training.soup import finetune_soup
+
+log = logging.getLogger(__name__)
 
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
@@ -156,10 +160,16 @@ def _finetune_seed(
         save_model(work / seed_weights(seed), work / CARD, network, card, base=initial / MODEL)
         run.log_history(fitted.curve)
         run.log_metrics(fitted.cost)
+        warning = by_heart(fitted.history, fitted.epoch, store.part("val").labels)
+        if warning:
+            log.warning("%s, seed %d: %s", chosen.contender.name, seed, warning)
+            run.log_tags({"warning": warning})
         run.log_artifact(work / CARD)
     cost: dict[str, Any] = {"seconds": time.monotonic() - started, "epoch": fitted.epoch, "cost": fitted.cost}
     if accumulate > 1:
         cost["accumulate"] = accumulate
+    if warning:
+        cost["warning"] = warning
     if fitted.soup is not None:
         cost["soup"] = list(fitted.soup)
     # written last: its presence says that this seed is finished
