@@ -64,6 +64,8 @@ class Story:
     """Whether trials say when they ran; those of earlier versions do not."""
     selected: dict[str, Any] = field(default_factory=dict)
     """What recipe.json says of the selected trial, beside its score."""
+    cuts: str | None = None
+    """Of the heads on cuts that were compared, the chosen cuts; None where none were."""
     costs_measured: bool = True
     """Whether the trainings say what they cost; those of earlier versions do not."""
 
@@ -90,6 +92,10 @@ def write_story(story: Story, root: Path) -> Artifacts:
         folder = artifacts.stage_output("finetune", name)
         _dump(folder / "costs.json", {"seconds": 21.5, "seeds": training_costs(story, name)})
         history(generator, range(story.seeds), story.skill[name]).to_csv(folder / "history.csv", index=False)
+    if story.cuts is not None:
+        folder = artifacts.stage_output("search", "linear_probe", "evidence")
+        folder.mkdir(parents=True)
+        cuts(story.cuts).to_csv(folder / "cuts.csv", index=False)
     if story.curve:
         curve(story).to_csv(artifacts.reports / "depth_curve.csv", index=False)
         _dump(artifacts.reports / "recommendation.json", recommendation())
@@ -199,6 +205,16 @@ def curve(story: Story) -> pd.DataFrame:
         )
     more = {"seconds": 9 - 0.7 * depths, "trainable_parameters": 11_000_000 // (depths + 1)}
     return table.assign(**more)[list(COLUMNS)]
+
+
+def cuts(chosen: str) -> pd.DataFrame:
+    """As the search writes it: single cuts, of which the fifth tells most, then sets of them."""
+    accuracies = {"1": 0.55, "3": 0.71, "5": 0.83, "7": 0.8, "9": 0.78, "5 7 9": 0.87}
+    rows = [
+        {"cuts": each, "unit": UNITS[int(each[-1]) - 1], "accuracy": value, "loss": 1 - value}
+        for each, value in accuracies.items()
+    ]
+    return pd.DataFrame(rows).assign(pictures=240, chosen=[each == chosen for each in accuracies])
 
 
 def recommendation() -> dict[str, Any]:

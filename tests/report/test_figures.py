@@ -69,6 +69,24 @@ def test_unusual_findings_can_be_drawn(
             assert path.stat().st_size < 150_000
 
 
+@pytest.mark.usefixtures("one_theme")
+@pytest.mark.parametrize(
+    ("chosen", "end"),
+    [
+        ("5 7 9", "the cuts behind 5, 7 and 9 units together, 87.0 %."),
+        ("9", "several together are not better by more than chance."),
+    ],
+)
+def test_the_curve_of_single_cuts_names_its_peak(drawn: Make, chosen: str, end: str, tmp_path: Path) -> None:
+    picture = drawn(cuts=chosen)[1]["accuracy_by_cut"]
+    assert picture.sentence == (
+        "Of single cuts the one behind 5 units tells most (83.0 % of 240 training pictures, the last one "
+        f"78.0 %); {end}"
+    )
+    for path in write_picture(picture, tmp_path / "figures", dpi=50):
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
 def test_rates_are_called_what_the_recipe_makes_of_them(drawn: Make) -> None:
     assert "(head) and " in drawn(depth=0)[1]["learning_rates"].sentence
     sentence = drawn(depth=0, recipe={"phases": "probe_first"})[1]["learning_rates"].sentence

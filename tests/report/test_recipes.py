@@ -208,3 +208,18 @@ def test_fields_are_shown_where_they_mean_something(
 def test_the_depth_shown_is_the_resolved_one() -> None:
     named = Finetune(depth="layer1", head_lr=3e-3)
     assert meaningful(Told(Chosen(Contender.finetuned, named, 3, "layer1.1", None), 9))["depth"] == 3
+
+
+@pytest.mark.parametrize(
+    ("depth", "changes", "words"),
+    [
+        (9, {"head_cuts": [3, 6, 9]}, "only a linear head on 3 cuts, solved (all 9 units frozen)"),
+        (9, {"head_cuts": []}, "only a linear head, solved (all 9 units frozen)"),
+        (0, {"head_cuts": [3, 6, 9], "phases": "probe_first"}, "a linear probe on 3 cuts first, then "),
+        # the cut inside the frozen units is not read
+        (5, {"head_cuts": [3, 6, 9], "phases": "probe_first"}, "a linear probe on 2 cuts first, then "),
+        (5, {"head_cuts": [3, 6, 9]}, "the first 5 of 9 units frozen"),
+    ],
+)
+def test_a_head_on_several_cuts_is_called_so(depth: int, changes: dict[str, Any], words: str) -> None:
+    assert described(recipe(depth, **changes)).startswith(words)

@@ -9,7 +9,9 @@ import pandas as pd
 
 from thawline.artifacts import (
     COSTS,
+    CUTS,
     DEPTH_CURVE,
+    EVIDENCE,
     HISTORY,
     METRICS,
     PARETO,
@@ -61,6 +63,9 @@ class Findings:
     where no depth curve was made."""
     recommendation: Mapping[str, Any] = field(default_factory=dict)
     """recommendation.json: what `curve` says, or why there is none; empty before there was such a file."""
+    cuts: pd.DataFrame | None = None
+    """Heads on single cuts and on several, solved out of fold, with the columns of cuts.csv; None where no
+    cuts were compared."""
     front: pd.DataFrame | None = None
     """The fine-tuned contender's Pareto front of accuracy and operations; None where none was written."""
 
@@ -104,6 +109,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
     search = {name: artifacts.stage("search", name) for name in names}
     trials = {name: _optional(folder / TRIALS) for name, folder in search.items()}
     tested = artifacts.stage("evaluate")
+    cuts = [_optional(search[name] / EVIDENCE / CUTS) for name in (PROBE, FINETUNED) if name in search]
     return Findings(
         metrics=metrics,
         recipes={name: read_chosen(folder / RECIPE) for name, folder in search.items()},
@@ -117,6 +123,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         confidence=confidence,
         curve=curve,
         recommendation=read_json(reported / RECOMMENDATION) if (reported / RECOMMENDATION).exists() else {},
+        cuts=next((table for table in cuts if table is not None), None),
         front=_optional(search[FINETUNED] / PARETO) if FINETUNED in search else None,
     )
 

@@ -6,7 +6,15 @@ from functools import cached_property
 
 from thawline.config.recipe.fields import Finetune
 from thawline.config.recipe.meaning import Situation, is_probe, solved
-from thawline.config.recipe.words import PROBE_FIRST, besides, method_words, named_rates, probes_first, shown
+from thawline.config.recipe.words import (
+    besides,
+    head_cuts,
+    head_words,
+    method_words,
+    named_rates,
+    probe_first_words,
+    shown,
+)
 from thawline.config.sections import Start
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted, coverage, listed, percent, percent_range, rate
@@ -64,12 +72,12 @@ def learning(told: Told) -> str:
     if told.recipe.start is Start.random:
         return "every weight trained from a random start (nothing copied)"
     if solved(vars(told.recipe), told.at):
-        return f"only a linear head, solved (all {told.chosen.depth} units frozen)"
+        return f"only {head_words(told.recipe, told.at)}, solved (all {told.chosen.depth} units frozen)"
     if told.at.all_frozen:
         return f"only the head trained (all {told.chosen.depth} units frozen)"
-    first = f"{PROBE_FIRST}, then " if probes_first(told.recipe, told.at) else ""
-    method = method_words(told.recipe, told.at)
-    return first + (f"{method} in {_where(told)}" if method else _whole_units(told))
+    first, method = probe_first_words(told.recipe, told.at), method_words(told.recipe, told.at)
+    then = f"{method} in {_where(told)}" if method else _whole_units(told)
+    return f"{first}, then {then}" if first else then
 
 
 def _whole_units(told: Told) -> str:
@@ -112,8 +120,10 @@ def frozen_cell(told: Told) -> str:
 def method_cell(told: Told) -> str | None:
     """Return what `frozen_cell` leaves out; None for a plain frozen prefix."""
     recipe, at = told.recipe, told.at
-    first = [PROBE_FIRST] if probes_first(recipe, at) else []
-    return "; ".join([*first, *filter(None, [method_words(recipe, at)]), *besides(recipe, at)]) or None
+    first = [probe_first_words(recipe, at), method_words(recipe, at)]
+    if solved(vars(recipe), at) and head_cuts(recipe, at) > 1:
+        first = [head_words(recipe, at)]
+    return "; ".join([*filter(None, first), *besides(recipe, at)]) or None
 
 
 def rates(told: Told) -> str:

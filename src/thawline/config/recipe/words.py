@@ -12,7 +12,6 @@ from thawline.config.recipe.fields import Finetune
 from thawline.config.recipe.meaning import Situation, body_learns, matters, some_frozen, thawed
 from thawline.config.recipe.methods import Method
 
-PROBE_FIRST = "a linear probe first"
 _BATCH_NORM = {
     BatchNorm.frozen: "BatchNorm held fixed",
     BatchNorm.statistics: "BatchNorm's scales and shifts held fixed",
@@ -50,20 +49,32 @@ def method_words(recipe: Finetune, at: Situation) -> str | None:
     return recipe.method.row.words
 
 
-def head_words(recipe: Finetune, at: Situation) -> str:
-    """Return which linear head is solved: one on the last cut, or on how many others too."""
+def head_cuts(recipe: Finetune, at: Situation) -> int:
+    """Return how many cuts the head reads: 1 where it is a network's own."""
     cuts = recipe.head_cuts
     if not isinstance(cuts, list) or not matters("head_cuts", vars(recipe), at):
-        return "a linear head"
+        return 1
     # where units learn behind the frozen ones, cuts before them are not read
     first = 1 if at.all_frozen else at.depth
-    count = len({cut for cut in cuts if isinstance(cut, str) or cut >= first} | {at.units})
-    return f"a linear head on {count} cuts" if count > 1 else "a linear head"
+    others = {cut for cut in cuts if cut != at.units and (isinstance(cut, str) or cut >= first)}
+    return len(others) + 1
 
 
-def probes_first(recipe: Finetune, at: Situation) -> bool:
-    """Tell whether there is a linear probe before anything else learns."""
-    return thawed(vars(recipe), at) and recipe.phases is Phases.probe_first
+def head_words(recipe: Finetune, at: Situation) -> str:
+    """Return which head is solved: a linear one on the last cut, or on how many."""
+    return _on_cuts("a linear head", recipe, at)
+
+
+def probe_first_words(recipe: Finetune, at: Situation) -> str | None:
+    """Return which linear probe there is before anything else learns; None where there is none."""
+    if not (thawed(vars(recipe), at) and recipe.phases is Phases.probe_first):
+        return None
+    return f"{_on_cuts('a linear probe', recipe, at)} first"
+
+
+def _on_cuts(what: str, recipe: Finetune, at: Situation) -> str:
+    count = head_cuts(recipe, at)
+    return f"{what} on {count} cuts" if count > 1 else what
 
 
 def besides(recipe: Finetune, at: Situation) -> list[str]:

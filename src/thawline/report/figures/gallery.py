@@ -6,6 +6,7 @@ from thawline.report.figures.best_so_far import best_so_far
 from thawline.report.figures.confusion import confusion
 from thawline.report.figures.contenders import contenders
 from thawline.report.figures.cost import cost
+from thawline.report.figures.cuts import accuracy_by_cut
 from thawline.report.figures.depth import accuracy_by_depth
 from thawline.report.figures.depth_and_rate import depth_and_rate
 from thawline.report.figures.evidence import measured_by_depth
@@ -22,6 +23,7 @@ _ALL = (
     contenders,
     measured_by_depth,
     accuracy_by_depth,
+    accuracy_by_cut,
     depth_and_rate,
     learning_rates,
     pareto_front,
