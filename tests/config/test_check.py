@@ -103,3 +103,14 @@ def test_a_pipeline_without_the_fine_tuned_contender_is_refused_before_anything_
     assert "contenders = ['linear_probe']: without finetuned there is nothing to compare" in said
     assert "-S contenders=[finetuned,linear_probe]" in said
     assert "python pipelines/search.py contenders=[linear_probe]" in said
+
+
+def test_photographs_that_start_from_drawn_letters_are_told_of_a_better_start(
+    checkout: Path, run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--write", "target=image_folder", f"target.root={checkout}") is None
+    assert run("--check", DVC_EXP_NAME="leaves") is None
+    assert "start from ImageNet weights: -S source=imagenet" in capsys.readouterr().err
+    assert run("--write", "target=image_folder", f"target.root={checkout}", "source=imagenet") is None
+    assert run("--check", DVC_EXP_NAME="leaves") is None
+    assert capsys.readouterr().err == ""
