@@ -1,5 +1,8 @@
 """The cuts that a fine-tuning's head reads: which of those asked for, and which are chosen."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from tests_trainings import CPU, Build, recipe
@@ -11,8 +14,10 @@ from thawline.config.sections import Phases
 from thawline.data.store import Store
 from thawline.models.cuts import units
 from thawline.models.head import replace_head
+from thawline.models.head_cuts import read_cuts
 from thawline.models.zoo import build
 from thawline.training.batches import batches
+from thawline.training.features.cache import PrefixCache, features
 from thawline.training.head_cuts import chosen_cuts, cuts_of, pooled_cuts
 
 PROBE = {"depth": "all", "body_lr": None}
@@ -84,3 +89,16 @@ def test_a_network_whose_heads_cannot_read_several_cuts_keeps_the_last(toy_store
     network = build("googlenet", 3, toy_store.transform.channels, seed=0, aux_logits=True)
     found = pooled_cuts(network, toy_store.part("train"), CPU)
     assert list(found) == [len(units(network))]
+
+
+def test_features_of_a_cut_in_between_do_not_stand_in_for_the_pictures(
+    network: nn.Module, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # else the code of the taps alone would keep the two apart
+    monkeypatch.setattr("thawline.training.features.prefix._own_modules", lambda _: ())
+    several, part = read_cuts(network, [1], seed=0), toy_store.part("train")
+    expected = features(several, {3}, part, CPU)[3]
+    cache = PrefixCache(tmp_path, CPU)
+    for depth in (1, 2):
+        features(several, {depth}, part, CPU, cache=cache)
+    assert np.allclose(features(several, {3}, part, CPU, cache=cache)[3], expected, atol=1e-5)

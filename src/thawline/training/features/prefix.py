@@ -159,7 +159,11 @@ class StoredPrefix:
 
     def _shallower(self, known: list[str]) -> tuple[int, Features | None]:
         """Return the depth of the deepest stored features that are shallower, and these; 0 without any."""
-        for depth in range(self.depth - 1, 0, -1):
+        deepest = self.depth - 1
+        if self.depth == len(self.whole.units):
+            # a head on several cuts needs more than what crosses a cut behind its first
+            deepest = self.whole.divisible(deepest)
+        for depth in range(deepest, 0, -1):
             side = part(self.whole, 0, depth).eval()
             stored = find(self.folder, fingerprint([address_of(side, self.hashes), *known]))
             if stored is not None:
