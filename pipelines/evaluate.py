@@ -2,12 +2,14 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def evaluate(config: Config, artifacts: Artifacts) -> None:
-    from thawline.evaluation.evaluate import evaluate
-    from thawline.plan.decisions import planned
+    with loading():
+        from thawline.evaluation.evaluate import evaluate
+        from thawline.plan.decisions import planned
 
     evaluate(planned(config, artifacts), artifacts)
 

@@ -2,12 +2,14 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
-    from thawline.plan.decisions import planned
-    from thawline.training.finetune import finetune
+    with loading():
+        from thawline.plan.decisions import planned
+        from thawline.training.finetune import finetune
 
     finetune(planned(config, artifacts), artifacts)
 

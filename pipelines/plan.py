@@ -2,11 +2,13 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def plan(config: Config, artifacts: Artifacts) -> None:
-    from thawline.plan.plan import plan
+    with loading():
+        from thawline.plan.plan import plan
 
     plan(config, artifacts)
 

@@ -2,12 +2,14 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def report(config: Config, artifacts: Artifacts) -> None:
-    from thawline.plan.decisions import planned
-    from thawline.report.report import report
+    with loading():
+        from thawline.plan.decisions import planned
+        from thawline.report.report import report
 
     report(planned(config, artifacts), artifacts)
 

@@ -2,12 +2,14 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def search(config: Config, artifacts: Artifacts) -> None:
-    from thawline.plan.decisions import planned
-    from thawline.search.search import search
+    with loading():
+        from thawline.plan.decisions import planned
+        from thawline.search.search import search
 
     search(planned(config, artifacts), artifacts)
 

@@ -5,7 +5,7 @@ import pytest
 
 from thawline.config.errors import FieldError
 from thawline.config.sections import Config, Fit, Input, Model, Source
-from thawline.data.transform import Transform
+from thawline.data.transform import Transform, transform_of
 from thawline.models.preprocessing import transform_for
 
 
@@ -71,6 +71,5 @@ def test_a_package_of_weights_brings_its_preset_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_configuration_without_weights_is_a_mistake():
-    with pytest.raises(FieldError, match="source.weights = None"):
-        transform_for(Config())
+def test_without_weights_the_configuration_says_everything():
+    assert transform_for(Config()) == transform_of(Config().input)

@@ -12,13 +12,15 @@ from thawline.models.sources.packages import package_of
 
 
 def transform_for(config: Config) -> Transform:
-    """Return the transform that goes with `source.weights`: their own, changed where `input` says so.
+    """Return the transform that `input` says; with `source.weights` their own, changed where `input` says so.
 
     Published weights bring their preset, a thawline model its card, and any other file what
     `borrowed_preset` finds; where that is nothing, `input` must say everything. Raises `UserError` or
     `FieldError`.
     """
-    weights = weights_of(config)
+    weights = config.source.weights
+    if weights is None:
+        return transform_of(config.input)
     path = file_of(weights)
     if path is None:
         return _changed(_preset(config.model.architecture, weights), config.input)

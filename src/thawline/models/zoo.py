@@ -7,12 +7,11 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torchvision
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
-from torchvision import models as torchvision_models
 
 from thawline.config.errors import UserError
+from thawline.models.lean import torchvision, torchvision_models
 from thawline.models.randomness import own_randomness
 
 TIMM = "timm:"

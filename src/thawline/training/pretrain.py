@@ -125,8 +125,7 @@ def _fit(
     """Train once from random weights, each batch computed in `accumulate` parts; return the network and the
     history."""
     # Lightning takes seconds to load, and weights that are taken over need none
-    from thawline.training.classifier import Classifier
-    from thawline.training.fit import fit
+    from thawline.training.fit import Classifier, fit
 
     model, settings = config.model, config.pretrain
     classes, channels = len(store.classes), store.transform.channels

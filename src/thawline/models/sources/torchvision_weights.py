@@ -8,11 +8,11 @@ from urllib.error import URLError
 
 import torch
 from torch import nn
-from torchvision import models as torchvision_models
 
 from thawline.config.errors import UserError
 from thawline.data.transform import Transform
 from thawline.models import zoo
+from thawline.models.lean import torchvision_models
 from thawline.models.sources.published import Published
 
 
