@@ -31,7 +31,10 @@ from thawline.search.trial.trials import Trials
 from thawline.training.finetune import finetune
 from thawline.training.solve.choice import CutChoice, OutOfFold
 
-SLOW_TO_IMPORT = ("pytorch_lightning", "thawline.training.fit", "thawline.training.classifier", "timm")
+SLOW_TO_IMPORT = (
+    *("pytorch_lightning", "thawline.training.fit", "thawline.training.classifier"),
+    *("timm", "torch._dynamo", "sympy", "matplotlib.pyplot"),
+)
 """To import these takes longer than to solve heads."""
 
 
@@ -46,7 +49,6 @@ def test_search_and_finetune_of_the_probe_need_one_trial_and_no_lightning(
         yield lambda *_: None
 
     monkeypatch.setattr("thawline.training.finetune.progress", progress)
-    monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
     config = Config(
         contenders=[Contender.linear_probe],
         target=Target(dataset=DataSetName.digits),

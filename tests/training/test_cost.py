@@ -135,6 +135,19 @@ def test_what_is_run_for_real_is_run_on_two_pictures() -> None:
     assert {count for device, count in seen if device == "cpu"} == {2}
 
 
+@pytest.mark.parametrize("architecture", ["resnet18", "mobilenet_v3_small", "vit_b_16"])
+def test_a_head_that_learns_alone_is_counted_for_real_and_to_the_same_numbers(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = {"image_size": 32} if architecture.startswith("vit") else {}
+    network = build(architecture, 5, seed=0, **size)
+    whole = len(units(network))
+    held = hold(network, select(network, range(whole)))
+    found = flops(held, (3, 32, 32), 8)
+    monkeypatch.setattr(cost, "_one_linear_layer_learns", lambda _: False)
+    assert found == flops(held, (3, 32, 32), 8)
+
+
 def test_a_failure_of_counting_is_told_and_all_else_measured(caplog: pytest.LogCaptureFixture) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(5, 2))
     spent = [flops_if_possible(network, (3, 2, 2), 8)]

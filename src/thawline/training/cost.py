@@ -151,22 +151,31 @@ def flops(network: nn.Module, shape: Sequence[int], batch_size: int = 2) -> Flop
     backward as this network really does them, so less for a frozen prefix.
 
     Counted by PyTorch (`torch.utils.flop_counter`: matrix products, convolutions and attention; a
-    normalisation or an activation counts nothing) on a copy without memory, on the meta device; a
-    network that cannot run there is copied and run on the CPU, once in each mode, on two pictures. Leaves
-    weights, buffers, modes, gradients and random state as they are. What costs the same for any number of
-    pictures, such as adding a low-rank change to a weight, is shared out over the batch.
+    normalisation or an activation counts nothing) on a copy without memory, on the meta device. A network
+    that cannot run there is copied and run on the CPU, once in each mode, on two pictures; so is one of
+    which a linear layer alone learns: the meta device loads PyTorch's compiler, which takes longer than to
+    solve such a head. Leaves weights, buffers, modes, gradients and random state as they are. What costs
+    the same for any number of pictures, such as adding a low-rank change to a weight, is shared out over
+    the batch.
 
     shape: (channels, height, width). batch_size: pictures in a step; 2 or more where BatchNorm may see
     a single position per channel.
     """
     try:
-        return _flops(_without_memory(network), torch.empty(batch_size, *shape, device="meta"))
+        if not _one_linear_layer_learns(network):
+            return _flops(_without_memory(network), torch.empty(batch_size, *shape, device="meta"))
     except RuntimeError:
         # Mostly a tensor the network makes on its own on the CPU. If the network itself is at fault,
         # running it for real says so better than the meta device does.
-        with own_randomness(0), _unfused_attention():
-            # the whole batch may need more memory than there is outside the GPU
-            return _flops(copy.deepcopy(network).cpu(), torch.rand(2, *shape))
+        pass
+    with own_randomness(0), _unfused_attention():
+        # the whole batch may need more memory than there is outside the GPU
+        return _flops(copy.deepcopy(network).cpu(), torch.rand(2, *shape))
+
+
+def _one_linear_layer_learns(network: nn.Module) -> bool:
+    paths = {name.rpartition(".")[0] for name, tensor in network.named_parameters() if tensor.requires_grad}
+    return len(paths) == 1 and isinstance(network.get_submodule(*paths), nn.Linear)
 
 
 def _flops(network: nn.Module, pictures: torch.Tensor) -> Flops:

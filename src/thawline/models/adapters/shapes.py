@@ -1,4 +1,4 @@
-"""The shapes of the tensors inside a network, found without computing anything."""
+"""The shapes of the tensors inside a network."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,9 @@ def shapes_of(trace: Trace, steps: Sequence[fx.Node]) -> tuple[torch.Size, ...]:
     """Return the shape each of the `steps` of `trace.main` has for a batch of pictures, batch axis first.
 
     The pictures are square, of a size that the network accepts and, if there is one, at which
-    `channel_axis` is sure of every shape. Runs on PyTorch's `meta` device: nothing is computed, and
-    `trace.network` stays as it is.
+    `channel_axis` is sure of every shape. Two of them are really computed: PyTorch's `meta` device, on which
+    nothing is, loads its compiler first, which takes longer. `trace.network` and the random numbers stay as
+    they are.
 
     Raises `UserError` when no square picture up to 640 x 640 goes through.
     """
@@ -86,13 +87,9 @@ def graph_module(trace: Trace, graph: fx.Graph) -> fx.GraphModule:
 
 
 def _run(module: nn.Module, pictures: torch.Size) -> tuple[torch.Size, ...]:
-    tensors: dict[str, torch.Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    # Gradients keep attention off its fast path, which the meta device lacks.
-    meta = {
-        name: torch.empty_like(tensor, device="meta", requires_grad=isinstance(tensor, nn.Parameter))
-        for name, tensor in tensors.items()
-    }
-    kind = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
-    with torch.enable_grad():
-        values = functional_call(module, meta, (torch.empty(pictures, dtype=kind, device="meta"),))
+    like = next((each for each in module.parameters() if each.is_floating_point()), torch.empty(0))
+    # in training mode statistics would move
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    with torch.no_grad(), torch.random.fork_rng([like.device] if like.is_cuda else []):
+        values = functional_call(module, buffers, (like.new_zeros(pictures),))
     return tuple(value.shape for value in values)

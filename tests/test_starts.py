@@ -1,0 +1,66 @@
+"""What the stages load before they know whether there is anything to do: seconds of every reproduction."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TRAINING = ("pytorch_lightning", "lightning_fabric", "torchmetrics", "mlflow")
+"""What is loaded when a training begins, or its first run."""
+NEVER = ("timm", "torch._dynamo", "sympy", "sklearn", "scipy.stats", "matplotlib.pyplot", *TRAINING)
+"""timm is for its own networks, PyTorch's compiler for trainings by gradient descent."""
+
+UNWANTED = {
+    "params": ("torch", "pandas", "numpy", "optuna", *NEVER),
+    "prepare": ("torch", "torchvision", "optuna", "scipy.sparse", *NEVER),
+    "report": ("torch", "torchvision", "optuna", *NEVER),
+    "replace_head": ("optuna", *NEVER),
+    "export": ("optuna", *NEVER),
+    "evaluate": ("optuna", *NEVER),
+    "pretrain": ("optuna", *NEVER),
+    "plan": ("optuna", *NEVER),
+    "finetune": ("optuna", *NEVER),
+    "search": NEVER,
+}
+"""By stage, what it must not load; what one stage may load, those below it may load, too."""
+
+
+def imports_of(stage: str) -> str:
+    """Return the import statements that the script of a stage runs, or does when it is called."""
+    if stage == "params":
+        return "import thawline.config.composition"
+    tree = ast.parse((ROOT / "pipelines" / f"{stage}.py").read_text())
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return "\n".join(map(ast.unparse, found))
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, list[str]]:
+    """Return what of `UNWANTED` was loaded after each stage: all in one process, one after the other."""
+    watched = sorted({name for names in UNWANTED.values() for name in names})
+    program = ["import json, sys", "found = {}"]
+    for stage in UNWANTED:
+        program += [imports_of(stage), f"found[{stage!r}] = [n for n in {watched!r} if n in sys.modules]"]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*program, "print(json.dumps(found))"])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("stage", UNWANTED)
+def test_a_stage_loads_nothing_it_may_not_need(stage: str, loaded: dict[str, list[str]]) -> None:
+    assert set(loaded[stage]) & set(UNWANTED[stage]) == set()
+
+
+def test_every_stage_is_in_the_table() -> None:
+    scripts = {path.stem for path in (ROOT / "pipelines").glob("*.py")}
+    assert set(UNWANTED) == {"params", *scripts} - {"range_test"}
