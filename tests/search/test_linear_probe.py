@@ -119,7 +119,7 @@ def test_the_head_reads_cuts_that_were_chosen_out_of_fold_and_the_recipe_repeats
     everything = CutChoice((1, 2, 3), {1: OutOfFold(0.4, 1.0, 1.0)}, {}, np.empty((0, 3)), np.arange(12))
     monkeypatch.setattr("thawline.search.trial.trials.chosen_cuts", lambda *_, **__: everything)
     config = Config(
-        contender=Contender.linear_probe,
+        contenders=[Contender.linear_probe],
         target=Target(dataset=DataSetName.digits),
         trainer=Trainer(accelerator="cpu", threads=1),
         finetune=Finetune(epochs=1, batch_size=8, seeds=1),
@@ -140,7 +140,7 @@ def test_the_head_reads_cuts_that_were_chosen_out_of_fold_and_the_recipe_repeats
 
 def test_of_the_real_choice_there_is_a_curve_of_single_cuts(toy_artifacts: Artifacts, tmp_path: Path) -> None:
     config = Config(
-        contender=Contender.linear_probe,
+        contenders=[Contender.linear_probe],
         target=Target(dataset=DataSetName.digits),
         trainer=Trainer(accelerator="cpu", threads=1),
         search=Search(enabled=False),
