@@ -44,7 +44,7 @@ def configured(root: Path, seed: int, overrides: list[str], study: str) -> Confi
     config = to_config(load_lock(root))
     search = to_config(compose(root, ["search=depth_curve", *overrides])).search
     search = replace(search, study=study)
-    return replace(config, contender=Contender.finetuned, search=search, seed=seed)
+    return replace(config, contenders=[Contender.finetuned], search=search, seed=seed)
 
 
 def study(root: Path, seed: int, overrides: list[str]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def configured(root: Path, minutes: float, seed: int, study: str | None = None) 
     """The values of params.yaml with the searched part of `search=quick`, its time and a seed of its own."""
     config = to_config(load_lock(root))
     quick = to_config(compose(root, ["search=quick"])).search
-    config.contender = Contender.finetuned
+    config.contenders = [Contender.finetuned]
     config.search = replace(
         quick,
         minutes=minutes,

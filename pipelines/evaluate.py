@@ -2,17 +2,18 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
-
-FINETUNED = ("finetune/finetuned", "finetune/linear_probe", "finetune/from_scratch")
 
 
 def evaluate(config: Config, artifacts: Artifacts) -> None:
-    from thawline.evaluation.evaluate import evaluate
+    with loading():
+        from thawline.evaluation.evaluate import evaluate
+        from thawline.plan.decisions import planned
 
-    evaluate(config, artifacts)
+    evaluate(planned(config, artifacts), artifacts)
 
 
 if __name__ == "__main__":
-    reads = ("prepare/target", "prepare/test", "replace_head", "search/finetuned", *FINETUNED)
-    run(__file__, evaluate, reads=reads)
+    reads = ("prepare/target", "prepare/test", "replace_head", "plan", "search/finetuned")
+    run(__file__, evaluate, reads=(*reads, "finetune/{contender}"))

@@ -2,11 +2,13 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def export(config: Config, artifacts: Artifacts) -> None:
-    from thawline.serving.export import export
+    with loading():
+        from thawline.serving.export import export
 
     export(config, artifacts)
 

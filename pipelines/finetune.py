@@ -1,15 +1,18 @@
-"""The target models of one contender: its chosen recipe, once per seed."""
+"""The target models of every contender: its chosen recipe, once per seed."""
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
-    from thawline.training.finetune import finetune
+    with loading():
+        from thawline.plan.decisions import planned
+        from thawline.training.finetune import finetune
 
-    finetune(config, artifacts)
+    finetune(planned(config, artifacts), artifacts)
 
 
 if __name__ == "__main__":
-    run(__file__, finetune, reads=("prepare/target", "replace_head", "search/{contender}"))
+    run(__file__, finetune, reads=("prepare/target", "replace_head", "plan", "search/{contender}"))

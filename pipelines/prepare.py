@@ -2,20 +2,16 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def prepare(config: Config, artifacts: Artifacts) -> None:
-    from thawline.data.prepare import prepare
-    from thawline.data.transform import transform_of
-
-    if config.source.weights is None:
-        transform = transform_of(config.input)
-    else:
+    with loading():
+        from thawline.data.prepare import prepare
         from thawline.models.preprocessing import transform_for
 
-        transform = transform_for(config)
-    prepare(config, transform, artifacts)
+    prepare(config, transform_for, artifacts)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def pretrain(config: Config, artifacts: Artifacts) -> None:
-    from thawline.training.pretrain import pretrain
+    with loading():
+        from thawline.training.pretrain import pretrain
 
     pretrain(config, artifacts)
 

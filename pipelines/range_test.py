@@ -7,12 +7,14 @@ into the configuration, so nothing would depend on its outputs, and `dvc repro` 
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def range_test(config: Config, artifacts: Artifacts) -> None:
-    from thawline.report.figures.range_test import write_range_test
-    from thawline.training.range_test import range_test
+    with loading():
+        from thawline.report.figures.range_test import write_range_test
+        from thawline.training.range_test import range_test
 
     range_test(config, artifacts, draw=write_range_test)
 

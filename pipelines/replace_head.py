@@ -2,11 +2,13 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
 
 
 def replace_head(config: Config, artifacts: Artifacts) -> None:
-    from thawline.models.replace_head import replace_head
+    with loading():
+        from thawline.models.replace_head import replace_head
 
     replace_head(config, artifacts)
 

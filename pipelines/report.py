@@ -2,17 +2,18 @@
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
+from thawline.machine import loading
 from thawline.stage import run
-
-CHOSEN = ("search/finetuned", "search/linear_probe", "search/from_scratch")
-FINETUNED = ("finetune/finetuned", "finetune/linear_probe", "finetune/from_scratch")
 
 
 def report(config: Config, artifacts: Artifacts) -> None:
-    from thawline.report.report import report
+    with loading():
+        from thawline.plan.decisions import planned
+        from thawline.report.report import report
 
-    report(config, artifacts)
+    report(planned(config, artifacts), artifacts)
 
 
 if __name__ == "__main__":
-    run(__file__, report, reads=("pretrain", "evaluate", *CHOSEN, *FINETUNED))
+    reads = ("pretrain", "plan", "evaluate", "search/{contender}", "finetune/{contender}")
+    run(__file__, report, reads=reads)

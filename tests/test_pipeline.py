@@ -33,12 +33,10 @@ TEST_SPLIT = "artifacts/prepare/test"
 
 
 def stages() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Go through dvc.yaml's stages that run a script, with one entry for each item of `foreach`."""
-    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
-        for item in stage.get("foreach", [""]):
-            entry = json.loads(json.dumps(stage.get("do", stage)).replace("${item}", item))
-            if "pipelines/" in entry["cmd"]:
-                yield f"{name}@{item}" if item else name, entry
+    """Go through dvc.yaml's stages that run a script."""
+    for name, entry in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        if "pipelines/" in entry["cmd"]:
+            yield name, entry
 
 
 def paths(entries: list[Any]) -> list[str]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from thawline.config.composition import compose, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender, Search
 from thawline.stage import NOT_DECIDING, QUIET, _refuse_other_task, quiet, scratch_name
+from thawline.stage import STAGES as IN_ORDER
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "pipelines").glob("*.py"))
@@ -43,7 +45,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_every_script_but_the_tools_is_a_stage_of_the_dag_and_the_other_way_round() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    commands = "\n".join(str(stage.get("cmd") or stage["do"]["cmd"]) for stage in stages.values())
+    commands = "\n".join(stage["cmd"] for stage in stages.values())
     assert {name for name in STAGES if f"pipelines/{name}.py" in commands} == set(STAGES)
     assert {name.partition("_s")[0].partition("_t")[0] for name in stages} - {"params"} == set(STAGES)
 
@@ -128,12 +130,10 @@ def test_only_what_is_read_from_the_pipeline_has_to_agree_with_it(project: Path)
 @pytest.mark.parametrize("script", STAGES)
 def test_a_script_says_that_it_reads_what_its_stage_depends_on(script: str) -> None:
     entries = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    deps = next(each.get("do", each)["deps"] for name, each in entries.items() if name.startswith(script))
+    deps = next(each["deps"] for name, each in entries.items() if name.startswith(script))
     needed = {path.removeprefix("artifacts/") for path in deps if path.startswith("artifacts/")}
-    reads = [each.replace("{contender}", "${item}") for each in reads_of(script)]
+    reads = [each.removesuffix("/{contender}") for each in reads_of(script)]
     left = {path for path in needed if not any(f"{path}/".startswith(f"{each}/") for each in reads)}
-    # whole stages, whose parts are named one by one
-    left -= {path for path in left if any(each.startswith(f"{path}/") for each in reads)}
     assert left <= {"params/checked.json"}
 
 
@@ -173,8 +173,9 @@ def test_overrides_stay_together_on_the_command_line(given: list[str], expected:
 
 
 def test_stages_called_by_hand_with_equal_values_share_a_folder() -> None:
-    first = {"seed": 1, "role": "source", "contender": "finetuned"}
-    assert scratch_name(first) == scratch_name({**first, "role": "target"})
+    first = {"seed": 1, "role": "source", "contenders": ["finetuned"]}
+    others = ["finetuned", "linear_probe"]
+    assert scratch_name(first) == scratch_name({**first, "role": "target", "contenders": others})
     assert scratch_name(first) != scratch_name({**first, "seed": 2})
 
 
@@ -186,8 +187,7 @@ def test_by_hand_own_results_are_found_before_those_of_dvc(tmp_path: Path) -> No
 
 
 def entry_of(stage: str) -> dict:
-    found = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
-    return found.get("do", found)
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
 
 
 CODE = {
@@ -216,6 +216,21 @@ def test_a_search_depends_on_every_setting_that_decides_what_it_finds() -> None:
     assert listed == everything - others
 
 
+@pytest.mark.parametrize("stage", ["search", "finetune", "evaluate"])
+def test_another_choice_of_contenders_runs_the_stages_that_go_through_them(stage: str) -> None:
+    assert "contenders" in entry_of(stage)["params"][0]["params.yaml"]
+
+
+def test_a_stage_reads_what_is_there_of_every_contender(project: Path) -> None:
+    leave_by_hand(project, "search.trials=7", "search/linear_probe")
+    values = compose(ROOT, ["search.trials=7"])
+    artifacts = Artifacts.under(project, scratch_name(values))
+    for contenders, allowed in (("linear_probe", True), ("linear_probe,finetuned", False)):
+        config = to_config(compose(ROOT, ["search.trials=7", f"contenders=[{contenders}]"]))
+        with nullcontext() if allowed else pytest.raises(UserError, match=r"search\.trials = 7, but"):
+            _refuse_other_task("finetune", artifacts, config, values, ("search/{contender}",))
+
+
 def test_who_runs_the_trials_decides_no_artifact(project: Path) -> None:
     artifacts, reads = Artifacts.under(project), ("search/finetuned",)
     values = compose(ROOT, [])
@@ -236,7 +251,7 @@ def test_a_stage_depends_on_the_values_it_reads(stage: str) -> None:
     files = [path for name in own for path in (ROOT / "src/thawline" / name).rglob("*.py")]
     files += [ROOT / f"src/{name.replace('.', '/')}.py" for name in modules_of(stage)]
     read = {name for path in files for name in re.findall(r"\bconfig\.(\w+(?:\.\w+)?)", path.read_text())}
-    sections = {field.name for field in fields(Config)} - {"contender", "role", "tracking"}
+    sections = {field.name for field in fields(Config)} - {"role", "tracking"}
     read = {name for name in read if name.partition(".")[0] in sections} - set(NOT_DECIDING)
     if stage == "search":
         read -= {"trainer.devices", "trainer.nodes"}  # each trial trains in one process
@@ -246,3 +261,15 @@ def test_a_stage_depends_on_the_values_it_reads(stage: str) -> None:
         if any(f"{name}.".startswith(f"{each}.") or each.startswith(f"{name}.") for each in params)
     }
     assert read - covered == set()
+
+
+def test_the_source_model_depends_on_nothing_of_the_target() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name in ("prepare_source", "pretrain"):
+        named = str([stages[name][each] for each in ("deps", "params")])
+        assert "target" not in named
+        assert "finetune" not in named
+
+
+def test_the_stages_are_those_of_the_pipeline_in_its_order() -> None:
+    assert list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]) == list(IN_ORDER)

@@ -45,7 +45,7 @@ class Bowl:
     seed: int = 0
 
     def slot(self, index: int) -> Slot | None:
-        if index >= self.search.trials and not self.search.minutes:
+        if index >= self.search.trials:
             return None
         return Slot({"x": 0.5}, {"known": "configured"}) if index == 0 else Slot()
 

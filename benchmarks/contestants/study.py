@@ -62,7 +62,7 @@ class Study:
             "trainer.accelerator=cpu",
         ]
         config = to_config(compose(ROOT, [*fixed, *self.overrides]))
-        config.contender = Contender.finetuned
+        config.contenders = [Contender.finetuned]
         return config
 
     def begin(self) -> None:

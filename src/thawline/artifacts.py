@@ -167,6 +167,11 @@ class Artifacts:
         return self.unfinished / "outcomes"
 
     @property
+    def clock(self) -> Path:
+        """The time used since everything began (`thawline.clock`)."""
+        return self.unfinished / "clock.json"
+
+    @property
     def prefix(self) -> Path:
         """Stored features: the outputs of frozen units."""
         return self.unfinished / "prefix"
@@ -181,6 +186,7 @@ MODEL, CARD = "model.safetensors", "card.json"
 HISTORY, COSTS = "history.csv", "costs.json"
 RECIPE, TRIALS = "recipe.json", "trials.csv"
 METRICS = "metrics.json"
+PLAN, FORECAST, STOPPED = "plan.json", "forecast.json", "stopped.json"
 EVIDENCE = "evidence"
 DEPTH_CURVE, RECOMMENDATION = "depth_curve.csv", "recommendation.json"
 PARETO = "pareto.csv"

@@ -144,6 +144,12 @@ def report_failure(text: str, *, expected: bool) -> None:
     Path(path).write_text(json.dumps({"message": {"message": text, "extraInfo": extra}}), encoding="utf-8")
 
 
+def end_child_with_us() -> None:
+    """Have a process that this one starts killed when this one dies (Linux); called in the child."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+
+
 def end_with_parent() -> None:
     """Have this process killed when the one that started it dies (Linux): it would go on alone.
 

@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,12 +20,23 @@ from omegaconf import DictConfig, OmegaConf
 
 from thawline import machine
 from thawline.artifacts import Artifacts, fingerprint
-from thawline.config.composition import WEIGHT_FILES, flatten, install, load_lock, located, to_config
+from thawline.clock import Clock
+from thawline.config.composition import flatten, install, load_lock, located, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
+from thawline.config.weight_files import is_weight_file
 from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report_failure
+from thawline.plan.decisions import seconds_after
+from thawline.progress import Place
+from thawline.progress import stage as show_stage
 
 Stage = Callable[[Config, Artifacts], None]
+
+STAGES = (
+    *("params", "prepare_source", "prepare_target", "pretrain", "replace_head", "plan"),
+    *("search", "finetune", "export", "evaluate", "report"),
+)
+"""Stages in the order in which dvc.yaml has them."""
 
 DISTRIBUTED = ("pretrain", "finetune")
 """Stages that several processes may run together (trainer.devices, trainer.nodes)."""
@@ -59,8 +71,8 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
     """Run `stage` as the script `script` (its `__file__`).
 
     Args:
-        reads: the artifacts it reads. By hand, what decided them must agree with the lock, or the
-            stage would read artifacts of another task.
+        reads: the artifacts it reads, `{contender}` in place of each contender's name. By hand, what decided
+            them must agree with the lock, or the stage would read artifacts of another task.
     """
     import hydra
 
@@ -90,8 +102,10 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
 def _prepare_process() -> None:
     """Set up logging, and where processes train together, let one talk and all end with their launcher."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if machine.by_torchrun():
+    if machine.by_torchrun() or "DVC_STAGE" in os.environ:
+        # or who kills DVC would leave this process at work, beside the next call
         end_with_parent()
+    if machine.by_torchrun():
         quiet_torch()
     if not machine.leads():
         logging.getLogger().setLevel(logging.ERROR)
@@ -140,18 +154,33 @@ def _run_stage(
     for section in (config.source, config.target):
         section.root = section.root and str(located(section.root))
     weights = config.source.weights
-    if weights and Path(weights).suffix in WEIGHT_FILES:
+    if weights and is_weight_file(weights):
         config.source.weights = str(located(weights))
     if locked:
         artifacts = Artifacts.under(root)
     else:
         artifacts = Artifacts.under(root, scratch_name(values))
         _refuse_other_task(name, artifacts, config, values, reads)
-    lock = f"{name}-{config.contender.value}-{config.role.value}"
-    with _locked(root, lock) if machine.leads() else nullcontext():
+    lock = f"{name}-{config.role.value}"
+    place = f"prepare_{config.role.name}" if name == "prepare" else name
+    if locked and place in STAGES:
+        _say_place(config, artifacts, place)
+    timed = locked and config.plan.minutes is not None and machine.leads()
+    with (
+        _locked(root, lock) if machine.leads() else nullcontext(),
+        Clock(artifacts.clock).running() if timed else nullcontext(),
+    ):
         stage(config, artifacts)
     if not locked:
         logging.getLogger(__name__).info("written below %s", artifacts.outputs.relative_to(root))
+
+
+def _say_place(config: Config, artifacts: Artifacts, name: str) -> None:
+    """Say which stage of all this is, now and in every line of progress."""
+    after = partial(seconds_after, config, artifacts, name)
+    place = Place(name, STAGES.index(name) + 1, len(STAGES), after)
+    show_stage(place)
+    logging.getLogger(__name__).info("stage %d of %d: %s", place.number, place.of, name)
 
 
 def _needs_launcher(name: str, config: Config) -> bool:
@@ -171,7 +200,7 @@ def _needs_launcher(name: str, config: Config) -> bool:
 def scratch_name(values: Any) -> str:
     """Name one folder per configuration, whichever part of a stage it runs, so that stages called by hand
     with equal values find each other's results."""
-    rest = {key: value for key, value in flatten(values).items() if key not in ("role", "contender")}
+    rest = {key: value for key, value in flatten(values).items() if key not in ("role", "contenders")}
     return fingerprint({key: str(value) for key, value in rest.items()})[:8]
 
 
@@ -180,7 +209,7 @@ def _refuse_other_task(
 ) -> None:
     """Refuse to read from artifacts/ what other values made than these. Only what no earlier stage called by
     hand with these values has left is read from there."""
-    named = [each.format(contender=config.contender.name) for each in reads]
+    named = [each.format(contender=one.name) for each in reads for one in config.contenders]
     inputs = [each for each in named if not (artifacts.outputs / each).exists()]
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
     for key, value in ours.items():
@@ -197,10 +226,11 @@ def _refuse_other_task(
 def decided_by(artifact: str) -> tuple[str, ...]:
     """Name the configuration sections that decided what lies in an artifact."""
     stage = artifact.partition("/")[0]
-    order = ("prepare", "pretrain", "replace_head", "search", "finetune", "evaluate")
+    order = ("prepare", "pretrain", "replace_head", "plan", "search", "finetune", "evaluate")
     decides = {
         "prepare": ("seed", "source", "target", "input"),
         "pretrain": ("model", "pretrain", "trainer"),
+        "plan": ("plan",),
         "search": ("search", "finetune"),
         "evaluate": ("evaluate",),
     }

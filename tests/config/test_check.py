@@ -92,3 +92,25 @@ def test_a_folder_that_is_not_there_is_named(run: Command) -> None:
     assert message is not None
     assert "target.root = 'leafs'" in message
     assert "does not exist" in message
+
+
+def test_a_pipeline_without_the_fine_tuned_contender_is_refused_before_anything_is_searched(
+    checkout: Path, run: Command
+) -> None:
+    run("--write", "contenders=[linear_probe]")
+    said = run("--check", DVC_EXP_NAME="tried")
+    assert said is not None
+    assert "contenders = ['linear_probe']: without finetuned there is nothing to compare" in said
+    assert "-S contenders=[finetuned,linear_probe]" in said
+    assert "python pipelines/search.py contenders=[linear_probe]" in said
+
+
+def test_photographs_that_start_from_drawn_letters_are_told_of_a_better_start(
+    checkout: Path, run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--write", "target=image_folder", f"target.root={checkout}") is None
+    assert run("--check", DVC_EXP_NAME="leaves") is None
+    assert "start from ImageNet weights: -S source=imagenet" in capsys.readouterr().err
+    assert run("--write", "target=image_folder", f"target.root={checkout}", "source=imagenet") is None
+    assert run("--check", DVC_EXP_NAME="leaves") is None
+    assert capsys.readouterr().err == ""

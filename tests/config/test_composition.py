@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - a table of overrides and messages reads better in long lines
 """conf/, params.yaml and the typed configuration say the same, and wrong values are explained."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,9 @@ from thawline.config.composition import (
     watch,
 )
 from thawline.config.errors import ConfigError
+from thawline.config.recipe.contenders import contender_of, of_each
 from thawline.config.recipe.methods import MethodFields
-from thawline.config.sections import Config, DataSetName, Start
+from thawline.config.sections import Config, Contender, DataSetName, Start
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = sorted(
@@ -73,6 +74,21 @@ def test_presets_change_what_their_name_says() -> None:
     assert config_of("target=image_folder", "target.root=x").target.dataset is DataSetName.image_folder
 
 
+def test_published_weights_are_not_compared_with_training_from_scratch_unless_asked() -> None:
+    names = [Contender.finetuned, Contender.linear_probe]
+    assert config_of().contenders == [*names, Contender.from_scratch]
+    assert config_of("source=weights").contenders == names
+    asked = "contenders=[from_scratch,finetuned]"
+    assert config_of("source=weights", asked).contenders == [Contender.from_scratch, Contender.finetuned]
+
+
+def test_a_configuration_of_each_contender_is_the_same_but_for_the_others() -> None:
+    whole = config_of()
+    each = of_each(whole)
+    assert [contender_of(one) for one in each] == whole.contenders
+    assert all(replace(one, contenders=whole.contenders) == whole for one in each)
+
+
 @pytest.mark.parametrize("depth", ["0", "3", "0.5", "layer2", "all"])
 def test_depth_is_a_count_a_fraction_or_a_name(depth: str) -> None:
     assert str(config_of(f"finetune.depth={depth}").finetune.depth) == depth
@@ -109,6 +125,10 @@ def test_depth_is_a_count_a_fraction_or_a_name(depth: str) -> None:
         ("search.space.choices.weight_decay=[0.0]", r"search\.space\.choices has no such entry yet.*\+search\.space\.choices\.weight_decay=\[0\.0\]"),
         ("search.objective=accuracy_and_cost", r"search\.pruner = 'median' is not allowed.*none, because objective"),
         ("seed=-1", r"seed = -1 is not allowed"),
+        ("contenders=[]", r"contenders = \[\] is not allowed.*some of finetuned, linear_probe, from_scratch, each once"),
+        ("contenders=[finetuned,finetuned]", r"contenders = \['finetuned', 'finetuned'\] is not allowed"),
+        ("contenders=[finetned]", r"contenders\[0\] = 'finetned' is not allowed\.\n  nearest: finetuned\n  allowed: finetuned, from_scratch, linear_probe"),
+        ("contenders=finetuned", r"contenders = 'finetuned' is not allowed\.\n  allowed: a list, each finetuned, linear_probe, from_scratch"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_explained(override: str, message: str) -> None:

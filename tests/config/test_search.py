@@ -87,7 +87,6 @@ def test_a_wrong_choice_is_refused_by_name(choices: dict[str, Any], message: str
         ({"pruner": PrunerName.wilcoxon, "validation": ValidationName.kfold, "folds": 3}, r"folds = 3.*5 or more"),
         ({"goal": Goal.depth_curve, "sampler": SamplerName.grid}, r"sampler = 'grid'.*equally many rates at every depth"),
         ({"goal": Goal.depth_curve, "objective": Objective.accuracy_and_cost, "pruner": PrunerName.none}, r"objective = 'accuracy_and_cost'.*accuracy, because goal is depth_curve"),
-        ({"goal": Goal.depth_curve, "minutes": 5}, r"minutes = 5.*null, because goal is depth_curve.*trials_per_depth"),
         ({"known": ["probe"]}, r"known = 'probe'.*nearest: linear_probe"),
         ({"folds": 1}, r"folds = 1.*2 or more"),
     ],
@@ -106,9 +105,8 @@ def test_no_known_recipes_is_a_choice() -> None:
 # --- presets
 
 
-def test_quick_looks_for_a_recipe_in_a_budget_of_trials_or_minutes() -> None:
-    assert (preset("quick").goal, preset("quick").minutes) == (Goal.recipe, None)
-    assert preset("quick", "search.minutes=5").minutes == 5
+def test_quick_looks_for_a_recipe_in_a_number_of_trials() -> None:
+    assert (preset("quick").goal, preset("quick").trials) == (Goal.recipe, 15)
 
 
 def test_pareto_follows_two_objectives() -> None:
@@ -129,5 +127,5 @@ def test_the_guides_example_is_valid(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     (tmp_path / "conf/search/mine.yaml").write_text(example)
     search = to_config(compose(tmp_path, ["search=mine"])).search
-    assert (search.minutes, search.space.depths) == (120, [0, 2, 4, 6, 8])
+    assert (search.trials, search.space.depths) == (40, [0, 2, 4, 6, 8])
     assert search.space.choices["lora_rank"] == [4, 16]

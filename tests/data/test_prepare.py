@@ -16,7 +16,7 @@ from thawline.config.sections import Config, DataSetName, Input, Role, Source, T
 from thawline.data import prepare as prepare_module
 from thawline.data.prepare import prepare
 from thawline.data.store import Store, open_store
-from thawline.data.transform import transform_of
+from thawline.models.preprocessing import transform_for
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -27,7 +27,7 @@ def run(folder: Path, role: Role = Role.target, *, seed: int = 0, size: int = 16
     section = {role.name: (Source if role is Role.source else Target)(**fields)}
     config = Config(seed=seed, role=role, input=Input(size=size), **section)
     artifacts = Artifacts.under(folder)
-    prepare(config, transform_of(config.input), artifacts)
+    prepare(config, transform_for, artifacts)
     return artifacts
 
 

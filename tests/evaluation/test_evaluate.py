@@ -1,6 +1,7 @@
 """The stage, end to end, on a network of a dozen weights."""
 
 import json
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -109,6 +110,22 @@ def test_metrics_are_complete(finished: Artifacts) -> None:
     assert returned["from_scratch"]["accuracy"]["mean"] == 0
     assert returned["difference"]["accuracy"]["mean"] == 1
     assert returned["recipe"]["unit"] == "conv"
+
+
+def test_only_the_contenders_that_are_configured_are_measured(finished: Artifacts) -> None:
+    shutil.rmtree(finished.stage_output("finetune", "from_scratch"))
+    two = [Contender.finetuned, Contender.linear_probe]
+    found = evaluate(replace(CONFIG, contenders=two), finished)
+    assert {name for name in found if "accuracy" in found[name]} == {
+        "finetuned", "linear_probe", "difference_linear_probe",
+    }  # fmt: skip
+    table = pd.read_csv(finished.stage_output("evaluate") / "predictions.csv")
+    assert list(table["contender"].unique()) == ["finetuned", "linear_probe"]
+
+
+def test_nothing_is_evaluated_without_the_fine_tuned_contender(finished: Artifacts) -> None:
+    with pytest.raises(UserError, match="without finetuned there is nothing to compare"):
+        evaluate(replace(CONFIG, contenders=[Contender.from_scratch]), finished)
 
 
 def test_the_data_are_described(finished: Artifacts) -> None:

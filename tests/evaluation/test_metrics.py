@@ -127,6 +127,19 @@ def test_calibration_lists_occupied_bins_only() -> None:
     assert table["confidence"].tolist() == pytest.approx([0.6, 0.925])
 
 
+def test_the_scores_of_each_class_are_those_of_scikit_learn() -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(7), 60)
+    labels = random.integers(0, 5, 60)  # two classes have no picture
+    probabilities[:, 4] = 0  # and nothing is taken for another one
+    expected = textbook.precision_recall_fscore_support(
+        labels, probabilities.argmax(1), labels=range(7), zero_division=np.nan
+    )
+    found = per_class(labels, probabilities)
+    for name, column in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        assert found[name].to_numpy() == pytest.approx(column, nan_ok=True)
+
+
 def test_undefined_scores_of_a_class_are_nan_and_not_zero() -> None:
     labels = np.array([0, 0, 1])
     probabilities = np.array([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.6, 0.3, 0.1]])

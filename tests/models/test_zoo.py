@@ -1,12 +1,10 @@
-import sys
-
 import pytest
 import torch
 from torch import nn
 
 from thawline.config.errors import UserError
 from thawline.models.freezing import state_hashes
-from thawline.models.zoo import architectures, build, weights_transform
+from thawline.models.zoo import architectures, build
 
 VIT = "torchvision.models.vision_transformer.VisionTransformer"
 
@@ -23,15 +21,8 @@ def test_any_class_is_named_by_its_path(pictures):
 
 
 def test_timm_models_are_named_with_a_prefix(pictures):
-    pytest.importorskip("timm")
     assert build("timm:mobilenetv3_small_050", 7)(pictures.float()).shape == (3, 7)
     assert build("timm:mobilenetv3_small_050", 7, channels=1)(pictures[:, :1].float()).shape == (3, 7)
-
-
-def test_timm_is_only_needed_for_timm_models(monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(UserError, match="timm:resnet18 needs the package timm.\n  Run: pip install timm"):
-        build("timm:resnet18", 7)
 
 
 @pytest.mark.parametrize(
@@ -114,31 +105,3 @@ def test_auxiliary_heads_are_only_there_when_asked_for():
 
 def test_the_list_of_architectures_is_torchvisions():
     assert {"resnet18", "vit_b_16", "maxvit_t", "googlenet"} <= set(architectures())
-
-
-def test_weights_bring_their_preset():
-    transform = weights_transform("efficientnet_b3", "DEFAULT")
-    assert (transform.size, transform.resize, transform.channels) == (300, 320, 3)
-    assert (transform.fit, transform.interpolation) == ("crop", "bicubic")
-    assert transform.mean == (0.485, 0.456, 0.406)
-    assert transform.std == (0.229, 0.224, 0.225)
-
-
-def test_every_published_preset_is_understood():
-    from torchvision.models import get_model_weights
-
-    for architecture in architectures():
-        for weights in get_model_weights(architecture).__members__:
-            transform = weights_transform(architecture, weights)
-            assert 0 < transform.size <= transform.resize
-
-
-def test_unknown_weights_are_answered_with_those_published():
-    with pytest.raises(UserError, match="no weights 'IMAGENET'.\n  published: IMAGENET1K_V1, DEFAULT"):
-        weights_transform("resnet18", "IMAGENET")
-
-
-@pytest.mark.parametrize("name", [VIT, "timm:resnet18"])
-def test_only_torchvision_publishes_weights(name):
-    with pytest.raises(UserError, match="No weights are published for"):
-        weights_transform(name, "DEFAULT")

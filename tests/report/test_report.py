@@ -29,6 +29,32 @@ def test_page_figures_and_costs_are_written(finished: Callable[..., Any]) -> Non
     assert sum(path.stat().st_size for path in figures.iterdir()) < 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("skill", "left_out"),
+    [
+        ({"finetuned": 5.0, "linear_probe": 4.0}, "Not compared: from scratch (`contenders` leaves it out)."),
+        ({"finetuned": 5.0, "from_scratch": 2.5}, "Not compared: linear probe (`contenders` leaves it out)."),
+        (
+            {"finetuned": 5.0},
+            "Not compared: linear probe and from scratch (`contenders` leaves them out).",
+        ),
+    ],
+)
+@pytest.mark.parametrize("curve", [False, True])
+def test_a_report_of_fewer_contenders_says_who_is_missing_and_shows_the_others(
+    finished: Callable[..., Any], skill: dict[str, float], left_out: str, curve: bool
+) -> None:
+    config, artifacts = finished(skill=skill, curve=curve)
+    report(config, artifacts)
+    page = (artifacts.reports / "README.md").read_text()
+    assert left_out in page
+    table = page.partition("| contender |")[2].partition("\n\n")[0].splitlines()
+    assert len(table) == 2 + len(skill)
+    shown = page.replace(left_out, "")
+    others = {"linear_probe": "linear probe", "from_scratch": "scratch"}
+    assert [words for name, words in others.items() if name not in skill and words in shown] == []
+
+
 def test_a_report_by_hand_reads_the_pipelines_metrics(finished: Callable[..., Any]) -> None:
     config, artifacts = finished()
     by_hand = Artifacts.under(artifacts.root, "1234")

@@ -124,3 +124,14 @@ def test_amounts_have_three_digits(value: float, unit: str, text: str) -> None:
 )
 def test_memory_is_in_binary_units(size: float, text: str) -> None:
     assert wording.memory(size) == text
+
+
+def test_what_a_training_says_of_itself_is_passed_on(found: Callable[..., Findings]) -> None:
+    usual = found()
+    assert wording.warnings(usual) == []
+    usual.costs["pretrain"]["warning"] = "It knows nothing."
+    usual.costs["finetune/finetuned"]["seeds"]["1"]["warning"] = "Neither does it."
+    assert wording.warnings(usual) == [
+        "**The source model:** It knows nothing.",
+        "**fine-tuned, 1 of 3 seeds:** Neither does it.",
+    ]

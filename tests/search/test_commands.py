@@ -18,7 +18,7 @@ from thawline import tracking
 from thawline.artifacts import COSTS, RECIPE, Artifacts, read_json, write_json
 from thawline.config.choices import Goal, PrunerName, SamplerName
 from thawline.config.errors import UserError
-from thawline.config.sections import Config, Finetune, Search, Space, Trainer
+from thawline.config.sections import Config, Contender, Finetune, Search, Space, Trainer
 from thawline.search import commands
 from thawline.search.commands import Failure
 from thawline.search.study.configuration import by_hand, configuration, remember
@@ -247,6 +247,7 @@ def begun(artifacts: Artifacts, runs: str, **search: Any) -> tuple[str, Config]:
     """A study of two real trials of three, and the configuration that asks for three."""
     settings = {"trials": 3, "sampler": SamplerName.random, "pruner": PrunerName.none, "known": []}
     config = Config(
+        contenders=[Contender.finetuned],
         trainer=Trainer(accelerator="cpu", threads=1),
         finetune=Finetune(epochs=1, batch_size=8, body_lr=1e-2, depth=1),
         search=Search(**settings | search),  # type: ignore[arg-type]

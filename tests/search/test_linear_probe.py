@@ -48,7 +48,7 @@ def test_search_and_finetune_of_the_probe_need_one_trial_and_no_lightning(
     monkeypatch.setattr("thawline.training.finetune.progress", progress)
     monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
     config = Config(
-        contender=Contender.linear_probe,
+        contenders=[Contender.linear_probe],
         target=Target(dataset=DataSetName.digits),
         trainer=Trainer(accelerator="cpu", threads=1),
         finetune=Finetune(epochs=30),
@@ -74,7 +74,7 @@ def test_a_recipe_with_new_pictures_in_every_epoch_is_refused_before_anything_is
     contender: Contender, toy_artifacts: Artifacts
 ) -> None:
     config = Config(
-        contender=contender,
+        contenders=[contender],
         target=Target(dataset=DataSetName.digits),
         trainer=Trainer(accelerator="cpu", threads=1),
         finetune=Finetune(augmentation=AugmentationName.standard, depth="all"),
@@ -91,7 +91,7 @@ def test_a_search_over_depths_has_one_solved_trial_at_the_last(
 ) -> None:
     monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
     config = Config(
-        contender=Contender.finetuned,
+        contenders=[Contender.finetuned],
         target=Target(dataset=DataSetName.digits),
         trainer=Trainer(accelerator="cpu", threads=1),
         finetune=Finetune(epochs=1, batch_size=8),

@@ -9,6 +9,7 @@ import pytest
 from thawline.artifacts import CARD, MODEL, RECIPE, TRIALS, Artifacts, read_json
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
+from thawline.config.recipe.contenders import contender_of
 from thawline.config.sections import (
     BatchNorm,
     Config,
@@ -44,7 +45,7 @@ def config_of(tmp_path: Path, contender: Contender = Contender.finetuned, **chan
     space = {name: changes.pop(name) for name in ("depths", "head_lr", "body_lr") if name in changes}
     changes = {"trials": 4, "startup_trials": 2, "pruner": PrunerName.none, **changes}
     config = Config(
-        contender=contender,
+        contenders=[contender],
         target=Target(dataset=DataSetName.digits),
         trainer=Trainer(accelerator="cpu", threads=1),
         finetune=Finetune(epochs=2, batch_size=8, body_lr=1e-2, depth=1),
@@ -56,7 +57,7 @@ def config_of(tmp_path: Path, contender: Contender = Contender.finetuned, **chan
 
 def run(config: Config, artifacts: Artifacts) -> tuple[dict, pd.DataFrame]:
     search(config, artifacts)
-    folder = artifacts.stage("search", config.contender.name)
+    folder = artifacts.stage("search", contender_of(config).name)
     return read_json(folder / RECIPE), pd.read_csv(folder / TRIALS)
 
 

@@ -1,16 +1,19 @@
 """One fine-tuning: what changes, what stays, what is repeated bit for bit."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, RECIPE, Artifacts, read_json
+from thawline.config.errors import FieldError
 from thawline.config.sections import (
     AugmentationName,
     BatchNorm,
@@ -31,6 +34,7 @@ from thawline.models.adapters.added import added_parameters
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
+from thawline.serving.export import export
 from thawline.training.classifier import Classifier
 from thawline.training.finetune import finetune
 from thawline.training.history import Fitted, Row, TrainingDivergedError
@@ -165,7 +169,7 @@ def test_balanced_classes_change_nothing(build_small: Build, toy_store: Store) -
 
 
 def stage_config(tmp_path: Path, contender: Contender = Contender.finetuned) -> Config:
-    config = Config(contender=contender, target=Target(dataset=DataSetName.digits), trainer=CPU)
+    config = Config(contenders=[contender], target=Target(dataset=DataSetName.digits), trainer=CPU)
     config.tracking.uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     return config
 
@@ -223,6 +227,61 @@ def test_a_seed_may_be_a_soup_of_adapted_networks_and_is_saved_as_what_it_adds(
     assert set(read_json(folder / COSTS)["seeds"]["0"]["soup"]) <= {0, 1}
 
 
+@pytest.fixture
+def finished_twice(
+    toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """Fine-tune two contenders, then again when DVC has removed what that left, with another recipe of one of
+    them where it is `changed`. Return how many epochs the second call trained, and what each call wrote."""
+    trained: list[int] = []
+    monkeypatch.setattr("thawline.training.finetune.show", lambda _: lambda row: trained.append(row["epoch"]))
+
+    def files() -> dict[str, bytes]:
+        folder = toy_artifacts.stage_output("finetune")
+        return {
+            str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+        }
+
+    def twice(**changed: Any) -> tuple[int, dict[str, bytes], dict[str, bytes]]:
+        config = stage_config(tmp_path)
+        config.contenders = [Contender.finetuned, Contender.from_scratch]
+        choose(toy_artifacts, Contender.finetuned, recipe(depth=1), 1)
+        choose(toy_artifacts, Contender.from_scratch, recipe(start=Start.random, body_lr=None), 0)
+        finetune(config, toy_artifacts)
+        first = files()
+        shutil.rmtree(toy_artifacts.stage_output("finetune"))
+        trained.clear()
+        choose(toy_artifacts, Contender.finetuned, recipe(depth=1, **changed), 1)
+        finetune(config, toy_artifacts)
+        return len(trained), first, files()
+
+    return twice
+
+
+def test_what_is_finished_is_found_again_byte_for_byte(finished_twice: Callable[..., Any]) -> None:
+    epochs, first, again = finished_twice()
+    assert epochs == 0
+    assert first == again
+    assert {name.partition("/")[0] for name in first} == {"finetuned", "from_scratch"}
+
+
+def test_another_recipe_of_one_contender_trains_no_other_one(
+    finished_twice: Callable[..., Any], toy_artifacts: Artifacts
+) -> None:
+    epochs, first, again = finished_twice(label_smoothing=0.1)
+    assert epochs == 2 * 3, "two seeds of three epochs"
+    same = {
+        name.partition("/")[0]
+        for name in first
+        if name.endswith(".safetensors") and first[name] == again[name]
+    }
+    assert same == {"from_scratch"}
+    # of each contender the last recipe is kept, without what could only be needed to go on
+    kept = [path.name.rpartition("-")[0] for path in toy_artifacts.checkpoints.iterdir() if path.is_dir()]
+    assert sorted(kept) == ["finetune-finetuned", "finetune-from_scratch"]
+    assert not list(toy_artifacts.checkpoints.rglob("*.ckpt"))
+
+
 def short_of_memory(patch: pytest.MonkeyPatch, epoch: int) -> None:
     """From this epoch on there is room for no more than 4 pictures."""
     step = Classifier.batch_loss
@@ -256,9 +315,31 @@ def test_out_of_memory_is_tried_again_in_smaller_parts_from_the_start(
         with monkeypatch.context() as patch:
             short_of_memory(patch, epoch)
             finetune(stage_config(tmp_path), toy_artifacts)
+        shutil.rmtree(toy_artifacts.checkpoints)  # or it would be found finished
         saved.append(load_file(folder / "weights" / "seed_0.safetensors"))
         assert read_json(folder / COSTS)["seeds"]["0"]["accumulate"] == 2
     assert all(torch.equal(tensor, saved[1][name]) for name, tensor in saved[0].items())
+
+
+@pytest.mark.parametrize("depth", [0, 2, 3])
+def test_a_refit_learns_from_the_validation_pictures_too(
+    toy_artifacts: Artifacts, tmp_path: Path, depth: int
+) -> None:
+    chosen = recipe(depth="all" if depth == 3 else depth, refit=True, seeds=1)
+    choose(toy_artifacts, Contender.finetuned, chosen, depth)
+    finetune(stage_config(tmp_path), toy_artifacts)
+    folder = toy_artifacts.stage("finetune", "finetuned")
+    rows = pd.read_csv(folder / HISTORY)
+    assert rows["val_accuracy"].isna().all()
+    assert rows["train_loss"].notna().all()
+    export(stage_config(tmp_path), toy_artifacts)
+    assert read_json(toy_artifacts.stage("export") / CARD)["notes"]["validation_accuracy"] is None
+
+
+@pytest.mark.parametrize("changes", [{"keep": Keep.best}, {"early_stopping": 2}, {"soup": 3}])
+def test_what_validation_pictures_choose_cannot_be_refitted(changes: dict[str, Any]) -> None:
+    with pytest.raises(FieldError, match=f"refit = True.*\n.*false, because {next(iter(changes))} chooses"):
+        recipe(refit=True, **changes)
 
 
 def test_from_scratch_shares_no_weight_with_the_source(toy_artifacts: Artifacts) -> None:

@@ -12,6 +12,7 @@ LOADING = {"thawline.training.classifier", "thawline.training.fit"}
 def imported(path: Path) -> set[str]:
     """What a module imports when it is imported itself, not what its functions do."""
     statements = ast.parse(path.read_text(encoding="utf-8")).body
+    statements += [each for block in statements if isinstance(block, ast.With) for each in block.body]
     plain = {alias.name for each in statements if isinstance(each, ast.Import) for alias in each.names}
     return plain | {str(each.module) for each in statements if isinstance(each, ast.ImportFrom)}
 

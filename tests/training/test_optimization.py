@@ -1,7 +1,6 @@
 """Parameter groups, optimizers and schedules."""
 
 import math
-import sys
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from thawline.config.errors import UserError
 from thawline.config.sections import Optimization, OptimizerName, ScheduleName
 from thawline.training.optimization import build_optimizer, factor, groups
 
@@ -114,10 +112,3 @@ def test_lamb_changes_each_tensor_by_a_share_of_its_length() -> None:
     before = weight.detach().clone()
     optimizer.step()
     assert (weight - before).norm().item() == pytest.approx(0.01 * before.norm().item(), rel=1e-4)
-
-
-def test_lamb_without_timm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "timm.optim", None)
-    weights = groups("a", [nn.Parameter(torch.zeros(2, 2))], 1e-3, 0.0)
-    with pytest.raises(UserError, match=r"needs the package timm(?s:.*)pip install 'thawline\[timm\]'"):
-        build_optimizer(weights, Optimization(optimizer=OptimizerName.lamb))

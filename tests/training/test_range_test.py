@@ -321,7 +321,7 @@ def test_every_kind_of_recipe_can_be_tested(toy_artifacts: Artifacts, toy_store:
 def finished(toy_artifacts: Artifacts) -> Callable[..., Path]:
     def make(**finetune: Any) -> Path:
         recipe = Finetune(batch_size=8, **finetune)
-        config = Config(contender=Contender.finetuned, finetune=recipe, trainer=CPU)
+        config = Config(contenders=[Contender.finetuned], finetune=recipe, trainer=CPU)
         range_test(config, toy_artifacts, write_range_test)
         return toy_artifacts.stage_output("range_test")
 

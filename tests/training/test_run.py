@@ -120,9 +120,12 @@ def plain_fine_tuning(network: nn.Module, store: Store, settings: Finetune) -> N
     optimizer = torch.optim.AdamW(groups, fused=True)
     total, step = settings.epochs * len(data), 0
     rising = math.ceil(settings.warmup * total)
+    norms = [each for each in network.modules() if isinstance(each, torch.nn.BatchNorm2d)]
     for epoch in range(settings.epochs):
         data.set_epoch(epoch)
-        for images, labels, _ in data:
+        for index, (images, labels, _) in enumerate(data):
+            for norm in norms:
+                norm.momentum = max(0.1, 1 / (index + 1))  # the mean over the epoch
             share = (step - rising) / (total - rising)
             height = (step + 1) / (rising + 1) if step < rising else (1 + math.cos(math.pi * share)) / 2
             for group in optimizer.param_groups:

@@ -5,19 +5,24 @@ import os
 import sys
 from pathlib import Path
 
+from thawline.config.choices import EMBEDDED
 from thawline.config.composition import compose, differences, load_lock, lock_text, to_config
 from thawline.config.errors import ConfigError, UserError
+from thawline.config.recipe.contenders import require_finetuned
+from thawline.config.sections import Config
 
 
 def check(root: Path) -> None:
-    """Types and ranges of params.yaml; outside experiments also that it agrees with conf/."""
+    """Check types and ranges of params.yaml; outside experiments also that it agrees with conf/."""
     lock = load_lock(root)
     config = to_config(lock)
+    require_finetuned(config.contenders)
     for role, section in (("source", config.source), ("target", config.target)):
         if not Path(root, section.watch).exists():
             weights = getattr(section, "weights", None)
             given = f"{role}.weights = {weights!r}" if weights else f"{role}.root = {section.root!r}"
             raise ConfigError(f"{given}: {section.watch} does not exist.")
+    _warn_of_poor_start(config)
     if "DVC_EXP_NAME" in os.environ or "DVC_EXP_BASELINE_REV" in os.environ:
         return
     found = differences(lock, compose(root, []))
@@ -27,6 +32,16 @@ def check(root: Path) -> None:
             + "\n  ".join(found)
             + "\n  to keep conf/:  python -m thawline.config --write"
             + "\n  to try values:  dvc exp run -S NAME=VALUE"
+        )
+
+
+def _warn_of_poor_start(config: Config) -> None:
+    """Say so where photographs are to be learnt from letters; ImageNet weights take no longer."""
+    source, target = config.source.dataset, config.target.dataset
+    if source and target and source.name in EMBEDDED and target.name not in EMBEDDED:
+        sys.stderr.write(
+            "warning: the source model is pretrained on drawn letters, a poor start for photographs.\n"
+            "  start from ImageNet weights: -S source=imagenet\n"
         )
 
 

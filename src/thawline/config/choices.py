@@ -31,6 +31,11 @@ class Fit(Enum):
     pad = "pad"
 
 
+class Match(Enum):
+    names = "names"
+    order = "order"
+
+
 class OptimizerName(Enum):
     adamw = "adamw"
     sgd = "sgd"

@@ -11,8 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 from thawline.config.errors import ConfigError, FieldError
 from thawline.config.explain import composition_message, field_message
 from thawline.config.sections import Config
+from thawline.config.weight_files import is_weight_file
 
-WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 LOCK = "params.yaml"
 LOCK_HEADER = "# Written from conf/ by: python -m thawline.config --write\n"
 
@@ -36,7 +36,7 @@ def watch(root: str | None, download: bool, weights: str | None = None) -> str:
     if root is not None:
         # a folder that is still to be downloaded cannot be a DVC dependency
         return "constraints.txt" if download else str(located(root))
-    if weights is not None and Path(weights).suffix in WEIGHT_FILES:
+    if weights is not None and is_weight_file(weights):
         return str(located(weights))
     return "constraints.txt"
 

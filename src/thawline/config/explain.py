@@ -20,20 +20,24 @@ def nearest(name: str, names: list[str]) -> str:
 
 
 def field_type(path: str) -> Any:
-    """Return the declared type of the field at a dotted path of `Config`; None if there is none."""
+    """Return the declared type of the field at a dotted path of `Config`, or of an element of a list, which
+    ends in `[0]`; None if there is none."""
     kind: Any = Config
-    for name in path.split("."):
+    for part in path.split("."):
+        name, _, index = part.partition("[")
         if not is_dataclass(kind):
             return None
         types = {each.name: each.type for each in fields(kind)}
         if name not in types:
             return None
-        kind = types[name]
+        kind = typing.get_args(types[name])[0] if index else types[name]
     return kind
 
 
 def choices(kind: Any) -> list[str]:
     """Return the names an enumeration allows, seen through Optional; else nothing."""
+    if typing.get_origin(kind) is list:
+        return []
     for each in (kind, *typing.get_args(kind)):
         if isinstance(each, type) and issubclass(each, Enum):
             return [member.name for member in each]

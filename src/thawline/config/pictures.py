@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from thawline.config.checks import in_unit_interval, positive, require
-from thawline.config.choices import EMBEDDED, DataSetName, Fit
+from thawline.config.choices import EMBEDDED, DataSetName, Fit, Match
 
 
 @dataclass
@@ -61,8 +61,12 @@ class Source(DataSet):
     """The data set the source model is pretrained on, or the weights used instead."""
 
     weights: str | None = None
-    """Published or local weights instead of pretraining: a torchvision weights name (`DEFAULT`,
-    `IMAGENET1K_V1`) or the path of a .safetensors/.pth/.pt state dict. null pretrains on `dataset`."""
+    """Published or local weights instead of pretraining: a name of torchvision's or timm's (`DEFAULT`,
+    `IMAGENET1K_V1`, `a1_in1k`), weights from a package (`efficientnet-lite0`), or the path of a .safetensors,
+    .pth, .pt, .ckpt, .pth.tar or .bin file. null pretrains on `dataset`."""
+    match: Match = Match.names
+    """How a file's tensors find their places in the network: by name (known prefixes are taken off), or in
+    their order, where the names are others and the network is the same."""
     glyphs_per_class: int = 320
     """glyphs only: pictures drawn of each of the 52 letters."""
     scan_px: int = 8
@@ -99,8 +103,9 @@ class Input:
     """Side the shorter edge is resized to before the centre crop to `size`; null: equal to `size`."""
     channels: int = 3
     """1 (gray) or 3 (RGB)."""
-    fit: Fit = Fit.crop
-    """How a picture becomes square: centre crop, squash, or pad with black."""
+    fit: Fit | None = Fit.crop
+    """How a picture becomes square: centre crop, squash, or pad with black. null: crop, or as the source
+    weights' own preset says."""
     mean: list[float] | None = None
     """Per channel, in units of the range 0..1; null: 0.5, or the source weights' own preset."""
     std: list[float] | None = None

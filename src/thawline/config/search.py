@@ -15,7 +15,8 @@ from thawline.config.choices import (
 from thawline.config.errors import closest
 from thawline.config.searchable import checked_choices
 
-KNOWN = ("linear_probe", "full", "lp_ft", "bit")
+LINEAR_PROBE, EACH_DEPTH = "linear_probe", "each_depth"
+KNOWN = (LINEAR_PROBE, EACH_DEPTH, "full", "lp_ft", "bit")
 """Names of the known good recipes (`thawline.search.space.known_recipes` says what they are)."""
 
 WILCOXON_FOLDS = 5
@@ -88,13 +89,11 @@ class Search:
     fresh seeds of each depth's best, intervals and a recommended depth."""
     trials: int = 15
     """Trials in all, per contender (goal recipe); a rerun adds only the missing ones."""
-    minutes: float | None = None
-    """Time for all trials of a contender, over all calls; if given, it replaces `trials` (goal recipe)."""
     trials_per_depth: int = 6
     """Trials at each depth (goal depth_curve)."""
     seeds_per_depth: int = 5
     """Fresh trainings of each depth's best recipe (goal depth_curve)."""
-    known: list[str] = field(default_factory=lambda: list(KNOWN))
+    known: list[str] = field(default_factory=lambda: [LINEAR_PROBE, "full", "lp_ft", "bit"])
     """Known good recipes that the fine-tuned model tries first, after the configured one; []: none."""
     sampler: SamplerName = SamplerName.tpe
     """What proposes trials: tpe (Watanabe 2023), random, grid (every combination), cmaes (Hansen 2016), gp
@@ -137,7 +136,7 @@ class Search:
     """Deaths of its worker after which a trial counts as failed."""
 
     def __post_init__(self) -> None:
-        positive(self, "trials", "minutes", "trials_per_depth", "seeds_per_depth", "startup_trials")
+        positive(self, "trials", "trials_per_depth", "seeds_per_depth", "startup_trials")
         positive(self, "grid_points", "workers", "heartbeat", "grace", "attempts")
         require(self.folds >= 2, "folds", self.folds, "2 or more")
         unknown = next((name for name in self.known if name not in KNOWN), None)
@@ -173,5 +172,3 @@ class Search:
         require(self.sampler is not SamplerName.grid, "sampler", self.sampler, allowed)
         allowed = f"accuracy, {reason} compares accuracies and reports the cost beside them"
         require(self.objective is Objective.accuracy, "objective", self.objective, allowed)
-        allowed = f"null, {reason} gives every depth the same number of trials (search.trials_per_depth)"
-        require(self.minutes is None, "minutes", self.minutes, allowed)

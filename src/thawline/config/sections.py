@@ -64,6 +64,7 @@ __all__ = [
     "Optimization",
     "OptimizerName",
     "Phases",
+    "Plan",
     "Precision",
     "Pretrain",
     "PrunerName",
@@ -103,6 +104,19 @@ class Model:
             self.architecture,
             closest(self.architecture, ARCHITECTURES),
         )
+
+
+@dataclass
+class Plan:
+    """What is done in the time there is."""
+
+    minutes: float | None = None
+    """For everything from the first stage to the report; null: as many trials, epochs and seeds as are
+    configured, however long they take. With minutes these are decided once, after a few steps were timed, and
+    kept in artifacts/plan/plan.json."""
+
+    def __post_init__(self) -> None:
+        positive(self, "minutes")
 
 
 @dataclass
@@ -181,14 +195,15 @@ class Config:
     """Decides every random choice; equal seeds give equal results on one machine type."""
     role: Role = Role.target
     """Which data set `prepare` prepares (given by each entry of dvc.yaml)."""
-    contender: Contender = Contender.finetuned
-    """Which contender `search` and `finetune` work on (given by each entry of dvc.yaml)."""
+    contenders: list[Contender] = field(default_factory=lambda: list(Contender))
+    """Models that are compared; each has its own search and its own fine-tunings."""
     source: Source = field(default_factory=lambda: Source(dataset=DataSetName["glyphs"]))
     target: Target = field(default_factory=lambda: Target(dataset=DataSetName["digits"]))
     input: Input = field(default_factory=Input)
     model: Model = field(default_factory=Model)
     pretrain: Pretrain = field(default_factory=Pretrain)
     finetune: Finetune = field(default_factory=Finetune)
+    plan: Plan = field(default_factory=Plan)
     search: Search = field(default_factory=Search)
     evaluate: Evaluate = field(default_factory=Evaluate)
     report: Report = field(default_factory=Report)
@@ -197,6 +212,12 @@ class Config:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
+        once = len(set(self.contenders)) == len(self.contenders) > 0
+        names = [each.name for each in self.contenders]
+        require(once, "contenders", names, f"some of {', '.join(Contender.__members__)}, each once")
+        grid = self.search.enabled and self.search.sampler is SamplerName.grid
+        allowed = "null, because search.sampler is grid, of which a part would leave out whole depths"
+        require(self.plan.minutes is None or not grid, "plan.minutes", self.plan.minutes, allowed)
         if self.source.weights is None:
             require(
                 self.input.size is not None,

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn.functional import affine_grid, grid_sample
-from torchvision.transforms import v2
 
 from thawline.config.sections import AugmentationName
 
@@ -14,10 +13,11 @@ NUMBERS = 6
 """Random numbers used per picture: zoom, aspect ratio, rotation, shift in x and y, mirroring."""
 
 POLICIES = {
-    AugmentationName.rand_augment: v2.RandAugment,
-    AugmentationName.trivial_augment: v2.TrivialAugmentWide,
+    AugmentationName.rand_augment: "RandAugment",
+    AugmentationName.trivial_augment: "TrivialAugmentWide",
 }
-"""Augmentations that change 8-bit pictures one by one, with the settings of their papers."""
+"""Augmentations that change 8-bit pictures one by one, with their names in torchvision, where they have the
+settings of their papers."""
 
 _ZOOM = 0.2
 _ASPECT = 0.1
@@ -67,7 +67,10 @@ def augment_by_policy(
     in 0..1; of each row the last decides mirroring and the first is the seed of everything else. fill:
     a value in 0..255 per channel for what lies outside the picture. Returns an array like `images`.
     """
-    change = POLICIES[policy](interpolation=v2.InterpolationMode.BILINEAR, fill=list(fill))
+    # torchvision takes as long to load as torch, and most recipes augment nothing by it
+    from torchvision.transforms import v2
+
+    change = getattr(v2, POLICIES[policy])(interpolation=v2.InterpolationMode.BILINEAR, fill=list(fill))
     changed = np.empty_like(images)
     with torch.random.fork_rng(devices=[]):
         for picture, row, place in zip(images, numbers, changed, strict=True):

@@ -122,6 +122,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self._places())
 
+    @property
+    def sizes(self) -> list[int]:
+        """The number of pictures in each batch, or part of one, for all processes together."""
+        return [end - start for start, end in self._places()]
+
     def __iter__(self) -> Iterator[Batch]:
         count = len(self.images)
         order = self._random(_ORDER, self.epoch).permutation(count) if self.shuffle else np.arange(count)

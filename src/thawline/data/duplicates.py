@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 _BLOCK_PAIRS = 2**22
 
@@ -33,6 +31,12 @@ def first_within(queries: np.ndarray, references: np.ndarray, bits: int) -> np.n
 
 def merged(component: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the components after joining those of the elements `left[i]` and `right[i]`, `(n,)` integers."""
+    if not len(left):
+        return component
+    # takes a third of a second to load, and many data sets join nothing
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     size = int(component.max()) + 1
     edges = (np.ones(len(left), np.int8), (component[left], component[right]))
     return connected_components(coo_array(edges, shape=(size, size)), directed=False)[1][component]

@@ -1,7 +1,6 @@
 """Pairs of pictures and their labels mixed, a whole batch at once."""
 
 import torch
-from torchvision.transforms import v2
 
 from thawline.config.sections import Mix
 
@@ -21,6 +20,9 @@ def mix(
     """
     if kind is Mix.none:
         return images, labels
+    # torchvision takes as long to load as torch, and most recipes mix nothing
+    from torchvision.transforms import v2
+
     mixer = (v2.MixUp if kind is Mix.mixup else v2.CutMix)(alpha=alpha, num_classes=classes)
     mixed, shares = mixer(images, labels)
     return mixed, shares

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -20,17 +21,21 @@ from thawline.data.transform import Transform
 logger = logging.getLogger(__name__)
 
 
-def prepare(config: Config, transform: Transform, artifacts: Artifacts) -> None:
+def prepare(config: Config, transform_for: Callable[[Config], Transform], artifacts: Artifacts) -> None:
     """Decode and split the data set that `config.role` names, and write its stores.
 
     The source goes to `source` (train and val), the target to `target` (train and val) and `test`.
     A source that is published weights leaves a note instead of pictures. The same configuration and
     pictures give the same bytes. Raises `UserError` when the pictures are missing or do not suffice.
+
+    transform_for: returns how pictures are shown to the network; called where there are pictures, as it may
+    take seconds.
     """
     if config.role is Role.source and config.source.dataset is None:
         write_absence(artifacts.data_output("source"), "the source is published weights")
         return
     data = config.source if config.role is Role.source else config.target
+    transform = transform_for(config)
     collection = collect(data, config.role, config.seed)
     scanned = scan(collection, transform, artifacts.data_output(config.role.name).parent)
     _require_pictures(data, scanned)

@@ -70,7 +70,8 @@ class Transform:
 
 
 def transform_of(input: Input) -> Transform:
-    """Return the transform a configuration describes; null is resize = size, mean = 0.5, std = 0.25.
+    """Return the transform a configuration describes; null is resize = size, fit = crop, mean = 0.5,
+    std = 0.25.
 
     Raises `FieldError` when `size` is null, which only source weights can fill in.
     """
@@ -80,7 +81,7 @@ def transform_of(input: Input) -> Transform:
         size=input.size,
         resize=input.resize or input.size,
         channels=input.channels,
-        fit=input.fit.name,
+        fit=(input.fit or Fit.crop).name,
         interpolation="bilinear",
         mean=tuple(input.mean or [0.5] * input.channels),
         std=tuple(input.std or [0.25] * input.channels),

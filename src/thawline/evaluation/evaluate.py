@@ -8,6 +8,7 @@ import torch
 
 from thawline.artifacts import CARD, METRICS, MODEL, RECIPE, Artifacts, read_json, write_json
 from thawline.config.errors import UserError
+from thawline.config.recipe.contenders import require_finetuned
 from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of, open_store
 from thawline.evaluation.asking import asked
@@ -23,13 +24,16 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
 
     Returns:
         What metrics.json holds. Nothing in it varies between two runs with equal inputs.
+
+    Raises `UserError` where the fine-tuned contender is not among them.
     """
+    require_finetuned(config.contenders)
     test = open_store(artifacts.data("test"))
     recipe = read_json(artifacts.stage("search", Contender.finetuned.name) / RECIPE)
     device = prepare_device(config.trainer)
     models = [
         model
-        for contender in Contender
+        for contender in config.contenders
         for model in predictions(
             contender.name,
             artifacts.stage("finetune", contender.name),

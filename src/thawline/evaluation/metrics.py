@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.metrics import precision_recall_fscore_support
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 """The order of the last axis of everything `measure` returns."""
@@ -184,10 +183,9 @@ def per_class(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     Undefined values are NaN, not 0: the precision of a class nothing is taken for, the recall of a
     class without pictures.
     """
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels,
-        probabilities.argmax(1),
-        labels=np.arange(probabilities.shape[1]),
-        zero_division=np.nan,
-    )
+    taken, classes = probabilities.argmax(1), probabilities.shape[1]
+    right = labels[labels == taken]
+    support, predicted, hits = (np.bincount(each, minlength=classes) for each in (labels, taken, right))
+    with np.errstate(invalid="ignore"):
+        precision, recall, f1 = hits / predicted, hits / support, 2 * hits / (support + predicted)
     return pd.DataFrame({"support": support, "precision": precision, "recall": recall, "f1": f1})

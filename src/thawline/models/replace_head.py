@@ -32,6 +32,7 @@ def replace_head(config: Config, artifacts: Artifacts) -> None:
         classes=classes,
         source_hash=file_hash(source / MODEL),
         tensors=accounting.to_dict(),
+        notes={**card.notes, "pictures": store.fingerprint},
         head=config.model.head,
     )
     save_model(folder / MODEL, folder / CARD, target, target_card)

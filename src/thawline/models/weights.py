@@ -1,39 +1,41 @@
 """A source model from published weights or from a file, instead of pretraining one."""
 
-import inspect
-import pickle
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from zipfile import BadZipFile
 
-import torch
 from torch import nn
-from torchvision import models as torchvision_models
 
 from thawline.artifacts import file_hash
+from thawline.config.choices import Match
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
 from thawline.data.transform import Transform
 from thawline.models import zoo
 from thawline.models.card import ModelCard
-from thawline.models.checkpoint import load_model, load_strictly, read_tensors
-from thawline.models.cuts import head_name
+from thawline.models.checkpoint import load_model
 from thawline.models.head import attach_heads
-from thawline.models.preprocessing import card_beside, file_of, transform_for, weights_of
+from thawline.models.preprocessing import borrowed_preset, card_beside, file_of, transform_for, weights_of
+from thawline.models.sources import matching
+from thawline.models.sources.files import StateDict, read_state_dict
+from thawline.models.sources.packages import package_of
+from thawline.models.sources.published import Published
 
-# What training scripts put around a state dict, outermost first.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-_PARALLEL = "module."
+log = logging.getLogger(__name__)
+
+Matcher = Callable[[matching.Tensors, matching.Tensors, Collection[str]], matching.Match]
+"""Of the tensors of a file, those of a network and the paths of its heads."""
 
 
 def source_model_from_weights(config: Config) -> tuple[nn.Module, ModelCard]:
     """Return the network with the weights `source.weights` names, in evaluation mode, and its card.
 
-    A torchvision weights name is downloaded where torchvision keeps its files. A .safetensors, .pth or
-    .pt file is read without running pickled code, and the number of classes is taken from its head;
-    beside a thawline model lies its card, which is used. Every tensor must fit.
+    Weights that torchvision or timm publish are downloaded to where these keep their files. A file is read
+    without running pickled code. Every tensor of the body must be there and fit; the head, which is
+    replaced anyway, may have any number of outputs or be missing, and is random then. The card says which
+    tensors were taken. Beside a thawline model lies its card, which is used.
 
     Raises `UserError` with sorted +/- lists, or with what to do when the weights cannot be had.
     """
@@ -44,107 +46,115 @@ def source_model_from_weights(config: Config) -> tuple[nn.Module, ModelCard]:
     if (card_path := card_beside(path)) is not None:
         network, card = load_model(path, card_path)
         return network, _checked_card(config, path, card, transform)
-    return _from_file(config, path, transform)
+    found = read_state_dict(path)
+    source = Published(found.tensors, (), f"file {path.name}, SHA-256 {file_hash(path)}")
+    notes = _described(found)
+    if borrowed_preset(config) is not None:
+        notes["preset"] = f"that of the weights published for {config.model.architecture}"
+    return _model(config, source, transform, _matcher(config, path, found), notes)
 
 
 def _published(config: Config, weights: str, transform: Transform) -> tuple[nn.Module, ModelCard]:
-    architecture, given = config.model.architecture, dict(config.model.options)
-    entry = zoo.published_weights(architecture, weights)
-    classes = tuple(entry.meta["categories"])
-    loaded = _download(architecture, entry, given)
-    options = given | _implied_options(loaded, zoo.build(architecture, len(classes), seed=0, **given))
-    network = zoo.build(architecture, len(classes), seed=0, **options)
-    tensors = loaded.state_dict()
-    dropped = [] if options.get("aux_logits") else sorted(tensors.keys() - network.state_dict().keys())
-    load_strictly(network, {name: tensors[name] for name in tensors.keys() - dropped}, entry.url)
-    card = ModelCard(
-        architecture=architecture,
-        options=options,
-        classes=classes,
-        transform=transform,
-        origin=f"torchvision {entry.name} ({entry.url})",
-        tensors={"copied": sorted(tensors.keys() - dropped), "dropped": dropped, "initialised": []},
-    )
-    return network.eval(), card
-
-
-def _download(architecture: str, entry: Any, options: Mapping[str, Any]) -> nn.Module:
-    """Load as torchvision does, which knows the names its older files use."""
-    builder = torchvision_models.get_model_builder(architecture)
-    try:
-        # GoogLeNet refuses to leave auxiliary heads out; they are dropped afterwards.
-        asked = {name: value for name, value in options.items() if (name, value) != ("aux_logits", False)}
-        loaded: nn.Module = builder(weights=entry, progress=False, **asked)
-    except (URLError, ConnectionError, TimeoutError) as error:
-        raise UserError(
-            f"{entry.url} cannot be downloaded: {error}\n  Without a network, put that file into "
-            f"{Path(torch.hub.get_dir()) / 'checkpoints'}, or set source.weights to a file."
-        ) from error
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{entry} cannot be loaded with model.options {dict(options)}:\n  {error}") from error
-    return loaded
-
-
-def _implied_options(loaded: nn.Module, plain: nn.Module) -> dict[str, Any]:
-    """Find what torchvision changes in the network, not in its tensors, when it loads its weights."""
-    names = set(inspect.signature(type(plain)).parameters) - {"aux_logits"}
-    found = {name: vars(loaded)[name] for name in names & vars(loaded).keys()}
-    simple = {name: value for name, value in found.items() if isinstance(value, bool | int | float | str)}
-    return {name: value for name, value in simple.items() if value != vars(plain).get(name)}
-
-
-def _from_file(config: Config, path: Path, transform: Transform) -> tuple[nn.Module, ModelCard]:
     architecture, options = config.model.architecture, dict(config.model.options)
-    tensors = read_tensors(path) if path.suffix == ".safetensors" else _unpickled(path)
-    network = zoo.build(architecture, 2, transform.channels, seed=0, **options)
-    classes = _count_classes(tensors, head_name(network), path)
-    attach_heads(network, classes)
-    load_strictly(network, tensors, str(path))
+    if (package := package_of(architecture, weights)) is not None:
+        from thawline.models.sources.timm_weights import class_names
+
+        tensors = read_state_dict(package.path()).tensors
+        source = Published(tensors, class_names(1000), f"package {package.name} {package.version}")
+        return _model(config, source, transform, partial(matching.by_order, origin=source.origin))
+    if architecture.startswith(zoo.TIMM):
+        from thawline.models.sources import timm_weights
+
+        source = timm_weights.load(architecture.removeprefix(zoo.TIMM), weights, options)
+    else:
+        from thawline.models.sources import torchvision_weights
+
+        source = torchvision_weights.load(architecture, weights, options)
+    return _model(config, source, transform, partial(matching.by_name, origin=source.origin))
+
+
+def _model(
+    config: Config,
+    source: Published,
+    transform: Transform,
+    match: Matcher,
+    notes: dict[str, Any] | None = None,
+) -> tuple[nn.Module, ModelCard]:
+    """Build the network, put what of `source` matches into it, and describe both."""
+    architecture, options = config.model.architecture, dict(config.model.options) | source.options
+    network = zoo.build(architecture, 1, transform.channels, seed=0, **options)
+    heads = attach_heads(network, 1)
+    found = match(source.tensors, network.state_dict(), heads)
+    if found.classes is not None:
+        network = zoo.build(architecture, found.classes, transform.channels, seed=0, **options)
+    own = network.state_dict()
+    network.load_state_dict(own | found.tensors, strict=True)
+    outputs = found.classes or 1
+    numbers = tuple(f"class {index}" for index in range(outputs))
+    notes = {**(notes or {}), **_changes(source.tensors, found)}
     card = ModelCard(
         architecture=architecture,
         options=options,
-        classes=tuple(f"class {index}" for index in range(classes)),
+        classes=source.classes if len(source.classes) == outputs else numbers,
         transform=transform,
-        origin=f"file {path.name}, SHA-256 {file_hash(path)}",
+        origin=source.origin,
+        tensors={
+            "copied": sorted(_taken(found)),
+            "dropped": list(found.dropped),
+            "initialised": sorted(own.keys() - found.tensors.keys()),
+        },
+        notes={"weights": notes} if notes else {},
     )
+    _log(card)
     return network.eval(), card
 
 
-def _count_classes(tensors: Mapping[str, torch.Tensor], head: str, path: Path) -> int:
-    weight = tensors.get(f"{head}.weight")
-    if weight is None:
+def _taken(found: matching.Match) -> list[str]:
+    """Name the tensors that were taken, and what they were called before unless a prefix says it all."""
+    return [
+        name if theirs == found.prefix + name else f"{theirs} -> {name}"
+        for name, theirs in found.pairs.items()
+    ]
+
+
+def _changes(given: matching.Tensors, found: matching.Match) -> dict[str, Any]:
+    """Say what was done to the names and numbers of all tensors that were taken."""
+    kinds = {
+        str(given[theirs].dtype)
+        for name, theirs in found.pairs.items()
+        if given[theirs].dtype != found.tensors[name].dtype
+    }
+    changes = {"prefix": found.prefix, "converted": ", ".join(sorted(kinds)).replace("torch.", "")}
+    return {name: value for name, value in changes.items() if value}
+
+
+def _matcher(config: Config, path: Path, found: StateDict) -> Matcher:
+    if config.source.match is Match.names:
+        return partial(matching.by_name, origin=str(path), ordered=found.ordered)
+    if not found.ordered:
         raise UserError(
-            f"{path} has no {head}.weight, the output layer of the architecture.\n"
-            f"  Its last tensors are: {', '.join(list(tensors)[-4:]) or 'none'}. Is model.architecture right?"
+            f"{path} cannot be matched by order: .safetensors files are sorted when they are written.\n"
+            "  Save a state dict instead: torch.save(model.state_dict(), path)"
         )
-    return len(weight)
+    return partial(matching.by_order, origin=str(path))
 
 
-def _unpickled(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} contains pickled Python objects, which are not run: {str(error).splitlines()[0]}\n"
-            "  Save its state dict alone: torch.save(model.state_dict(), path)"
-        ) from error
-    except (RuntimeError, EOFError, BadZipFile, ValueError, KeyError) as error:
-        raise UserError(f"{path} is not a file of torch.save: {error}") from error
-    return _state_dict(content, path)
+def _described(found: StateDict) -> dict[str, Any]:
+    if not found.taken:
+        return {}
+    return {"taken": found.taken, **({"left": list(found.left)} if found.left else {})}
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    tensors = content.items() if isinstance(content, dict) else []
-    if not tensors or not all(isinstance(tensor, torch.Tensor) for _, tensor in tensors):
-        raise UserError(
-            f"{path} holds no state dict (a dictionary of tensors).\n"
-            "  Save one: torch.save(model.state_dict(), path)"
-        )
-    parallel = all(name.startswith(_PARALLEL) for name, _ in tensors)
-    return {name.removeprefix(_PARALLEL) if parallel else name: tensor for name, tensor in tensors}
+def _log(card: ModelCard) -> None:
+    counts = {kind: len(names) for kind, names in card.tensors.items()}
+    details = "".join(f"; {name}: {value}" for name, value in card.notes.get("weights", {}).items())
+    log.info(
+        "source weights: %d tensors taken, %d of the file left out, %d initialised%s",
+        counts["copied"],
+        counts["dropped"],
+        counts["initialised"],
+        details,
+    )
 
 
 def _checked_card(config: Config, path: Path, card: ModelCard, transform: Transform) -> ModelCard:

@@ -7,16 +7,15 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torchvision
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
-from torchvision import models as torchvision_models
 
 from thawline.config.errors import UserError
-from thawline.data.transform import Transform
+from thawline.models.lean import torchvision, torchvision_models
 from thawline.models.randomness import own_randomness
 
-_TIMM = "timm:"
+TIMM = "timm:"
+"""What the names of timm's models begin with here."""
 
 
 def build(
@@ -63,50 +62,9 @@ def architectures() -> list[str]:
     return torchvision_models.list_models(module=torchvision_models)
 
 
-def is_published(architecture: str) -> bool:
-    """Return True for architectures of torchvision, which publishes weights for them."""
-    return not architecture.startswith(_TIMM) and "." not in architecture
-
-
-def weights_transform(architecture: str, weights: str) -> Transform:
-    """Return the transform that published `weights` were trained with: their own preset, for RGB.
-
-    Raises `UserError` for unknown names.
-    """
-    preset = published_weights(architecture, weights).transforms()
-    return Transform(
-        size=preset.crop_size[0],
-        resize=preset.resize_size[0],
-        channels=len(preset.mean),
-        fit="crop",
-        interpolation=preset.interpolation.value,
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-    )
-
-
-def published_weights(architecture: str, weights: str) -> Any:
-    """Return the entry of torchvision's weights enumeration, such as `ResNet18_Weights.IMAGENET1K_V1`.
-
-    Raises `UserError` for unknown names.
-    """
-    if not is_published(architecture):
-        raise UserError(
-            f"No weights are published for {architecture}.\n  Give the path of a .safetensors or .pth file."
-        )
-    _builder(architecture)
-    known = torchvision_models.get_model_weights(architecture)
-    if weights not in known.__members__:
-        raise UserError(
-            f"{architecture} has no weights {weights!r}.\n"
-            f"  published: {', '.join(known.__members__)}, or give the path of a .safetensors/.pth/.pt file"
-        )
-    return known[weights]
-
-
 def _builder(architecture: str) -> Callable[..., Any]:
-    if architecture.startswith(_TIMM):
-        return _timm_builder(architecture.removeprefix(_TIMM))
+    if architecture.startswith(TIMM):
+        return _timm_builder(architecture.removeprefix(TIMM))
     if "." in architecture:
         return _from_path(architecture)
     if architecture not in architectures():
@@ -132,10 +90,9 @@ def made_by(builder: Callable[..., Any]) -> list[str]:
 
 
 def _timm_builder(name: str) -> Callable[..., Any]:
-    try:
-        import timm
-    except ImportError:
-        raise UserError(f"{_TIMM}{name} needs the package timm.\n  Run: pip install timm") from None
+    # it takes a second to load, and torchvision's networks need none of it
+    import timm
+
     if not timm.is_model(name):
         raise _unknown("timm model", name, timm.list_models())
 

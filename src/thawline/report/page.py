@@ -57,6 +57,7 @@ def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Ma
         metrics=[METRIC_NAMES[name] for name in METRICS],
         contenders=rows,
         methods=any(row["method"] for row in rows),
+        left_out=[name for key, name in NAMES.items() if key not in findings.contenders],
         coverage=wording.coverage(findings),
         pictures=pictures,
         recipe=recipe_rows(findings),
@@ -93,6 +94,7 @@ def answer(findings: Findings) -> list[str]:
     """Return the first paragraph's sentences, then each warning."""
     against = [wording.compared(findings, other) for other in (SCRATCH, PROBE) if _other(findings, other)]
     lines = [" ".join(filter(None, [recipes.answer(findings), *against]))]
+    lines += wording.warnings(findings)
     return lines + [line for line in (wording.one_class(findings), wording.single_seed(findings)) if line]
 
 

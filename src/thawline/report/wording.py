@@ -206,3 +206,17 @@ def single_seed(findings: Findings) -> str | None:
         f"Only one seed was trained ({listed(alone)}): these intervals hold for that seed and say nothing "
         "about how another one would have fared."
     )
+
+
+def warnings(findings: Findings) -> list[str]:
+    """Return what trainings say of themselves that nobody should overlook: a line for the source model and
+    for each contender."""
+    lines = []
+    if "warning" in findings.costs["pretrain"]:
+        lines.append(f"**The source model:** {findings.costs['pretrain']['warning']}")
+    for name in findings.contenders:
+        seeds = findings.costs[f"finetune/{name}"].get("seeds", {}).values()
+        told = [seed["warning"] for seed in seeds if "warning" in seed]
+        if told:
+            lines.append(f"**{NAMES[name]}, {len(told)} of {counted(len(seeds), 'seed')}:** {told[0]}")
+    return lines

@@ -25,7 +25,6 @@ from thawline.config.search import Search
 from thawline.search.study.configuration import CONFIG, OUTPUTS, by_hand, configuration
 from thawline.search.study.database import connect, explained, is_shared, location
 from thawline.search.study.study import DECISIVE, REASON, SIGN, STATES, best_trial, other_study, plain
-from thawline.search.study.time_limit import seconds_used
 from thawline.tracking.text import PASSWORD, without_password
 
 FAILURES = 5
@@ -116,7 +115,7 @@ def overview(study: optuna.Study) -> Overview:
         states={state: counts[state] for state in STATES.values() if counts[state]},
         best=best,
         corrected=_corrected(study, best),
-        seconds=seconds_used(study) or sum(spent),
+        seconds=sum(spent),
         failures=_failures(trials),
     )
 
@@ -138,7 +137,7 @@ def _corrected(study: optuna.Study, best: FrozenTrial | None) -> dict[str, float
     """Return what the stage wrote of the best trial when the study ended, if that is still there."""
     if not {CONFIG, OUTPUTS} <= study.user_attrs.keys():
         return None
-    contender = OmegaConf.select(OmegaConf.create(study.user_attrs[CONFIG]), "contender")
+    contender = OmegaConf.select(OmegaConf.create(study.user_attrs[CONFIG]), "contenders[0]")
     folder = Path(study.user_attrs[OUTPUTS]) / "search" / str(contender)
     if not (folder / COSTS).exists() or read_json(folder / COSTS).get("study") != study.study_name:
         return None

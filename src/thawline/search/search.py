@@ -1,4 +1,4 @@
-"""The stage: choose depth and learning rates of one contender on the validation pictures."""
+"""The stage: choose depth and learning rates of each contender on the validation pictures."""
 
 import logging
 import time
@@ -18,9 +18,11 @@ from thawline.artifacts import (
     write_json,
     write_table,
 )
+from thawline.config.recipe.contenders import of_each
 from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import Config, Contender, Goal
 from thawline.depth_curve import read_curve
+from thawline.plan.decisions import seconds_for_search, stop_at
 from thawline.search.results.chosen import chosen
 from thawline.search.results.cuts import write_cuts
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
@@ -29,7 +31,7 @@ from thawline.search.results.tables import pareto_table, trials_table
 from thawline.search.study.run import run_study
 from thawline.search.study.samplers import reproducible, unlearned
 from thawline.search.study.study import RUN, best_trial, counted, open_study
-from thawline.search.study.time_limit import too_late_to_begin
+from thawline.search.study.time_limit import set_deadline, too_late_to_begin
 from thawline.search.trial.trials import Trials
 from thawline.search.trial.validation import flattered
 from thawline.training.recipe import Chosen, lock_of, write_chosen
@@ -41,10 +43,22 @@ CONCLUDED = "concluded"
 
 
 def search(config: Config, artifacts: Artifacts) -> None:
-    """Write recipe.json, trials.csv, pareto.csv, costs.json and the folder evidence of `config.contender`."""
+    """Write recipe.json, trials.csv, pareto.csv, costs.json and the folder evidence of every contender.
+
+    A search that was finished before, or interrupted, is found again by what decides it.
+    """
+    stop_at(config, artifacts, {})
+    if config.search.enabled:
+        tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
+        tracking.reconcile()
+    for one in of_each(config):
+        _search(one, artifacts)
+
+
+def _search(config: Config, artifacts: Artifacts) -> None:
     started = time.monotonic()
     trials = Trials(config, artifacts)
-    folder = artifacts.stage_output("search", config.contender.name)
+    folder = artifacts.stage_output("search", trials.contender.name)
     study, found = _searched(trials) if config.search.enabled else (None, _passed_through(trials))
     choices = list(config.search.space.choices)
     write_table(folder / TRIALS, trials_table(study, trials.total, choices))
@@ -64,26 +78,36 @@ def _passed_through(trials: Trials) -> Chosen:
 def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
     config = trials.config
     _announce(trials)
-    tracking.connect(config.tracking.uri, config.tracking.experiment, trials.artifacts.root)
-    tracking.reconcile()
     study = open_study(trials, trials.artifacts.studies)
-    curve = config.search.goal is Goal.depth_curve and config.contender is Contender.finetuned
+    set_deadline(study, seconds_for_search(config, trials.artifacts))
+    name = trials.contender.name
+    curve = config.search.goal is Goal.depth_curve and trials.contender is Contender.finetuned
     if _finished(trials, study) and _is_concluded(trials, study) and not curve:
-        log.info("search %s: all %d trials were run before", config.contender.name, len(counted(study)))
+        log.info("search %s: all %d trials were run before", name, len(counted(study)))
         return study, _without_curve(trials, study)
     with tracking.run(
-        f"search {config.contender.name}",
+        f"search {name}",
         stage="search",
         parameters=_parameters(trials),
         tags=trials.tags,
         lock=lock_of(config),
         again=study.user_attrs.get(RUN),
     ) as parent:
-        label = f"search {config.contender.name}"
+        label = f"search {name}"
         study = run_study(Trials, config, trials.artifacts, parent.id, label, trials)
         found = _concluded(trials, study, parent, curve)
     study.set_user_attr(CONCLUDED, len(counted(study, trials.total)))
+    _say_whether_stopped(trials, study)
     return study, found
+
+
+def _say_whether_stopped(trials: Trials, study: optuna.Study) -> None:
+    """Keep how many trials the clock left, so that a reproduction runs as many and not more."""
+    done, name = len(counted(study, trials.total)), trials.contender.name
+    if done < trials.total:
+        log.warning("search %s: time was up after %d of %d trials", name, done, trials.total)
+        if trials.search.goal is Goal.recipe:
+            stop_at(trials.config, trials.artifacts, {"search.trials": done})
 
 
 def _finished(trials: Trials, study: optuna.Study) -> bool:
@@ -105,7 +129,7 @@ def _concluded(trials: Trials, study: optuna.Study, parent: tracking.Run, curve:
         found = depth_curve_of(trials, study, trials.config, trials.artifacts, parent.id)
     else:
         found = _without_curve(trials, study)
-    evidence = trials.artifacts.stage_output("search", trials.config.contender.name, EVIDENCE)
+    evidence = trials.artifacts.stage_output("search", trials.contender.name, EVIDENCE)
     log_plots(study, parent, read_curve(evidence / DEPTH_CURVE) if curve else None)
     return found
 
@@ -119,14 +143,14 @@ def _without_curve(trials: Trials, study: optuna.Study) -> Chosen:
 def _parameters(trials: Trials) -> dict[str, Any]:
     """Return the parameters of the study's run in MLflow."""
     search, validation = trials.search, trials.validating.validation
-    names = ("goal", "sampler", "pruner", "objective", "trials", "minutes", "trials_per_depth")
+    names = ("goal", "sampler", "pruner", "objective", "trials", "trials_per_depth")
     found = {name: getattr(search, name) for name in names}
     return {**found, "validation": validation.kind, "folds": validation.folds}
 
 
 def _announce(trials: Trials) -> None:
     config, search = trials.config, trials.search
-    name = config.contender.name
+    name = trials.contender.name
     log.info(
         "search %s: the configured learning rates and depth are only the first trial "
         "(search=off uses them as they stand)",

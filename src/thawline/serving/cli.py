@@ -19,13 +19,11 @@ def main(arguments: list[str] | None = None) -> None:
     level = logging.INFO if given.command == "study" else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     try:
-        failed = (
-            _predict(given.paths, given.model, given.json) if given.command == "predict" else _study(given)
-        )
+        failed = COMMANDS[given.command](given)
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        if given.command == "study":
+        if given.command != "predict":
             sys.stderr.write("\ninterrupted; run the same command again to go on\n")
         sys.exit(130)
     sys.exit(1 if failed else 0)
@@ -37,16 +35,34 @@ def _parser() -> argparse.ArgumentParser:
         description="Use the fine-tuned model, and look at the studies that found its recipe.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_fit(commands)
     predict = commands.add_parser("predict", help="label pictures", description="Label pictures.")
     predict.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER")
     predict.add_argument("--json", action="store_true", help="print one JSON array with all probabilities")
     predict.add_argument(
-        "--model", type=Path, default=Path("artifacts/export"), help="the bundle (default: %(default)s)"
+        "--model",
+        type=Path,
+        help="the bundle (default: artifacts/export, until then the plan's)",
     )
     words = "look at studies, go on with one, or export its trials"
     study = commands.add_parser("study", help=words, description=words[0].upper() + words[1:] + ".")
     _add_study_commands(study.add_subparsers(dest="action", required=True))
     return parser
+
+
+def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    fit = commands.add_parser(
+        "fit",
+        help="make a classifier of your photographs",
+        description="Make a classifier of your photographs: a `dvc exp run`, which is printed.",
+    )
+    fit.add_argument("folder", type=Path, metavar="FOLDER", help="one folder of pictures for each class")
+    fit.add_argument("--minutes", type=float, default=10.0, help="for everything (default: %(default)g)")
+    words = "a name in conf/source, or a file with weights (default: %(default)s)"
+    fit.add_argument("--source", default="imagenet", metavar="NAME|FILE", help=words)
+    fit.add_argument(
+        "-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="any other setting"
+    )
 
 
 def _add_study_commands(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -75,12 +91,22 @@ def _study(given: argparse.Namespace) -> int:
     return 0
 
 
-def _predict(paths: list[Path], model: Path, as_json: bool) -> int:
-    """Print predictions; return how many files could not be read."""
-    from thawline.serving.predict import open_bundle, picture_files, predict
+def _fit(given: argparse.Namespace) -> int:
+    from thawline.fit import fit, pipeline_root
 
-    files = picture_files(paths)
-    network, card = open_bundle(model)
+    if given.minutes <= 0:
+        raise UserError(f"--minutes {given.minutes:g} is not a time.\n  give minutes above 0, such as 10")
+    fit(given.folder, given.minutes, given.source, given.settings, pipeline_root())
+    return 0
+
+
+def _predict(given: argparse.Namespace) -> int:
+    """Print predictions; return how many files could not be read."""
+    from thawline.serving.predict import bundle_in, open_bundle, picture_files, predict
+
+    as_json = given.json
+    files = picture_files(given.paths)
+    network, card = open_bundle(given.model or bundle_in(Path("artifacts")))
     failed = 0
     entries = []
     for prediction in predict(network, card, files):
@@ -92,6 +118,9 @@ def _predict(paths: list[Path], model: Path, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
     return failed
+
+
+COMMANDS = {"fit": _fit, "predict": _predict, "study": _study}
 
 
 def _entry(prediction: "Prediction") -> dict[str, object]:

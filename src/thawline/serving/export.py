@@ -1,5 +1,6 @@
 """The stage that makes the bundle `thawline predict` uses: weights, labels and transform in a folder."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +26,9 @@ def export(config: Config, artifacts: Artifacts) -> None:  # noqa: ARG001
     save_model(bundle / MODEL, bundle / CARD, merge(network), replace(card, notes=notes, weights={}))
 
 
-def best_seed(history: Path, costs: Path) -> tuple[int, float]:
+def best_seed(history: Path, costs: Path) -> tuple[int, float | None]:
     """Choose the seed whose kept weights have the best validation accuracy (ties: the lower loss, then the
-    lower seed), and return it with that accuracy.
+    lower seed), and return it with that accuracy, None where no pictures were left to validate on.
 
     history: all epochs of all seeds. costs: costs.json of the fine-tunings, which says of each seed which
     epoch it kept, or that it kept the average that follows the last one.
@@ -36,4 +37,5 @@ def best_seed(history: Path, costs: Path) -> tuple[int, float]:
     kept = {int(seed): cost["epoch"] for seed, cost in read_json(costs)["seeds"].items()}
     rows = rows[rows["epoch"] == rows["seed"].map(kept)]
     best = rows.sort_values(["val_accuracy", "val_loss", "seed"], ascending=[False, True, True]).iloc[0]
-    return int(best["seed"]), float(best["val_accuracy"])
+    accuracy = float(best["val_accuracy"])
+    return int(best["seed"]), None if math.isnan(accuracy) else accuracy

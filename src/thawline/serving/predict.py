@@ -1,5 +1,6 @@
 """Labels for picture files, with the transforms the model was trained with."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from thawline.config.errors import UserError
 from thawline.data.batches import Batches
 from thawline.data.picture_files import EXTENSIONS
 from thawline.data.transform import Transform, UnusablePictureError
-from thawline.models.checkpoint import ModelCard, load_model
+from thawline.models.checkpoint import ModelCard, load_model, read_card
 from thawline.models.inference import probabilities
+
+log = logging.getLogger(__name__)
 
 BATCH = 64
 
@@ -38,6 +41,20 @@ def open_bundle(folder: Path) -> tuple[nn.Module, ModelCard]:
             "  make one: dvc repro; or name another bundle: thawline predict --model FOLDER"
         )
     return load_model(folder / MODEL, folder / CARD)
+
+
+def bundle_in(artifacts: Path) -> Path:
+    """Return the bundle to use: the final one, or the plan's first model where that is of other pictures or
+    does not exist yet, which is logged."""
+    final, first = artifacts / "export", artifacts / "plan" / "model"
+    if not (first / CARD).exists():
+        return final
+    if (final / CARD).exists():
+        pictures = [read_card(folder / CARD).notes.get("pictures") for folder in (final, first)]
+        if pictures[0] == pictures[1]:
+            return final
+    log.warning("the final model is not there yet: this is the first one, a solved head (%s)", first)
+    return first
 
 
 def picture_files(paths: Iterable[Path]) -> list[Path]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from thawline.config.errors import UserError
+from thawline.machine import loading
 from thawline.tracking import view
 from thawline.tracking.text import shown, without_password
 
@@ -143,8 +144,9 @@ def _check_host_answers(store: str) -> None:
 @contextmanager
 def _explained(store: str) -> Iterator[None]:
     """Turn every way in which a store refuses into a `UserError` that says why."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    with loading():
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield

@@ -113,6 +113,12 @@ class Run:
         """Log one value of each metric."""
         self._log_points([(0, metrics)])
 
+    def log_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags of the run."""
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(self.id, tags=[RunTag(name, shown(value)) for name, value in tags.items()])
+
     def log_text(self, name: str, text: str) -> None:
         """Keep `text` as the artifact `name` (a file name with its ending)."""
         self._client.log_text(self.id, text, name)
@@ -130,7 +136,7 @@ class Run:
         """End the run as one of `STATES`. The first end counts; later ones change nothing."""
         if self._ended:
             return
-        self._log_tags({"state": state} | ({"reason": reason} if reason else {}))
+        self.log_tags({"state": state} | ({"reason": reason} if reason else {}))
         self._client.set_terminated(self.id, STATES[state])
         self._ended = True
 
@@ -147,11 +153,6 @@ class Run:
                 if value is not None
             ],
         )
-
-    def _log_tags(self, tags: Mapping[str, Any]) -> None:
-        from mlflow.entities import RunTag
-
-        self._client.log_batch(self.id, tags=[RunTag(name, shown(value)) for name, value in tags.items()])
 
 
 def _start(name: str, tags: Mapping[str, Any], parameters: Mapping[str, Any], parent: str | None) -> Run:

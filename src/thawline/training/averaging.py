@@ -1,16 +1,13 @@
 """Weights averaged: along one training (EMA), with where it started (WiSE-FT), and over trainings (soup)."""
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-
-from thawline.models.layout import in_layout, laid_out, layout_of
 
 State = Mapping[str, torch.Tensor]
 """Tensors of a network by their names in it."""
@@ -114,42 +111,3 @@ def greedy_soup(
             soup, accuracy = candidate, found
             used.append(index)
     return soup, used
-
-
-@torch.no_grad()
-def estimate_statistics(network: nn.Module, moving: Collection[str], batches: Iterable[torch.Tensor]) -> None:
-    """Measure the statistics of the BatchNorm layers at the paths `moving` anew, all others stay.
-
-    Averaged weights make other activations than those the averaged statistics describe (Izmailov et
-    al. 2018, 3.2). PyTorch's `update_bn` would reset frozen layers too, and let dropout work. Every
-    picture counts alike; each batch should hold several.
-
-    batches: images (B, C, H, W). Leaves all modules in evaluation mode.
-    """
-    layers = [layer for path, layer in network.named_modules() if path in moving]
-    norms = [layer for layer in layers if isinstance(layer, _BatchNorm) and layer.track_running_stats]
-    network.eval()
-    if not norms:
-        return
-    layout = layout_of(network)
-    with _measuring(norms), in_layout(network, layout):
-        seen = 0
-        for images in batches:
-            seen += len(images)
-            for norm in norms:
-                norm.momentum = len(images) / seen
-            network(laid_out(images, layout))
-
-
-@contextmanager
-def _measuring(norms: list[_BatchNorm]) -> Iterator[None]:
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        # not norm.train(): a held layer may refuse to change its mode
-        norm.training = True
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum, norm.training = momentum, False

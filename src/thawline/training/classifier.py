@@ -15,7 +15,9 @@ from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
 from thawline.models.layout import laid_out, layout_of
 from thawline.models.randomness import reseed
+from thawline.progress import within
 from thawline.training.averaging import MovingAverage
+from thawline.training.batch_norm import EpochStatistics
 from thawline.training.batches import validate
 from thawline.training.history import Row, best_epoch, history_row, refuse_divergence
 from thawline.training.l2_sp import L2SP
@@ -105,6 +107,7 @@ class Classifier(pl.LightningModule):
         self._stepped, self._started = 0, 0.0
         self._losses: list[torch.Tensor] = []
         self._batch: list[torch.Tensor] = []
+        self._statistics: EpochStatistics | None = None
 
     def learn_from(self, train: Batches, val: Batches, *, half: bool) -> None:
         """Set what the training is given: `train`, of which Lightning hands out the batches, and `val`."""
@@ -140,6 +143,7 @@ class Classifier(pl.LightningModule):
         self._started = time.monotonic()
         assert self.train_batches is not None
         self.train_batches.set_epoch(self.first + self.current_epoch)
+        self._statistics = EpochStatistics(self.network, self.train_batches.sizes)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         # or pictures of different processes and parts would lose the same activations to dropout
@@ -216,6 +220,9 @@ class Classifier(pl.LightningModule):
                     parameter.grad.mul_(factor)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        assert self._statistics is not None
+        self._statistics.take()
+        self._say(batch_idx + 1)
         if self.global_step == self._stepped:
             return  # gradients of several batches make one step, and this one was not the last of them
         self._stepped = self.global_step
@@ -224,8 +231,17 @@ class Classifier(pl.LightningModule):
         for listener in self.after_step:
             listener(self._stepped)
 
+    def _say(self, done: int) -> None:
+        """Show how far this phase is; `done`: batches of its present epoch."""
+        assert self.train_batches is not None
+        epochs, share = self.settings.epochs, done / len(self.train_batches)
+        within(f"epoch {self.current_epoch + 1} of {epochs}", (self.current_epoch + share) / epochs)
+
     def on_train_epoch_end(self) -> None:
         assert self.val_batches is not None
+        assert self._statistics is not None
+        # before validation: it shall see what is kept
+        self._statistics.keep()
         loss, count = self._total()
         validated = validate(
             self.kept, self.val_batches, self.device, half=self.in_half, from_features=self.from_features

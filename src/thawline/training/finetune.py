@@ -1,28 +1,26 @@
-"""Fine-tuning by a recipe, and the stage that fine-tunes the chosen one once per seed."""
+"""Fine-tuning by a recipe, and the stage that fine-tunes each contender's chosen one once per seed."""
 
-import shutil
+import logging
+import math
 import time
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from thawline import tracking
 from thawline.artifacts import (
     CARD,
-    COSTS,
-    HISTORY,
     MODEL,
     RECIPE,
     Artifacts,
-    atomic_path,
     exclusive,
     file_hash,
     fingerprint,
-    read_json,
     seed_weights,
     write_json,
 )
@@ -40,40 +38,47 @@ from thawline.models.head import with_fresh_head
 from thawline.models.head_cuts import read_cuts
 from thawline.models.selection import require_learning
 from thawline.progress import Advance, progress
+from thawline.training.by_heart import by_heart
 from thawline.training.features.cache import PrefixCache
+from thawline.training.finished import collect, forget_others
 from thawline.training.head_cuts import cuts_of
 from thawline.training.history import Fitted, Row
 from thawline.training.memory import of_attempt, with_less_memory
-from thawline.training.phases import phases_of
-from thawline.training.pretrain import write_history
 from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
 from thawline.training.soup import finetune_soup
 
+log = logging.getLogger(__name__)
+
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
-    """Write weights/seed_<k>.safetensors for every seed, card.json, history.csv and costs.json of
-    `config.contender`. Seeds finished before an interruption are not trained again.
+    """Write weights/seed_<k>.safetensors for every seed, card.json, history.csv and costs.json of every
+    contender.
 
-    Of several processes each takes part in the trainings, and the one that leads writes.
+    What was finished before is not trained again: seeds before an interruption, and the contenders of the
+    last call whose recipe, data and code are still the same. Of several processes each takes part in the
+    trainings, and the one that leads writes.
     """
     prepare_machine(config.trainer)
     join(config.trainer)
-    name = config.contender.name
-    chosen = read_chosen(artifacts.stage("search", name) / RECIPE)
-    store = open_store(artifacts.data("target"))
-    initial = artifacts.stage("replace_head")
     if leads():
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
+    store = open_store(artifacts.data("target"))
+    for contender in config.contenders:
+        _finetune_contender(config, contender.name, store, artifacts)
+
+
+def _finetune_contender(config: Config, name: str, store: Store, artifacts: Artifacts) -> None:
+    chosen = read_chosen(artifacts.stage("search", name) / RECIPE)
+    if chosen.recipe.refit:
+        store = store.divided(np.arange(len(store)), np.arange(0))
+    initial = artifacts.stage("replace_head")
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
-    network, _ = load_model(initial / MODEL, initial / CARD)
-    epochs = chosen.recipe.soup * sum(phase.epochs for phase in phases_of(chosen.recipe, network))
-    total = chosen.recipe.seeds * epochs
     cache = PrefixCache(artifacts.prefix, config.trainer)
     with (
         exclusive(work.with_suffix(".lock")) if leads() else nullcontext(),
-        progress(f"finetune {name}", total) as advance,
+        progress(f"finetune {name}", chosen.recipe.seeds) as advance,
     ):
         same_everywhere(work.name, "code, data and recipe (their hash)")
         for index in range(chosen.recipe.seeds):
@@ -81,17 +86,18 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
             finished = work / f"{seed}.json"
             if not same_everywhere(finished.exists(), f"whether there is {finished}"):
                 _finetune_seed(config, chosen, store, initial, work, seed, show(advance), cache)
-            else:
-                advance(epochs)
+            advance()
         if leads():
-            _collect(work, artifacts.stage_output("finetune", name))
+            collect(work, artifacts.stage_output("finetune", name))
+            forget_others(work)
 
 
 def show(advance: Advance) -> Callable[[Row], None]:
-    """Return an `after_epoch` listener that advances a progress display by one epoch."""
+    """Return an `after_epoch` listener that says how good the training is."""
 
     def listener(row: Row) -> None:
-        advance(1, f"loss {row['train_loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}")
+        asked = "" if math.isnan(row["val_accuracy"]) else f", validation accuracy {row['val_accuracy']:.3f}"
+        advance(0, f"loss {row['train_loss']:.3f}{asked}")
 
     return listener
 
@@ -114,7 +120,7 @@ def _finetune_seed(
     after_epoch: Callable[[Row], None],
     cache: PrefixCache,
 ) -> None:
-    """Fine-tune once from the initial weights and leave in `work` what `_collect` wants of this seed."""
+    """Fine-tune once from the initial weights and leave in `work` what `collect` wants of this seed."""
 
     def train(accumulate: int) -> tuple[nn.Module, ModelCard, Fitted]:
         network, card = initial_network(chosen.recipe, initial, seed)
@@ -154,10 +160,16 @@ def _finetune_seed(
         save_model(work / seed_weights(seed), work / CARD, network, card, base=initial / MODEL)
         run.log_history(fitted.curve)
         run.log_metrics(fitted.cost)
+        warning = by_heart(fitted.history, fitted.epoch, store.part("val").labels)
+        if warning:
+            log.warning("%s, seed %d: %s", chosen.contender.name, seed, warning)
+            run.log_tags({"warning": warning})
         run.log_artifact(work / CARD)
     cost: dict[str, Any] = {"seconds": time.monotonic() - started, "epoch": fitted.epoch, "cost": fitted.cost}
     if accumulate > 1:
         cost["accumulate"] = accumulate
+    if warning:
+        cost["warning"] = warning
     if fitted.soup is not None:
         cost["soup"] = list(fitted.soup)
     # written last: its presence says that this seed is finished
@@ -192,22 +204,3 @@ def with_method(network: nn.Module, recipe: Finetune, frozen: Collection[int], s
         batch_norm=recipe.batch_norm,
     )
     return network
-
-
-def _collect(work: Path, folder: Path) -> None:
-    """Put the finished seeds where DVC expects them, then drop the working folder."""
-    seeds = sorted(int(path.stem) for path in work.glob("[0-9]*.json"))
-    results = {seed: read_json(work / f"{seed}.json") for seed in seeds}
-    for seed in results:
-        _copy(work / seed_weights(seed), folder / "weights" / seed_weights(seed))
-    _copy(work / CARD, folder / CARD)
-    write_history(folder / HISTORY, {seed: result["history"] for seed, result in results.items()})
-    costs: dict[str, Any] = {str(seed): result["cost"] for seed, result in results.items()}
-    total = sum(cost["seconds"] for cost in costs.values())
-    write_json(folder / COSTS, {"seconds": total, "seeds": costs})
-    shutil.rmtree(work)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)

@@ -9,20 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint
-from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Trainer
 from thawline.data.batches import Batches
+from thawline.machine import loading
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.layout import in_layout
-from thawline.training.classifier import Classifier
 from thawline.training.history import Row
 from thawline.training.processes import place, require_processes, same_everywhere
+
+with loading():
+    import pytorch_lightning as pl
+    from pytorch_lightning.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint
+    from pytorch_lightning.strategies import DDPStrategy
+
+    from thawline.training.classifier import Classifier
 
 for _name in ("pytorch_lightning", "lightning.fabric", "lightning"):
     logging.getLogger(_name).setLevel(logging.WARNING)

@@ -3,16 +3,13 @@
 Freezing is the absence of a group: a frozen parameter is in none (DESIGN: "frozen means frozen").
 """
 
-import importlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
-from thawline.config.errors import UserError
 from thawline.config.sections import Optimization, OptimizerName, ScheduleName
 
 ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 25e4
@@ -64,7 +61,7 @@ def build_optimizer(groups: tuple[Group, ...], settings: Optimization) -> torch.
     """Build AdamW (Loshchilov & Hutter 2019), SGD with momentum or LAMB (You et al. 2020; timm's).
 
     AdamW and SGD are fused where PyTorch can: on a CPU, AdamW then needs a third to a sixth of the time for
-    a step of a ResNet-18. Raises `UserError` where LAMB is wanted and timm is not installed.
+    a step of a ResNet-18.
     """
     if not groups:
         raise ValueError("nothing to train: no parameter group")
@@ -78,23 +75,15 @@ def build_optimizer(groups: tuple[Group, ...], settings: Optimization) -> torch.
         for group in groups
     ]
     if settings.optimizer is OptimizerName.lamb:
+        from timm.optim import Lamb  # timm takes a second to load
+
         # the paper's algorithm: timm would clip the whole gradient first
-        optimizer: torch.optim.Optimizer = _lamb()(described, lr=0.0, max_grad_norm=None)
+        optimizer: torch.optim.Optimizer = Lamb(described, lr=0.0, max_grad_norm=None)
         return optimizer
     fused = all(each.device.type in FUSED for group in groups for each in group.parameters) or None
     if settings.optimizer is OptimizerName.sgd:
         return torch.optim.SGD(described, lr=0.0, momentum=settings.momentum, fused=fused)
     return torch.optim.AdamW(described, lr=0.0, fused=fused)
-
-
-def _lamb() -> Any:
-    try:
-        return importlib.import_module("timm.optim").Lamb
-    except ModuleNotFoundError:
-        raise UserError(
-            "optimizer = lamb needs the package timm, which is not installed.\n"
-            "  run: pip install 'thawline[timm]', or choose adamw or sgd"
-        ) from None
 
 
 @dataclass(frozen=True)

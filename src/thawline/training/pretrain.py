@@ -35,6 +35,7 @@ from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
 from thawline.progress import Advance, progress
 from thawline.training.batches import batches
+from thawline.training.by_heart import by_heart
 from thawline.training.history import COLUMNS, Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
@@ -49,7 +50,7 @@ def pretrain(config: Config, artifacts: Artifacts) -> None:
 
     Of several processes each takes part in the training, and the one that leads writes.
     """
-    started = time.monotonic()
+    started, warning = time.monotonic(), None
     folder = artifacts.stage_output("pretrain")
     prepare_machine(config.trainer)
     if config.source.weights is not None:
@@ -62,13 +63,15 @@ def pretrain(config: Config, artifacts: Artifacts) -> None:
         if leads():
             tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
             tracking.reconcile()
-        _train(config, store, folder, artifacts.checkpoints)
+        warning = _train(config, store, folder, artifacts.checkpoints)
     if leads():
-        write_json(folder / COSTS, {"seconds": time.monotonic() - started})
+        told = {"warning": warning} if warning else {}
+        write_json(folder / COSTS, {"seconds": time.monotonic() - started, **told})
 
 
-def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> None:
-    """Train on the store and save to `folder`; the checkpoint goes only when all that is done."""
+def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> str | None:
+    """Train on the store and save to `folder`; the checkpoint goes only when all that is done. Return what is
+    to be said of the training (see `by_heart`)."""
     model, settings = config.model, config.pretrain
     parameters = {**plain(settings), "architecture": model.architecture, "options": dict(model.options)}
     tags = {"seed": config.seed, "data_fingerprint": store.fingerprint}
@@ -95,7 +98,7 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
             settings.batch_size,
         )
         if run is None:
-            return
+            return None
         # first to disk: the tracking server may be gone by now
         origin = f"pretrained on {config.source.dataset.name if config.source.dataset else None}"
         card = ModelCard(model.architecture, dict(model.options), store.classes, store.transform, origin)
@@ -103,7 +106,12 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> Non
         write_history(folder / HISTORY, {config.seed: history})
         run.log_history(history)
         run.log_dict(CARD, card.to_dict())
+        warning = by_heart(history, len(history) - 1, store.part("val").labels)
+        if warning:
+            log.warning("pretrain: %s", warning)
+            run.log_tags({"warning": warning})
         shutil.rmtree(checkpoint, ignore_errors=True)
+        return warning
 
 
 def _fit(
@@ -117,8 +125,7 @@ def _fit(
     """Train once from random weights, each batch computed in `accumulate` parts; return the network and the
     history."""
     # Lightning takes seconds to load, and weights that are taken over need none
-    from thawline.training.classifier import Classifier
-    from thawline.training.fit import fit
+    from thawline.training.fit import Classifier, fit
 
     model, settings = config.model, config.pretrain
     classes, channels = len(store.classes), store.transform.channels

@@ -18,16 +18,13 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from thawline import tracking
-from thawline.artifacts import CARD, MODEL, Artifacts, write_table
+from thawline.artifacts import Artifacts, write_table
 from thawline.config.errors import UserError
-from thawline.config.recipe.contenders import recipe_of
 from thawline.config.sections import Config, Finetune, Phases
 from thawline.data.batches import Batch, Batches
 from thawline.data.store import open_store
-from thawline.models.checkpoint import load_model
 from thawline.models.device import prepare_machine
 from thawline.models.layout import in_layout
-from thawline.models.linear_head import linear_head
 from thawline.training.finetune import initial_network
 from thawline.training.optimization import Group, build_optimizer
 from thawline.training.recipe import lock_of, tracked
@@ -180,15 +177,14 @@ _WORDS = {"steepest": "the loss falls fastest at", "tenth_of_minimum": "a tenth 
 
 
 def range_test(config: Config, artifacts: Artifacts, draw: Callable[[RangeTest, Path], None]) -> None:
-    """Test the rates of `config.contender`'s configured recipe: write range_test.csv and, by `draw`,
-    range_test.png, record an MLflow run and log what is suggested.
+    """Test the rates of the configured recipe: write range_test.csv and, by `draw`, range_test.png, record an
+    MLflow run and log what is suggested.
 
     Of a recipe with phases it is the last one, in which everything learns that may.
     """
     prepare_machine(config.trainer)
     initial, seed = artifacts.stage("replace_head"), config.seed * 1000
-    linear = linear_head(load_model(initial / MODEL, initial / CARD)[0]) is not None
-    recipe = recipe_of(config.contender, config.finetune, linear)
+    recipe = config.finetune
     store = open_store(artifacts.data("target"))
     network, card = initial_network(recipe, initial, seed)
     training = Training(network, recipe, store, config.trainer, seed=seed, mirror=config.target.mirror)
@@ -197,13 +193,13 @@ def range_test(config: Config, artifacts: Artifacts, draw: Callable[[RangeTest, 
             "nothing but a linear head learns: it is solved, and there is no learning rate to test.\n"
             "  test a recipe that fine-tunes more: python pipelines/range_test.py finetune.depth=0"
         )
-    tags = {"contender": config.contender.name, "architecture": card.architecture, "seed": seed}
+    tags = {"architecture": card.architecture, "seed": seed, "data_fingerprint": store.fingerprint}
     tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
     with tracking.run(
-        f"range test {config.contender.name}",
+        "range test",
         stage="range_test",
         parameters=tracked(recipe),
-        tags={**tags, "data_fingerprint": store.fingerprint},
+        tags=tags,
         lock=lock_of(config),
     ) as run:
         found, suggested = tested(training)

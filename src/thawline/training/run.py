@@ -20,7 +20,8 @@ from thawline.models.head import head_parameters
 from thawline.models.head_cuts import standardising
 from thawline.models.inference import outcomes
 from thawline.models.selection import Selection, select
-from thawline.training.averaging import State, estimate_statistics, snapshot, towards
+from thawline.training.averaging import State, snapshot, towards
+from thawline.training.batch_norm import estimate_statistics
 from thawline.training.batches import Pictures, validate
 from thawline.training.cost import flops_if_possible, measured, reset_peak_memory
 from thawline.training.features.cache import FeatureBatches, PrefixCache

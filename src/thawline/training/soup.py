@@ -10,6 +10,7 @@ from torch import nn
 
 from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store
+from thawline.progress import part
 from thawline.training.averaging import greedy_soup, snapshot
 from thawline.training.features.cache import PrefixCache
 from thawline.training.history import Fitted, Row
@@ -50,7 +51,8 @@ def finetune_soup(
     for member in range(recipe.soup):
         network.load_state_dict(start)
         training = training_of(member)
-        fits.append(training.run(after_epoch, checkpoint and checkpoint / f"training-{member}"))
+        with part("training", member + 1, recipe.soup):
+            fits.append(training.run(after_epoch, checkpoint and checkpoint / f"training-{member}"))
         states.append(snapshot(network))
     started = time.monotonic()
     results = [(fitted.row["val_accuracy"], fitted.row["val_loss"]) for fitted in fits]

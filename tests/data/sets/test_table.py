@@ -14,7 +14,7 @@ from thawline.data.prepare import prepare
 from thawline.data.sets import table
 from thawline.data.sources import collect as collect_for
 from thawline.data.store import open_store
-from thawline.data.transform import transform_of
+from thawline.models.preprocessing import transform_for
 
 
 def collect(root: Path) -> Collection:
@@ -189,7 +189,7 @@ def test_what_is_given_stays_and_the_rest_is_split(tmp_path, write_pictures):
     root = write(tmp_path, *rows, header="path,label,split")
     target = Target(dataset=DataSetName.table, root=str(root), test_fraction=0.5)
     config, artifacts = Config(target=target, input=Input(size=16)), Artifacts.under(tmp_path / "out")
-    prepare(config, transform_of(config.input), artifacts)
+    prepare(config, transform_for, artifacts)
     target, test = (open_store(artifacts.data_output(name)).manifest for name in ("target", "test"))
     found = dict(zip(target["path"], target["split"], strict=True))
     assert {path: found[path] for path in given} == given

@@ -53,7 +53,7 @@ def config_of(folder: Path, validation: ValidationName = ValidationName.holdout,
         "folds": 2,
     }
     config = Config(
-        contender=changes.pop("contender", Contender.finetuned),  # type: ignore[arg-type]
+        contenders=[changes.pop("contender", Contender.finetuned)],  # type: ignore[list-item]
         target=Target(dataset=DataSetName.digits),
         trainer=Trainer(accelerator="cpu", threads=1),
         finetune=Finetune(epochs=1, batch_size=8, body_lr=1e-2, depth=1),

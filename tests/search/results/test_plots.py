@@ -77,7 +77,8 @@ def test_two_objectives_have_a_front_and_a_curve_its_plot(tmp_path: Path) -> Non
 
 def test_what_there_are_too_few_trials_for_is_left_out(tmp_path: Path) -> None:
     assert plotted(study_of(0), tmp_path) == set()
-    assert plotted(study_of(1), tmp_path) == {"best_so_far"}
+    assert plotted(study_of(1), tmp_path) == set()
+    assert plotted(study_of(2), tmp_path) >= {"best_so_far"}
 
 
 def test_a_study_of_one_depth_has_no_map_of_depths(tmp_path: Path) -> None:

@@ -123,12 +123,3 @@ def test_a_grid_that_does_not_fit_is_refused_with_the_number_to_set() -> None:
     refuse_part(search, 15)
     with pytest.raises(UserError, match=r"more than 3000 points(?s:.*)search\.trials=as many, or fewer"):
         refuse_part(search, 3000, False)
-
-
-def test_a_grid_that_time_may_end_in_the_middle_is_refused() -> None:
-    message = (
-        r"'grid' has 6 points, but search\.minutes = 5 may end it early, which leaves out whole depths"
-        r"(?s:.*)set search\.minutes=null and search\.trials=6, or"
-    )
-    with pytest.raises(UserError, match=message):
-        refuse_part(Search(sampler=SamplerName.grid, minutes=5), 6)

@@ -46,7 +46,7 @@ def test_a_depth_where_nothing_varies_has_one_place() -> None:
 
 
 def test_a_study_in_which_nothing_varies_has_one_place() -> None:
-    for search in (Search(trials=20), Search(minutes=5), curve(), Search(sampler=SamplerName.grid)):
+    for search in (Search(trials=20), curve(), Search(sampler=SamplerName.grid)):
         found = slots(search, [3])
         assert found.total == 1
         assert found.slot(0) is not None

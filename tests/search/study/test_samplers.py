@@ -161,7 +161,6 @@ def test_samplers_that_do_not_learn_give_the_same_trials_to_any_number_of_worker
     [
         (Search(pruner=PrunerName.none), "the sampler tpe learns from the trials"),
         (Search(sampler=SamplerName.random), "the pruner median compares"),
-        (Search(sampler=SamplerName.random, pruner=PrunerName.none, minutes=5), "fits into search.minutes"),
     ],
 )
 def test_why_several_workers_may_give_other_trials_is_said(search: Search, reason: str) -> None:

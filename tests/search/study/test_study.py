@@ -11,7 +11,6 @@ from tests_tasks import Bowl, random_search
 from thawline.config.errors import UserError
 from thawline.search.study.engine import ask, run_and_tell, run_trials
 from thawline.search.study.study import SharedStudy, best_trial, counted, flat, open_study, report
-from thawline.search.study.time_limit import seconds_left
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +79,6 @@ def test_a_study_decided_by_something_else_is_refused_and_says_what_differs(
         "  space.head_lr: study has [0.0001, 0.01], now [0.0001, 0.1]",
         "  Go back to what the study has, or begin another one: search.study=another_name",
     ]
-
-
-def test_a_refused_call_leaves_the_study_its_time(task: Bowl, database: Path) -> None:
-    study = open_study(task, database)
-    other = Bowl(random_search(4, minutes=0.1), name=task.name, decisive={"space": {"low": 0.5, "high": 1.0}})
-    with pytest.raises(UserError, match="decided by other settings"):
-        open_study(other, database)
-    assert seconds_left(study) is None
 
 
 def test_a_refusal_lists_eight_differences_at_most(task: Bowl, database: Path) -> None:

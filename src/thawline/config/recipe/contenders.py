@@ -1,11 +1,25 @@
-"""Recipes of the contenders: the configured one as each of them would use it."""
+"""The contenders, and their recipes: the configured one as each of them would use it."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from thawline.config.choices import Contender, Start
+from thawline.config.errors import ConfigError
 from thawline.config.recipe.fields import AUTO, HEAD_TO_BODY, Finetune
 from thawline.config.recipe.meaning import NEUTRAL, Situation, reconciled
 from thawline.config.recipe.methods import Method
+from thawline.config.sections import Config
+
+
+def of_each(config: Config) -> list[Config]:
+    """Return the configuration once for each of its contenders, with that one alone."""
+    return [replace(config, contenders=[each]) for each in config.contenders]
+
+
+def contender_of(config: Config) -> Contender:
+    """Return the contender of a configuration that has one alone (`of_each`)."""
+    (alone,) = config.contenders
+    return alone
 
 
 def recipe_of(contender: Contender, configured: Finetune, linear_head: bool = True) -> Finetune:
@@ -25,6 +39,20 @@ def recipe_of(contender: Contender, configured: Finetune, linear_head: bool = Tr
         at = Situation.of(values, depth=1, units=None, linear_head=linear_head)  # all, however many there are
         return Finetune(**reconciled(values, at))
     return replace(configured, **NEUTRAL, start=Start.random, body_lr=None, head_lr=_from_scratch(configured))
+
+
+def require_finetuned(contenders: Collection[Contender]) -> None:
+    """Refuse contenders that leave out the one which everything after the trainings is about."""
+    if Contender.finetuned in contenders:
+        return
+    names = [each.name for each in contenders]
+    together = ",".join([Contender.finetuned.name, *names])
+    raise ConfigError(
+        f"contenders = {names}: without {Contender.finetuned.name} there is nothing to compare these with, "
+        "to report on or to export.\n"
+        f"  the whole pipeline: -S contenders=[{together}]; their searches alone, by hand: "
+        f"python pipelines/search.py contenders=[{','.join(names)}]"
+    )
 
 
 def _from_scratch(configured: Finetune) -> float:

@@ -39,7 +39,7 @@ class Optimization:
     batch_size: int = 64
     """Pictures per optimizer step."""
     optimizer: OptimizerName = OptimizerName.adamw
-    """adamw (Loshchilov & Hutter 2019), sgd with momentum, or lamb (You et al. 2020; needs timm)."""
+    """adamw (Loshchilov & Hutter 2019), sgd with momentum, or lamb (You et al. 2020)."""
     momentum: float = 0.9
     """sgd only."""
     weight_decay: float = 0.01
@@ -149,6 +149,9 @@ class Finetune(Optimization, MethodFields):
     """balanced: the loss weighs each class by the inverse of its share of the training pictures."""
     seeds: int = 3
     """Fine-tunings of the chosen recipe, each with its own head, order and augmentation."""
+    refit: bool = False
+    """The final fine-tunings learn from the validation pictures too, once these have chosen the recipe; then
+    nothing can choose between epochs or seeds."""
 
     def __post_init__(self) -> None:
         Optimization.__post_init__(self)
@@ -161,6 +164,7 @@ class Finetune(Optimization, MethodFields):
             require(getattr(self, name) <= 1, name, getattr(self, name), "above 0 and at most 1")
         self._resolve_rates()
         self._check_depth()
+        self._check_refit()
         self._check_cuts()
         for name, (only, reason) in ruled_out(vars(self)).items():
             shown = "null" if only is None else getattr(only, "name", only)
@@ -182,6 +186,14 @@ class Finetune(Optimization, MethodFields):
         )
         if self.head_lr is None and self.body_lr is not None:
             self.head_lr = HEAD_TO_BODY * self.body_lr
+
+    def _check_refit(self) -> None:
+        if not self.refit:
+            return
+        choosing = {"keep": Keep.last, "early_stopping": 0, "soup": 1}
+        chooses = next((name for name, only in choosing.items() if getattr(self, name) != only), None)
+        allowed = f"false, because {chooses} chooses by validation pictures, which refit leaves none of"
+        require(chooses is None, "refit", self.refit, allowed)
 
     def _check_cuts(self) -> None:
         cuts = self.head_cuts

@@ -22,14 +22,14 @@ def chosen(trials: Trials, study: optuna.Study | None) -> Chosen:
     if study is not None:
         best = best_trial(study, trials.total)
         if best is None:
-            raise none_left("trials", trials.config.contender, study, trials.total)
+            raise none_left("trials", trials.contender, study, trials.total)
         recipe = trials.recipe(best)
         evidence = selected(study, best, trials.total, trials.validating, trials.outcomes, trials.config.seed)
     depth = resolve_depth(recipe.depth, trials.units)
     if depth == len(trials.units):
         recipe = replace(recipe, depth="all")
     unit = unit_name(trials.units, depth)
-    return Chosen(trials.config.contender, recipe, depth, unit, evidence, trials.linear_head)
+    return Chosen(trials.contender, recipe, depth, unit, evidence, trials.linear_head)
 
 
 def none_left(what: str, contender: Contender, study: optuna.Study, total: int | None = None) -> UserError:

@@ -17,7 +17,7 @@ COLUMNS = ("cuts", "unit", "accuracy", "loss", "pictures", "chosen")
 def write_cuts(trials: Trials) -> None:
     """Write cuts.csv into the evidence of the search where its heads read chosen cuts, or where its recipe is
     a linear probe; remove the one of an earlier search where not."""
-    contender = trials.config.contender
+    contender = trials.contender
     path = trials.artifacts.stage_output("search", contender.name, EVIDENCE) / CUTS
     if not (trials.have_cuts or (contender is Contender.linear_probe and trials.linear_head)):
         path.unlink(missing_ok=True)

@@ -75,15 +75,15 @@ def depth_curve_of(
     """
     seeds = Seeds(config, artifacts, trials)
     if not seeds.winners:
-        raise none_left("trials", config.contender, study)
+        raise none_left("trials", trials.contender, study)
     _tell_needs(seeds)
-    finished = run_study(Seeds, config, artifacts, parent, f"seeds {config.contender.name}", seeds)
+    finished = run_study(Seeds, config, artifacts, parent, f"seeds {trials.contender.name}", seeds)
     points = seeds.points(finished)
     if not points:
-        raise none_left("fresh seeds", config.contender, finished)
+        raise none_left("fresh seeds", trials.contender, finished)
     curve = curve_of(trials, study, points)
-    _write(artifacts, config.contender, curve, seeds, finished)
-    log.info("search %s: %s", config.contender.name, curve.reason)
+    _write(artifacts, trials.contender, curve, seeds, finished)
+    log.info("search %s: %s", trials.contender.name, curve.reason)
     return _chosen(trials, study, seeds, curve)
 
 
@@ -137,7 +137,7 @@ def _chosen(trials: Trials, study: optuna.Study, seeds: Seeds, curve: Curve) -> 
     corrected = curve.corrected and dict(zip(("mean", "low", "high"), curve.corrected, strict=True))
     told = selected(study, winner.trial, trials.total, trials.validating, trials.outcomes, trials.config.seed)
     told = {**told, "corrected": corrected}
-    return Chosen(trials.config.contender, winner.recipe, depth, winner.unit, told, trials.linear_head)
+    return Chosen(trials.contender, winner.recipe, depth, winner.unit, told, trials.linear_head)
 
 
 def _write(
@@ -219,7 +219,7 @@ def _tell_needs(seeds: Seeds) -> None:
     log.info(
         "search %s: %d fresh trainings of the best recipe at %d depths; their models take about %.0f MiB, in "
         "%s and again among the artifacts",
-        seeds.config.contender.name,
+        seeds.trials.contender.name,
         seeds.places,
         len(seeds.winners),
         size,

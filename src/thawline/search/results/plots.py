@@ -33,11 +33,14 @@ _DPI = 100
 def log_plots(study: optuna.Study, run: tracking.Run, curve: pd.DataFrame | None = None) -> list[str]:
     """Keep the study's plots as PNG files below `plots/` of `run`; return their names.
 
-    A plot for which there are too few trials is left out, and so is one that cannot be drawn or kept.
+    A plot for which there are too few trials is left out, and so is one that cannot be drawn or kept. For one
+    trial matplotlib is not loaded.
 
     Args:
         curve: as of `thawline.search.results.curve.depth_curve`; None, or no rows: no curve was measured.
     """
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 2 and curve is None:
+        return []
     try:
         with TemporaryDirectory() as temporary, _drawing():
             names = _draw(study, curve, Path(temporary))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from torch import nn
 
 from thawline.config.errors import UserError
+from thawline.config.recipe.contenders import contender_of
 from thawline.config.recipe.meaning import AFFINE
 from thawline.config.sections import Config, Finetune, Method, Start
 from thawline.models.cuts import Unit
@@ -30,7 +31,7 @@ def asked_depths(config: Config, base: Finetune, units: tuple[Unit, ...], archit
             "units learn, so that there is no depth to search.\n"
             "  set search.space.depths=null or finetune.units=null"
         )
-    allowed = depths(search, config.contender, base, len(units))
+    allowed = depths(search, contender_of(config), base, len(units))
     if max(allowed) > len(units):
         raise UserError(
             f"search.space.depths = {search.space.depths}, but {architecture} has {len(units)} units.\n"
@@ -59,7 +60,7 @@ def usable_methods(
         _require_some(method, refused, asked, len(units), architecture)
         if refused:
             without = ", ".join(map(str, refused))
-            name = config.contender.name
+            name = contender_of(config).name
             log.info("search %s: not at depth %s, where %s does nothing", name, without, method.name)
         for depth in asked:
             usable[depth] += () if depth in refused else (method.name,)

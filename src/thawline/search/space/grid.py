@@ -92,15 +92,12 @@ def _values(parameter: Parameter, grid_points: int) -> list[Any]:
 
 def refuse_part(search: Search, points: int, all_of_them: bool = True) -> None:
     """Raise `UserError` where only a part of a grid of so many `points`, or more, would be run, which leaves
-    out whole depths: it does not fit into `search.trials`, or time may end it."""
-    if points <= search.trials and search.minutes is None:
+    out whole depths: it does not fit into `search.trials`."""
+    if points <= search.trials:
         return
-    reason, unlimited = f"search.trials = {search.trials}", ""
-    if search.minutes is not None:
-        reason = f"search.minutes = {search.minutes:g} may end it early, which leaves out whole depths"
-        unlimited = "search.minutes=null and "
     raise UserError(
-        f"search.sampler = 'grid' has {'' if all_of_them else 'more than '}{points} points, but {reason}.\n"
-        f"  set {unlimited}search.trials={points if all_of_them else 'as many'}, or fewer values "
+        f"search.sampler = 'grid' has {'' if all_of_them else 'more than '}{points} points, but "
+        f"search.trials = {search.trials}.\n"
+        f"  set search.trials={points if all_of_them else 'as many'}, or fewer values "
         "(search.grid_points, search.space.depths, search.space.choices), or search.sampler=random"
     )

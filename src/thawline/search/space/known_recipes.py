@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from thawline.config.recipe.fields import AUTO
+from thawline.config.search import EACH_DEPTH
 from thawline.config.searchable import plain_value
 from thawline.config.sections import (
     BatchNorm,
@@ -94,6 +95,7 @@ def known(space: TrialSpace) -> list[Slot]:
 
     Each place's `params` are what the space has of the recipe, its attribute `changes` what it has not. A
     recipe is left out where its depth is not among the study's or it needs a method that was not asked for.
+    `each_depth` is the base at every depth of the study, the cheapest first.
     Studies of a baseline (all frozen, or nothing from the source model) try only their base, whose depth is a
     count, a fraction or `all`: the name of a unit must have been resolved.
     """
@@ -102,7 +104,11 @@ def known(space: TrialSpace) -> list[Slot]:
     nearest = min(depths, key=lambda each: abs(each - wanted))
     found = [_slot(CONFIGURED, base, base, point(space, nearest), space.search)]
     for name in space.search.known:
-        if _possible(name, space):
+        if name == EACH_DEPTH:
+            found += [
+                _slot(name, base, base, point(space, depth), space.search) for depth in reversed(depths)
+            ]
+        elif _possible(name, space):
             recipe = RECIPES[name](base)
             params = point(replace(space, base=recipe), _count(recipe.depth, units))
             found.append(_slot(name, recipe, base, params, space.search))

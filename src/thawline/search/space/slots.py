@@ -19,7 +19,7 @@ class Slots:
     many places at each depth, of which the first is the configured recipe at that depth.
 
     Where nothing varies, because a solved head has no learning rate, there is one place: in the study, or at
-    that depth. Raises `UserError` for a grid with more points than trials, or with a limit in minutes.
+    that depth. Raises `UserError` for a grid with more points than trials.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Slots:
             refuse_part(search, *count(self.space))
 
     @property
-    def total(self) -> int | None:
-        """Number of places in the study; None: as many as its time allows."""
+    def total(self) -> int:
+        """Number of places in the study."""
         if not self.search.enabled:
             return 0
         if self.search.goal is Goal.depth_curve:
@@ -47,11 +47,11 @@ class Slots:
             return 1
         if self.search.sampler is SamplerName.grid:
             return len(self._grid)
-        return None if self.search.minutes else self.search.trials
+        return self.search.trials
 
     def slot(self, index: int) -> Slot | None:
         """Return the place `index`; None where there are fewer."""
-        if self.total is not None and index >= self.total:
+        if index >= self.total:
             return None
         if self.search.goal is Goal.depth_curve:
             return self._of_depth(index)

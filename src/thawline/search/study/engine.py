@@ -16,7 +16,7 @@ from thawline.config.sections import Config
 from thawline.search.study.database import explained, location
 from thawline.search.study.recovery import give_back, recover, sign, signs_of_life, supersede
 from thawline.search.study.study import PROCESS, REASON, RUN, SharedStudy, open_study
-from thawline.search.study.time_limit import mark_time, too_late_to_begin
+from thawline.search.study.time_limit import too_late_to_begin
 from thawline.search.task import LimitExceededError, Task
 from thawline.tracking.origin import this_process
 
@@ -73,7 +73,6 @@ def ask(study: SharedStudy, task: Task) -> Trial | None:
     """Return the next trial for this process: one that waits, else one for the next place. None where there
     is nothing to do, now at least: a trial that runs elsewhere may come back (`may_come_back`)."""
     with study.alone():
-        mark_time(study)
         recover(study, task.search)
         if too_late_to_begin(study) or not (_waits(study, task) or _add_place(study, task)):
             return None
@@ -100,7 +99,6 @@ def run_and_tell(study: SharedStudy, task: Task, trial: Trial, parent: str) -> T
         # another worker has told of this trial, or it failed
         state, ended = TrialState.FAIL, error
     with study.alone():
-        mark_time(study)
         now = study.trial(trial.number)
         if now.state is not TrialState.RUNNING or now.user_attrs.get(PROCESS) != this_process():
             supersede(trial, "interrupted", "its trial was given to another worker")

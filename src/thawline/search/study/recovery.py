@@ -18,13 +18,9 @@ from thawline import tracking
 from thawline.config.search import Search
 from thawline.search.study.database import database_time
 from thawline.search.study.study import DEATHS, PROCESS, REASON, RUN, SIGN, SharedStudy
-from thawline.search.study.time_limit import mark_time
 from thawline.tracking.origin import is_dead, is_elsewhere
 
 log = logging.getLogger(__name__)
-
-MARK_SECONDS = 5.0
-"""At most so long between two signs of life."""
 
 
 def sign(study: SharedStudy, number: int, process: str) -> None:
@@ -36,16 +32,14 @@ def sign(study: SharedStudy, number: int, process: str) -> None:
 
 @contextmanager
 def signs_of_life(study: SharedStudy, trial: Trial, seconds: float) -> Iterator[None]:
-    """While the block runs, say every `seconds` that the trial's worker lives, and mark the study's time."""
+    """While the block runs, say every `seconds` that the trial's worker lives."""
     done = threading.Event()
 
     def say() -> None:
-        while not done.wait(min(seconds, MARK_SECONDS)):
+        while not done.wait(seconds):
             # a database that does not answer now may do so next time; a trial that is over needs no signs
             with suppress(SQLAlchemyError, StorageInternalError, UpdateFinishedTrialError, OSError):
                 study.set_trial_attr(trial.number, SIGN, database_time(study.database.engine))
-                with study.alone():
-                    mark_time(study)
 
     thread = threading.Thread(target=say, name="signs of life", daemon=True)
     thread.start()

@@ -50,8 +50,6 @@ def reproducible(search: Search) -> str | None:
             f"each trial has the same parameters, but the pruner {search.pruner.name} compares a trial with "
             "those that are ahead of it, and with several workers that depends on which is the faster"
         )
-    if search.minutes is not None:
-        return "each trial is the same, but how many there are depends on what fits into search.minutes"
     return None
 
 

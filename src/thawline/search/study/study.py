@@ -15,7 +15,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from thawline.config.errors import UserError
 from thawline.search.study.database import connect, explained, location, one_at_a_time
 from thawline.search.study.samplers import pruner, sampler
-from thawline.search.study.time_limit import set_limit
 from thawline.search.task import Task
 
 PROCESS, SIGN, DEATHS, RUN, REASON = "process", "sign_of_life", "deaths", "run", "reason"
@@ -101,7 +100,6 @@ def open_study(task: Task, database: Path) -> SharedStudy:
                 study.set_user_attr(DECISIVE, now)
             elif former != now:
                 raise other_study(task.name, former, now)
-            set_limit(study, task.search)
     return study
 
 

@@ -56,7 +56,7 @@ class Seeds:
     def __init__(self, config: Config, artifacts: Artifacts, trials: Trials | None = None) -> None:
         self.trials = trials or Trials(config, artifacts)
         self.config, self.seed = config, config.seed
-        self.search = replace(config.search, minutes=None, sampler=SamplerName.random, pruner=PrunerName.none)
+        self.search = replace(config.search, sampler=SamplerName.random, pruner=PrunerName.none)
         self.winners = winners(self.trials, open_study(self.trials, artifacts.studies))
         self.folder = artifacts.outcomes / self.name
 

@@ -13,7 +13,7 @@ from torch import nn
 from thawline import tracking
 from thawline.artifacts import CARD, MODEL, Artifacts, fingerprint
 from thawline.config.errors import UserError
-from thawline.config.recipe.contenders import recipe_of
+from thawline.config.recipe.contenders import contender_of, recipe_of
 from thawline.config.sections import Config, Finetune, Method, Objective, Start
 from thawline.data.store import Store, open_store
 from thawline.identity import code_identity
@@ -49,18 +49,18 @@ DECISIVE = ("sampler", "startup_trials", "grid_points", "pruner", "known", "goal
 class Trials:
     """A study that workers can run (see `Task`), and what its trials need.
 
-    Making one sets up this process for training. `depths` are those it tries, `total` its trials, None where
-    only its time limits them.
+    Making one sets up this process for training. `depths` are those it tries, `total` its trials.
     """
 
     def __init__(self, config: Config, artifacts: Artifacts) -> None:
         prepare_machine(config.trainer)
         self.config, self.artifacts, self.search = config, artifacts, config.search
+        self.contender = contender_of(config)
         self.initial = artifacts.stage("replace_head")
         self.store: Store = open_store(artifacts.data("target"))
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
         self.linear_head = linear_head(network) is not None
-        self.base = recipe_of(config.contender, config.finetune, self.linear_head)
+        self.base = recipe_of(self.contender, config.finetune, self.linear_head)
         if phases_of(self.base, network)[-1].solved:
             require_stored_pictures(self.base)
         self.units: tuple[Unit, ...] = units(network)
@@ -95,7 +95,7 @@ class Trials:
         return 0 if self.multiple else self.validating.steps
 
     @property
-    def total(self) -> int | None:
+    def total(self) -> int:
         return self._slots.total
 
     def slot(self, index: int) -> Slot | None:
@@ -103,7 +103,7 @@ class Trials:
 
     @cached_property
     def name(self) -> str:
-        contender = self.config.contender.name
+        contender = self.contender.name
         if self.search.study is not None:
             return f"{self.search.study}-{contender}"
         return f"{contender}-{fingerprint(self.decisive)[:12]}"
@@ -113,8 +113,10 @@ class Trials:
         search, random = self.search, self.base.start is Start.random
         validation, trainer = self.validating.validation, self.config.trainer
         return {
-            # each final fine-tuning has a seed, a trial has none of them
-            "recipe": {name: value for name, value in tracked(self.base).items() if name != "seeds"},
+            # of the final fine-tunings alone
+            "recipe": {
+                name: value for name, value in tracked(self.base).items() if name not in ("seeds", "refit")
+            },
             "fresh_rates": plain(fresh_rates(self.base, search)),
             "body_rates": None if self.depths == [len(self.units)] or random else plain(search.space.body_lr),
             "choices": search.space.choices,
@@ -155,7 +157,7 @@ class Trials:
     def tags(self) -> dict[str, Any]:
         """Of every run in MLflow."""
         return {
-            "contender": self.config.contender.name,
+            "contender": self.contender.name,
             "architecture": self.card.architecture,
             "seed": self.config.seed,
             "data_fingerprint": self.store.fingerprint,

@@ -12,6 +12,7 @@ from thawline.config.choices import Keep, PrunerName
 from thawline.config.sections import Config, Finetune, Trainer
 from thawline.data.store import Store, groups_of
 from thawline.models.checkpoint import save_model
+from thawline.progress import part
 from thawline.search.trial.folds import Fold, Validation, folds, per_class, stitched, validation_by
 from thawline.search.trial.outcomes import Outcome, joined
 from thawline.training.features.cache import PrefixCache
@@ -123,7 +124,10 @@ class Validating:
             store = self.store.divided(self._rows[fold.train], self._rows[fold.val])
             kept = keep if index == repeat % len(folds) else None
             accumulate = parts[-1].accumulate if parts else 1
-            parts.append(self._train(recipe, store, seed, kept, observer, [observer.after_epoch], accumulate))
+            with part("fold", index + 1, len(folds)):
+                parts.append(
+                    self._train(recipe, store, seed, kept, observer, [observer.after_epoch], accumulate)
+                )
             observer.report(index, self._accuracy(parts))
         once = [replace(fold, repeat=0) for fold in folds]
         correct = stitched(once, [part.correct for part in parts])[0]

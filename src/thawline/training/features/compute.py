@@ -57,6 +57,17 @@ def features_in_memory(
     return {depth: np.concatenate(parts) for depth, parts in found.items()}
 
 
+def sizes(network: nn.Module, pictures: torch.Tensor) -> dict[int, int]:
+    """Return how many numbers cross the cut for each picture, at every depth from 0 (the picture itself) to
+    all units. The network is moved to the device of `pictures` (B, C, H, W) and stays there."""
+    layout, whole = layout_of(network), plan(network.to(pictures.device))
+    found = {0: pictures[0].numel()}
+    for depth in range(len(whole.units)):
+        pictures = computed(part(whole, depth, depth + 1).eval(), pictures, False, layout)
+        found[depth + 1] = pictures[0].numel()
+    return found
+
+
 def quick(
     side: nn.Module, *, fold: bool = True, layout: torch.memory_format = torch.channels_last
 ) -> nn.Module:

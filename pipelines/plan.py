@@ -1,0 +1,17 @@
+"""What is done in the minutes there are, decided once; and a first model that can be used meanwhile."""
+
+from thawline.artifacts import Artifacts
+from thawline.config.sections import Config
+from thawline.machine import loading
+from thawline.stage import run
+
+
+def plan(config: Config, artifacts: Artifacts) -> None:
+    with loading():
+        from thawline.plan.plan import plan
+
+    plan(config, artifacts)
+
+
+if __name__ == "__main__":
+    run(__file__, plan, reads=("prepare/target", "replace_head"))

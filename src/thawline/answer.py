@@ -1,0 +1,61 @@
+"""The answer of a pipeline in a few lines, from the files that its stages left."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from thawline.artifacts import METRICS, RECOMMENDATION, Artifacts, read_json
+
+
+def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
+    """Yield lines: how good the model is, how much was frozen, at which rates, what could not be told, and
+    where everything lies. `kept` is the folder with the copies, `seconds` what all of it took."""
+    metrics = read_json(artifacts.reports / METRICS)
+    recipe, own = metrics["recipe"], metrics["finetuned"]
+    yield ""
+    yield f"accuracy   {_interval(own['accuracy'])} on {own['n_test']} test pictures{_probe(metrics)}"
+    yield f"depth      {_depth(recipe)}"
+    yield f"rates      {_rates(recipe)}"
+    for words in _not_told(metrics, read_json(artifacts.reports / RECOMMENDATION)):
+        yield f"not told   {words}"
+    place = kept.relative_to(artifacts.root)
+    yield f"kept       {place}/report/README.md, {place}/model"
+    yield f"           thawline predict --model {place}/model FILE|FOLDER"
+    yield f"           {seconds / 60:.1f} minutes in all"
+
+
+def _interval(metric: dict[str, float]) -> str:
+    return f"{metric['mean']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
+
+
+def _probe(metrics: dict[str, Any]) -> str:
+    probe = metrics.get("linear_probe")
+    return "" if probe is None else f"; linear probe {_interval(probe['accuracy'])}"
+
+
+def _depth(recipe: dict[str, Any]) -> str:
+    depth, unit = recipe["depth"], recipe["unit"]
+    if recipe["recipe"]["depth"] == "all":
+        return f"all {depth} units frozen: the head is solved on their features"
+    return f"{depth} units frozen, up to {unit}" if depth else "0: everything is fine-tuned"
+
+
+def _rates(recipe: dict[str, Any]) -> str:
+    values = recipe["recipe"]
+    if values["depth"] == "all":
+        return "none: nothing is trained step by step"
+    rates = f"body {values['body_lr']:.2g}"
+    if values["phases"] != "probe_first":
+        rates += f", head {values['head_lr']:.2g}"
+    return f"{rates}; {values['epochs']} epochs"
+
+
+def _not_told(metrics: dict[str, Any], recommendation: dict[str, Any]) -> Iterator[str]:
+    same = recommendation["indistinguishable_depths"]
+    if same:
+        yield f"which of the depths {', '.join(map(str, same))} is best"
+    elif recommendation["best_depth"] is None:
+        yield "which depth is best: every depth had few trials (-S search=depth_curve gives each as many)"
+    difference = metrics.get("difference_linear_probe", {}).get("accuracy")
+    if difference is not None and difference["low"] <= 0 <= difference["high"]:
+        yield "whether the model is better than the linear probe"

@@ -1,0 +1,162 @@
+"""`thawline fit`: one command from a folder of photographs to a model and an answer.
+
+It is a `dvc exp run` with the right settings, which it prints, with a clock that outlives interruptions.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from thawline.answer import answer
+from thawline.artifacts import Artifacts, fingerprint
+from thawline.clock import Clock
+from thawline.config.composition import LOCK
+from thawline.config.errors import UserError, closest
+from thawline.config.weight_files import is_weight_file
+from thawline.launcher import end_child_with_us
+
+TABLES = (".csv",)
+KEPT = "fits"
+"""Folder in which each fit's model, report and settings stay reachable."""
+
+
+def pipeline_root() -> Path:
+    """Return the checkout to work in: this folder, else the one this package was installed from."""
+    for root in (Path.cwd(), Path(__file__).resolve().parents[2]):
+        if (root / "dvc.yaml").exists():
+            return root
+    raise UserError("there is no dvc.yaml here.\n  run this command in a clone of thawline")
+
+
+def command(
+    folder: Path, minutes: float | None, source: str, settings: Sequence[str], root: Path
+) -> list[str]:
+    """Return the `dvc exp run` that fits a classifier to `folder`.
+
+    Args:
+        folder: pictures in a folder for each class (or an archive of them), or a CSV that lists pictures.
+        minutes: of the whole; None: as much as is configured takes.
+        source: a name in conf/source, or a file with weights.
+        settings: further `NAME=VALUE`.
+
+    Raises:
+        UserError: the folder or the source does not exist.
+    """
+    if not folder.expanduser().exists():
+        raise UserError(f"{folder} does not exist.\n  give a folder with one folder for each class")
+    target = "table" if folder.suffix.lower() in TABLES else "image_folder"
+    chosen = [f"target={target}", f"target.root={_quoted(folder.expanduser().resolve())}"]
+    if minutes is not None:
+        chosen.append(f"plan.minutes={minutes:g}")
+    given = [*_source(source, root), *chosen, *settings]
+    return ["dvc", "exp", "run", *(part for each in given for part in ("-S", each))]
+
+
+def _source(source: str, root: Path) -> list[str]:
+    names = sorted(path.stem for path in (root / "conf" / "source").glob("*.yaml"))
+    if source in names:
+        return [f"source={source}"]
+    path = Path(source).expanduser()
+    if path.is_file():
+        return ["source=weights", f"source.weights={_quoted(path.resolve())}"]
+    if is_weight_file(source) or "/" in source:
+        raise UserError(f"--source {source}: there is no such file.")
+    raise UserError(
+        f"--source {source} is no source; nearest: {closest(source, names)}.\n"
+        f"  all of them: {', '.join(names)}; or a file with weights"
+    )
+
+
+def _quoted(path: Path) -> str:
+    """Return the path as Hydra reads it: in quotes where it has characters of Hydra's grammar."""
+    text = str(path)
+    if all(letter.isalnum() or letter in "/-._" for letter in text):
+        return text
+    return "'" + text.replace("'", r"\'") + "'"
+
+
+def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str], root: Path) -> None:
+    """Run the pipeline on `folder`, then say what it found and where it lies.
+
+    The same command goes on after an interruption, and the time that was used counts. What an earlier fit
+    made stays below `fits/`; params.yaml is put back unless the pipeline came to its end.
+
+    Raises:
+        UserError: the pipeline failed, for a reason that it has said.
+        KeyboardInterrupt: Ctrl-C; all processes have ended.
+    """
+    run = command(folder, minutes, source, settings, root)
+    artifacts, clock = Artifacts.under(root), Clock(Artifacts.under(root).clock)
+    lock = root / LOCK
+    before = lock.read_bytes() if lock.exists() else None
+    sys.stdout.write(f"{shlex.join(run)}\n")
+    sys.stdout.flush()
+    used = clock.start(fingerprint(run))
+    if used > 1:
+        sys.stdout.write(f"goes on: {used:.0f} s of its time were used before\n")
+    with clock.running():
+        code = _run(run, root)
+    if code:
+        if before is not None:
+            lock.write_bytes(before)
+        raise UserError(
+            "the pipeline did not come to its end, for the reason above.\n  the same command goes on"
+        )
+    seconds = clock.used() or 0.0
+    clock.stop()
+    kept = _keep(artifacts, folder)
+    for line in answer(artifacts, kept, seconds):
+        sys.stdout.write(f"{line}\n")
+
+
+def _run(run: Sequence[str], root: Path) -> int:
+    """Run DVC in `root`; return its exit status. It and the stage it runs end when this process does."""
+    program = Path(sys.executable).with_name(run[0])
+    found = str(program) if program.exists() else shutil.which(run[0])
+    if found is None:
+        raise UserError("DVC is not installed here.\n  make setup, then: source .venv/bin/activate")
+    # stages are started as `python`: this environment's
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    process = subprocess.Popen(
+        [found, *run[1:]], cwd=root, env={**os.environ, "PATH": path}, preexec_fn=end_child_with_us
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # the terminal has told the children, too: they put things in order
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process.wait()
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        raise
+
+
+def _keep(artifacts: Artifacts, folder: Path) -> Path:
+    """Copy model, report and settings below `fits/`, where no later fit on another folder removes them."""
+    kept = _folder_of(artifacts.root / KEPT, folder.expanduser().resolve())
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(artifacts.stage("export"), kept / "model")
+    shutil.copytree(artifacts.reports, kept / "report")
+    shutil.copyfile(artifacts.root / LOCK, kept / LOCK)
+    return kept
+
+
+def _folder_of(fits: Path, pictures: Path) -> Path:
+    """Return the folder of the fit to these pictures: named like theirs, with a number where another has the
+    name."""
+    name = pictures.name.split(".")[0] or "pictures"
+    for number in count(1):
+        found = fits / (name if number == 1 else f"{name}-{number}")
+        lock = found / LOCK
+        if not lock.exists() or OmegaConf.load(lock).target.root == str(pictures):
+            return found
+    raise AssertionError

@@ -1,0 +1,1 @@
+"""Where the weights of source models come from: packages, torchvision, timm and files."""

@@ -1,0 +1,164 @@
+"""What a picture costs on this machine: a forward pass, and a training step from each depth on."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import torch
+from torch import nn
+
+from thawline.config.sections import Finetune
+from thawline.models.cuts import logits_of, units
+from thawline.models.depth import frozen_units
+from thawline.models.freezing import PartlyFrozen, hold
+from thawline.models.layout import in_layout, laid_out, layout_of
+from thawline.models.randomness import own_randomness
+from thawline.models.selection import select
+from thawline.models.thawing import thaw
+from thawline.training.cost import parameters
+from thawline.training.loss import cross_entropy
+
+log = logging.getLogger(__name__)
+
+STEPS = 5
+"""Steps of which the median counts, after one that does not."""
+
+CLEAR = 1.25
+"""How many times as fast another way must be before float32 is left for it."""
+
+HOPELESS = 2.0
+"""A way that takes so many times as long as the best so far is not timed to the end."""
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Seconds for each picture: of the frozen prefix, of the suffix forward, and of a training step of it."""
+
+    prefix: float
+    suffix: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What was timed: a step at some depths, ascending, in the precision that won (`half`: bfloat16)."""
+
+    at: dict[int, StepCost]
+    half: bool
+
+    def of(self, depth: int) -> StepCost:
+        """Return what a picture costs at `depth`: what was timed there, or in a straight line between."""
+        known = sorted(self.at)
+        each = {
+            name: np.interp(depth, known, [getattr(self.at[one], name) for one in known])
+            for name in ("prefix", "suffix", "step")
+        }
+        return StepCost(**{name: float(value) for name, value in each.items()})
+
+
+def timed(
+    network: nn.Module,
+    recipe: Finetune,
+    pictures: torch.Tensor,
+    labels: torch.Tensor,
+    depths: Collection[int],
+    halves: Sequence[bool] = (False, True),
+) -> Costs:
+    """Time training steps of `network` at each of `depths`, in the precision that is fastest at the least.
+
+    Args:
+        pictures: (B, C, H, W), on the device to compute on; the network is moved there, trained by no step,
+            and comes back on the CPU as it was.
+        labels: (B,).
+        halves: the precisions to compare, False for float32. It stays unless bfloat16 is `CLEAR` times as
+            fast (on a processor without it, it is several times slower).
+    """
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    layout = layout_of(network)
+    try:
+        network.to(pictures.device)
+        pictures = laid_out(pictures, layout)
+        with in_layout(network, layout), own_randomness(0):
+            first = min(depths)
+            best, half = _steps(network, recipe, pictures, labels, first, halves[0]), halves[0]
+            for other in halves[1:]:
+                found = _steps(network, recipe, pictures, labels, first, other, best.step * HOPELESS)
+                log.info(
+                    "a step in %s takes %.2f times as long as in %s",
+                    _named(other), found.step / best.step, _named(half),
+                )  # fmt: skip
+                if found.step * CLEAR <= best.step:
+                    best, half = found, other
+            rest = [depth for depth in depths if depth != first]
+            at = {depth: _steps(network, recipe, pictures, labels, depth, half) for depth in rest}
+        return Costs({first: best, **at}, half)
+    finally:
+        thaw(network)
+        network.cpu().load_state_dict(before)
+
+
+def _named(half: bool) -> str:
+    return "bfloat16" if half else "float32"
+
+
+def _steps(
+    network: nn.Module,
+    recipe: Finetune,
+    pictures: torch.Tensor,
+    labels: torch.Tensor,
+    depth: int,
+    half: bool,
+    hopeless: float = math.inf,
+) -> StepCost:
+    """Time what a step at `depth` consists of; a way slower than `hopeless` (seconds a picture) only once."""
+    held = _held(network, recipe, depth)
+    learning = [each for each in held.parameters() if each.requires_grad]
+    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=half):
+        features = held.features(pictures)
+
+        def step() -> None:
+            loss = cross_entropy(logits_of(held.suffix(features))[0], labels)
+            torch.autograd.grad(loss, learning, allow_unused=True)
+
+        def suffix() -> None:
+            with torch.no_grad():
+                held.suffix(features)
+
+        held.train()
+        stepping = _median(step, len(pictures), hopeless)
+        held.eval()
+        prefix = _median(lambda: held.features(pictures), len(pictures)) if depth else 0.0
+        return StepCost(prefix, min(_median(suffix, len(pictures)), stepping), stepping)
+
+
+def _held(network: nn.Module, recipe: Finetune, depth: int) -> PartlyFrozen:
+    frozen = frozen_units(depth, None, units(network))
+    selection = select(
+        network, frozen, frozen_batch_norm=recipe.frozen_batch_norm, batch_norm=recipe.batch_norm
+    )
+    held = hold(network, selection)
+    assert parameters(held).trainable
+    return held
+
+
+def _median(work: Callable[[], object], pictures: int, hopeless: float = math.inf) -> float:
+    """Return seconds for each of `pictures`: the median of a few calls after one that warms up."""
+    found: list[float] = []
+    for index in range(STEPS + 1):
+        started = time.perf_counter()
+        work()
+        _wait()
+        found.append((time.perf_counter() - started) / pictures)
+        # the first call is slow whatever the way
+        if index == 1 and found[1] > hopeless:
+            break
+    return median(found[1:])
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

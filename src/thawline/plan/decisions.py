@@ -1,0 +1,87 @@
+"""What a plan decided: values of the configuration, kept in a file that later stages obey."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from thawline.artifacts import FORECAST, PLAN, STOPPED, Artifacts, read_json, write_json
+from thawline.clock import Clock
+from thawline.config.composition import to_config
+from thawline.config.sections import Config
+
+OVER = 1.15
+"""By what factor all stages together may exceed their minutes before a search is ended."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Settings by their dotted names (`finetune.epochs`), which take the place of the configured ones.
+
+    `basis` is the fingerprint of what they were decided on: pictures, network, settings and minutes. There is
+    no second, date or speed among them: a reproduction repeats them whatever its clock says.
+    """
+
+    basis: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def read_decisions(path: Path) -> Decisions:
+    """Read plan.json. Raises `UserError` where it is missing or damaged."""
+    return Decisions(**read_json(path))
+
+
+def write_decisions(path: Path, decisions: Decisions) -> None:
+    """Write plan.json; equal decisions give equal bytes."""
+    write_json(path, {"basis": decisions.basis, "settings": decisions.settings})
+
+
+def applied(config: Config, decisions: Decisions) -> Config:
+    """Return `config` with what was decided in place of what is configured."""
+    values = OmegaConf.structured(config)
+    for name, value in decisions.settings.items():
+        OmegaConf.update(values, name, value, merge=False)
+    return to_config(values)
+
+
+def planned(config: Config, artifacts: Artifacts) -> Config:
+    """Return the configuration that stages after `plan` obey: as it is where no minutes are given."""
+    if config.plan.minutes is None:
+        return config
+    folder = artifacts.stage("plan")
+    found = read_decisions(folder / PLAN)
+    if (folder / STOPPED).exists():
+        stopped = read_decisions(folder / STOPPED)
+        if stopped.basis == found.basis:
+            found = replace(found, settings=found.settings | stopped.settings)
+    return applied(config, found)
+
+
+def stop_at(config: Config, artifacts: Artifacts, settings: dict[str, Any]) -> None:
+    """Write stopped.json: where the clock ended a search before its plan did, as `settings` that the next
+    call obeys; it keeps what an earlier call of the same plan left there."""
+    decided, path = artifacts.stage("plan") / PLAN, artifacts.stage_output("plan") / STOPPED
+    basis = read_decisions(decided).basis if config.plan.minutes is not None else ""
+    former = read_decisions(path) if path.exists() else Decisions()
+    kept = former.settings if former.basis == basis else {}
+    write_decisions(path, Decisions(basis, kept | settings))
+
+
+def seconds_for_search(config: Config, artifacts: Artifacts) -> float | None:
+    """Return after how many seconds a search ends with what it has: when the minutes are over by `OVER`, less
+    what follows; None where no minutes are given or nobody counts the time."""
+    used = Clock(artifacts.clock).used()
+    if config.plan.minutes is None or used is None:
+        return None
+    return OVER * 60 * config.plan.minutes - used - (seconds_after(config, artifacts, "search") or 0.0)
+
+
+def seconds_after(config: Config, artifacts: Artifacts, stage: str) -> float | None:
+    """Return the seconds that the stages after `stage` will take, as the plan says; None where none does."""
+    later = {"search": ("finetune", "rest"), "finetune": ("rest",)}.get(stage, ())
+    path = artifacts.stage("plan") / FORECAST
+    if config.plan.minutes is None or not later or not path.exists():
+        return None
+    expected = read_json(path)
+    return sum(float(expected[name]) for name in later)

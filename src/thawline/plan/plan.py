@@ -1,0 +1,215 @@
+"""The stage: a first usable model, and what is done in the minutes that are left."""
+
+import logging
+import time
+from dataclasses import asdict
+from typing import Any
+
+from thawline.artifacts import (
+    CARD,
+    FORECAST,
+    MODEL,
+    PLAN,
+    Artifacts,
+    file_hash,
+    fingerprint,
+    read_json,
+    write_json,
+)
+from thawline.clock import Clock
+from thawline.config.recipe.contenders import recipe_of
+from thawline.config.search import EACH_DEPTH, LINEAR_PROBE
+from thawline.config.sections import (
+    AugmentationName,
+    Config,
+    Contender,
+    Finetune,
+    Goal,
+    Keep,
+    Method,
+    Mix,
+    Phases,
+    Precision,
+)
+from thawline.data.store import Store, open_store
+from thawline.models.checkpoint import load_model, save_model
+from thawline.models.cuts import units as found_units
+from thawline.models.device import prepare_machine
+from thawline.models.linear_head import linear_head
+from thawline.plan.budget import Programme, Work, forecast, richest
+from thawline.plan.costs import Costs, timed
+from thawline.plan.decisions import Decisions, read_decisions, write_decisions
+from thawline.plan.depths import spread
+from thawline.plan.words import left_out, table
+from thawline.training.batches import batches
+from thawline.training.features.cache import PrefixCache
+from thawline.training.features.compute import sizes
+from thawline.training.finetune import initial_network
+from thawline.training.head_cuts import chosen_cuts, decided
+from thawline.training.recipe import plain
+from thawline.training.run import Training
+from thawline.training.solve.choice import CutChoice
+
+log = logging.getLogger(__name__)
+
+BATCH = 16
+"""Pictures in the steps that are timed: what a picture costs hardly depends on it."""
+
+DEPTHS, CURVE_DEPTHS = 4, 8
+"""Thawed depths that a plan compares at most: for a recipe, and for a curve."""
+
+
+def plan(config: Config, artifacts: Artifacts) -> None:
+    """Write plan.json, model/ and forecast.json.
+
+    Without `plan.minutes` nothing is decided, and there is no model yet. With minutes, decisions are kept for
+    as long as what they were made from stays the same: a reproduction repeats them.
+    """
+    folder = artifacts.stage_output("plan")
+    if config.plan.minutes is None:
+        write_decisions(folder / PLAN, Decisions())
+        write_json(folder / "model" / "absent.json", {"absent": "plan.minutes is null"})
+        return
+    clock = Clock(artifacts.clock)
+    if clock.used() is None:
+        clock.start("plan")
+    began = time.monotonic()
+    prepare_machine(config.trainer)
+    store = open_store(artifacts.data("target"))
+    cuts = first_model(config, artifacts, store)
+    log.info("a first model is ready: thawline predict FILE|FOLDER (%.0f s)", clock.used() or 0)
+    basis = _basis(config, artifacts, store)
+    known = _known(folder / PLAN, basis)
+    if known is not None:
+        log.info("plan: as decided before (%s)", PLAN)
+        return
+    work, costs, units = _asked(config, artifacts, store)
+    left = 60 * config.plan.minutes - (clock.used() or time.monotonic() - began)
+    programme = richest(work, costs, left)
+    write_decisions(
+        folder / PLAN,
+        Decisions(
+            basis, {"finetune.head_cuts": cuts} | settings(config.finetune, work, costs, units, programme)
+        ),
+    )
+    expected = forecast(work, costs, programme)
+    write_json(folder / FORECAST, asdict(expected))
+    for line in table(config.plan.minutes, clock.used() or 0.0, programme, expected):
+        log.info("%s", line)
+    for line in left_out(work, costs, programme, expected):
+        log.info("%s", line)
+
+
+def first_model(config: Config, artifacts: Artifacts, store: Store) -> list[int] | None:
+    """Write the linear probe as a bundle: solved, so it takes little more than one pass over the pictures.
+
+    Returns the cuts that its head reads, chosen out of fold where they are not configured.
+    """
+    initial, folder = artifacts.stage("replace_head"), artifacts.stage_output("plan", "model")
+    network, _ = load_model(initial / MODEL, initial / CARD)
+    cache = PrefixCache(artifacts.prefix, config.trainer)
+    linear = linear_head(network) is not None
+    recipe = recipe_of(Contender.linear_probe, config.finetune, linear)
+
+    def choose() -> CutChoice:
+        return chosen_cuts(network, recipe, store, config.trainer, seed=config.seed, cache=cache)
+
+    recipe = decided(recipe, found_units(network), linear, choose)
+    seed = config.seed * 1000
+    network, card = initial_network(recipe, initial, seed)
+    training = Training(
+        network, recipe, store, config.trainer, seed=seed, mirror=config.target.mirror, cache=cache
+    )
+    training.run()
+    (folder / "absent.json").unlink(missing_ok=True)
+    save_model(folder / MODEL, folder / CARD, network, card)
+    return recipe.head_cuts if isinstance(recipe.head_cuts, list) else None
+
+
+def _basis(config: Config, artifacts: Artifacts, store: Store) -> str:
+    """Return the fingerprint of all that decisions depend on but for the clock and the machine."""
+    initial = file_hash(artifacts.stage("replace_head") / MODEL)
+    sections = [plain(each) for each in (config.plan, config.finetune, config.search, config.trainer)]
+    return fingerprint([initial, store.fingerprint, *sections, [plain(each) for each in config.contenders]])
+
+
+def _known(path: Any, basis: str) -> Decisions | None:
+    if not path.exists():
+        return None
+    found = read_decisions(path)
+    return found if found.basis == basis else None
+
+
+def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Costs, int]:
+    """Time steps at some depths, and say what there is to do."""
+    initial = artifacts.stage("replace_head")
+    network, _ = load_model(initial / MODEL, initial / CARD)
+    recipe, train = config.finetune, store.part("train")
+    device = prepare_machine(config.trainer)
+    pictures, labels, _ = next(iter(batches(train, BATCH).on(device)))
+    curve = config.search.goal is Goal.depth_curve
+    of_cuts = sizes(network, pictures[:1])
+    depths = config.search.space.depths and [
+        each for each in config.search.space.depths if each < max(of_cuts)
+    ]
+    depths = depths or spread(of_cuts, CURVE_DEPTHS if curve else DEPTHS)
+    sampled = sorted({min(depths), max(depths), sorted(depths)[len(depths) // 2]})
+    costs = timed(network, recipe, pictures, labels, sampled, _precisions(config))
+    # how many there are is no secret; the pictures themselves are in another store
+    counts = read_json(artifacts.data("target") / "card.json").get("counts", {})
+    work = Work(
+        goal=config.search.goal,
+        train=len(train),
+        val=len(store) - len(train),
+        test=sum(counts.get("test", {}).values()),
+        depths=tuple(depths),
+        epochs=recipe.epochs,
+        seeds=recipe.seeds,
+        trials_per_depth=config.search.trials_per_depth,
+        seeds_per_depth=config.search.seeds_per_depth,
+        contenders=tuple(config.contenders),
+        stored=_stored(recipe, config),
+        validation=config.search.validation.name,
+    )
+    return work, costs, max(of_cuts)
+
+
+def _precisions(config: Config) -> tuple[bool, ...]:
+    """Return the precisions to compare (False: float32): only the one that is asked for, where one is."""
+    asked = config.trainer.precision
+    return (False, True) if asked is Precision.auto else (asked is Precision.bfloat16,)
+
+
+def _stored(recipe: Finetune, config: Config) -> bool:
+    """Tell whether what frozen units make of a picture is computed once."""
+    same = recipe.augmentation is AugmentationName.none or recipe.views > 0
+    return config.trainer.prefix_cache and same and recipe.mix is Mix.none
+
+
+def settings(recipe: Finetune, work: Work, costs: Costs, units: int, programme: Programme) -> dict[str, Any]:
+    """Return what `programme` means, as values of the configuration."""
+    found: dict[str, Any] = {"trainer.precision": "bfloat16" if costs.half else "float32"}
+    if recipe.keep is Keep.last and recipe.early_stopping == 0 and recipe.soup == 1:
+        # pictures are few, and once they have chosen the recipe nothing is left for them to choose
+        found["finetune.refit"] = True
+    if not programme.depths:
+        solved = {"search.enabled": False, "finetune.depth": "all", "finetune.units": None}
+        return found | solved | {"finetune.seeds": 1}
+    folded = programme.folds > 1
+    if recipe.phases is Phases.one and recipe.method is Method.full and programme.epochs >= 2:
+        # a head that is solved costs nothing, and everything else then starts from one that is right
+        found["finetune.phases"] = Phases.probe_first.name
+    found |= {
+        "finetune.epochs": programme.epochs,
+        "finetune.seeds": programme.seeds,
+        "search.validation": "kfold" if folded else "holdout",
+        "search.space.depths": sorted([*programme.depths, units]),
+    }
+    if folded:
+        found["search.folds"] = programme.folds
+    if work.goal is Goal.depth_curve:
+        counts = {"trials_per_depth": programme.trials, "seeds_per_depth": programme.again}
+        return found | {f"search.{name}": value for name, value in counts.items()}
+    first = len(programme.depths) + 1
+    known = {"known": [LINEAR_PROBE, EACH_DEPTH], "startup_trials": first, "trials": first + programme.free}
+    return found | {f"search.{name}": value for name, value in known.items()}

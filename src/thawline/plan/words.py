@@ -1,0 +1,81 @@
+"""What a plan says before the long work begins."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from thawline.config.sections import Goal
+from thawline.plan.budget import Forecast, Programme, Work, forecast
+from thawline.plan.costs import Costs
+
+
+def table(minutes: float, used: float, programme: Programme, expected: Forecast) -> Iterator[str]:
+    """Yield lines: what will be done, how long each step takes, and when all is over."""
+    yield f"plan for {minutes:.4g} minutes"
+    yield _row("until here", used)
+    yield _row(f"search: {_search(programme)}", expected.search)
+    yield _row(f"finetune: {_final(programme)}", expected.finetune)
+    yield _row("export, evaluate, report", expected.rest)
+    yield _row("in all", used + expected.total)
+
+
+def _row(what: str, seconds: float) -> str:
+    return f"  {what:<72} {_time(seconds):>8}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def _search(programme: Programme) -> str:
+    if not programme.depths:
+        return "none; the head is solved on the frozen network"
+    depths = f"depths {', '.join(map(str, sorted(programme.depths)))} and all frozen"
+    if programme.again:
+        tried = f"{programme.trials} trials and {programme.again} fresh seeds at each"
+    else:
+        tried = f"one trial each, {programme.free} more"
+    return f"{depths}, {tried}, {_validated(programme)}, {programme.epochs} epochs"
+
+
+def _validated(programme: Programme) -> str:
+    return f"{programme.folds} folds" if programme.folds > 1 else "validated on a held-out part"
+
+
+def _final(programme: Programme) -> str:
+    if not programme.depths:
+        return "the solved head"
+    trainings = f"{programme.seeds} training{'s' if programme.seeds > 1 else ''}"
+    return f"{trainings} of {programme.epochs} epochs with the recipe that was best"
+
+
+def left_out(work: Work, costs: Costs, programme: Programme, expected: Forecast) -> Iterator[str]:
+    """Yield lines: what is configured and left out, and how much longer it would take."""
+    if not programme.depths:
+        least = Programme(1, 3, 1, work.depths[:1])
+        more = forecast(work, costs, least).total - expected.total
+        yield f"  left out: all fine-tuning; the least of it takes {_time(more)} more"
+        return
+    for words, richer in _richer(work, programme):
+        more = forecast(work, costs, richer).total - expected.total
+        if more > 1:
+            yield f"  left out: {words}, {_time(more)} more"
+
+
+def _richer(work: Work, programme: Programme) -> Sequence[tuple[str, Programme]]:
+    missing = [depth for depth in work.depths if depth not in programme.depths]
+    found = []
+    if missing:
+        named = ", ".join(map(str, sorted(missing)))
+        found.append((f"depths {named}", replace(programme, depths=work.depths)))
+    if programme.folds == 1 and work.validation != "holdout":
+        found.append(
+            (f"{work.folds} folds in place of one held-out part", replace(programme, folds=work.folds))
+        )
+    if programme.epochs < work.epochs:
+        found.append((f"{work.epochs} epochs", replace(programme, epochs=work.epochs)))
+    if programme.seeds < work.seeds:
+        found.append((f"{work.seeds} final trainings", replace(programme, seeds=work.seeds)))
+    if work.goal is Goal.depth_curve and programme.trials < work.trials_per_depth:
+        words = f"{work.trials_per_depth} trials at each depth"
+        found.append((words, replace(programme, trials=work.trials_per_depth)))
+    return found

@@ -1,0 +1,188 @@
+"""The stage: a first model, and decisions that are made once."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+from thawline.artifacts import FORECAST, PLAN, STOPPED, Artifacts, read_json
+from thawline.clock import Clock
+from thawline.config.sections import (
+    Config,
+    DataSetName,
+    Finetune,
+    Goal,
+    Keep,
+    Plan,
+    Search,
+    Target,
+    Trainer,
+)
+from thawline.data.store import open_store
+from thawline.models.checkpoint import load_model
+from thawline.models.freezing import state_hashes
+from thawline.models.inference import probabilities
+from thawline.plan.budget import Programme, Work
+from thawline.plan.costs import Costs, StepCost, timed
+from thawline.plan.decisions import planned, seconds_for_search, stop_at
+from thawline.plan.plan import plan, settings
+from thawline.serving.predict import bundle_in, open_bundle
+from thawline.training.batches import batches
+
+CPU = Trainer(accelerator="cpu", threads=1)
+
+
+def config(minutes: float | None = 5.0, **recipe: object) -> Config:
+    values = {"epochs": 4, "batch_size": 4, **recipe}
+    return Config(
+        target=Target(dataset=DataSetName.digits),
+        plan=Plan(minutes),
+        finetune=Finetune(**values),  # type: ignore[arg-type]
+        trainer=CPU,
+    )
+
+
+def test_a_first_model_comes_before_everything_else(toy_artifacts: Artifacts) -> None:
+    plan(config(), toy_artifacts)
+    network, card = open_bundle(bundle_in(toy_artifacts.outputs))
+    store = open_store(toy_artifacts.data("target"))
+    found = probabilities(network, batches(store, 8), "cpu")
+    assert card.classes == store.classes
+    assert (found.argmax(1) == store.labels).mean() > 0.8
+
+
+def test_decisions_are_kept_for_as_long_as_what_they_were_made_from(toy_artifacts: Artifacts) -> None:
+    path = toy_artifacts.outputs / "plan" / PLAN
+    plan(config(), toy_artifacts)
+    first = path.read_bytes()
+    (toy_artifacts.outputs / "plan" / FORECAST).unlink()
+    plan(config(), toy_artifacts)
+    assert path.read_bytes() == first
+    assert not (toy_artifacts.outputs / "plan" / FORECAST).exists()
+    plan(config(minutes=1000), toy_artifacts)
+    assert path.read_bytes() != first
+
+
+def test_there_is_no_second_and_no_date_in_a_plan(toy_artifacts: Artifacts) -> None:
+    plan(config(), toy_artifacts)
+    found = read_json(toy_artifacts.outputs / "plan" / PLAN)
+    assert set(found) == {"basis", "settings"}
+    assert all(isinstance(value, (bool, int, str, list, type(None))) for value in found["settings"].values())
+
+
+def test_later_stages_obey_what_was_decided(toy_artifacts: Artifacts) -> None:
+    asked = config()
+    plan(asked, toy_artifacts)
+    found = planned(asked, toy_artifacts)
+    assert (
+        found.search.trials == read_json(toy_artifacts.outputs / "plan" / PLAN)["settings"]["search.trials"]
+    )
+    assert found.finetune.refit
+
+
+def test_it_says_what_will_be_done_and_what_is_left_out(
+    toy_artifacts: Artifacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    plan(config(minutes=0.01), toy_artifacts)
+    said = caplog.text
+    for words in (
+        "a first model is ready",
+        "plan for 0.01 minutes",
+        "search: none",
+        "left out: all fine-tuning",
+    ):
+        assert words in said
+
+
+def test_without_minutes_nothing_is_decided_and_nothing_computed(toy_artifacts: Artifacts) -> None:
+    plan(config(minutes=None), toy_artifacts)
+    folder = toy_artifacts.outputs / "plan"
+    assert read_json(folder / PLAN)["settings"] == {}
+    assert not (folder / "model" / "model.safetensors").exists()
+    assert bundle_in(toy_artifacts.outputs) == toy_artifacts.outputs / "export"
+
+
+# --- what a programme means
+
+WORK = Work(Goal.recipe, train=80, val=20, test=50, depths=(2, 0), epochs=30, seeds=3)
+COSTS = Costs({0: StepCost(0.0, 0.01, 0.04)}, half=False)
+
+
+def test_a_programme_without_depths_is_the_solved_head_alone() -> None:
+    found = settings(Finetune(), WORK, COSTS, 3, Programme(1, 1, 1, ()))
+    assert (found["search.enabled"], found["finetune.depth"], found["finetune.seeds"]) == (False, "all", 1)
+
+
+def test_each_depth_is_tried_from_a_solved_head_and_then_the_rest() -> None:
+    found = settings(Finetune(), WORK, COSTS, 3, Programme(1, 8, 2, (2, 0), free=3))
+    assert found["search.space.depths"] == [0, 2, 3]
+    assert found["search.known"] == ["linear_probe", "each_depth"]
+    assert (found["search.trials"], found["finetune.epochs"], found["finetune.seeds"]) == (6, 8, 2)
+    assert (found["finetune.phases"], found["search.validation"]) == ("probe_first", "holdout")
+
+
+def test_a_curve_has_trials_and_seeds_at_every_depth() -> None:
+    curve = replace(WORK, goal=Goal.depth_curve)
+    found = settings(Finetune(), curve, COSTS, 3, Programme(5, 8, 2, (2, 0), trials=3, again=2))
+    assert (found["search.trials_per_depth"], found["search.seeds_per_depth"], found["search.folds"]) == (
+        3,
+        2,
+        5,
+    )
+    assert "search.trials" not in found
+
+
+def test_what_chooses_between_epochs_needs_its_validation_pictures() -> None:
+    found = settings(Finetune(keep=Keep.best), WORK, COSTS, 3, Programme(1, 8, 2, (2, 0)))
+    assert "finetune.refit" not in found
+
+
+# --- steps are timed and leave no trace
+
+
+def test_timing_steps_changes_nothing_of_the_network(toy_artifacts: Artifacts) -> None:
+    folder = toy_artifacts.stage("replace_head")
+    network, _ = load_model(folder / "model.safetensors", folder / "card.json")
+    pictures, labels = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
+    before, generator = state_hashes(network), torch.get_rng_state()
+    costs = timed(network, Finetune(), pictures, labels, [0, 2])
+    assert state_hashes(network) == before
+    assert all(each.requires_grad for each in network.parameters())
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert costs.at[0].prefix == 0 < costs.at[2].prefix
+    assert min(costs.at[0].step, costs.at[2].suffix) > 0
+
+
+# --- the clock ends a search
+
+
+def test_a_search_may_take_what_is_left_of_the_minutes_and_a_little_more(toy_artifacts: Artifacts) -> None:
+    asked = config(minutes=10)
+    assert seconds_for_search(asked, toy_artifacts) is None
+    Clock(toy_artifacts.clock).start("fit")
+    assert seconds_for_search(asked, toy_artifacts) == pytest.approx(690, abs=1)
+
+
+def test_where_the_clock_ended_a_search_a_reproduction_ends_too(toy_artifacts: Artifacts) -> None:
+    asked = config()
+    plan(asked, toy_artifacts)
+    stop_at(asked, toy_artifacts, {})
+    as_planned = planned(asked, toy_artifacts).search.trials
+    stop_at(asked, toy_artifacts, {"search.trials": 2})
+    stop_at(asked, toy_artifacts, {})
+    assert planned(asked, toy_artifacts).search.trials == 2 < as_planned
+    more = replace(asked, plan=Plan(1000))
+    plan(more, toy_artifacts)
+    stop_at(more, toy_artifacts, {})
+    assert planned(more, toy_artifacts).search.trials > 2
+    assert read_json(toy_artifacts.outputs / "plan" / STOPPED)["settings"] == {}
+
+
+def test_a_part_of_a_grid_is_not_planned() -> None:
+    from thawline.config.choices import SamplerName
+    from thawline.config.errors import UserError
+
+    with pytest.raises(UserError, match=r"plan\.minutes = 5.*\n.*null, because search\.sampler is grid"):
+        Config(plan=Plan(5), search=Search(sampler=SamplerName.grid))

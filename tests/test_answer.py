@@ -1,0 +1,64 @@
+"""The answer in five lines."""
+
+from pathlib import Path
+
+import pytest
+
+from thawline.answer import answer
+from thawline.artifacts import METRICS, RECOMMENDATION, Artifacts, write_json
+
+METRIC = {"mean": 0.893, "low": 0.87, "high": 0.914}
+
+
+def artifacts(root: Path, depth: int | str = 7, low: float = -0.01, same: tuple[int, ...] = ()) -> Artifacts:
+    found = Artifacts.under(root)
+    recipe = {"depth": depth, "body_lr": 3e-4, "head_lr": 3e-3, "phases": "one", "epochs": 8}
+    contender = {"accuracy": METRIC, "n_test": 700}
+    metrics = {
+        "recipe": {"recipe": recipe, "depth": 31 if depth == "all" else depth, "unit": "blocks.1.1"},
+        "finetuned": contender,
+        "linear_probe": contender,
+        "difference_linear_probe": {"accuracy": {"mean": 0.01, "low": low, "high": 0.03}},
+    }
+    write_json(found.reports / METRICS, metrics)
+    best = same[0] if same else None
+    write_json(found.reports / RECOMMENDATION, {"indistinguishable_depths": list(same), "best_depth": best})
+    return found
+
+
+def said(found: Artifacts) -> str:
+    return "\n".join(answer(found, found.root / "fits" / "leaves", 272))
+
+
+def test_it_says_how_good_how_much_frozen_at_which_rates_and_where_it_is(tmp_path: Path) -> None:
+    text = said(artifacts(tmp_path))
+    for words in (
+        "accuracy   0.893 (0.870 to 0.914) on 700 test pictures; linear probe 0.893",
+        "depth      7 units frozen, up to blocks.1.1",
+        "rates      body 0.0003, head 0.003; 8 epochs",
+        "kept       fits/leaves/report/README.md, fits/leaves/model",
+        "4.5 minutes in all",
+    ):
+        assert words in text
+
+
+def test_a_solved_head_has_neither_rates_nor_epochs(tmp_path: Path) -> None:
+    text = said(artifacts(tmp_path, depth="all"))
+    assert "depth      all 31 units frozen: the head is solved on their features" in text
+    assert "rates      none" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "same", "words"),
+    [
+        (-0.01, (), "whether the model is better than the linear probe"),
+        (0.01, (), "which depth is best: every depth had few trials"),
+        (0.01, (7, 12), "which of the depths 7, 12 is best"),
+    ],
+)
+def test_it_says_what_could_not_be_told(
+    tmp_path: Path, low: float, same: tuple[int, ...], words: str
+) -> None:
+    text = said(artifacts(tmp_path, low=low, same=same))
+    assert f"not told   {words}" in text
+    assert ("better than the linear probe" in text) == (low < 0)

@@ -1,0 +1,67 @@
+"""One command from photographs to a model."""
+
+from pathlib import Path
+
+import pytest
+
+from thawline.config.composition import compose
+from thawline.config.errors import UserError
+from thawline.fit import command
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def leaves(tmp_path: Path) -> Path:
+    folder = tmp_path / "my leaves (2026)"
+    folder.mkdir()
+    return folder
+
+
+def settings(run: list[str]) -> list[str]:
+    assert run[:3] == ["dvc", "exp", "run"]
+    assert set(run[3::2]) == {"-S"}
+    return run[4::2]
+
+
+def test_the_command_is_an_experiment_that_hydra_composes(leaves: Path) -> None:
+    found = compose(ROOT, settings(command(leaves, 7.5, "imagenet", ["seed=3"], ROOT)))
+    assert found.target.root == str(leaves)
+    assert (found.plan.minutes, found.seed) == (7.5, 3)
+    assert found.target.dataset == "image_folder"
+
+
+def test_a_csv_is_read_as_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\n")
+    assert "target=table" in settings(command(table, 5, "imagenet", [], ROOT))
+
+
+def test_a_file_with_weights_is_a_source(leaves: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "body.pth"
+    weights.touch()
+    found = settings(command(leaves, 5, str(weights), ["model.architecture=resnet18"], ROOT))
+    assert found[:2] == ["source=weights", f"source.weights={weights}"]
+    assert found[-1] == "model.architecture=resnet18"
+
+
+def test_without_minutes_the_configured_counts_hold(leaves: Path) -> None:
+    found = settings(command(leaves, None, "imagenet", [], ROOT))
+    assert not any(each.startswith("plan.minutes") for each in found)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"leafs does not exist\.\n  give a folder with one folder for each"):
+        command(tmp_path / "leafs", 5, "imagenet", [], ROOT)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("imagnet", r"--source imagnet is no source; nearest: imagenet"),
+        ("weights/lite.pth", r"--source weights/lite\.pth: there is no such file"),
+    ],
+)
+def test_a_source_that_is_not_there_is_named(leaves: Path, source: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        command(leaves, 5, source, [], ROOT)
