@@ -62,7 +62,7 @@ def resident():
 def faults_of(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(times):
-        block = bytearray(64 * 2**20)
+        block = bytearray(36 * 2**20)
         del block
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 

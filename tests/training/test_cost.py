@@ -161,7 +161,7 @@ def test_a_failure_of_counting_is_told_and_all_else_measured(caplog: pytest.LogC
 def test_fused_attention_is_not_overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
     """In evaluation mode on a CPU a layer of attention is one operation without a formula."""
     expected = flops(vit(), SHAPE).forward
-    monkeypatch.setattr(cost, "_without_memory", lambda network: copy.deepcopy(network))
+    monkeypatch.setattr(cost, "without_memory", lambda network: copy.deepcopy(network))
     assert flops(vit(), SHAPE).forward == expected
     assert torch.backends.mha.get_fastpath_enabled()
 

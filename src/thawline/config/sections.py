@@ -176,12 +176,19 @@ class Trainer:
     epoch, trial and seed."""
     prefix_cache_gib: float = 8.0
     """Room for all that is stored, in GiB; what was not used for the longest time makes way."""
+    memory_gib: float | None = None
+    """Memory that one training process may take, in GiB: batches that need more are computed in parts whose
+    gradients are added up. The optimizer's steps stay the same, but for what sees a batch as a whole (batch
+    statistics, mixup). On a GPU, the GPU's memory. null: batches are made smaller only when there is none
+    left."""
     compile: bool = False
     """Each training compiles its network first (torch.compile; Ansel et al. 2024), which needs a C++ compiler
     and time: for long trainings (docs/architecture.md says what it was worth)."""
 
     def __post_init__(self) -> None:
         positive(self, "devices", "nodes", "prefix_cache_gib")
+        if self.memory_gib is not None:
+            positive(self, "memory_gib")
         not_negative(self, "threads")
         choices = ("auto", "cpu", "gpu", "cuda", "mps")
         require(self.accelerator in choices, "accelerator", self.accelerator, ", ".join(choices))

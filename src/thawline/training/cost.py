@@ -163,7 +163,7 @@ def flops(network: nn.Module, shape: Sequence[int], batch_size: int = 2) -> Flop
     """
     try:
         if not _one_linear_layer_learns(network):
-            return _flops(_without_memory(network), torch.empty(batch_size, *shape, device="meta"))
+            return _flops(without_memory(network), torch.empty(batch_size, *shape, device="meta"))
     except RuntimeError:
         # Mostly a tensor the network makes on its own on the CPU. If the network itself is at fault,
         # running it for real says so better than the meta device does.
@@ -222,7 +222,7 @@ def _unfused_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def _without_memory(network: nn.Module) -> nn.Module:
+def without_memory(network: nn.Module) -> nn.Module:
     """Return a copy on the meta device, made without copying a tensor first."""
     found: dict[int, torch.Tensor] = {}
     for module in network.modules():

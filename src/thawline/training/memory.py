@@ -1,4 +1,4 @@
-"""Out of memory is no reason to give a recipe up: the same batches can be computed in smaller parts."""
+"""Want of memory is no reason to give a recipe up: the same batches can be computed in smaller parts."""
 
 import gc
 import logging

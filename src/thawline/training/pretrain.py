@@ -39,6 +39,7 @@ from thawline.training.by_heart import by_heart
 from thawline.training.history import COLUMNS, Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
+from thawline.training.parts import parts_that_fit
 from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import computing, lock_of, plain
 
@@ -130,6 +131,9 @@ def _fit(
     model, settings = config.model, config.pretrain
     classes, channels = len(store.classes), store.transform.channels
     network = build(model.architecture, classes, channels, seed=config.seed, **model.options)
+    size = store.transform.size
+    fitting = parts_that_fit(network, (channels, size, size), settings.batch_size, config.trainer)
+    accumulate = max(accumulate, fitting)
     learning = groups(
         "all",
         network.parameters(),

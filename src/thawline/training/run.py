@@ -28,6 +28,7 @@ from thawline.training.features.cache import FeatureBatches, PrefixCache
 from thawline.training.history import Fitted, Row, best_epoch, history_row
 from thawline.training.l2_sp import L2SP
 from thawline.training.parameter_groups import balanced_weights, learning_groups
+from thawline.training.parts import parts_that_fit
 from thawline.training.phases import Phase, phases_of
 from thawline.training.probe import require_stored_pictures, solve_head
 from thawline.training.recipe import tracked
@@ -71,10 +72,15 @@ class Training:
         self.device = device_of(trainer)
         self.units = units(network)
         self.phases = phases_of(recipe, network)
-        self.pictures = Pictures(store, recipe, seed, mirror, accumulate)
-        self.start = snapshot(network) if recipe.wise_ft < 1 else {}
         if self.phases[-1].solved:
             require_stored_pictures(recipe)
+        elif trainer.memory_gib is not None:
+            # the last phase needs most: everything learns that may
+            held = hold(network, self._selection(self.phases[-1]))
+            parts = parts_that_fit(held, self._batch_shape[0], recipe.batch_size, trainer)
+            self.accumulate = max(accumulate, parts)
+        self.pictures = Pictures(store, recipe, seed, mirror, self.accumulate)
+        self.start = snapshot(network) if recipe.wise_ft < 1 else {}
         self.penalty = self._penalty() if recipe.l2_sp else None
         self.held: PartlyFrozen | None = None
         self.features: FeatureBatches | None = None
