@@ -8,6 +8,7 @@ import torch
 from conftest import write_toy_store
 
 from thawline.artifacts import CARD, HISTORY, MODEL, Artifacts, file_hash
+from thawline.config.errors import UserError
 from thawline.config.sections import Config, Model, Pretrain, Source, Trainer
 from thawline.models.checkpoint import load_model
 from thawline.training.classifier import Classifier
@@ -82,6 +83,13 @@ def test_out_of_memory_is_tried_again_in_smaller_parts(
     assert "trying again with 4 at a time" in caplog.text
     assert "pretrain: 4/4" in caplog.text
     assert {path.parent.name for path in artifacts.checkpoints.rglob("*.ckpt")} == {"in-2-parts"}
+
+
+def test_too_little_memory_is_said_before_the_first_step(artifacts: Artifacts, tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    config.trainer.memory_gib = 0.5
+    with pytest.raises(UserError, match=r"trainer\.memory_gib = 0\.5, but 2 pictures at a time"):
+        pretrain(config, artifacts)
 
 
 def test_weights_are_taken_over_without_training(tmp_path: Path) -> None:

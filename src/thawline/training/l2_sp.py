@@ -1,9 +1,12 @@
 """L2-SP: what comes from the source model is pulled back to where it started."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import nn
+
+from thawline.models.adapters.added import added_parameters
+from thawline.models.head import head_parameters
 
 
 class L2SP:
@@ -27,3 +30,10 @@ class L2SP:
                 start = start.to(parameter.device)
                 self._started[index] = (parameter, start)
             parameter.grad.add_(parameter - start, alpha=self.strength)
+
+
+def pull_to_source(network: nn.Module, learning: Collection[str], strength: float) -> L2SP:
+    """Return the pull on what was copied from the source model into `network` and learns; `learning` names
+    the parameters that do."""
+    names = sorted(set(learning) - head_parameters(network) - added_parameters(network))
+    return L2SP([network.get_parameter(name) for name in names], strength)

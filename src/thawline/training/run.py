@@ -12,7 +12,6 @@ from torch import nn
 
 from thawline.config.sections import ClassWeights, Finetune, Trainer
 from thawline.data.store import Store
-from thawline.models.adapters.added import added_parameters
 from thawline.models.cuts import units
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen, hold
@@ -26,7 +25,7 @@ from thawline.training.batches import Pictures, validate
 from thawline.training.cost import flops_if_possible, measured, reset_peak_memory
 from thawline.training.features.cache import FeatureBatches, PrefixCache
 from thawline.training.history import Fitted, Row, best_epoch, history_row
-from thawline.training.l2_sp import L2SP
+from thawline.training.l2_sp import pull_to_source
 from thawline.training.parameter_groups import balanced_weights, learning_groups
 from thawline.training.parts import parts_that_fit
 from thawline.training.phases import Phase, phases_of
@@ -75,13 +74,12 @@ class Training:
         if self.phases[-1].solved:
             require_stored_pictures(recipe)
         elif trainer.memory_gib is not None:
-            # the last phase needs most: everything learns that may
-            held = hold(network, self._selection(self.phases[-1]))
+            held = hold(network, self._selection(self.phases[-1]))  # the phase that needs most
             parts = parts_that_fit(held, self._batch_shape[0], recipe.batch_size, trainer)
             self.accumulate = max(accumulate, parts)
         self.pictures = Pictures(store, recipe, seed, mirror, self.accumulate)
         self.start = snapshot(network) if recipe.wise_ft < 1 else {}
-        self.penalty = self._penalty() if recipe.l2_sp else None
+        self.penalty = pull_to_source(network, self.learning, recipe.l2_sp) if recipe.l2_sp else None
         self.held: PartlyFrozen | None = None
         self.features: FeatureBatches | None = None
         self.seconds_storing = 0.0
@@ -275,11 +273,6 @@ class Training:
         """Return how many numbers learn in any phase; known before the training."""
         tensors = {id(tensor): tensor.numel() for tensor in map(self.network.get_parameter, self.learning)}
         return sum(tensors.values())
-
-    def _penalty(self) -> L2SP:
-        """Return the pull on what was copied and learns in any phase."""
-        names = sorted(self.learning - head_parameters(self.network) - added_parameters(self.network))
-        return L2SP([self.network.get_parameter(name) for name in names], self.recipe.l2_sp)
 
     def _selection(self, phase: Phase) -> Selection:
         recipe = self.recipe
