@@ -169,7 +169,7 @@ def stores() -> tuple[Store, Store, Store]:
         if not (artifacts.outputs / "prepare" / role.name).exists():
             asked = [f"role={role.name}", "target.train_per_class=20", "target.val_per_class=40"]
             config = to_config(compose(ROOT, asked))
-            prepare(config, transform_of(config.input), artifacts)
+            prepare(config, lambda each: transform_of(each.input), artifacts)
     letters, digits = (open_store(artifacts.data(role.name)) for role in (Role.source, Role.target))
     learnt, asked_about = len(letters.part("train")), len(letters.part("val"))
     letters = letters.divided(np.arange(0, learnt, 4), np.arange(learnt, learnt + asked_about))

@@ -48,9 +48,8 @@ class Training:
     Args:
         network: the initial target model with a head of its own and with what the method adds (see
             `initial_network`); it is trained in place.
-        accumulate: in how many parts to compute each batch (fewer where a picture would be alone). That
-            takes less memory and gives the same optimizer steps, but for layers and choices that see a
-            batch as a whole (BatchNorm, mixup) and for what dropout draws.
+        accumulate: in how many parts to compute each batch (fewer where a picture would be alone): less
+            memory and the same steps, but for what sees a batch as a whole (BatchNorm, mixup) and dropout.
         cache: where to find and keep what the frozen prefix makes of each picture; None: nowhere.
     """
 
@@ -68,8 +67,7 @@ class Training:
     ) -> None:
         self.network, self.recipe, self.store, self.trainer = network, recipe, store, trainer
         self.seed, self.accumulate, self.cache = seed, accumulate, cache
-        self.device = device_of(trainer)
-        self.units = units(network)
+        self.device, self.units = device_of(trainer), units(network)
         self.phases = phases_of(recipe, network)
         if self.phases[-1].solved:
             require_stored_pictures(recipe)
