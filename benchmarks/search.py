@@ -4,8 +4,8 @@
     python benchmarks/search.py hotdog
 
 Three searches over the same space with the same trainings, on what `replace_head` left in artifacts/ and
-on the values of params.yaml: a grid of 60 recipes, run to the end; `search=quick` for some minutes; Optuna's
-TPE as its tutorial writes it (default sampler, nothing enqueued, no pruning) for the same minutes. The recipe
+on the values of params.yaml: a grid of 60 recipes, run to the end; `search=quick` for some trials; Optuna's
+TPE as its tutorial writes it (default sampler, nothing enqueued, no pruning) for as many. The recipe
 that each chooses is then fine-tuned with fresh seeds, which alone are measured on the test split. Two
 processes with one thread each; what is finished is kept below scratch/, so that an interrupted run goes on.
 """
@@ -38,14 +38,14 @@ Found = dict[str, Any]
 """`recipe`, `val_accuracy`, `trials` and `curve`: (seconds, best validation accuracy so far)."""
 
 
-def configured(root: Path, minutes: float, seed: int, study: str | None = None) -> Config:
-    """The values of params.yaml with the searched part of `search=quick`, its time and a seed of its own."""
+def configured(root: Path, trials: int, seed: int, study: str | None = None) -> Config:
+    """The values of params.yaml with the searched part of `search=quick`, its trials and a seed of its own."""
     config = to_config(load_lock(root))
     quick = to_config(compose(root, ["search=quick"])).search
     config.contenders = [Contender.finetuned]
     config.search = replace(
         quick,
-        minutes=minutes,
+        trials=trials,
         space=config.search.space,
         workers=1,
         # the others' too
@@ -59,14 +59,14 @@ def configured(root: Path, minutes: float, seed: int, study: str | None = None) 
     return config
 
 
-def quick(root: Path, folder: Path, minutes: float, seed: int) -> Found:
+def quick(root: Path, folder: Path, trials: int, seed: int) -> Found:
     """Our search."""
     import pandas as pd
 
     from thawline.search.search import search
     from thawline.training.recipe import plain, read_chosen
 
-    config = configured(root, minutes, seed, f"benchmark-{folder.name}-{seed}")
+    config = configured(root, trials, seed, f"benchmark-{folder.name}-{seed}")
     artifacts = Artifacts(root, folder / f"quick-{seed}", folder / f"quick-{seed}" / "reports")
     search(config, artifacts)
     stage = artifacts.stage_output("search", "finetuned")
@@ -85,7 +85,7 @@ def quick(root: Path, folder: Path, minutes: float, seed: int) -> Found:
     }
 
 
-def plain_tpe(root: Path, folder: Path, minutes: float, seed: int) -> Found:  # noqa: ARG001
+def plain_tpe(root: Path, folder: Path, trials: int, seed: int) -> Found:  # noqa: ARG001
     """What Optuna's tutorial does."""
     import optuna
 
@@ -93,9 +93,8 @@ def plain_tpe(root: Path, folder: Path, minutes: float, seed: int) -> Found:  # 
     tries = Tries(root, seed)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     started, curve = time.monotonic(), []
-    while time.monotonic() - started < 60 * minutes:
+    for _ in range(trials):
         trial = study.ask()
-        # a trial that has begun is waited for, as Optuna's own timeout does
         study.tell(trial, tries.accuracy(tries.suggested(trial)))
         curve.append((time.monotonic() - started, study.best_value))
     recipe = tries.suggested(optuna.trial.FixedTrial(study.best_params))
@@ -204,7 +203,7 @@ def kept(path: Path, what: Any, *arguments: Any) -> Any:
     return read_json(path)
 
 
-def compare(root: Path, minutes: float, repeats: int, seeds: int, rates: int) -> Found:
+def compare(root: Path, trials: int, repeats: int, seeds: int, rates: int) -> Found:
     """All searches and the fresh seeds of what each chose."""
     from thawline.identity import code_identity
 
@@ -214,12 +213,12 @@ def compare(root: Path, minutes: float, repeats: int, seeds: int, rates: int) ->
         root
         / "scratch"
         / "search"
-        / fingerprint([lock, source, code_identity("thawline.search.search"), minutes])[:12]
+        / fingerprint([lock, source, code_identity("thawline.search.search"), trials])[:12]
     )
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         # of each repetition the two side by side, so that whatever else the machine does hits both
         runs = {
-            (name, seed): pool.submit(kept, folder / f"{name}-{seed}.json", what, root, folder, minutes, seed)
+            (name, seed): pool.submit(kept, folder / f"{name}-{seed}.json", what, root, folder, trials, seed)
             for seed in range(repeats)
             for name, what in (("quick", quick), ("TPE", plain_tpe))
         }
@@ -287,7 +286,7 @@ def main() -> None:
     )
     parser.add_argument("name", help="of the file in benchmarks/results")
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout whose artifacts are used")
-    parser.add_argument("--minutes", type=float, default=5.0, help="for each search but the grid")
+    parser.add_argument("--trials", type=int, default=30, help="of each search but the grid")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3, help="fresh ones for each winner")
     parser.add_argument("--rates", type=int, default=4, help="of each kind in the grid; 4: 60 recipes")
@@ -296,7 +295,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         root = chosen.root.resolve()
-        measured = rows(compare(root, chosen.minutes, chosen.repeats, chosen.seeds, chosen.rates))
+        measured = rows(compare(root, chosen.trials, chosen.repeats, chosen.seeds, chosen.rates))
         write_json(root / "benchmarks" / "results" / f"search_{chosen.name}.json", measured)
         log.info("%s", table(measured))
     except UserError as error:

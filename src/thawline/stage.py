@@ -34,7 +34,7 @@ Stage = Callable[[Config, Artifacts], None]
 
 STAGES = (
     *("params", "prepare_source", "prepare_target", "pretrain", "replace_head", "plan"),
-    *("search", "finetune", "export", "evaluate", "report"),
+    *("search", "finetune", "evaluate", "report", "export"),
 )
 """Stages in the order in which dvc.yaml has them."""
 

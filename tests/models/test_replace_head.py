@@ -23,6 +23,7 @@ CARD = ModelCard(
 
 class Target:
     classes = ("0", "1", "2")
+    fingerprint = "ab12"
     transform = CARD.transform
 
 

@@ -150,7 +150,7 @@ def test_cells_say_what_is_frozen_and_by_which_method() -> None:
 
 CORE = {
     "start", "depth", "method", "batch_norm", "frozen_batch_norm", "body_lr", "head_lr", "epochs",
-    "batch_size", "optimizer", "weight_decay", "schedule", "warmup", "augmentation", "keep", "seeds",
+    "batch_size", "optimizer", "weight_decay", "schedule", "warmup", "augmentation", "keep", "seeds", "refit",
 }  # fmt: skip
 
 
@@ -186,7 +186,7 @@ CORE = {
             9,
             {"soup": 3, "ema": 0.9},
             {"head_penalty"},
-            CORE - {"start", "depth", "frozen_batch_norm", "seeds"},
+            CORE - {"start", "depth", "frozen_batch_norm", "seeds", "refit"},
         ),
         (9, {"frozen_batch_norm": "train"}, set(), {"method", "batch_norm"}),
         (

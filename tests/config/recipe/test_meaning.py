@@ -41,6 +41,7 @@ def test_of_a_solved_head_little_means_anything() -> None:
     values = vars(Finetune(mix=Mix.mixup, soup=2))
     means = {name for name in NAMES if matters(name, values, ALL)}
     always = {"start", "depth", "units", "frozen_batch_norm", "label_smoothing", "class_weights", "seeds"}
+    always |= {"refit"}
     assert means == always | {"head_cuts", "head_penalty"}
 
 

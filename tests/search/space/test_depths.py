@@ -10,7 +10,7 @@ from tests_networks import ReZero, Small
 from torch import nn
 
 from thawline.config.errors import UserError
-from thawline.config.sections import BatchNorm, Config, Finetune, Method, Search, Space
+from thawline.config.sections import BatchNorm, Config, Contender, Finetune, Method, Search, Space
 from thawline.models.cuts import units
 from thawline.search.space import depths as allowed
 from thawline.search.space.depths import _outside, usable_methods
@@ -43,7 +43,11 @@ def test_where_there_may_be_gaps_every_depth_is_tried(working: set[int], asked: 
 
 def usable(network: nn.Module, methods: list[str], **recipe: BatchNorm) -> dict[int, tuple[str, ...]]:
     base = Finetune(body_lr=1e-3, head_lr=1e-2, **recipe)  # type: ignore[arg-type]
-    config = Config(finetune=base, search=Search(space=Space(choices={"method": methods})))
+    config = Config(
+        contenders=[Contender.finetuned],
+        finetune=base,
+        search=Search(space=Space(choices={"method": methods})),
+    )
     found = units(network)
     return usable_methods(network, config, base, found, range(len(found) + 1), "it")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from optuna.trial import FixedTrial
 
-from thawline.config.search import KNOWN
+from thawline.config.search import EACH_DEPTH, KNOWN
 from thawline.config.sections import (
     BatchNorm,
     Finetune,
@@ -44,7 +44,7 @@ def recipes(
 
 
 def test_every_name_that_the_configuration_knows_has_a_recipe() -> None:
-    assert tuple(RECIPES) == KNOWN
+    assert {*RECIPES, EACH_DEPTH} == set(KNOWN)
 
 
 def test_the_configured_recipe_is_first_as_it_stands() -> None:

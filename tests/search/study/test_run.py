@@ -65,7 +65,7 @@ def test_two_workers_come_to_what_one_does_and_mlflow_says_the_same(
     assert [state.name for state, _, _ in found[0]] == ["COMPLETE"] * 3 + ["PRUNED", "COMPLETE", "FAIL"] + [
         "COMPLETE"
     ] * 2
-    assert "search: 8/8, about 0 s left, best -" in caplog.text
+    assert "search: 8/8, best -" in caplog.text
     assert "6 complete, 1 pruned, 1 failed" in caplog.text
 
 
