@@ -39,7 +39,7 @@ Found = dict[str, Any]
 
 
 def configured(root: Path, trials: int, seed: int, study: str | None = None) -> Config:
-    """The values of params.yaml with the searched part of `search=quick`, its trials and a seed of its own."""
+    """The values of params.yaml with what `search=quick` searches, its trials and a seed of its own."""
     config = to_config(load_lock(root))
     quick = to_config(compose(root, ["search=quick"])).search
     config.contenders = [Contender.finetuned]
