@@ -61,6 +61,7 @@ def test_averaged_weights_have_the_loss_of_what_was_trained_last() -> None:
 
 def config_of(tmp_path: Path) -> Config:
     config = Config(
+        contenders=[Contender.finetuned],
         model=Model("tests_networks.Small"),
         pretrain=Pretrain(epochs=1, batch_size=8),
         trainer=Trainer(accelerator="cpu", threads=1),
