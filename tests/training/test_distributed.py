@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ["train_loss", "val_loss", "val_accuracy"]
 BASE = (
+    "contenders=[finetuned]",
     *("trainer.accelerator=cpu", "trainer.threads=1", "tracking.experiment=distributed"),
     *("pretrain.epochs=4", "pretrain.batch_size=8", "pretrain.learning_rate=2e-2"),
 )
