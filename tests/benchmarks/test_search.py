@@ -52,7 +52,7 @@ def test_the_grid_covers_depths_rates_and_linear_probes(search: ModuleType, proj
 def test_the_script_measures_all_searches(project: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "search.py"), "toy", "--root", str(project)]
     done = subprocess.run(
-        [*command, "--minutes", "0.1", "--repeats", "1", "--seeds", "1", "--rates", "1"],
+        [*command, "--trials", "2", "--repeats", "1", "--seeds", "1", "--rates", "1"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])},
         capture_output=True,
         text=True,
