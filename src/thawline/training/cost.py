@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import conv_flop_count, flop_registry, shape_wrapper
 
 from thawline.machine import return_freed_memory
 from thawline.models.cuts import logits_of
@@ -24,14 +25,6 @@ log = logging.getLogger(__name__)
 
 _NUMBERS = (int, float, str, tuple)
 """Of what kind the settings of a layer are."""
-
-_aten = torch.ops.aten
-_NORMALISATIONS = (
-    _aten._native_batch_norm_legit,
-    _aten._native_batch_norm_legit_no_training,
-    _aten.native_batch_norm,
-    _aten.native_batch_norm_backward,
-)
 
 _counted: dict[tuple[str, tuple[int, ...], int], "Flops"] = {}
 
@@ -150,7 +143,7 @@ def flops(network: nn.Module, shape: Sequence[int], batch_size: int = 2) -> Flop
     """Count operations per picture of a forward pass in evaluation mode, and of a training step: forward and
     backward as this network really does them, so less for a frozen prefix.
 
-    Counted by PyTorch (`torch.utils.flop_counter`: matrix products, convolutions and attention; a
+    Counted by PyTorch's formulas (`torch.utils.flop_counter`: matrix products, convolutions and attention; a
     normalisation or an activation counts nothing) on a copy without memory, on the meta device. A network
     that cannot run there is copied and run on the CPU, once in each mode, on two pictures; so is one of
     which a linear layer alone learns: the meta device loads PyTorch's compiler, which takes longer than to
@@ -180,26 +173,39 @@ def _one_linear_layer_learns(network: nn.Module) -> bool:
 
 def _flops(network: nn.Module, pictures: torch.Tensor) -> Flops:
     network.eval()
-    with _counter() as forward, torch.no_grad():
+    with _Counter() as forward, torch.no_grad():
         network(pictures)
     network.train()
-    with _counter() as step, torch.enable_grad():
+    with _Counter() as step, torch.enable_grad():
         logits, auxiliary = logits_of(network(pictures))
         loss = sum((each.sum() for each in auxiliary), start=logits.sum())
         if loss.requires_grad:
             loss.backward()
-    return Flops(*(round(each.get_total_flops() / len(pictures)) for each in (forward, step)))
+    return Flops(*(round(each.total / len(pictures)) for each in (forward, step)))
 
 
-def _counter() -> FlopCounterMode:
-    mapping: dict[Any, Any] = {torch.ops.aten.convolution_backward: _convolution_backward}
-    # what has no formula is taken apart, which takes longer than all the rest
-    mapping |= dict.fromkeys(_NORMALISATIONS, _nothing)
-    return FlopCounterMode(display=False, custom_mapping=mapping)
+class _Counter(TorchDispatchMode):
+    """Counts the operations of what runs while it is entered, by PyTorch's formulas.
 
+    PyTorch's own counter, `FlopCounterMode`, takes apart what has no formula, and loads the compiler to keep
+    out of its way: both take longer than all the rest.
+    """
 
-def _nothing(*_: Any, **__: Any) -> int:
-    return 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # nothing is compiled while it counts, so that the compiler need not be told to look away
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        found = func(*args, **(kwargs or {}))
+        formula = _FORMULAS.get(func.overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=found)
+        return found
 
 
 def _convolution_backward(
@@ -209,6 +215,10 @@ def _convolution_backward(
     leaves the groups out of the weight's: 24 times too many for MobileNet (pytorch/pytorch#183405)."""
     transposed, wanted = arguments[4], arguments[7]
     return sum(wanted[:2]) * conv_flop_count(given, weight, gradient, transposed)
+
+
+_FORMULAS = {**flop_registry, torch.ops.aten.convolution_backward: shape_wrapper(_convolution_backward)}
+"""By operation, how many operations on numbers it is."""
 
 
 @contextmanager
