@@ -231,8 +231,10 @@ def test_a_fit_says_its_command_its_plan_and_its_answer(clone: Clone, said: dict
     # it goes on where it was killed
     assert "params" in stages_in(said["killed"])
     assert "params" not in stages_in(answer)
-    for words in ("stage 6 of 11: plan", "a first model is ready", "plan for 1 minutes", "accuracy   0."):
+    for words in ("stage 6 of 11: plan", "a first model is ready", "plan for 1 minutes"):
         assert words in answer
+    # so few pictures may all be right
+    assert re.search(r"^accuracy   [01]\.\d{3} \(", answer, re.M)
     assert (clone.root / "fits/leaves/report/README.md").exists()
     assert len(only(said, "thawline predict").splitlines()) > 1
 
