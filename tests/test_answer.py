@@ -10,12 +10,19 @@ from thawline.artifacts import METRICS, RECOMMENDATION, Artifacts, write_json
 METRIC = {"mean": 0.893, "low": 0.87, "high": 0.914}
 
 
-def artifacts(root: Path, depth: int | str = 7, low: float = -0.01, same: tuple[int, ...] = ()) -> Artifacts:
+def artifacts(
+    root: Path,
+    depth: int | str = 7,
+    low: float = -0.01,
+    same: tuple[int, ...] = (),
+    best: dict[str, float] | None = None,
+) -> Artifacts:
     found = Artifacts.under(root)
     recipe = {"depth": depth, "body_lr": 3e-4, "head_lr": 3e-3, "phases": "one", "epochs": 8}
     contender = {"accuracy": METRIC, "n_test": 700}
+    resolved = {"recipe": recipe, "depth": 31 if depth == "all" else depth, "unit": "blocks.1.1"}
     metrics = {
-        "recipe": {"recipe": recipe, "depth": 31 if depth == "all" else depth, "unit": "blocks.1.1"},
+        "recipe": {**resolved, "selected": {"val_accuracy": 0.875, "best": best}},
         "finetuned": contender,
         "linear_probe": contender,
         "difference_linear_probe": {"accuracy": {"mean": 0.01, "low": low, "high": 0.03}},
@@ -46,6 +53,14 @@ def test_a_solved_head_has_neither_rates_nor_epochs(tmp_path: Path) -> None:
     text = said(artifacts(tmp_path, depth="all"))
     assert "depth      all 31 units frozen: the head is solved on their features" in text
     assert "rates      none" in text
+    # it is the linear probe
+    assert "better than the linear probe" not in text
+
+
+def test_it_says_which_trial_measured_better_by_less_than_a_standard_error(tmp_path: Path) -> None:
+    text = said(artifacts(tmp_path, depth="all", best={"trial": 5, "val_accuracy": 0.893}))
+    assert "not told   whether trial 5 is better: right on 0.893 of the validation pictures" in text
+    assert "this one on 0.875, within one standard error" in text
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import nn
 
+from thawline.models import zoo
 from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.selection import select
 
@@ -57,7 +57,7 @@ class Task:
 
     def network(self) -> nn.Module:
         """The network with the weights before the first step, what is frozen without gradient."""
-        network = torchvision.models.get_model(self.architecture, num_classes=self.classes)
+        network = zoo.build(self.architecture, self.classes, seed=0)
         network.load_state_dict(torch.load(Path(self.folder) / "start.pt", weights_only=True))
         for name in self.frozen:
             network.get_parameter(name).requires_grad_(False)

@@ -54,8 +54,15 @@ def _not_told(metrics: dict[str, Any], recommendation: dict[str, Any]) -> Iterat
     same = recommendation["indistinguishable_depths"]
     if same:
         yield f"which of the depths {', '.join(map(str, same))} is best"
+    elif (selected := metrics["recipe"].get("selected")) and (best := selected.get("best")):
+        yield (
+            f"whether trial {best['trial']} is better: right on {best['val_accuracy']:.3f} of the validation "
+            f"pictures, this one on {selected['val_accuracy']:.3f}, within one standard error"
+        )
     elif recommendation["best_depth"] is None:
         yield "which depth is best: every depth had few trials (-S search=depth_curve gives each as many)"
+    if metrics["recipe"]["recipe"]["depth"] == "all":
+        return
     difference = metrics.get("difference_linear_probe", {}).get("accuracy")
     if difference is not None and difference["low"] <= 0 <= difference["high"]:
         yield "whether the model is better than the linear probe"

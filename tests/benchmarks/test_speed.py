@@ -88,17 +88,30 @@ def test_pictures_are_shared_out_over_the_classes(speed: ModuleType, tmp_path: P
 
 def test_everybody_trains_the_same_network(speed: ModuleType, tmp_path: Path) -> None:
     """What is compared in time has the same losses, however it is computed."""
-    from contestants import bare, bare_stored, ours
+    from contestants import bare, bare_channels_last, bare_stored, ours
     from contestants.task import Task
 
     images, labels, classes = speed.pictures(None, 12, 32)
     task = Task("", "resnet18", classes, 2, 6, 1e-4, 0, (), (), 1, "cpu")
     task = speed.at(speed.prepared(tmp_path, task, images, labels), 5)
     path = task.save(tmp_path / "task.json")
-    found = [each.prepare(path)()["losses"] for each in (ours, bare, bare_stored)]
+    found = [each.prepare(path)()["losses"] for each in (ours, bare, bare_stored, bare_channels_last)]
     assert found[0] == pytest.approx(found[1], abs=1e-3)
     assert found[2] == pytest.approx(found[1], abs=1e-3)
+    assert found[3] == pytest.approx(found[1], abs=1e-3)
     assert len(set(found[1])) == 2
+
+
+def test_a_probe_elsewhere_solves_a_head_on_the_same_features(speed: ModuleType, tmp_path: Path) -> None:
+    from contestants import logistic_regression
+    from contestants.task import Task
+
+    images, labels, classes = speed.pictures(None, 12, 32)
+    task = Task("", "resnet18", classes, 1, 6, 1e-3, 0, (), (), 1, "cpu")
+    task = speed.at(speed.prepared(tmp_path, task, images, labels), 9)
+    (loss,) = logistic_regression.prepare(task.save(tmp_path / "task.json"))()["losses"]
+    # twelve pictures in hundreds of columns can be told apart
+    assert 0 < loss < 0.1
 
 
 def test_first_weights_come_from_a_source_once(

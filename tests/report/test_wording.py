@@ -1,6 +1,7 @@
 """Sentences say what the numbers say, no more."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -89,6 +90,17 @@ def test_the_origin_of_the_recipe_is_told(found: Callable[..., Findings]) -> Non
     assert "trial 7, the best of 30 trials" in wording.chosen(found())
     assert "optimistic" in wording.chosen(found())
     assert wording.chosen(found(searched=False)) == "The recipe is the configured one; no search was made."
+
+
+def test_a_better_trial_that_is_not_told_from_the_chosen_one_is_named(found: Callable[..., Findings]) -> None:
+    findings = found()
+    recipe = findings.recipes["finetuned"]
+    assert recipe.selected is not None
+    selected = {**recipe.selected, "best": {"trial": 3, "val_accuracy": 0.98}}
+    findings.recipes["finetuned"] = replace(recipe, selected=selected)
+    text = wording.chosen(findings)
+    assert "within one standard error of the best, which is trial 3 (98.0 %)" in text
+    assert "trial 7" in text
 
 
 def test_warnings_where_the_numbers_say_little(found: Callable[..., Findings]) -> None:

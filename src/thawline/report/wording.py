@@ -147,9 +147,16 @@ def chosen(findings: Findings, name: str = FINETUNED) -> str:
     trials = findings.trials.get(name)
     if selected is None or trials is None:
         return "The recipe is the configured one; no search was made."
+    best = selected.get("best")
+    if best is None:
+        return (
+            f"The recipe is that of trial {selected['trial']}, the best of {_rivals(findings, name)} by "
+            f"{_measure(findings, name)} {_score(findings, name)}."
+        )
     return (
-        f"The recipe is that of trial {selected['trial']}, the best of {_rivals(findings, name)} by "
-        f"{_measure(findings, name)} {_score(findings, name)}."
+        f"The recipe is that of trial {selected['trial']} {_score(findings, name)}: of "
+        f"{_rivals(findings, name)} that with the most frozen units within one standard error of the best, "
+        f"which is trial {best['trial']} ({percent(best['val_accuracy'])}), by {_measure(findings, name)}."
     )
 
 

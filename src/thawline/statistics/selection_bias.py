@@ -12,6 +12,7 @@ import numpy as np
 
 from thawline.statistics.bootstrap import clusters_of, picture_draws
 from thawline.statistics.intervals import resampled_share_interval
+from thawline.statistics.one_standard_error import simplest
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def corrected(
     groups: np.ndarray | None = None,
     *,
     losses: np.ndarray | None = None,
+    frozen: np.ndarray | None = None,
     resamples: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -69,6 +71,8 @@ def corrected(
         groups: (N,) pictures with equal values are drawn together. None: every picture on its own.
         losses: (T, N) what breaks ties, lower is better; (T,) where each trial has one number. Ties that
             remain, and all where None, go to the earlier trial.
+        frozen: (T,) how many units each trial froze, where the study takes what `one_standard_error.simplest`
+            takes; None: the best.
         resamples: how many.
         seed: decides every draw.
         confidence: coverage of the interval.
@@ -82,15 +86,15 @@ def corrected(
         raise ValueError(f"{trials} trials on {images} pictures: at least one of each is needed")
     penalty = _penalty(losses, correct.shape)
     clusters = clusters_of(images, groups)
-    winner = int(_winners(correct, penalty, np.ones((images, 1)))[0])
+
+    def chosen(weights: np.ndarray) -> np.ndarray:
+        best = _winners(correct, penalty, weights)
+        return best if frozen is None else simplest(correct, best, frozen, clusters, weights)
+
+    winner = int(chosen(np.ones((images, 1)))[0])
     naive = float(correct[winner].mean())
     mean, low, high = _left_out(
-        lambda weights: correct[_winners(correct, penalty, weights)],
-        naive,
-        clusters,
-        resamples,
-        seed,
-        confidence,
+        lambda weights: correct[chosen(weights)], naive, clusters, resamples, seed, confidence
     )
     return Corrected(winner, naive, mean, low, high, trials, images)
 

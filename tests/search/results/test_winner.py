@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial
 
 from thawline.config.sections import Config, Evaluate
-from thawline.search.results.winner import by_cost_then_loss, selected
+from thawline.search.results.winner import by_cost_then_loss, selected, simplest_trial
 from thawline.search.study.study import best_trial
 from thawline.search.trial.folds import Validation
 from thawline.search.trial.outcomes import Outcome, save_outcome
@@ -30,6 +30,15 @@ def finished(correct: np.ndarray, losses: np.ndarray, costs: Sequence[float] = (
     return study
 
 
+def validating_on(images: int, evaluate: Evaluate | None = None) -> Any:
+    return SimpleNamespace(
+        config=Config(evaluate=evaluate or Evaluate(resamples=60)),
+        groups=None,
+        images=images,
+        validation=Validation("holdout", 1, ""),
+    )
+
+
 def best_of(study: optuna.Study) -> FrozenTrial:
     best = best_trial(study)
     assert best is not None
@@ -44,12 +53,7 @@ def test_the_correction_is_made_as_configured(tmp_path: Path, confidence: float,
     study = finished(correct, losses)
     for number, (right, loss) in enumerate(zip(correct, losses, strict=True)):
         save_outcome(tmp_path, number, Outcome(right, loss, [], {}, {}, 1.0))
-    validating: Any = SimpleNamespace(
-        config=Config(evaluate=Evaluate(confidence=confidence, resamples=resamples)),
-        groups=None,
-        images=40,
-        validation=Validation("holdout", 1, ""),
-    )
+    validating = validating_on(40, Evaluate(confidence=confidence, resamples=resamples))
     told = selected(study, best_of(study), None, validating, tmp_path, seed=3)
     expected = corrected(correct, losses=losses, confidence=confidence, resamples=resamples, seed=3)
     assert told["trial"] == expected.winner
@@ -76,3 +80,35 @@ def test_equal_costs_leave_the_choice_to_the_pictures_that_were_drawn() -> None:
     assert list(broken[:2] @ [2, 0] < broken[1] @ [2, 0]) == [True, False]
     assert list(broken[:2] @ [0, 2] < broken[0] @ [0, 2]) == [False, True]
     assert (broken[2] < broken[:2]).all()
+
+
+def kept(folder: Path, correct: np.ndarray, depths: Sequence[int]) -> optuna.Study:
+    """A study of trials at these depths whose outcomes (T, N) are in `folder`."""
+    study = optuna.create_study(direction="maximize")
+    for number, (right, depth) in enumerate(zip(correct, depths, strict=True)):
+        attributes = {"val_loss": 1.0, "depth": depth}
+        study.add_trial(optuna.trial.create_trial(values=[float(right.mean())], user_attrs=attributes))
+        save_outcome(folder, number, Outcome(right, 1 - right, [], {}, {}, 1.0))
+    return study
+
+
+def test_the_most_frozen_trial_is_selected_that_is_not_told_from_the_best(tmp_path: Path) -> None:
+    # right on 45, 44 and 30 of 50 pictures, of which the first two differ on three
+    correct = (np.arange(50) < np.array([[45], [43], [30]])).astype(float)
+    correct[1, 49] = 1
+    study = kept(tmp_path, correct, [2, 5, 9])
+    assert best_of(study).number == 0
+    taken = simplest_trial(study, None, None, tmp_path)
+    assert taken is not None
+    assert taken.number == 1
+    told = selected(study, taken, None, validating_on(50), tmp_path, seed=0)
+    assert told["best"] == {"trial": 0, "val_accuracy": 0.9}
+    assert told["val_accuracy"] == 0.88
+
+
+def test_where_outcomes_are_gone_the_best_trial_is_selected(tmp_path: Path) -> None:
+    correct = (np.arange(50) < np.array([[45], [44]])).astype(float)
+    study = kept(tmp_path, correct, [2, 5])
+    (tmp_path / "1.npz").unlink()
+    taken = simplest_trial(study, None, None, tmp_path)
+    assert taken == best_of(study)

@@ -7,24 +7,26 @@ import optuna
 from thawline.config.errors import UserError
 from thawline.config.sections import Contender
 from thawline.models.depth import resolve_depth
-from thawline.search.results.winner import selected
-from thawline.search.study.study import REASON, best_trial, counted
+from thawline.search.results.winner import selected, simplest_trial
+from thawline.search.study.study import REASON, counted
 from thawline.search.trial.trials import Trials, unit_name
 from thawline.training.recipe import Chosen
 
 
 def chosen(trials: Trials, study: optuna.Study | None) -> Chosen:
-    """Return the recipe of the best trial; the configured one where there was no search.
+    """Return the recipe of the simplest trial that is not told from the best; the configured one where there
+    was no search.
 
     Raises `UserError` where no trial is complete.
     """
     recipe, evidence = trials.decided(trials.base), None
     if study is not None:
-        best = best_trial(study, trials.total)
-        if best is None:
-            raise none_left("trials", trials.contender, study, trials.total)
-        recipe = trials.recipe(best)
-        evidence = selected(study, best, trials.total, trials.validating, trials.outcomes, trials.config.seed)
+        total, validating, outcomes = trials.total, trials.validating, trials.outcomes
+        trial = simplest_trial(study, total, validating.groups, outcomes)
+        if trial is None:
+            raise none_left("trials", trials.contender, study, total)
+        recipe = trials.recipe(trial)
+        evidence = selected(study, trial, total, validating, outcomes, trials.config.seed)
     depth = resolve_depth(recipe.depth, trials.units)
     if depth == len(trials.units):
         recipe = replace(recipe, depth="all")

@@ -136,7 +136,7 @@ def _chosen(trials: Trials, study: optuna.Study, seeds: Seeds, curve: Curve) -> 
     winner = next(winner for winner in seeds.winners if winner.depth == depth)
     corrected = curve.corrected and dict(zip(("mean", "low", "high"), curve.corrected, strict=True))
     told = selected(study, winner.trial, trials.total, trials.validating, trials.outcomes, trials.config.seed)
-    told = {**told, "corrected": corrected}
+    told = {**told, "corrected": corrected, "best": None}
     return Chosen(trials.contender, winner.recipe, depth, winner.unit, told, trials.linear_head)
 
 
@@ -176,11 +176,11 @@ def write_evidence_without_curve(
     """
     _fresh_folder(artifacts, chosen.contender)
     folds = validation.folds if validation else 1
-    trials = chosen.selected["trials"] if chosen.selected else None
+    selected = chosen.selected or {}
     written: dict[str, Any] = {
         "depth": chosen.depth,
         "unit": chosen.unit,
-        "reason": without_curve(trials, images, folds),
+        "reason": without_curve(selected.get("trials"), images, folds, selected.get("best")),
         "indistinguishable_depths": [],
         "best_depth": None,
         "pictures": images,

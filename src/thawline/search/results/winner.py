@@ -1,6 +1,10 @@
-"""The trial that was selected, as recipe.json describes it, with the accuracy to expect of it."""
+"""The trial that is selected, as recipe.json describes it, with the accuracy to expect of it.
+
+It is the simplest that the validation pictures do not tell from the best (`statistics.one_standard_error`).
+"""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +12,46 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from thawline.search.study.study import complete, counted
+from thawline.search.study.study import best_trial, complete, counted
 from thawline.search.trial.outcomes import load_outcomes
 from thawline.search.trial.validation import Validating
+from thawline.statistics.bootstrap import clusters_of
+from thawline.statistics.one_standard_error import simplest
 from thawline.statistics.selection_bias import corrected
 from thawline.training.recipe import plain
 
 log = logging.getLogger(__name__)
 
 
+def simplest_trial(
+    study: optuna.Study, total: int | None, groups: np.ndarray | None, outcomes: Path
+) -> FrozenTrial | None:
+    """Return the trial that is selected: the simplest that is not told from the best; the best where the
+    outcomes of some are gone, and None where no trial is complete.
+
+    Args:
+        total: places of the study; None: as many as there are.
+        groups: (N,) of the pictures that validated, alike where they are not independent; None: all are.
+        outcomes: the folder with what each trial said of every picture.
+    """
+    best, trials = best_trial(study, total), complete(study, total)
+    found, correct, _ = load_outcomes(outcomes, [trial.number for trial in trials])
+    if best is None or len(found) < len(trials):
+        return best
+    clusters, numbers = clusters_of(correct.shape[1], groups), np.array(found)
+    row = simplest(
+        correct,
+        np.flatnonzero(numbers == best.number),
+        _frozen(trials),
+        clusters,
+        np.ones((len(clusters), 1)),
+    )
+    return trials[int(row[0])]
+
+
 def selected(
     study: optuna.Study,
-    best: FrozenTrial,
+    trial: FrozenTrial,
     total: int | None,
     validating: Validating,
     outcomes: Path,
@@ -27,21 +59,25 @@ def selected(
 ) -> dict[str, Any]:
     """Describe the trial that was selected.
 
-    Returns `trial`, the number of `best`, of so many `trials`; its `val_accuracy` and `val_loss` on so many
+    Returns `trial`, its number, of so many `trials`; its `val_accuracy` and `val_loss` on so many
     `images`; the former `corrected` for having been selected, by the resamples and at the confidence of
-    `evaluate`; and how that was validated, `validation`.
+    `evaluate`; how that was validated, `validation`; and `best`, None or number and accuracy of the trial
+    that measured better.
 
     Args:
         total: places of the study; None: as many as there are.
         outcomes: the folder with what each trial said of every picture.
         seed: of the correction.
     """
+    best = best_trial(study, total)
+    beaten = best is not None and best.values[0] > trial.values[0]
     return {
-        "trial": best.number,
+        "trial": trial.number,
         "trials": len(counted(study, total)),
-        "val_accuracy": best.values[0],
-        "val_loss": best.user_attrs["val_loss"],
-        "corrected": _corrected(study, best, total, validating, outcomes, seed),
+        "val_accuracy": trial.values[0],
+        "val_loss": trial.user_attrs["val_loss"],
+        "corrected": _corrected(study, trial, total, validating, outcomes, seed),
+        "best": {"trial": best.number, "val_accuracy": best.values[0]} if best and beaten else None,
         "images": validating.images,
         "validation": plain(validating.validation),
     }
@@ -49,36 +85,42 @@ def selected(
 
 def _corrected(
     study: optuna.Study,
-    best: FrozenTrial,
+    trial: FrozenTrial,
     total: int | None,
     validating: Validating,
     outcomes: Path,
     seed: int,
 ) -> dict[str, float] | None:
-    """Return mean, low and high of the accuracy to expect of the best trial on other pictures.
+    """Return mean, low and high of the accuracy to expect of the selected trial on other pictures.
 
     It is bootstrap bias corrected cross-validation over the complete trials (`statistics.selection_bias`).
     None, and a warning, where the outcomes of some are gone: the others would have chosen another way.
     """
     trials = complete(study, total)
-    found, correct, losses = load_outcomes(outcomes, [trial.number for trial in trials])
+    found, correct, losses = load_outcomes(outcomes, [each.number for each in trials])
     if len(found) < len(trials):
         log.warning(
             "%s lacks the outcomes of %d trials: the accuracy of trial %d is not corrected for its selection "
             "(workers on several machines need one scratch folder that all of them can write to)",
-            *(outcomes, len(trials) - len(found), best.number),
+            *(outcomes, len(trials) - len(found), trial.number),
         )
         return None
-    evaluate, costs = validating.config.evaluate, [trial.values[1] for trial in trials if trial.values[1:]]
+    evaluate, costs = validating.config.evaluate, [each.values[1] for each in trials if each.values[1:]]
     told = corrected(
         correct,
         validating.groups,
         losses=by_cost_then_loss(np.array(costs), losses) if costs else losses,
+        frozen=_frozen(trials),
         resamples=evaluate.resamples,
         confidence=evaluate.confidence,
         seed=seed,
     )
     return {"mean": told.mean, "low": told.low, "high": told.high}
+
+
+def _frozen(trials: Sequence[FrozenTrial]) -> np.ndarray:
+    """Return how many units each trial froze."""
+    return np.array([trial.user_attrs.get("depth", 0) for trial in trials])
 
 
 def by_cost_then_loss(costs: np.ndarray, losses: np.ndarray) -> np.ndarray:

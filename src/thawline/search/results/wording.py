@@ -1,6 +1,7 @@
 """The recommendation's reason, in sentences for those who will act on it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from thawline.statistics.recommendation import Recommendation
 
@@ -70,12 +71,16 @@ def _depths(depths: Sequence[int]) -> str:
     return f"Depth {depths[0]} was" if len(depths) == 1 else f"Depths {listed(depths)} were"
 
 
-def without_curve(trials: int | None, pictures: int | None, folds: int = 1) -> str:
+def without_curve(
+    trials: int | None, pictures: int | None, folds: int = 1, best: dict[str, Any] | None = None
+) -> str:
     """Say why there is nothing to recommend: no depth curve was made.
 
     Args:
         trials: how many there were; None where the search was off.
         pictures, folds: that the trials were validated on.
+        best: number and accuracy of a trial that measured better than the selected one, but not by more than
+            a standard error.
     """
     if trials is None:
         return (
@@ -85,6 +90,11 @@ def without_curve(trials: int | None, pictures: int | None, folds: int = 1) -> s
     how = f", validated by {folds}-fold cross-validation" if folds > 1 else ""
     on = f" on {pictures:,} {'' if folds > 1 else 'validation '}pictures{how}" if pictures else ""
     those = f"the best of {trials:,} trials{on}" if trials > 1 else f"that of the only trial{on}"
+    if best:
+        those = (
+            f"the most frozen of those that measured within one standard error of the best of {trials:,} "
+            f"trials{on}"
+        )
     return (
         f"No depth curve was made: this depth is {those}. Whether other depths are as good cannot be told "
         "from it, because each was tried with other learning rates and chance has its share in which trial "

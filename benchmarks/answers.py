@@ -1,0 +1,199 @@
+"""`thawline fit` on real photographs beside what people would do instead: the table of docs/benchmarks.md.
+
+    pip install -c constraints.txt -e '.[bench]'
+    python benchmarks/answers.py --data ../shared/data --minutes 5 10 -- rsscn7 hotdog256 antsbees256
+
+NAME.tar in the folder holds {train,test}/CLASS/FILE. Everybody starts from the same weights, one after the
+other, in a process of its own, with what that takes to start; every fit has a clone of its own. What was
+measured stays below scratch/answers and is not measured again. Nothing else may run on the machine.
+"""
+
+import argparse
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thawline.artifacts import read_json, write_json
+from thawline.report.machine import describe_machine
+from thawline.statistics.intervals import accuracy_interval
+from thawline.statistics.paired import difference_interval
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ROOT / "scratch" / "answers"
+RIVALS = ("logistic regression", "fastai fine_tune(3)", "fastai fine_tune(10)", "timm, 10 epochs")
+NAMES = (
+    "data",
+    "who",
+    "minutes",
+    "first model",
+    "memory",
+    "accuracy (95 %)",
+    "the longest fit is better by (95 %)",
+    "depth",
+)
+BEGIN, END = "<!-- answers: begin -->", "<!-- answers: end -->"
+log = logging.getLogger("answers")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What somebody came to on one set: `correct` (models, pictures), 1 or 0, in the order of the pictures'
+    paths. `memory` is the peak of the largest process, in bytes; `first` the seconds until there was a model
+    to use; `depth` how many units ended up frozen."""
+
+    data: str
+    who: str
+    seed: int
+    seconds: float
+    memory: int
+    correct: list[list[int]]
+    first: float | None = None
+    depth: int | None = None
+
+
+def pictures_of(name: str, data: Path) -> Path:
+    """Return the folder with the pictures of NAME.tar, which is unpacked once."""
+    folder = KEPT / "data" / name
+    if not folder.exists():
+        with tarfile.open(data / f"{name}.tar") as archive:
+            archive.extractall(folder.parent, filter="data")
+    return folder
+
+
+def run(command: Sequence[str], folder: Path, source: Path) -> tuple[str, float, int]:
+    """Return what `command` says in `folder` with the code in `source`, its seconds, and its peak memory in
+    bytes. Raises SystemExit with its last words where it fails."""
+    started = time.monotonic()
+    paths = f"{source}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    environment = {**os.environ, "PYTHONPATH": paths}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.read()
+        # what the process used, and all that it started and waited for
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"error: {' '.join(command)} ended with {process.returncode}\n{said[-3000:]}")
+    return said, time.monotonic() - started, used.ru_maxrss * 1024
+
+
+def rival(data: str, who: str, seed: int, folder: Path) -> Answer:
+    """Run one of rivals.py."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "rivals.py"), who, str(folder), str(seed)]
+    said, seconds, memory = run(command, ROOT, ROOT / "src")
+    found = json.loads(said.splitlines()[-1])
+    right = [correct for _, correct in sorted(zip(found["paths"], found["correct"], strict=True))]
+    return Answer(data, who, seed, seconds, memory, [[int(each) for each in right]])
+
+
+def fitted(data: str, minutes: float, seed: int, folder: Path) -> Answer:
+    """Run `thawline fit` in a fresh clone."""
+    clone = KEPT / "clone"
+    shutil.rmtree(clone, ignore_errors=True)
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    command = ["thawline", "fit", str(folder), "--minutes", f"{minutes:g}", "-S", f"seed={seed}"]
+    said, seconds, memory = run(command, clone, clone / "src")
+    (KEPT / f"{data}-{minutes:g}-{seed}.log").write_text(said)
+    first = re.search(r"a first model is ready: .*\((\d+) s\)", said)
+    table = pd.read_csv(clone / "artifacts" / "evaluate" / "predictions.csv")
+    table = table[table["contender"] == "finetuned"]
+    table["path"] = table["path"].str.split("/").str[-2:].str.join("/")
+    right = [part.sort_values("path")["correct"].tolist() for _, part in table.groupby("seed")]
+    depth = read_json(clone / "reports" / "metrics.json")["recipe"]["depth"]
+    who = f"fit --minutes {minutes:g}"
+    return Answer(data, who, seed, seconds, memory, right, first and float(first[1]), depth)
+
+
+def answers(data: str, minutes: Sequence[float], seeds: int, folder: Path) -> Iterator[Answer]:
+    """Yield what everybody comes to on one set; what was measured before is read."""
+
+    def kept(who: str, seed: int) -> Answer:
+        path = KEPT / f"{data}-{re.sub(r'[^a-z0-9]+', '_', who)}-{seed}.json"
+        if not path.exists():
+            limit = who.removeprefix("fit --minutes ")
+            found = (
+                rival(data, who, seed, folder) if limit == who else fitted(data, float(limit), seed, folder)
+            )
+            write_json(path, asdict(found))
+        return Answer(**read_json(path))
+
+    for who in RIVALS:
+        yield kept(who, 0)
+    for each in minutes:
+        for seed in range(seeds):
+            yield kept(f"fit --minutes {each:g}", seed)
+
+
+def cells(of_set: Sequence[Answer]) -> Iterator[list[str]]:
+    """Yield the lines of one set: each once, with all of its seeds, compared with the longest fit."""
+    groups = {
+        who: [each for each in of_set if each.who == who] for who in dict.fromkeys(a.who for a in of_set)
+    }
+    ours = [who for who in groups if who.startswith("fit ")]
+    best = _correct(groups[ours[-1]]) if ours else None
+    for who, found in groups.items():
+        correct, first = _correct(found), [each.first for each in found if each.first is not None]
+        clusters = np.arange(correct.shape[1])
+        low, high = accuracy_interval(correct)
+        against = ""
+        if best is not None and who not in ours:
+            ends = difference_interval(best, correct, clusters, 0.95)
+            against = f"{best.mean() - correct.mean():+.3f} ({ends[0]:+.3f} to {ends[1]:+.3f})"
+        minutes = " / ".join(f"{each.seconds / 60:.1f}" for each in found)
+        depths = ", ".join(str(each.depth) for each in found if each.depth is not None)
+        yield [
+            *(found[0].data, who, minutes, " / ".join(f"{each:.0f} s" for each in first)),
+            f"{max(each.memory for each in found) / 1e9:.1f} GB",
+            *(f"{correct.mean():.3f} ({low:.3f} to {high:.3f})", against, depths),
+        ]
+
+
+def _correct(found: Sequence[Answer]) -> np.ndarray:
+    """Return (models of all seeds, pictures)."""
+    return np.concatenate([np.array(each.correct, float) for each in found])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with NAME.tar")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[5, 10])
+    parser.add_argument("--seeds", type=int, default=1, help="of the whole fit")
+    parser.add_argument("sets", nargs="+")
+    chosen = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    KEPT.mkdir(parents=True, exist_ok=True)
+    lines = [NAMES, ("---",) * len(NAMES)]
+    for name in chosen.sets:
+        found = []
+        for each in answers(name, chosen.minutes, chosen.seeds, pictures_of(name, chosen.data)):
+            found.append(each)
+            log.info("%s, %s: %.0f s, %.3f", name, each.who, each.seconds, _correct([each]).mean())
+        lines += cells(found)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    page = ROOT / "docs" / "benchmarks.md"
+    before, rest = page.read_text().split(BEGIN)
+    page.write_text(
+        f"{before}{BEGIN}\n{describe_machine()['processor']}\n\n{table}\n{END}{rest.split(END)[1]}"
+    )
+    log.info("%s", table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""How fast networks are fine-tuned and probed at the size of photographs: docs/benchmarks.md.
+
+    pip install -c constraints.txt -e '.[bench]'
+    python benchmarks/photographs.py --rounds 3
+
+Random pixels in memory take the place of pictures: they cost the same. Everybody has the same network, first
+weights, pictures and batches, in a process of its own, of which the start is not timed. On a processor with
+AVX-512, ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 makes the other kind. `--before FOLDER` compares
+with an older checkout, too, where torchvision builds the network.
+"""
+
+import argparse
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from contestants.task import Task
+from pictures import pictures
+from side_by_side import Row, Run, alone, compare, read, table, write
+from speed import ROOT, at, contestant, prepared
+
+from thawline.artifacts import write_json
+from thawline.models.cuts import units
+from thawline.models.zoo import build
+from thawline.report.machine import describe_machine
+
+WORKS = (
+    ("timm:tf_efficientnet_lite0", 224, 96),
+    ("mobilenet_v2", 224, 96),
+    ("resnet18", 224, 96),
+    ("resnet18", 64, 480),
+)
+"""Networks, sides in pixels, and how many pictures an epoch has."""
+
+log = logging.getLogger("photographs")
+
+
+def rows(architecture: str, size: int, count: int, rounds: int, before: Path | None) -> Iterator[list[Row]]:
+    """Yield the rows of one network: an epoch of full fine-tuning, then a linear probe with its pass."""
+    images, labels, classes = pictures(None, count, size)
+    task = Task("", architecture, classes, 1, 32, 1e-3, 0, (), (), os.cpu_count() or 1, "cpu")
+    task = prepared(ROOT / "scratch" / "speed", task, images, labels)
+    whole = at(task, 0)
+    peers: dict[str, Run] = {
+        "a loop with channels last": contestant(whole, "bare_channels_last"),
+        "fastai": contestant(whole, "fastai_learner"),
+        "timm": contestant(whole, "timm_loop"),
+    }
+    if before is not None and ":" not in architecture:
+        peers["before"] = older(before, whole)
+    work = f"{architecture}, {count} pictures of {size} px"
+    yield compare(f"{work}, an epoch of full fine-tuning", contestant(whole, "ours"), peers, rounds=rounds)[0]
+    probe = at(task, len(units(build(architecture, classes, seed=0))))
+    plain = {"scikit-learn on a plain pass": contestant(probe, "logistic_regression")}
+    yield compare(f"{work}, linear probe", contestant(probe, "ours"), plain, rounds=rounds)[0]
+
+
+def older(checkout: Path, task: Task) -> Run:
+    """Return what trains `task` with the code of an older checkout."""
+    path = replace(task).save(Path(task.folder) / "task-before.json")
+    environment = {"PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": str(task.threads)}
+    return partial(alone, [str(checkout / "benchmarks" / "contestant.py"), "ours", str(path)], environment)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--before", type=Path, help="an older checkout")
+    parser.add_argument("--name", default="photographs", help="of the file in benchmarks/results")
+    chosen = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    path = ROOT / "benchmarks" / "results" / f"{chosen.name}.json"
+    write_json(path.with_suffix(".machine.json"), describe_machine())
+    for architecture, size, count in WORKS:
+        for found in rows(architecture, size, count, chosen.rounds, chosen.before):
+            write(path, found)
+    log.info("%s", table(read(path)))
+
+
+if __name__ == "__main__":
+    main()

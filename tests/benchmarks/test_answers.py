@@ -1,0 +1,82 @@
+"""The benchmark of whole answers: nobody is asked twice, and differences are of the same pictures."""
+
+import sys
+import tarfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests_benchmarks import loaded
+
+
+@pytest.fixture
+def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    found = loaded("answers")
+    monkeypatch.setattr(found, "KEPT", tmp_path / "kept")
+    return found
+
+
+def test_each_is_compared_with_the_longest_fit_on_the_same_pictures(answers: ModuleType) -> None:
+    def answer(who: str, right: int, **more: object) -> object:
+        correct = [[int(place < right) for place in range(100)]]
+        return answers.Answer("leaves", who, 0, 90.0, 2 * 10**9, correct, **more)
+
+    found = [
+        answer("logistic regression", 70),
+        answer("fit --minutes 5", 80, first=40.0, depth=3),
+        answer("fit --minutes 10", 90, first=41.0, depth=9),
+    ]
+    rows = [dict(zip(answers.NAMES, each, strict=True)) for each in answers.cells(found)]
+    assert [row["who"] for row in rows] == [each.who for each in found]
+    assert rows[0]["minutes"] == "1.5"
+    assert rows[0]["memory"] == "2.0 GB"
+    assert rows[0]["the longest fit is better by (95 %)"].startswith("+0.200 (")
+    assert [row["the longest fit is better by (95 %)"] for row in rows[1:]] == ["", ""]
+    assert rows[2]["accuracy (95 %)"].startswith("0.900 (0.8")
+    assert (rows[2]["first model"], rows[2]["depth"]) == ("41 s", "9")
+
+
+def test_seeds_are_one_row(answers: ModuleType) -> None:
+    found = [
+        answers.Answer("leaves", "fit --minutes 5", seed, 60.0 * (1 + seed), 10**9, [[1, 0, 1, seed]])
+        for seed in (0, 1)
+    ]
+    (row,) = answers.cells(found)
+    assert row[2] == "1.0 / 2.0"
+    assert row[5].startswith("0.625")
+
+
+def test_what_was_measured_is_not_measured_again(
+    answers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def rival(data: str, who: str, seed: int, folder: Path) -> object:
+        asked.append((who, folder))
+        return answers.Answer(data, who, seed, 1.0, 1, [[1]])
+
+    monkeypatch.setattr(answers, "rival", rival)
+    first = list(answers.answers("leaves", [], 0, tmp_path))
+    assert [who for who, _ in asked] == list(answers.RIVALS)
+    assert list(answers.answers("leaves", [], 0, tmp_path)) == first
+    assert len(asked) == len(answers.RIVALS)
+
+
+def test_an_archive_is_unpacked_once(answers: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "leaves" / "train" / "a").mkdir(parents=True)
+    (tmp_path / "leaves" / "train" / "a" / "0.png").write_bytes(b"")
+    with tarfile.open(tmp_path / "leaves.tar", "w") as archive:
+        archive.add(tmp_path / "leaves", "leaves")
+    folder = answers.pictures_of("leaves", tmp_path)
+    assert (folder / "train" / "a" / "0.png").exists()
+    (tmp_path / "leaves.tar").unlink()
+    assert answers.pictures_of("leaves", tmp_path) == folder
+
+
+def test_a_command_says_what_it_used_and_why_it_failed(answers: ModuleType, tmp_path: Path) -> None:
+    said, seconds, memory = answers.run([sys.executable, "-c", "print(3)"], tmp_path, tmp_path)
+    assert said == "3\n"
+    assert seconds > 0
+    assert 10**6 < memory < 10**9
+    with pytest.raises(SystemExit, match="no such set"):
+        answers.run([sys.executable, "-c", "raise SystemExit('no such set')"], tmp_path, tmp_path)
