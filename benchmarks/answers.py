@@ -119,7 +119,9 @@ def fitted(data: str, minutes: float, seed: int, folder: Path) -> Answer:
     return Answer(data, who, seed, seconds, memory, right, first and float(first[1]), depth)
 
 
-def answers(data: str, minutes: Sequence[float], seeds: int, folder: Path) -> Iterator[Answer]:
+def answers(
+    data: str, minutes: Sequence[float], seeds: int, folder: Path, rivals: Sequence[str] = RIVALS
+) -> Iterator[Answer]:
     """Yield what everybody comes to on one set; what was measured before is read."""
 
     def kept(who: str, seed: int) -> Answer:
@@ -132,7 +134,7 @@ def answers(data: str, minutes: Sequence[float], seeds: int, folder: Path) -> It
             write_json(path, asdict(found))
         return Answer(**read_json(path))
 
-    for who in RIVALS:
+    for who in rivals:
         yield kept(who, 0)
     for each in minutes:
         for seed in range(seeds):
@@ -175,6 +177,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with NAME.tar")
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 10])
     parser.add_argument("--seeds", type=int, default=1, help="of the whole fit")
+    parser.add_argument("--rivals", nargs="*", default=RIVALS, choices=RIVALS)
     parser.add_argument("sets", nargs="+")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -182,7 +185,9 @@ def main() -> None:
     lines = [NAMES, ("---",) * len(NAMES)]
     for name in chosen.sets:
         found = []
-        for each in answers(name, chosen.minutes, chosen.seeds, pictures_of(name, chosen.data)):
+        for each in answers(
+            name, chosen.minutes, chosen.seeds, pictures_of(name, chosen.data), chosen.rivals
+        ):
             found.append(each)
             log.info("%s, %s: %.0f s, %.3f", name, each.who, each.seconds, _correct([each]).mean())
         lines += cells(found)
