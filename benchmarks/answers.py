@@ -5,7 +5,7 @@
 
 NAME.tar in the folder holds {train,test}/CLASS/FILE. Everybody starts from the same weights, one after the
 other, in a process of its own, with what that takes to start; every fit has a clone of its own. What was
-measured stays below scratch/answers and is not measured again. Nothing else may run on the machine.
+measured stays below scratch/answers, is not measured again and is in the table. Nothing else may run beside.
 """
 
 import argparse
@@ -141,6 +141,23 @@ def answers(
             yield kept(f"fit --minutes {each:g}", seed)
 
 
+def rows() -> Iterator[list[str]]:
+    """Yield the lines of the table: of all that was measured, now and before."""
+    found: dict[str, list[Answer]] = {}
+    for path in sorted(KEPT.glob("*.json")):
+        answer = Answer(**read_json(path))
+        found.setdefault(answer.data, []).append(answer)
+    for of_set in found.values():
+        yield from cells(sorted(of_set, key=_place))
+
+
+def _place(answer: Answer) -> tuple[int, float, int]:
+    """Order rivals as they are named, then fits by their minutes, then seeds."""
+    if answer.who in RIVALS:
+        return RIVALS.index(answer.who), 0.0, answer.seed
+    return len(RIVALS), float(answer.who.rpartition(" ")[2]), answer.seed
+
+
 def cells(of_set: Sequence[Answer]) -> Iterator[list[str]]:
     """Yield the lines of one set: each once, with all of its seeds, compared with the longest fit."""
     groups = {
@@ -182,15 +199,11 @@ def main() -> None:
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     KEPT.mkdir(parents=True, exist_ok=True)
-    lines = [NAMES, ("---",) * len(NAMES)]
     for name in chosen.sets:
-        found = []
-        for each in answers(
-            name, chosen.minutes, chosen.seeds, pictures_of(name, chosen.data), chosen.rivals
-        ):
-            found.append(each)
+        folder = pictures_of(name, chosen.data)
+        for each in answers(name, chosen.minutes, chosen.seeds, folder, chosen.rivals):
             log.info("%s, %s: %.0f s, %.3f", name, each.who, each.seconds, _correct([each]).mean())
-        lines += cells(found)
+    lines = [NAMES, ("---",) * len(NAMES), *rows()]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     page = ROOT / "docs" / "benchmarks.md"
     before, rest = page.read_text().split(BEGIN)

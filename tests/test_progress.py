@@ -52,6 +52,20 @@ def test_within_a_long_step_it_says_how_far_that_is_within_the_first_five_second
     assert said.messages == ["search finetuned: 0/2, epoch 1 of 8, about 60 s left"]
 
 
+def test_what_the_first_step_begins_with_is_no_pace_to_go_by(
+    now: list[float], said: pytest.LogCaptureFixture
+) -> None:
+    with progress("search finetuned", 2):
+        now[0] += 12
+        within("epoch 1 of 8", 0.01)
+        now[0] += 12
+        within("epoch 2 of 8", 0.21)
+    assert said.messages == [
+        "search finetuned: 0/2, epoch 1 of 8",
+        "search finetuned: 0/2, epoch 2 of 8, about 2 min left",
+    ]
+
+
 def test_among_all_stages_it_says_which_one_it_is_and_when_everything_is_over(
     now: list[float], said: pytest.LogCaptureFixture, seventh: None
 ) -> None:

@@ -30,7 +30,9 @@ def _interval(metric: dict[str, float]) -> str:
 
 def _probe(metrics: dict[str, Any]) -> str:
     probe = metrics.get("linear_probe")
-    return "" if probe is None else f"; linear probe {_interval(probe['accuracy'])}"
+    if probe is None or metrics["recipe"]["recipe"]["depth"] == "all":
+        return ""  # the model is that probe
+    return f"; linear probe {_interval(probe['accuracy'])}"
 
 
 def _depth(recipe: dict[str, Any]) -> str:

@@ -23,6 +23,10 @@ FIRST_SECONDS = 3.0
 """When the first line after the beginning may come: people wonder whether anything happens."""
 
 
+HARDLY_BEGUN = 0.05
+"""A share of the first step before which nothing but its preparation can have taken time."""
+
+
 class Advance(Protocol):
     def __call__(self, done: int = 1, note: str = "") -> None: ...
 
@@ -104,6 +108,8 @@ class _Shown:
         self.what, self.total, self.done, self.first = what, total, done, done
         self.note, self.inside, self.share = "", "", 0.0
         self.started = time.monotonic()
+        # since when, and since how much work, the pace counts
+        self.since, self.before = self.started, float(done)
 
     def advance(self, done: int = 1, note: str = "") -> None:
         self.done += done
@@ -113,6 +119,9 @@ class _Shown:
         self.show(self.done >= self.total)
 
     def within(self, note: str, share: float) -> None:
+        if self.since == self.started and self.done + share < self.first + HARDLY_BEGUN:
+            # what a first step begins with, loading and storing, is no pace to go by
+            self.since, self.before = time.monotonic(), self.done + share
         self.inside, self.share = note, share
         self.show(False)
 
@@ -122,10 +131,10 @@ class _Shown:
     @property
     def left(self) -> float | None:
         """Seconds left by what the steps took so far; None before there is anything to go by."""
-        worked = self.done + self.share - self.first
+        worked = self.done + self.share - self.before
         if worked <= 0:
             return None
-        return (time.monotonic() - self.started) / worked * max(0.0, self.total - self.done - self.share)
+        return (time.monotonic() - self.since) / worked * max(0.0, self.total - self.done - self.share)
 
     @property
     def text(self) -> str:

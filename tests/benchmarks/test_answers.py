@@ -62,6 +62,25 @@ def test_what_was_measured_is_not_measured_again(
     assert len(asked) == len(answers.RIVALS)
 
 
+def test_the_table_shows_all_that_was_measured_rivals_first_and_then_the_shorter_fits(
+    answers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answered(data: str, who: str, seed: int) -> object:
+        return answers.Answer(data, who, seed, 60.0, 1, [[1, 0]])
+
+    monkeypatch.setattr(answers, "rival", lambda data, who, seed, _: answered(data, who, seed))
+    monkeypatch.setattr(
+        answers, "fitted", lambda data, limit, seed, _: answered(data, f"fit --minutes {limit:g}", seed)
+    )
+    for data in ("leaves", "bees"):
+        list(answers.answers(data, [10, 5], 1, tmp_path, ["timm, 10 epochs"]))
+    assert [(row[0], row[1]) for row in answers.rows()] == [
+        (data, who)
+        for data in ("bees", "leaves")
+        for who in ("timm, 10 epochs", "fit --minutes 5", "fit --minutes 10")
+    ]
+
+
 def test_an_archive_is_unpacked_once(answers: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "leaves" / "train" / "a").mkdir(parents=True)
     (tmp_path / "leaves" / "train" / "a" / "0.png").write_bytes(b"")
