@@ -50,12 +50,18 @@ def rows(architecture: str, size: int, count: int, rounds: int, before: Path | N
         "timm": contestant(whole, "timm_loop"),
     }
     if before is not None and ":" not in architecture:
-        peers["before"] = older(before, whole)
+        peers["before"] = epoch_of(older(before, whole))
     work = f"{architecture}, {count} pictures of {size} px"
-    yield compare(f"{work}, an epoch of full fine-tuning", contestant(whole, "ours"), peers, rounds=rounds)[0]
+    ours = epoch_of(contestant(whole, "ours"))
+    yield compare(f"{work}, an epoch of full fine-tuning", ours, peers, rounds=rounds)[0]
     probe = at(task, len(units(build(architecture, classes, seed=0))))
     plain = {"scikit-learn on a plain pass": contestant(probe, "logistic_regression")}
     yield compare(f"{work}, linear probe", contestant(probe, "ours"), plain, rounds=rounds)[0]
+
+
+def epoch_of(run: Run) -> Run:
+    """Return `run` with the seconds of its epoch alone, without what a training prepares."""
+    return lambda: {**(said := run()), "seconds": said["steps"]}
 
 
 def older(checkout: Path, task: Task) -> Run:

@@ -102,11 +102,14 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
     used = clock.start(fingerprint(run))
     if used > 1:
         sys.stdout.write(f"goes on: {used:.0f} s of its time were used before\n")
-    with clock.running():
-        code = _run(run, root)
-    if code:
-        if before is not None:
+    code = 1
+    try:
+        with clock.running():
+            code = _run(run, root)
+    finally:
+        if code and before is not None:
             lock.write_bytes(before)
+    if code:
         raise UserError(
             "the pipeline did not come to its end, for the reason above.\n  the same command goes on"
         )

@@ -74,6 +74,34 @@ def test_a_lock_that_differs_from_conf_is_refused_with_the_way_out(checkout: Pat
     assert "python -m thawline.config --write" in message
 
 
+def in_git(checkout: Path) -> None:
+    """Commit all of `checkout`."""
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        identity = ["-c", "user.name=A", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(checkout), *identity, *arguments], check=True)
+
+
+def test_the_lock_of_an_experiment_may_be_reproduced(
+    checkout: Path, run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_git(checkout)
+    lock = checkout / "params.yaml"
+    lock.write_text(lock.read_text().replace("epochs: 3\n", "epochs: 4\n"))
+    assert run("--check") is None
+    said = capsys.readouterr().err
+    assert "other values than conf/, of an experiment or set by hand: pretrain.epochs" in said
+    assert "python -m thawline.config --write" in said
+
+
+def test_a_lock_that_a_changed_conf_has_left_behind_is_refused(checkout: Path, run: Command) -> None:
+    in_git(checkout)
+    source = checkout / "conf" / "config.yaml"
+    source.write_text(source.read_text().replace("epochs: 3\n", "epochs: 4\n"))
+    message = run("--check")
+    assert message is not None
+    assert "pretrain.epochs: params.yaml has 3, conf/ has 4" in message
+
+
 def test_in_an_experiment_the_lock_may_differ(checkout: Path, run: Command) -> None:
     lock = checkout / "params.yaml"
     lock.write_text(lock.read_text().replace("epochs: 3\n", "epochs: 4\n"))

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,12 @@ from thawline.config.sections import Config
 
 
 def check(root: Path) -> None:
-    """Check types and ranges of params.yaml; outside experiments also that it agrees with conf/."""
+    """Check types and ranges of params.yaml; where conf/ was changed since it was committed, outside
+    experiments, also that the two agree.
+
+    With conf/ as it was committed, other values are those of an experiment that was applied and perhaps
+    committed: they are what a reproduction has to obey.
+    """
     lock = load_lock(root)
     config = to_config(lock)
     require_finetuned(config.contenders)
@@ -26,13 +32,29 @@ def check(root: Path) -> None:
     if "DVC_EXP_NAME" in os.environ or "DVC_EXP_BASELINE_REV" in os.environ:
         return
     found = differences(lock, compose(root, []))
-    if found:
+    if found and _as_committed(root / "conf"):
+        names = ", ".join(each.partition(":")[0] for each in found)
+        sys.stderr.write(
+            f"params.yaml has other values than conf/, of an experiment or set by hand: {names}\n"
+            "  to go back to conf/:  python -m thawline.config --write\n"
+        )
+    elif found:
         raise ConfigError(
             "params.yaml does not say what conf/ says:\n  "
             + "\n  ".join(found)
             + "\n  to keep conf/:  python -m thawline.config --write"
             + "\n  to try values:  dvc exp run -S NAME=VALUE"
         )
+
+
+def _as_committed(folder: Path) -> bool:
+    """Tell whether `folder` is in git and as it was committed."""
+    command = ["git", "-C", str(folder), "status", "--porcelain", "--", "."]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return not done.stdout.strip()
 
 
 def _warn_of_poor_start(config: Config) -> None:
