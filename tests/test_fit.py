@@ -6,7 +6,7 @@ import pytest
 
 from thawline.config.composition import compose
 from thawline.config.errors import UserError
-from thawline.fit import command
+from thawline.fit import command, fit
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,3 +65,38 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_source_that_is_not_there_is_named(leaves: Path, source: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         command(leaves, 5, source, [], ROOT)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with a source and a lock."""
+    (tmp_path / "conf" / "source").mkdir(parents=True)
+    (tmp_path / "conf" / "source" / "imagenet.yaml").touch()
+    (tmp_path / "params.yaml").write_text("as it was")
+    return tmp_path
+
+
+def test_a_pipeline_that_fails_leaves_the_lock_as_it_was(
+    leaves: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object, root: Path) -> int:
+        (root / "params.yaml").write_text("the experiment's")
+        return 1
+
+    monkeypatch.setattr("thawline.fit._run", fails)
+    with pytest.raises(UserError, match="the same command goes on"):
+        fit(leaves, 5, "imagenet", [], checkout)
+    assert (checkout / "params.yaml").read_text() == "as it was"
+
+
+def test_ctrl_c_leaves_the_lock_as_it_was(
+    leaves: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object, root: Path) -> int:
+        (root / "params.yaml").write_text("the experiment's")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("thawline.fit._run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(leaves, 5, "imagenet", [], checkout)
+    assert (checkout / "params.yaml").read_text() == "as it was"
