@@ -9,10 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 
-def prepare(path: Path) -> Prepared:
+def prepare(path: Path, layout: torch.memory_format = torch.contiguous_format) -> Prepared:
     task = Task.load(path)
     torch.set_num_threads(task.threads)
-    network, (images, labels) = task.network(), task.pictures()
+    network, (images, labels) = task.network().to(memory_format=layout), task.pictures()
+    images = images.contiguous(memory_format=layout)
 
     def train() -> Trained:
         task.learns(network)
