@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial
 
 from thawline.config.sections import Config, Evaluate
-from thawline.search.results.winner import by_cost_then_loss, selected, simplest_trial
+from thawline.search.results.winner import by_cost_then_loss, corrected_accuracy, selected, simplest_trial
 from thawline.search.study.study import best_trial
 from thawline.search.trial.folds import Validation
 from thawline.search.trial.outcomes import Outcome, save_outcome
@@ -54,10 +54,10 @@ def test_the_correction_is_made_as_configured(tmp_path: Path, confidence: float,
     for number, (right, loss) in enumerate(zip(correct, losses, strict=True)):
         save_outcome(tmp_path, number, Outcome(right, loss, [], {}, {}, 1.0))
     validating = validating_on(40, Evaluate(confidence=confidence, resamples=resamples))
-    told = selected(study, best_of(study), None, validating, tmp_path, seed=3)
+    told = corrected_accuracy(study, best_of(study), None, validating, tmp_path, seed=3)
     expected = corrected(correct, losses=losses, confidence=confidence, resamples=resamples, seed=3)
-    assert told["trial"] == expected.winner
-    assert told["corrected"] == {"mean": expected.mean, "low": expected.low, "high": expected.high}
+    assert best_of(study).number == expected.winner
+    assert told == {"mean": expected.mean, "low": expected.low, "high": expected.high}
 
 
 numbers = st.integers(0, 2)
@@ -101,7 +101,7 @@ def test_the_most_frozen_trial_is_selected_that_is_not_told_from_the_best(tmp_pa
     taken = simplest_trial(study, None, None, tmp_path)
     assert taken is not None
     assert taken.number == 1
-    told = selected(study, taken, None, validating_on(50), tmp_path, seed=0)
+    told = selected(study, taken, None, validating_on(50), None)
     assert told["best"] == {"trial": 0, "val_accuracy": 0.9}
     assert told["val_accuracy"] == 0.88
 

@@ -7,7 +7,7 @@ import optuna
 from thawline.config.errors import UserError
 from thawline.config.sections import Contender
 from thawline.models.depth import resolve_depth
-from thawline.search.results.winner import selected, simplest_trial
+from thawline.search.results.winner import corrected_accuracy, selected, simplest_trial
 from thawline.search.study.study import REASON, counted
 from thawline.search.trial.trials import Trials, unit_name
 from thawline.training.recipe import Chosen
@@ -26,7 +26,8 @@ def chosen(trials: Trials, study: optuna.Study | None) -> Chosen:
         if trial is None:
             raise none_left("trials", trials.contender, study, total)
         recipe = trials.recipe(trial)
-        evidence = selected(study, trial, total, validating, outcomes, trials.config.seed)
+        corrected = corrected_accuracy(study, trial, total, validating, outcomes, trials.config.seed)
+        evidence = selected(study, trial, total, validating, corrected)
     depth = resolve_depth(recipe.depth, trials.units)
     if depth == len(trials.units):
         recipe = replace(recipe, depth="all")

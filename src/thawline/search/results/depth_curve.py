@@ -135,8 +135,7 @@ def _chosen(trials: Trials, study: optuna.Study, seeds: Seeds, curve: Curve) -> 
     depth = curve.recommendation.chosen.depth
     winner = next(winner for winner in seeds.winners if winner.depth == depth)
     corrected = curve.corrected and dict(zip(("mean", "low", "high"), curve.corrected, strict=True))
-    told = selected(study, winner.trial, trials.total, trials.validating, trials.outcomes, trials.config.seed)
-    told = {**told, "corrected": corrected, "best": None}
+    told = {**selected(study, winner.trial, trials.total, trials.validating, corrected), "best": None}
     return Chosen(trials.contender, winner.recipe, depth, winner.unit, told, trials.linear_head)
 
 

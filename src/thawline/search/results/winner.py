@@ -17,7 +17,7 @@ from thawline.search.trial.outcomes import load_outcomes
 from thawline.search.trial.validation import Validating
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.one_standard_error import simplest
-from thawline.statistics.selection_bias import corrected
+from thawline.statistics.selection_bias import corrected as bias_corrected
 from thawline.training.recipe import plain
 
 log = logging.getLogger(__name__)
@@ -54,20 +54,18 @@ def selected(
     trial: FrozenTrial,
     total: int | None,
     validating: Validating,
-    outcomes: Path,
-    seed: int,
+    corrected: dict[str, float] | None,
 ) -> dict[str, Any]:
     """Describe the trial that was selected.
 
     Returns `trial`, its number, of so many `trials`; its `val_accuracy` and `val_loss` on so many
-    `images`; the former `corrected` for having been selected, by the resamples and at the confidence of
-    `evaluate`; how that was validated, `validation`; and `best`, None or number and accuracy of the trial
+    `images`; the former `corrected` for having been selected; how that was validated, `validation`; and
+    `best`, None or number and accuracy of the trial
     that measured better.
 
     Args:
         total: places of the study; None: as many as there are.
-        outcomes: the folder with what each trial said of every picture.
-        seed: of the correction.
+        corrected: mean, low and high of the accuracy to expect on other pictures; None where it is unknown.
     """
     best = best_trial(study, total)
     beaten = best is not None and best.values[0] > trial.values[0]
@@ -76,14 +74,14 @@ def selected(
         "trials": len(counted(study, total)),
         "val_accuracy": trial.values[0],
         "val_loss": trial.user_attrs["val_loss"],
-        "corrected": _corrected(study, trial, total, validating, outcomes, seed),
+        "corrected": corrected,
         "best": {"trial": best.number, "val_accuracy": best.values[0]} if best and beaten else None,
         "images": validating.images,
         "validation": plain(validating.validation),
     }
 
 
-def _corrected(
+def corrected_accuracy(
     study: optuna.Study,
     trial: FrozenTrial,
     total: int | None,
@@ -106,7 +104,7 @@ def _corrected(
         )
         return None
     evaluate, costs = validating.config.evaluate, [each.values[1] for each in trials if each.values[1:]]
-    told = corrected(
+    told = bias_corrected(
         correct,
         validating.groups,
         losses=by_cost_then_loss(np.array(costs), losses) if costs else losses,
