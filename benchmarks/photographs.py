@@ -13,7 +13,6 @@ import argparse
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def epoch_of(run: Run) -> Run:
 
 def older(checkout: Path, task: Task) -> Run:
     """Return what trains `task` with the code of an older checkout."""
-    path = replace(task).save(Path(task.folder) / "task-before.json")
+    path = task.save(Path(task.folder) / "task-before.json")
     environment = {"PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": str(task.threads)}
     return partial(alone, [str(checkout / "benchmarks" / "contestant.py"), "ours", str(path)], environment)
 

@@ -81,6 +81,10 @@ def test_the_table_shows_all_that_was_measured_rivals_first_and_then_the_shorter
     ]
 
 
+def test_everybody_named_is_one_of_the_rivals(answers: ModuleType) -> None:
+    assert tuple(loaded("rivals").RIVALS) == answers.RIVALS
+
+
 def test_an_archive_is_unpacked_once(answers: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "leaves" / "train" / "a").mkdir(parents=True)
     (tmp_path / "leaves" / "train" / "a" / "0.png").write_bytes(b"")

@@ -49,7 +49,7 @@ def check(root: Path) -> None:
 
 def _as_committed(folder: Path) -> bool:
     """Tell whether `folder` is in git and as it was committed."""
-    command = ["git", "-C", str(folder), "status", "--porcelain", "--", "."]
+    command = ["git", "--no-optional-locks", "-C", str(folder), "status", "--porcelain", "--", "."]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

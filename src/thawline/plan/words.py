@@ -45,7 +45,7 @@ def _final(programme: Programme) -> str:
     if not programme.depths:
         return "the solved head"
     trainings = f"{programme.seeds} training{'s' if programme.seeds > 1 else ''}"
-    return f"{trainings} of {programme.epochs} epochs with the recipe that was best"
+    return f"{trainings} of {programme.epochs} epochs with the recipe that is chosen"
 
 
 def left_out(work: Work, costs: Costs, programme: Programme, expected: Forecast) -> Iterator[str]:
