@@ -60,8 +60,7 @@ def selected(
 
     Returns `trial`, its number, of so many `trials`; its `val_accuracy` and `val_loss` on so many
     `images`; the former `corrected` for having been selected; how that was validated, `validation`; and
-    `best`, None or number and accuracy of the trial
-    that measured better.
+    `best`, None or number and accuracy of the trial that measured better.
 
     Args:
         total: places of the study; None: as many as there are.
