@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -207,11 +208,14 @@ def wait_for_a_checkpoint(project: Path, process: subprocess.Popen[str]) -> None
 
 
 def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes that train, in the order of their ranks."""
-    found = psutil.Process(process.pid).children(recursive=True)
-    return sorted(
-        (each for each in found if "RANK" in each.environ()), key=lambda each: each.environ()["RANK"]
-    )
+    """The processes that train, in the order of their ranks; not what one of them starts for a moment."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    ranks: dict[str, psutil.Process] = {}
+    for each in sorted(below, key=psutil.Process.create_time):
+        with suppress(psutil.NoSuchProcess):  # it ended since it was listed
+            if (rank := each.environ().get("RANK")) is not None:
+                ranks.setdefault(rank, each)
+    return [ranks[rank] for rank in sorted(ranks)]
 
 
 @pytest.fixture
