@@ -1,11 +1,17 @@
 """One command from photographs to a model."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thawline.config.composition import compose
 from thawline.config.errors import UserError
+from thawline.config.overrides import override, shell_line
 from thawline.fit import command, fit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +35,128 @@ def test_the_command_is_an_experiment_that_hydra_composes(leaves: Path) -> None:
     assert found.target.root == str(leaves)
     assert (found.plan.minutes, found.seed) == (7.5, 3)
     assert found.target.dataset == "image_folder"
+
+
+NAMES = [
+    *(
+        "josé",
+        "v=1",
+        "p(1)",
+        "a,b",
+        "two words",
+        " space around ",
+        "#1",
+        "$HOME",
+        "$5 & more",
+        "o'brien",
+        '"said"',
+    ),
+    *(
+        "back\\slash",
+        "ends in \\",
+        "\\'both",
+        "a;b|c>d",
+        "{{ x }}",
+        "[a]",
+        "{a:b}",
+        "a:b",
+        "!important",
+        "`date`",
+    ),
+    *(
+        "苹果",
+        "🐈",
+        "new\nline",
+        "tab\there",
+        "*?",
+        "~",
+        "100 %",
+        "e\u0301",
+        "-dash",
+        "true",
+        "1e5",
+        "a&&b",
+        "\\$x",
+    ),
+]
+"""Names of folders that a shell, Hydra's grammar or both read otherwise where they are not quoted."""
+
+
+def split_by_bash(line: str) -> list[str]:
+    """Return the words that bash makes of a line."""
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True)
+    return done.stdout.decode().split("\0")[:-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_line_that_is_printed_can_be_pasted_whatever_the_folder_is_called(
+    tmp_path: Path, name: str
+) -> None:
+    """Read as bash splits it, as DVC parses it (by Hydra's parser), and as Hydra composes it."""
+    folder = tmp_path / name
+    folder.mkdir()
+    words = command(folder, 5, "imagenet", [], ROOT)
+    assert split_by_bash(shell_line(words)) == words
+    parsed = OverridesParser.create().parse_overrides(settings(words))
+    (root,) = (each for each in parsed if each.key_or_group == "target.root")
+    assert not root.is_sweep_override()
+    found = compose(ROOT, settings(words))
+    assert (found.target.root, found.target.watch) == (str(folder), str(folder))
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0/"), min_size=1))
+def test_any_text_comes_back_from_hydras_grammar_and_from_bash(text: str) -> None:
+    given_ = override("target.root", f"/{text}")
+    assert split_by_bash(shell_line([given_])) == [given_]
+    (parsed,) = OverridesParser.create().parse_overrides([given_])
+    value = parsed.value()
+    assert (value.text if hasattr(value, "text") else value) == f"/{text}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("source.weights=/home/josé/w.pth", "/home/josé/w.pth"),
+        ("source.weights=/d/v=1/w.pth", "/d/v=1/w.pth"),
+        ("source.weights=~/w.pth", "~/w.pth"),
+        ("source.weights=/d/p(1).pth", "/d/p(1).pth"),
+    ],
+)
+def test_further_settings_are_quoted_where_hydra_could_not_read_them(
+    leaves: Path, typed: str, meant: str
+) -> None:
+    given_ = settings(command(leaves, 5, "weights", [typed, "model.architecture=resnet18"], ROOT))
+    assert compose(ROOT, given_).source.weights == meant
+
+
+def test_settings_that_hydra_reads_stay_as_they_were_typed(leaves: Path) -> None:
+    typed = ["contenders=[finetuned,linear_probe]", "search.space.head_lr={low: 1e-4, high: 1e-2}", "seed=3"]
+    assert settings(command(leaves, 5, "imagenet", typed, ROOT))[-3:] == typed
+
+
+def test_a_folder_that_params_yaml_cannot_hold_is_refused_but_not_a_link_to_it(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"caf\\xe9: params.yaml cannot hold this path"):
+        command(folder, 5, "imagenet", [], ROOT)
+    (tmp_path / "pictures").symlink_to(folder)
+    found = settings(command(tmp_path / "pictures", 5, "imagenet", [], ROOT))
+    assert f"target.root={tmp_path}/pictures" in found
+
+
+def test_a_broken_link_is_named_before_dvc_meets_it(leaves: Path, tmp_path: Path) -> None:
+    (leaves / "maple").mkdir()
+    (leaves / "maple" / "1.jpg").symlink_to("/media/gone/1.jpg")
+    with pytest.raises(UserError, match=r"links lead nowhere: .*maple/1\.jpg"):
+        command(leaves, 5, "imagenet", [], ROOT)
+    (tmp_path / "gone").symlink_to("/media/gone")
+    with pytest.raises(UserError, match=r"gone is a link to /media/gone"):
+        command(tmp_path / "gone", 5, "imagenet", [], ROOT)
+
+
+def test_an_address_of_weights_is_named_as_it_was_given(leaves: Path) -> None:
+    with pytest.raises(UserError, match=r"--source https://example\.org/w\.pth is an address"):
+        command(leaves, 5, "https://example.org/w.pth", [], ROOT)
 
 
 def test_a_csv_is_read_as_a_table(tmp_path: Path) -> None:

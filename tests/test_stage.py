@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -78,10 +79,28 @@ def test_reading_the_artifacts_of_another_task_is_refused() -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def clone(tmp_path: Path) -> Path:
     """The locked configuration, and nothing that any stage made."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def project(clone: Path) -> Path:
+    """The same, and a folder for each artifact that a pipeline leaves."""
+    per_contender = [f"{stage}/{one.name}" for stage in ("search", "finetune") for one in Contender]
+    made = [
+        "prepare/source",
+        "prepare/target",
+        "prepare/test",
+        "pretrain",
+        "replace_head",
+        "plan",
+        "evaluate",
+    ]
+    for name in (*made, *per_contender):
+        (clone / "artifacts" / name).mkdir(parents=True)
+    return clone
 
 
 def leave_by_hand(root: Path, override: str, *artifacts: str) -> None:
@@ -125,6 +144,41 @@ def test_weights_are_not_completed_by_those_of_another_task(script: str, project
 def test_only_what_is_read_from_the_pipeline_has_to_agree_with_it(project: Path) -> None:
     leave_by_hand(project, "finetune.epochs=5", "search/finetuned", "finetune/finetuned")
     check(project, "export", "finetune.epochs=5")
+
+
+@pytest.mark.parametrize(
+    ("script", "typed", "missing", "command"),
+    [
+        ("pretrain", "input.size=224", "prepare/source", "prepare.py role=source"),
+        ("replace_head", "seed=3", "prepare/target", "prepare.py role=target"),
+        ("search", "target.val_fraction=0.3", "prepare/target", "prepare.py role=target"),
+        ("export", "finetune.epochs=5", "search/finetuned", "search.py"),
+        ("report", "evaluate.resamples=50", "evaluate", "evaluate.py"),
+    ],
+)
+def test_in_a_fresh_clone_the_message_says_what_is_missing_and_what_makes_it(
+    clone: Path, script: str, typed: str, missing: str, command: str
+) -> None:
+    values = compose(ROOT, [typed])
+    artifacts = Artifacts.under(clone, scratch_name(values))
+    with pytest.raises(UserError) as refused:
+        _refuse_other_task(
+            script, artifacts, to_config(values), values, reads_of(script), ["role=source", typed]
+        )
+    first, make, pipeline = str(refused.value).splitlines()
+    assert f"artifacts/{missing}, which stage {script} reads, is not there" in first
+    assert make == f"  make it: python pipelines/{command} {typed}"
+    assert pipeline == f"  or run the whole pipeline: dvc exp run -S {typed}"
+
+
+def test_what_was_typed_is_repeated_as_a_shell_takes_it(clone: Path) -> None:
+    typed = ["source=image_folder", "source.root='/home/josé/a b'"]
+    values = compose(ROOT, typed)
+    artifacts = Artifacts.under(clone, scratch_name(values))
+    with pytest.raises(UserError, match="is not there") as refused:
+        _refuse_other_task("pretrain", artifacts, to_config(values), values, ("prepare/source",), typed)
+    line = str(refused.value).splitlines()[1].partition(": ")[2]
+    assert shlex.split(line) == ["python", "pipelines/prepare.py", "role=source", *typed]
 
 
 @pytest.mark.parametrize("script", STAGES)
@@ -232,7 +286,7 @@ def test_a_stage_reads_what_is_there_of_every_contender(project: Path) -> None:
 
 
 def test_who_runs_the_trials_decides_no_artifact(project: Path) -> None:
-    artifacts, reads = Artifacts.under(project), ("search/finetuned",)
+    artifacts, reads = Artifacts.under(project, "by_hand"), ("search/finetuned",)
     values = compose(ROOT, [])
     config = to_config(values)
     for name in NOT_DECIDING:

@@ -1,8 +1,9 @@
-"""Loaded by Hydra wherever it composes thawline's configuration: in a stage and inside `dvc exp run`.
+"""Loaded by Hydra in every program of this environment; it changes what composes thawline's configuration
+alone: a stage, and `dvc exp run` (docs/decisions/dvc-meets-hydra.md).
 
-It makes both give the same resolver and the same readable errors (docs/decisions/dvc-meets-hydra.md).
+It gives both the same resolver and the same readable errors.
 """
 
-from thawline.config.composition import install
+from thawline.config.plugin import install
 
 install()

@@ -4,7 +4,6 @@ It is a `dvc exp run` with the right settings, which it prints, with a clock tha
 """
 
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -18,8 +17,11 @@ from omegaconf import OmegaConf
 from thawline.answer import answer
 from thawline.artifacts import Artifacts, fingerprint
 from thawline.clock import Clock
+from thawline.config.addresses import advice, is_address
 from thawline.config.composition import LOCK
 from thawline.config.errors import UserError, closest
+from thawline.config.overrides import override, readable, shell_line
+from thawline.config.paths import is_nameable, missing, require_watchable
 from thawline.config.weight_files import is_weight_file
 from thawline.launcher import end_child_with_us
 
@@ -48,15 +50,16 @@ def command(
         settings: further `NAME=VALUE`.
 
     Raises:
-        UserError: the folder or the source does not exist.
+        UserError: the folder or the source does not exist, or DVC could not read it.
     """
     if not folder.expanduser().exists():
-        raise UserError(f"{folder} does not exist.\n  give a folder with one folder for each class")
+        raise UserError(f"{missing(folder.expanduser())}.\n  give a folder with one folder for each class")
+    require_watchable(_absolute(folder))
     target = "table" if folder.suffix.lower() in TABLES else "image_folder"
-    chosen = [f"target={target}", f"target.root={_quoted(folder.expanduser().resolve())}"]
+    chosen = [f"target={target}", override("target.root", str(_absolute(folder)))]
     if minutes is not None:
         chosen.append(f"plan.minutes={minutes:g}")
-    given = [*_source(source, root), *chosen, *settings]
+    given = [*_source(source, root), *chosen, *map(readable, settings)]
     return ["dvc", "exp", "run", *(part for each in given for part in ("-S", each))]
 
 
@@ -64,9 +67,11 @@ def _source(source: str, root: Path) -> list[str]:
     names = sorted(path.stem for path in (root / "conf" / "source").glob("*.yaml"))
     if source in names:
         return [f"source={source}"]
+    if is_address(source):
+        raise UserError(f"--source {source} is an address.\n  give {advice(source)}")
     path = Path(source).expanduser()
     if path.is_file():
-        return ["source=weights", f"source.weights={_quoted(path.resolve())}"]
+        return ["source=weights", override("source.weights", str(_absolute(path)))]
     if is_weight_file(source) or "/" in source:
         raise UserError(f"--source {source}: there is no such file.")
     raise UserError(
@@ -75,12 +80,12 @@ def _source(source: str, root: Path) -> list[str]:
     )
 
 
-def _quoted(path: Path) -> str:
-    """Return the path as Hydra reads it: in quotes where it has characters of Hydra's grammar."""
-    text = str(path)
-    if all(letter.isalnum() or letter in "/-._" for letter in text):
-        return text
-    return "'" + text.replace("'", r"\'") + "'"
+def _absolute(path: Path) -> Path:
+    """Return the path as DVC and params.yaml are told it: where links lead, unless those cannot hold that."""
+    found = path.expanduser().resolve()
+    if is_nameable(found):
+        return found
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - a link stays a link
 
 
 def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str], root: Path) -> None:
@@ -97,7 +102,7 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
     artifacts, clock = Artifacts.under(root), Clock(Artifacts.under(root).clock)
     lock = root / LOCK
     before = lock.read_bytes() if lock.exists() else None
-    sys.stdout.write(f"{shlex.join(run)}\n")
+    sys.stdout.write(f"{shell_line(run)}\n")
     sys.stdout.flush()
     used = clock.start(fingerprint(run))
     if used > 1:
@@ -145,7 +150,7 @@ def _run(run: Sequence[str], root: Path) -> int:
 
 def _keep(artifacts: Artifacts, folder: Path) -> Path:
     """Copy model, report and settings below `fits/`, where no later fit on another folder removes them."""
-    kept = _folder_of(artifacts.root / KEPT, folder.expanduser().resolve())
+    kept = _folder_of(artifacts.root / KEPT, _absolute(folder))
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(artifacts.stage("export"), kept / "model")
     shutil.copytree(artifacts.reports, kept / "report")

@@ -21,8 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 from thawline import machine
 from thawline.artifacts import Artifacts, fingerprint
 from thawline.clock import Clock
-from thawline.config.composition import flatten, install, load_lock, located, to_config
+from thawline.config.composition import flatten, load_lock, located, to_config
 from thawline.config.errors import UserError
+from thawline.config.overrides import shell_line
+from thawline.config.plugin import install
 from thawline.config.sections import Config
 from thawline.config.weight_files import is_weight_file
 from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report_failure
@@ -89,10 +91,12 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
     def task(values: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        locked = HydraConfig.get().job.config_name == "params"
+        hydra_config = HydraConfig.get()
+        locked = hydra_config.job.config_name == "params"
+        given = list(hydra_config.overrides.task)
         try:
             OmegaConf.resolve(values)
-            _run_stage(name, stage, values, root, locked, reads, command)
+            _run_stage(name, stage, values, root, locked, reads, command, given)
         except BaseException as error:
             _exit(name, error)
 
@@ -146,6 +150,7 @@ def _run_stage(
     locked: bool,
     reads: tuple[str, ...],
     command: Sequence[str],
+    given: Sequence[str],
 ) -> None:
     config = to_config(values)
     if _needs_launcher(name, config):
@@ -160,7 +165,7 @@ def _run_stage(
         artifacts = Artifacts.under(root)
     else:
         artifacts = Artifacts.under(root, scratch_name(values))
-        _refuse_other_task(name, artifacts, config, values, reads)
+        _refuse_other_task(name, artifacts, config, values, reads, given)
     lock = f"{name}-{config.role.value}"
     place = f"prepare_{config.role.name}" if name == "prepare" else name
     if locked and place in STAGES:
@@ -205,24 +210,54 @@ def scratch_name(values: Any) -> str:
 
 
 def _refuse_other_task(
-    name: str, artifacts: Artifacts, config: Config, values: Any, reads: tuple[str, ...]
+    name: str,
+    artifacts: Artifacts,
+    config: Config,
+    values: Any,
+    reads: tuple[str, ...],
+    given: Sequence[str] = (),
 ) -> None:
-    """Refuse to read from artifacts/ what other values made than these. Only what no earlier stage called by
-    hand with these values has left is read from there."""
+    """Refuse to read from artifacts/ what other values made than these, or nobody yet. Only what no earlier
+    stage called by hand with these values has left is read from there.
+
+    given: the overrides that were typed.
+    """
     named = [each.format(contender=one.name) for each in reads for one in config.contenders]
     if config.plan.minutes is None:
         named = [each for each in named if each != "plan"]  # nobody reads what nothing decided
     inputs = [each for each in named if not (artifacts.outputs / each).exists()]
+    absent = [each for each in inputs if not artifacts.find(each).exists()]
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
     for key, value in ours.items():
-        concerned = key not in NOT_DECIDING and any(
-            key == section or key.startswith(section + ".") for each in inputs for section in decided_by(each)
-        )
-        if concerned and value != lock.get(key):
+        if key in NOT_DECIDING or value == lock.get(key):
+            continue
+        concerned = [
+            each
+            for each in inputs
+            if any(f"{key}.".startswith(f"{section}.") for section in decided_by(each))
+        ]
+        typed = [each for each in given if not each.startswith("role=")] or [f"{key}={value}"]
+        pipeline = shell_line(["dvc", "exp", "run", *(word for each in typed for word in ("-S", each))])
+        if concerned and set(concerned) <= set(absent):
+            first = min(concerned, key=lambda each: len(decided_by(each)))
+            maker = shell_line([*_by_hand(first), *typed])
+            raise UserError(
+                f"{key} = {value}, but artifacts/{first}, which stage {name} reads, is not there: "
+                "nothing was made with these values yet.\n"
+                f"  make it: {maker}\n  or run the whole pipeline: {pipeline}"
+            )
+        if concerned:
             raise UserError(
                 f"{key} = {value}, but what stage {name} would read from artifacts/ was made with "
-                f"{lock.get(key)}.\n  run the whole pipeline: dvc exp run -S {key}={value}"
+                f"{lock.get(key)}.\n  run the whole pipeline: {pipeline}"
             )
+
+
+def _by_hand(artifact: str) -> list[str]:
+    """Return the command that makes an artifact, less the values."""
+    stage, _, part = artifact.partition("/")
+    role = [f"role={'source' if part == 'source' else 'target'}"] if stage == "prepare" else []
+    return ["python", f"pipelines/{stage}.py", *role]
 
 
 def decided_by(artifact: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - a table of overrides and messages reads better in long lines
 """conf/, params.yaml and the typed configuration say the same, and wrong values are explained."""
 
+import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -134,6 +135,50 @@ def test_depth_is_a_count_a_fraction_or_a_name(depth: str) -> None:
 def test_a_wrong_value_is_explained(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         config_of(override)
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        ("/home/josé/leaves", "\"target.root='/home/josé/leaves'\""),
+        ("/d/v=1", "\"target.root='/d/v=1'\""),
+        ("/d/p(1)", "\"target.root='/d/p(1)'\""),
+        ("p(1)", "\"target.root='p(1)'\""),
+        ("/d/a,b", "\"target.root='/d/a,b'\""),
+        ("/d/#1", "\"target.root='/d/#1'\""),
+        ("~/leaves", "\"target.root='~/leaves'\""),
+        ("苹果", "\"target.root='苹果'\""),
+        ("/a{b}", "\"target.root='/a{b}'\""),
+        ("/o'brien", "'target.root='\"'\"'/o\\'\"'\"'brien'\"'\"''"),
+        ("'/o'brien'", "'target.root='\"'\"'/o\\'\"'\"'brien'\"'\"''"),
+    ],
+)
+def test_what_hydra_cannot_read_unquoted_is_given_in_quotes(value: str, quoted: str) -> None:
+    typed = f"target.root={value}"
+    with pytest.raises(ConfigError) as refused:
+        compose(ROOT, ["target=image_folder", typed])
+    assert str(refused.value).splitlines() == [
+        f"{typed}: this is not one value, as Hydra reads it.",
+        f"  give it in quotes: {quoted}",
+    ]
+    (word,) = shlex.split(quoted)
+    assert compose(ROOT, ["target=image_folder", word]).target.root == value.strip("'")
+
+
+def test_a_list_that_hydra_cannot_read_is_explained_too() -> None:
+    with pytest.raises(ConfigError, match=r"contenders=\[é\]: this is not one value(?s:.*)NAME=\['VALUE'\]"):
+        compose(ROOT, ["contenders=[é]"])
+
+
+def test_a_number_is_a_folders_name_too() -> None:
+    assert config_of("target=image_folder", "target.root=2024").target.root == "2024"
+
+
+@pytest.mark.parametrize("name", ["target.root", "source.weights"])
+@pytest.mark.parametrize("address", ["https://example.org/x.pth", "s3://bucket/x.pth", "file:///x.pth"])
+def test_an_address_is_no_path(name: str, address: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} = '{address}' is not allowed(?s:.*)path"):
+        config_of("target=image_folder", "target.root=x", "source=weights", f"{name}={address}")
 
 
 def test_an_unfrozen_body_needs_a_rate() -> None:

@@ -11,6 +11,8 @@ import pytest
 from thawline.config.errors import UserError
 from thawline.data.files import open_files
 
+PACKED = {".gz": "gz", ".tgz": "gz", ".bz2": "bz2", ".tbz2": "bz2", ".xz": "xz", ".txz": "xz"}
+KINDS = ["tar", "tar.gz", "tgz", "tar.bz2", "tbz2", "tar.xz", "txz", "zip"]
 CONTENT = {"set/a/1.png": b"one", "set/a/2.png": b"two", "set/b/x y.png": b"three", "notes.txt": b""}
 
 
@@ -22,7 +24,7 @@ def write_folder(root: Path) -> Path:
 
 
 def write_tar(path: Path, members: list[tuple[tarfile.TarInfo | str, bytes]]) -> Path:
-    with tarfile.open(path, "w:gz" if path.suffix in (".gz", ".tgz") else "w") as archive:
+    with tarfile.open(path, f"w:{PACKED.get(path.suffix, '')}") as archive:
         for member, content in members:
             info = tarfile.TarInfo(member) if isinstance(member, str) else member
             info.size = len(content)
@@ -49,7 +51,7 @@ def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
     return info
 
 
-@pytest.mark.parametrize("kind", ["folder", "tar", "tar.gz", "tgz", "zip"])
+@pytest.mark.parametrize("kind", ["folder", *KINDS])
 def test_every_kind_of_root_lists_and_reads_the_same(tmp_path, kind):
     files = open_files(write(tmp_path, kind))
     assert {name: read() for name, read in files.read.items()} == CONTENT
@@ -113,6 +115,13 @@ def test_names_starting_with_a_dot_slash_and_windows_separators(tmp_path):
     assert list(open_files(write_zip(tmp_path / "x.zip", [(info, b"")])).read) == ["a/1.png"]
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
+@pytest.mark.parametrize("ending", ["zip", "tar", "tgz", "1", "download"])
+def test_an_archive_is_what_its_content_says(tmp_path, kind, ending):
+    path = write(tmp_path, kind).rename(tmp_path / f"leaves.{ending}")
+    assert open_files(path).read.keys() == CONTENT.keys()
+
+
 def test_links_in_a_folder_are_followed_but_not_in_circles(tmp_path):
     root = write_folder(tmp_path / "root")
     (root / "set" / "circle").symlink_to(root)
@@ -128,11 +137,13 @@ def test_a_missing_root(tmp_path):
 
 def test_another_kind_of_file(tmp_path):
     (tmp_path / "x.rar").touch()
-    with pytest.raises(UserError, match=r"x\.rar is neither a folder nor one of \.tar, \.tar\.gz"):
+    with pytest.raises(
+        UserError, match=r"x\.rar is neither a folder nor one of \.tar, \.tar\.gz, \.tgz, \.tar\.bz2"
+    ):
         open_files(tmp_path / "x.rar")
 
 
-@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tgz", "zip"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("content", [b"", b"no archive at all" * 40])
 def test_what_is_no_archive(tmp_path, kind, content):
     (tmp_path / f"x.{kind}").write_bytes(content)
@@ -140,7 +151,7 @@ def test_what_is_no_archive(tmp_path, kind, content):
         open_files(tmp_path / f"x.{kind}")
 
 
-@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])
 def test_an_archive_cut_off_in_the_middle(tmp_path, kind):
     writer = write_zip if kind == "zip" else write_tar
     path = writer(tmp_path / f"x.{kind}", [("a/1.png", os.urandom(9000)), ("a/2.png", os.urandom(9000))])

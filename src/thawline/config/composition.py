@@ -1,7 +1,6 @@
 """From conf/ (or its lock, params.yaml) to a checked `Config`."""
 
 import os
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from thawline.config.errors import ConfigError, FieldError
-from thawline.config.explain import composition_message, field_message
+from thawline.config.explain import field_message
+from thawline.config.plugin import install
 from thawline.config.sections import Config
 from thawline.config.weight_files import is_weight_file
 
@@ -34,6 +34,7 @@ def watch(root: str | None, download: bool, weights: str | None = None) -> str:
     """Return the path that DVC compares to notice changed pictures: the folder or file itself if there is
     one, else the pins of the packages that the embedded data sets come out of."""
     if root is not None:
+        root = str(root)  # a number may be a folder's name
         # a folder that is still to be downloaded cannot be a DVC dependency
         return "constraints.txt" if download else str(located(root))
     if weights is not None and is_weight_file(weights):
@@ -119,39 +120,3 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
         for key, child in plain.items()
         for name, value in flatten(child, f"{prefix}.{key!s}" if prefix else str(key)).items()
     }
-
-
-def install() -> None:
-    """Give Hydra, in this process, our resolver and our errors. Safe to call again.
-
-    Hydra has no hook for either: composing is wrapped, so that wrong values are refused where they
-    are typed, also inside `dvc exp run`, before anything is queued or run.
-    """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra.errors import ConfigCompositionException, HydraException
-    from hydra.types import RunMode
-
-    OmegaConf.register_new_resolver("watch", watch, replace=True)
-    original = ConfigLoaderImpl.load_configuration
-    if getattr(original, "explains", False):
-        return
-
-    @wraps(original)
-    def load_configuration(
-        self: Any, config_name: str | None, overrides: list[str], run_mode: RunMode, *rest: Any, **named: Any
-    ) -> DictConfig:
-        if config_name not in ("config", "params"):
-            return original(self, config_name, overrides, run_mode, *rest, **named)
-        try:
-            values = original(self, config_name, overrides, run_mode, *rest, **named)
-        except HydraException as error:
-            raise ConfigCompositionException(composition_message(error, overrides)) from None
-        if run_mode is RunMode.RUN:
-            try:
-                to_config({key: value for key, value in values.items_ex(resolve=False) if key != "hydra"})
-            except ConfigError as error:
-                raise ConfigCompositionException(str(error)) from None
-        return values
-
-    load_configuration.explains = True  # type: ignore[attr-defined]
-    ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from thawline.config.kinds import describe
+from thawline.config.overrides import mended, shell_line
 from thawline.config.sections import Config
 
 
@@ -80,8 +81,10 @@ def _at(values: Any, path: str) -> Any:
 
 def composition_message(error: Exception, overrides: list[str]) -> str:
     """Return the message for what Hydra refused to compose, by the override that caused it."""
-    from hydra.errors import MissingConfigException
+    from hydra.errors import MissingConfigException, OverrideParseException
 
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
     given = dict(_assignment(each) for each in overrides)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.partition("/")
@@ -90,7 +93,26 @@ def composition_message(error: Exception, overrides: list[str]) -> str:
     for path, value in given.items():
         if field_type(path) is None and not path.startswith("hydra") and f"'{path}'" in str(error):
             return _new_entry(path, value) or unknown_key(path, value)
+    for each in overrides:
+        name, value = _assignment(each)
+        if f"'{each}'" in str(error) and _is_text(field_type(name)) and "," in value:
+            return _unreadable(each)
     return str(error)
+
+
+def _unreadable(override: str) -> str:
+    """Return the message for an override that Hydra's grammar does not take for one value."""
+    better = mended(override)
+    way = (
+        f"give it in quotes: {shell_line([better])}"
+        if better
+        else "put values with other characters than letters, digits and /-_. in quotes: \"NAME=['VALUE']\""
+    )
+    return f"{override}: this is not one value, as Hydra reads it.\n  {way}"
+
+
+def _is_text(kind: Any) -> bool:
+    return kind is str or str in typing.get_args(kind)
 
 
 def _new_entry(path: str, value: str) -> str | None:

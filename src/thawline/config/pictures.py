@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from thawline.config.addresses import advice, is_address
 from thawline.config.checks import in_unit_interval, positive, require
 from thawline.config.choices import EMBEDDED, DataSetName, Fit, Match
 
@@ -54,6 +55,7 @@ class DataSet:
             f"a folder (or .tar/.zip) with pictures, or a table of them, because dataset is "
             f"{self.dataset.name if self.dataset else None}",
         )
+        require(not is_address(self.root or ""), "root", self.root, advice(self.root or ""))
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Source(DataSet):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "glyphs_per_class", "scan_px")
+        require(not is_address(self.weights or ""), "weights", self.weights, advice(self.weights or ""))
         require(
             (self.dataset is None) != (self.weights is None),
             "weights",

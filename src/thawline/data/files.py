@@ -1,35 +1,28 @@
 """The files below a folder or in an archive, read without unpacking anything."""
 
-import gzip
-import mmap
 import os
-import shutil
-import stat
-import tarfile
-import tempfile
-import zipfile
-import zlib
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from thawline.config.errors import UserError
+from thawline.config.paths import missing
+from thawline.data.archives import ARCHIVES, Member, is_archive, members
 from thawline.data.collection import Dropped
-
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+from thawline.data.picture_files import shown
 
 
 @dataclass
 class Files:
     """The files of a root: `read[name]()` returns the bytes of one, from any thread. Names are relative
-    to the root, with `/` between the parts. `folders` are the folders seen, `refused` what is no plain
-    file."""
+    to the root, with `/` between the parts, in Unicode's form NFC wherever they come from. `folders` are the
+    folders seen, `refused` what is no plain file, `notes` what there is to say about the names."""
 
     read: dict[str, Callable[[], bytes]] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     refused: list[Dropped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def open_files(root: Path) -> Files:
@@ -38,17 +31,13 @@ def open_files(root: Path) -> Files:
     Links out of or inside an archive are never followed. Raises `UserError` when `root` does not
     exist, is of another kind, or is a damaged archive.
     """
-    name = root.name.lower()
     if root.is_dir():
         return _folder(root)
     if not root.exists():
-        raise UserError(f"{root} does not exist.")
-    if not name.endswith(ARCHIVES):
-        raise UserError(f"{root} is neither a folder nor one of {', '.join(ARCHIVES)}.")
-    try:
-        return _zip(root) if name.endswith(".zip") else _tar(root, compressed=not name.endswith(".tar"))
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, ValueError) as error:
-        raise UserError(f"{root} cannot be read as an archive: {error}") from None
+        raise UserError(f"{missing(root)}.")
+    if not root.is_file() or not is_archive(root):
+        raise UserError(f"{shown(str(root))} is neither a folder nor one of {', '.join(ARCHIVES)}.")
+    return _archive(root)
 
 
 def _is_hidden(name: str) -> bool:
@@ -66,69 +55,54 @@ def _folder(root: Path) -> Files:
             if not _is_hidden(name) and os.path.realpath(Path(folder, name)) not in seen
         )
         relative = Path(folder).relative_to(root)
-        files.folders.update((relative / name).as_posix() for name in subfolders)
+        files.folders.update(_text((relative / name).as_posix()) for name in subfolders)
         for name in names:
-            if not _is_hidden(name):
-                files.read[(relative / name).as_posix()] = Path(folder, name).read_bytes
+            path = _text((relative / name).as_posix())
+            if _is_hidden(name):
+                continue
+            if path in files.read:
+                files.refused.append(
+                    Dropped(path, "a second file with the same name, in another Unicode form")
+                )
+            else:
+                files.read[path] = Path(folder, name).read_bytes
     return files
+
+
+def _text(name: str) -> str:
+    """Return a name in the one form in which names are compared, whatever file system or archive chose."""
+    return unicodedata.normalize("NFC", shown(name))
 
 
 def _cannot_list(error: OSError) -> None:
     raise UserError(f"{error.filename} cannot be listed: {error.strerror}") from None
 
 
-def _add(files: Files, name: str, is_folder: bool, is_plain: bool, read: Callable[[], bytes]) -> None:
+def _archive(root: Path) -> Files:
+    found, notes = members(root)
+    files = Files(notes=notes)
+    for member in found:
+        _add(files, member)
+    return files
+
+
+def _add(files: Files, member: Member) -> None:
     """File one member of an archive. Nothing is ever unpacked, so a name cannot lead anywhere, but one
     that tries to is no picture's."""
-    parts = name.removeprefix("./").rstrip("/").split("/")
+    parts = _text(member.name).removeprefix("./").rstrip("/").split("/")
     path = "/".join(parts)
     if path in ("", ".") or (".." not in parts and _is_hidden(path)):
         return
     if "" in parts or ".." in parts:
-        files.refused.append(Dropped(name, "a member of the archive with an unsafe name"))
-    elif is_folder:
+        files.refused.append(Dropped(shown(member.name), "a member of the archive with an unsafe name"))
+    elif member.is_folder:
         files.folders.add(path)
-    elif not is_plain:
-        files.refused.append(
-            Dropped(
-                name, "a member of the archive that is no plain file", "a link, a device or a sparse file"
-            )
-        )
+    elif not member.plain:
+        reason = "a member of the archive that is no plain file"
+        files.refused.append(Dropped(shown(member.name), reason, "a link, a device or a sparse file"))
     elif path in files.read:
-        files.refused.append(Dropped(name, "a second member of the archive with the same name"))
+        reason = "a second member of the archive with the same name"
+        files.refused.append(Dropped(shown(member.name), reason))
     else:
-        files.read[path] = read
+        files.read[path] = member.read
         files.folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
-
-
-def _tar(root: Path, compressed: bool) -> Files:
-    files = Files()
-    with root.open("rb") as raw, tempfile.TemporaryFile() as unpacked:
-        if compressed:
-            # Members of a compressed archive cannot be reached in any order.
-            with gzip.open(raw) as stream:
-                shutil.copyfileobj(stream, unpacked)
-            unpacked.seek(0)
-        handle: BinaryIO = unpacked if compressed else raw
-        content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-        with tarfile.open(fileobj=handle, mode="r:") as archive:
-            for member in archive:
-                read = partial(_slice, content, member.offset_data, member.size)
-                plain = member.isreg() and not member.issparse()
-                _add(files, member.name, member.isdir(), plain, read)
-                if member.offset_data + member.size > len(content):
-                    raise ValueError(f"it ends in the middle of {member.name}")
-    return files
-
-
-def _slice(content: mmap.mmap, start: int, size: int) -> bytes:
-    return content[start : start + size]
-
-
-def _zip(root: Path) -> Files:
-    files, archive = Files(), zipfile.ZipFile(root)
-    for member in archive.infolist():
-        kind = stat.S_IFMT(member.external_attr >> 16)
-        read = partial(archive.read, member)
-        _add(files, member.filename.replace("\\", "/"), member.is_dir(), kind in (0, stat.S_IFREG), read)
-    return files

@@ -1,21 +1,22 @@
 """The command `thawline`. Nothing heavy is imported before the arguments are known to be right."""
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from thawline.config.addresses import advice, is_address
 from thawline.config.errors import UserError
-
-if TYPE_CHECKING:
-    from thawline.serving.predict import Prediction
+from thawline.serving.output import as_json, entry, line, standard_output, write_line
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line `thawline`, and exit with 1 where a picture could not be read."""
-    given = _parser().parse_args(arguments)
+    with standard_output():
+        _run(_parser().parse_args(arguments))
+
+
+def _run(given: argparse.Namespace) -> None:
     level = logging.INFO if given.command == "study" else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     try:
@@ -37,11 +38,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_fit(commands)
     predict = commands.add_parser("predict", help="label pictures", description="Label pictures.")
-    predict.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER")
-    predict.add_argument("--json", action="store_true", help="print one JSON array with all probabilities")
+    predict.add_argument("paths", nargs="+", type=_path, metavar="FILE|FOLDER")
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON array with all probabilities")
+    form.add_argument(
+        "--jsonl", action="store_true", help="print one JSON object a line, as soon as it is known"
+    )
     predict.add_argument(
         "--model",
-        type=Path,
+        type=_path,
         help="the bundle (default: artifacts/export, until then the plan's)",
     )
     words = "look at studies, go on with one, or export its trials"
@@ -50,13 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _path(text: str) -> Path:
+    if is_address(text):
+        raise argparse.ArgumentTypeError(f"{text} is an address\n  give {advice(text)}")
+    return Path(text)
+
+
 def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     fit = commands.add_parser(
         "fit",
         help="make a classifier of your photographs",
         description="Make a classifier of your photographs: a `dvc exp run`, which is printed.",
     )
-    fit.add_argument("folder", type=Path, metavar="FOLDER", help="one folder of pictures for each class")
+    fit.add_argument("folder", type=_path, metavar="FOLDER", help="one folder of pictures for each class")
     fit.add_argument("--minutes", type=float, default=10.0, help="for everything (default: %(default)g)")
     words = "a name in conf/source, or a file with weights (default: %(default)s)"
     fit.add_argument("--source", default="imagenet", metavar="NAME|FILE", help=words)
@@ -104,40 +115,19 @@ def _predict(given: argparse.Namespace) -> int:
     """Print predictions; return how many files could not be read."""
     from thawline.serving.predict import bundle_in, open_bundle, picture_files, predict
 
-    as_json = given.json
     files = picture_files(given.paths)
     network, card = open_bundle(given.model or bundle_in(Path("artifacts")))
     failed = 0
     entries = []
     for prediction in predict(network, card, files):
         failed += prediction.error is not None
-        if as_json:
-            entries.append(_entry(prediction))
+        if given.json:
+            entries.append(entry(prediction))
         else:
-            sys.stdout.write(_line(prediction) + "\n")
-    if as_json:
-        sys.stdout.write(json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
+            write_line(as_json(entry(prediction)) if given.jsonl else line(prediction))
+    if given.json:
+        write_line(as_json(entries, indent=2))
     return failed
 
 
 COMMANDS = {"fit": _fit, "predict": _predict, "study": _study}
-
-
-def _entry(prediction: "Prediction") -> dict[str, object]:
-    """Give a prediction as JSON shows it."""
-    if prediction.error is not None:
-        return {"path": str(prediction.path), "error": prediction.error}
-    return {
-        "path": str(prediction.path),
-        "label": prediction.label,
-        "probabilities": prediction.probabilities,
-    }
-
-
-def _line(prediction: "Prediction") -> str:
-    """Write `leaf1.jpg maple (maple 0.93, oak 0.05, birch 0.01)`: the three likeliest classes."""
-    if prediction.error is not None:
-        return f"{prediction.path}\terror\t{prediction.error}"
-    likeliest = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:3]
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in likeliest)
-    return f"{prediction.path}\t{prediction.label}\t({shown})"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from thawline.search import commands
 from thawline.search.commands import Overview
+from thawline.serving.output import row as tabbed
+from thawline.serving.output import write_line
 
 Row = Sequence[str]
 
@@ -62,7 +64,7 @@ def _short(value: object) -> str:
 def _write(header: Row | None, rows: Sequence[Row]) -> None:
     if not sys.stdout.isatty():
         for row in [*([header] if header else []), *rows]:
-            sys.stdout.write("\t".join(row) + "\n")
+            write_line(tabbed(list(row)))
         return
     from rich.console import Console
     from rich.table import Table

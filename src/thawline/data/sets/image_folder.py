@@ -36,7 +36,7 @@ def collect(data: DataSet, seed: int) -> Collection:
         raise UserError(f"the pictures in {path} are not in class folders.\n{_LAYOUT}")
     require_distinct({item.label for item in items.values()}, path)
     loose = [Dropped(shown(name), "not in a class folder") for name in pictures if name not in items]
-    notes = [*_note_ignored(files), *_note_empty_classes(files, items)]
+    notes = [*files.notes, *_note_ignored(files), *_note_empty_classes(files, items)]
     items = _grouped(items, files, path, notes)
     reads = [files.read[name] for name in items]
     return Collection(
@@ -62,6 +62,7 @@ def _enter_only_folder(files: Files) -> Files:
             {name.removeprefix(inside): read for name, read in files.read.items()},
             {name.removeprefix(inside) for name in files.folders - {top}},
             files.refused,
+            files.notes,
         )
     )
 

@@ -112,7 +112,9 @@ def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
     path = file.relative_to(folder) if file.is_relative_to(folder) else file
     split = fields.get("split", "")
     split = SPLIT_NAMES.get(split.lower(), split)
-    return _Row(line, file, path.as_posix(), class_name(fields["label"]), fields.get("group", ""), split)
+    return _Row(
+        line, file, path.as_posix(), class_name(fields["label"]), class_name(fields.get("group", "")), split
+    )
 
 
 def _find_wrong_fields(rows: list[_Row]) -> Iterator[str]:

@@ -1,0 +1,178 @@
+"""What `thawline` writes: a line a picture whatever its name, JSON lines, no word where nobody reads."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TRANSFORM, toy_pictures
+from PIL import Image
+
+from thawline.artifacts import CARD, MODEL
+from thawline.models.checkpoint import ModelCard, save_model
+from thawline.models.zoo import build
+from thawline.serving.cli import main
+from thawline.serving.output import entry, row
+from thawline.serving.predict import Prediction
+
+TESTS = Path(__file__).resolve().parents[1]
+NAMES = {
+    b"caf\xe9.jpg": r"caf\xe9.jpg",
+    b"\xff\xfe.jpg": r"\xff\xfe.jpg",
+    b"new\nline.jpg": r"new\nline.jpg",
+    b"tab\there.jpg": r"tab\there.jpg",
+    b"cr\rlf.jpg": r"cr\rlf.jpg",
+    b"red\x1b[31m.jpg": r"red\x1b[31m.jpg",
+    b"back\\slash.jpg": r"back\\slash.jpg",
+    "тест ß 图 🐈.jpg".encode(): "тест ß 图 🐈.jpg",
+    "next\u0085\u2028line.jpg".encode(): r"next\x85\u2028line.jpg",
+}
+"""Names of files, and how the table shows them."""
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    card = ModelCard("tests_networks.Small", {}, ("new\nline", "a\tb"), TRANSFORM, "random")
+    folder = tmp_path / "export"
+    save_model(folder / MODEL, folder / CARD, build("tests_networks.Small", 2, seed=0), card)
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(toy_pictures(1, 0)[0][0]).save(folder / "one.png")
+    content = (folder / "one.png").read_bytes()
+    (folder / "one.png").unlink()
+    for name in NAMES:
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(content)
+    return folder
+
+
+def thawline(*arguments: str, **changes: str) -> subprocess.Popen[bytes]:
+    """Start the command as a person in a real UTF-8 locale does, where Python is strict about names."""
+    path = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
+    own = {"PYTHONPATH": path, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict", **changes}
+    code = f"from thawline.serving.cli import main; main({list(arguments)!r})"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, **own},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_the_table_has_one_line_of_three_cells_for_any_name(bundle: Path, pictures: Path) -> None:
+    process = thawline("predict", "--model", str(bundle), str(pictures))
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    cells = [line.split("\t") for line in out.decode().split("\n")[:-1]]
+    assert sorted(name.rpartition("/")[2] for name, _, _ in cells) == sorted(NAMES.values())
+    assert {label for _, label, _ in cells} <= {r"new\nline", r"a\tb"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_json_lines_are_one_object_each_in_any_locale(bundle: Path, pictures: Path, encoding: str) -> None:
+    given = ["predict", "--model", str(bundle), "--jsonl", str(pictures)]
+    process = thawline(*given, PYTHONIOENCODING=f"{encoding}:strict")
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    entries = [json.loads(line) for line in out.decode(encoding).split("\n")[:-1]]
+    assert len(entries) == len(NAMES)
+    assert all(each["label"] in each["probabilities"] for each in entries)
+    found = {
+        base64.b64decode(each["path_base64"]) if "path_base64" in each else each["path"].encode()
+        for each in entries
+    }
+    assert {path.rpartition(b"/")[2] for path in found} == set(NAMES)
+
+
+def test_json_lines_are_what_json_is(
+    bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = []
+    for form in ("--json", "--jsonl"):
+        with pytest.raises(SystemExit):
+            main(["predict", "--model", str(bundle), form, str(pictures)])
+        written.append(capsys.readouterr().out)
+    whole, lines = written
+    assert json.loads(whole) == [json.loads(line) for line in lines.splitlines()]
+
+
+def test_a_file_that_cannot_be_read_has_a_line_of_its_own(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a\tb.jpg").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--model", str(bundle), "--jsonl", str(tmp_path / "a\tb.jpg")])
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["path"] == str(tmp_path / "a\tb.jpg")
+    assert "cannot be read" in json.loads(line)["error"]
+
+
+def test_an_error_with_a_name_that_is_no_utf8_can_be_shown() -> None:
+    prediction = Prediction(Path("caf\udce9.jpg"), None, {}, "no picture: caf\udce9.jpg")
+    assert json.dumps(entry(prediction), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "--model", "{bundle}", "{pictures}"],
+        ["predict", "--model", "{bundle}", "--jsonl", "{pictures}"],
+        ["predict", "--help"],
+        ["study", "show"],
+    ],
+    ids=lambda arguments: " ".join(each for each in arguments if "{" not in each),
+)
+def test_a_reader_who_leaves_ends_every_command_quietly(
+    bundle: Path, pictures: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    given = [each.format(bundle=bundle, pictures=pictures) for each in arguments]
+    if given[0] == "study":
+        given += ["--storage", f"sqlite:///{tmp_path}/studies.db"]
+    process = thawline(*given)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate()
+    assert (err, process.returncode) == (b"", 0)
+
+
+def test_another_broken_pipe_is_not_mistaken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> int:
+        raise BrokenPipeError("a worker's")
+
+    monkeypatch.setitem(sys.modules["thawline.serving.cli"].COMMANDS, "study", fails)
+    with pytest.raises(BrokenPipeError, match="a worker's"):
+        main(["study", "show"])
+
+
+@pytest.mark.parametrize(
+    ("address", "way"),
+    [
+        ("https://example.org/leaf.jpg", "curl -fLO 'https://example.org/leaf.jpg'"),
+        ("HTTP://example.org//leaf.jpg?a=b", "curl -fLO 'HTTP://example.org//leaf.jpg?a=b'"),
+        ("s3://bucket/leaves", "fetch what lies at this address first"),
+        ("file:///home/leaf.jpg", "give a path: /home/leaf.jpg"),
+    ],
+)
+@pytest.mark.parametrize("command", [["predict"], ["predict", "x.jpg", "--model"], ["fit"]])
+def test_an_address_is_named_as_it_was_given(
+    command: list[str], address: str, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, address])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert f"{address} is an address" in said
+    assert way in said
+
+
+def test_what_is_escaped_can_be_told_from_what_is_not() -> None:
+    assert row(["a\\nb", "a\nb"]) == "a\\\\nb\ta\\nb"
