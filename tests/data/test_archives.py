@@ -149,6 +149,18 @@ def test_a_tables_labels_and_groups_have_one_unicode_form(tmp_path: Path) -> Non
     assert {(item.label, item.group) for item in found.items} == {("é", "é")}
 
 
+@pytest.mark.parametrize(("typed", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+def test_a_table_finds_its_files_in_either_unicode_form(tmp_path: Path, typed: str, on_disk: str) -> None:
+    for name in ("é/ü.png", "é/i.png"):
+        path = tmp_path / unicodedata.normalize(on_disk, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    rows = unicodedata.normalize(typed, "path,label\né/ü.png,a\né/i.png,b\n")
+    (tmp_path / "labels.csv").write_text(rows)
+    found = table.collect(DataSet(dataset=DataSetName.table, root=str(tmp_path)), 0)
+    assert {item.path: item.label for item in found.items} == {"é/i.png": "b", "é/ü.png": "a"}
+
+
 def test_a_guess_is_said_in_the_notes_of_the_data_set(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "x.zip", [stored(f"{name}/1.png".encode("gbk")) for name in ("苹果", "香蕉")])
     found = image_folder.collect(DataSet(dataset=DataSetName.image_folder, root=str(path)), 0)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 from conftest import TRANSFORM, toy_pictures
 from PIL import Image
@@ -135,7 +136,9 @@ def test_a_reader_who_leaves_ends_every_command_quietly(
 ) -> None:
     given = [each.format(bundle=bundle, pictures=pictures) for each in arguments]
     if given[0] == "study":
-        given += ["--storage", f"sqlite:///{tmp_path}/studies.db"]
+        storage = f"sqlite:///{tmp_path}/studies.db"
+        optuna.create_study(study_name="one", storage=storage)
+        given += ["--storage", storage]
     process = thawline(*given)
     assert process.stdout is not None
     process.stdout.close()

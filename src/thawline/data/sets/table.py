@@ -7,6 +7,7 @@ the same one are never parted) and `split` (train, val or test, in any case; bla
 import csv
 import io
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -112,9 +113,17 @@ def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
     path = file.relative_to(folder) if file.is_relative_to(folder) else file
     split = fields.get("split", "")
     split = SPLIT_NAMES.get(split.lower(), split)
-    return _Row(
-        line, file, path.as_posix(), class_name(fields["label"]), class_name(fields.get("group", "")), split
-    )
+    label, group = (class_name(fields.get(name, "")) for name in ("label", "group"))
+    return _Row(line, _on_disk(folder, file), class_name(path.as_posix()), label, group, split)
+
+
+def _on_disk(folder: Path, file: Path) -> Path:
+    """Return the file's path in the Unicode form in which the disk has it; where it has none, as given."""
+    if _is_file(file) or not file.is_relative_to(folder):
+        return file
+    below = str(file.relative_to(folder))
+    forms = (folder / unicodedata.normalize(form, below) for form in ("NFC", "NFD"))
+    return next(filter(_is_file, forms), file)
 
 
 def _find_wrong_fields(rows: list[_Row]) -> Iterator[str]:
