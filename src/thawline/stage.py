@@ -78,11 +78,11 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
     """
     import hydra
 
-    install()
     # read by OpenMP when torch is imported: threads that spin while they wait would take the second
     # core from everything else on a small machine
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     root = Path(script).resolve().parents[1]
+    install(root)
     name = Path(script).stem
     command = list(sys.argv)
     sys.argv[:] = quiet(sys.argv)

@@ -7,9 +7,15 @@ import sys
 from pathlib import Path
 
 from thawline.config.choices import EMBEDDED
-from thawline.config.composition import compose, differences, load_lock, lock_text, to_config
+from thawline.config.composition import (
+    compose,
+    differences,
+    load_lock,
+    lock_text,
+    require_watched,
+    to_config,
+)
 from thawline.config.errors import ConfigError, UserError
-from thawline.config.paths import require_watchable
 from thawline.config.recipe.contenders import require_finetuned
 from thawline.config.sections import Config
 
@@ -24,13 +30,7 @@ def check(root: Path) -> None:
     lock = load_lock(root)
     config = to_config(lock)
     require_finetuned(config.contenders)
-    for role, section in (("source", config.source), ("target", config.target)):
-        try:
-            require_watchable(Path(root, section.watch))
-        except UserError as error:
-            weights = getattr(section, "weights", None)
-            given = f"{role}.weights = {weights!r}" if weights else f"{role}.root = {section.root!r}"
-            raise ConfigError(f"{given}: {error}") from None
+    require_watched(config, root)
     _warn_of_poor_start(config)
     if "DVC_EXP_NAME" in os.environ or "DVC_EXP_BASELINE_REV" in os.environ:
         return

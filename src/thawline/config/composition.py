@@ -7,8 +7,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from thawline.config.errors import ConfigError, FieldError
+from thawline.config.errors import ConfigError, FieldError, UserError
 from thawline.config.explain import field_message
+from thawline.config.paths import require_watchable
 from thawline.config.plugin import install
 from thawline.config.sections import Config
 from thawline.config.weight_files import is_weight_file
@@ -40,6 +41,17 @@ def watch(root: str | None, download: bool, weights: str | None = None) -> str:
     if weights is not None and is_weight_file(weights):
         return str(located(weights))
     return "constraints.txt"
+
+
+def require_watched(config: Config, root: Path) -> None:
+    """Raise `ConfigError` if DVC, at work in `root`, could not read what it watches of source and target."""
+    for role, section in (("source", config.source), ("target", config.target)):
+        try:
+            require_watchable(root / section.watch)
+        except UserError as error:
+            weights = getattr(section, "weights", None)
+            given = f"{role}.weights = {weights!r}" if weights else f"{role}.root = {section.root!r}"
+            raise ConfigError(f"{given}: {error}") from None
 
 
 def to_config(values: Any) -> Config:
@@ -84,7 +96,7 @@ def compose(root: Path, overrides: list[str]) -> DictConfig:
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
 
-    install()
+    install(root)
     try:
         with initialize_config_dir(str(root / "conf"), version_base=None):
             values = hydra_compose("config", overrides=overrides)

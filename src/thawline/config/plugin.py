@@ -4,6 +4,7 @@ Hydra loads `hydra_plugins.thawline_composition`, which calls `install`, in ever
 that uses it. So this module imports nothing at its top, and whose configuration it is decides.
 """
 
+import sys
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,20 @@ from typing import Any
 _NAMES = ("config", "params")
 _PLUGIN = Path("src") / "hydra_plugins" / "thawline_composition.py"
 """What lies beside the folder conf of a checkout of thawline, and of nothing else."""
+_KNOWN: set[Path] = set()
+"""Folders of configuration that thawline itself has asked for."""
 
 
-def install() -> None:
-    """Give Hydra, in this process, our resolver and our errors where it composes our configuration. Safe to
-    call again.
+def install(*checkouts: Path) -> None:
+    """Give Hydra, in this process, our resolver and our errors where it composes our configuration: that of
+    `checkouts`, and of any folder with our plugin in it. Safe to call again.
 
     Hydra has no hook for either: composing is wrapped, so that wrong values are refused where they
     are typed, also inside `dvc exp run`, before anything is queued or run.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+    _KNOWN.update((checkout / "conf").resolve() for checkout in checkouts)
     original = ConfigLoaderImpl.load_configuration
     if getattr(original, "explains", False):
         return
@@ -33,31 +37,32 @@ def install() -> None:
         def compose() -> Any:
             return original(self, config_name, overrides, run_mode, *rest, **named)
 
-        if config_name not in _NAMES or not _is_ours(self):
-            return compose()
-        return _explained(compose, overrides, run_mode)
+        checkout = _checkout(self) if config_name in _NAMES else None
+        return compose() if checkout is None else _explained(compose, overrides, run_mode, checkout)
 
     load_configuration.explains = True  # type: ignore[attr-defined]
     ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[method-assign]
 
 
-def _is_ours(loader: Any) -> bool:
-    """Tell whether what a Hydra program composes is the folder conf of a checkout of thawline."""
-    folders = (
-        Path(each.path.removeprefix("file://")).resolve()
-        for each in loader.get_search_path().get_path()
-        if each.provider == "main" and each.path is not None
-    )
-    return any(folder.name == "conf" and (folder.parent / _PLUGIN).is_file() for folder in folders)
+def _checkout(loader: Any) -> Path | None:
+    """Return the checkout of thawline whose folder conf a Hydra program composes; None for all that is not
+    ours."""
+    for each in loader.get_search_path().get_path():
+        if each.provider != "main" or each.path is None:
+            continue
+        folder = Path(each.path.removeprefix("file://")).resolve()
+        if folder.name == "conf" and (folder in _KNOWN or (folder.parent / _PLUGIN).is_file()):
+            return folder.parent
+    return None
 
 
-def _explained(compose: Any, overrides: list[str], run_mode: Any) -> Any:
+def _explained(compose: Any, overrides: list[str], run_mode: Any, checkout: Path) -> Any:
     """Return what `compose` composes; raise what Hydra or our own check refuses, in words for people."""
     from hydra.errors import ConfigCompositionException, HydraException
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from thawline.config.composition import to_config, watch
+    from thawline.config.composition import require_watched, to_config, watch
     from thawline.config.errors import ConfigError
     from thawline.config.explain import composition_message
 
@@ -68,7 +73,11 @@ def _explained(compose: Any, overrides: list[str], run_mode: Any) -> Any:
         raise ConfigCompositionException(composition_message(error, overrides)) from None
     if run_mode is RunMode.RUN:
         try:
-            to_config({key: value for key, value in values.items_ex(resolve=False) if key != "hydra"})
+            config = to_config(
+                {key: value for key, value in values.items_ex(resolve=False) if key != "hydra"}
+            )
+            if "dvc.repo" in sys.modules:  # it would read the pictures next
+                require_watched(config, checkout)
         except ConfigError as error:
             raise ConfigCompositionException(str(error)) from None
     return values
