@@ -54,13 +54,14 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def thawline(*arguments: str, **changes: str) -> subprocess.Popen[bytes]:
+def thawline(*arguments: str, cwd: Path | None = None, **changes: str) -> subprocess.Popen[bytes]:
     """Start the command as a person in a real UTF-8 locale does, where Python is strict about names."""
     path = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
     own = {"PYTHONPATH": path, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict", **changes}
     code = f"from thawline.serving.cli import main; main({list(arguments)!r})"
     return subprocess.Popen(
         [sys.executable, "-c", code],
+        cwd=cwd,
         env={**os.environ, **own},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -128,6 +129,7 @@ def test_an_error_with_a_name_that_is_no_utf8_can_be_shown() -> None:
         ["predict", "--model", "{bundle}", "--jsonl", "{pictures}"],
         ["predict", "--help"],
         ["study", "show"],
+        ["fit", "{pictures}"],
     ],
     ids=lambda arguments: " ".join(each for each in arguments if "{" not in each),
 )
@@ -139,7 +141,12 @@ def test_a_reader_who_leaves_ends_every_command_quietly(
         storage = f"sqlite:///{tmp_path}/studies.db"
         optuna.create_study(study_name="one", storage=storage)
         given += ["--storage", storage]
-    process = thawline(*given)
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "conf" / "source").mkdir(parents=True)
+    (tmp_path / "conf" / "source" / "imagenet.yaml").touch()
+    for name in pictures.iterdir() if given[0] == "fit" else ():
+        name.rename(pictures / f"{name.stat().st_ino}.jpg")
+    process = thawline(*given, cwd=tmp_path)
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
