@@ -1,6 +1,7 @@
 """The files below a folder or in an archive, read without unpacking anything."""
 
 import gzip
+import io
 import mmap
 import os
 import shutil
@@ -19,6 +20,45 @@ from thawline.config.errors import UserError
 from thawline.data.collection import Dropped
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+LONGEST = 512 * 2**20
+"""Bytes of the longest file that is taken into memory to be read in any order."""
+_SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+"""Made by the system beside people's files; some hold small copies of their pictures."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in one file, to be read from any thread; a call returns all of it.
+
+    `first(size)` returns the first bytes, all where `size` is -1; `path` is None in an archive."""
+
+    first: Callable[[int], bytes]
+    path: Path | None = None
+
+    def __call__(self) -> bytes:
+        return self.first(-1)
+
+    def seekable(self) -> BinaryIO:
+        """Open the file to be read in any order: on a disk as it is; from archives and pipes in memory.
+
+        Raises `OverflowError` where more than `LONGEST` bytes would have to be.
+        """
+        if self.path is not None:
+            file = self.path.open("rb")
+            if file.seekable():
+                return file
+            with file:
+                content = file.read(LONGEST + 1)
+        else:
+            content = self.first(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise OverflowError
+        return io.BytesIO(content)
+
+
+def file_at(path: Path) -> Content:
+    """Return the content of the file at `path`."""
+    return Content(partial(_first_of_file, path), path)
 
 
 @dataclass
@@ -27,15 +67,16 @@ class Files:
     to the root, with `/` between the parts. `folders` are the folders seen, `refused` what is no plain
     file."""
 
-    read: dict[str, Callable[[], bytes]] = field(default_factory=dict)
+    read: dict[str, Content] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     refused: list[Dropped] = field(default_factory=list)
 
 
 def open_files(root: Path) -> Files:
-    """List what lies below `root`, a folder or an archive (`ARCHIVES`); hidden files are passed over.
+    """List what lies below `root`, a folder or an archive (`ARCHIVES`).
 
-    Links out of or inside an archive are never followed. Raises `UserError` when `root` does not
+    Hidden files and folders of the system's own are passed over. Links in a folder are followed, but to no
+    folder further up; links out of or inside an archive never are. Raises `UserError` when `root` does not
     exist, is of another kind, or is a damaged archive.
     """
     name = root.name.lower()
@@ -52,7 +93,7 @@ def open_files(root: Path) -> Files:
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return any(part.startswith(".") or part in _SYSTEM_FOLDERS for part in name.split("/"))
 
 
 def _folder(root: Path) -> Files:
@@ -69,15 +110,28 @@ def _folder(root: Path) -> Files:
         files.folders.update((relative / name).as_posix() for name in subfolders)
         for name in names:
             if not _is_hidden(name):
-                files.read[(relative / name).as_posix()] = Path(folder, name).read_bytes
+                _add_file(files, (relative / name).as_posix(), Path(folder, name))
     return files
+
+
+def _add_file(files: Files, name: str, path: Path) -> None:
+    """File what lies at `path`. A link that leads nowhere is a file, too: reading it says so."""
+    if path.is_file() or not path.exists():
+        files.read[name] = file_at(path)
+    else:  # opening a pipe would wait for ever
+        files.refused.append(Dropped(name, "no plain file", "a pipe, a socket or a device"))
+
+
+def _first_of_file(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
 
 
 def _cannot_list(error: OSError) -> None:
     raise UserError(f"{error.filename} cannot be listed: {error.strerror}") from None
 
 
-def _add(files: Files, name: str, is_folder: bool, is_plain: bool, read: Callable[[], bytes]) -> None:
+def _add(files: Files, name: str, is_folder: bool, is_plain: bool, read: Content) -> None:
     """File one member of an archive. Nothing is ever unpacked, so a name cannot lead anywhere, but one
     that tries to is no picture's."""
     parts = name.removeprefix("./").rstrip("/").split("/")
@@ -113,7 +167,7 @@ def _tar(root: Path, compressed: bool) -> Files:
         content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         with tarfile.open(fileobj=handle, mode="r:") as archive:
             for member in archive:
-                read = partial(_slice, content, member.offset_data, member.size)
+                read = Content(partial(_slice, content, member.offset_data, member.size))
                 plain = member.isreg() and not member.issparse()
                 _add(files, member.name, member.isdir(), plain, read)
                 if member.offset_data + member.size > len(content):
@@ -121,14 +175,19 @@ def _tar(root: Path, compressed: bool) -> Files:
     return files
 
 
-def _slice(content: mmap.mmap, start: int, size: int) -> bytes:
-    return content[start : start + size]
+def _slice(content: mmap.mmap, start: int, length: int, size: int) -> bytes:
+    return content[start : start + (length if size < 0 else min(length, size))]
 
 
 def _zip(root: Path) -> Files:
     files, archive = Files(), zipfile.ZipFile(root)
     for member in archive.infolist():
         kind = stat.S_IFMT(member.external_attr >> 16)
-        read = partial(archive.read, member)
+        read = Content(partial(_first_of_member, archive, member))
         _add(files, member.filename.replace("\\", "/"), member.is_dir(), kind in (0, stat.S_IFREG), read)
     return files
+
+
+def _first_of_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int) -> bytes:
+    with archive.open(member) as file:
+        return file.read(size)
