@@ -1,10 +1,12 @@
 """From a file to pixels, one way in training and in serving, whatever the file does to a decoder."""
 
+import ctypes
 import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 
 from PIL import Image, ImageFile
 
@@ -128,12 +130,26 @@ class _Quiet:
                 log.setLevel(logging.CRITICAL + 1)
                 self._undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
                 Image.MAX_IMAGE_PIXELS = None
+                for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+                    set_handler = getattr(_libtiff(), name, None)
+                    if set_handler is not None:  # else libtiff writes to the error stream, past Python
+                        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                        self._undo.callback(set_handler, set_handler(None))
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
                 self._undo.close()
+
+
+@cache
+def _libtiff() -> ctypes.CDLL | None:
+    """Return Pillow's library, through which the functions of its libtiff are found (Linux); else None."""
+    try:
+        return ctypes.CDLL(Image.core.__file__)
+    except OSError:
+        return None
 
 
 _quiet = _Quiet()
