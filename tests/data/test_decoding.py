@@ -88,13 +88,13 @@ def test_memory_is_given_back_and_waited_for(transform, noise, monkeypatch):
 
 
 def test_a_picture_above_the_limit_is_refused_with_numbers(tmp_path, transform, noise):
-    noise("x").resize((2000, 1500)).save(tmp_path / "x.png")
+    noise("x").resize((2000, 1500)).save(tmp_path / "x.bmp")
     for limit, message in ((2.9, "3 megapixels, and at most 2.9 are read"), (3, None)):
         with ExitStack() as stack:
             if message:
                 stack.enter_context(pytest.raises(UnreadablePictureError, match=message))
             stack.enter_context(
-                Decoder(transform, limit).pixels(lambda: open_picture(file_at(tmp_path / "x.png")))
+                Decoder(transform, limit).pixels(lambda: open_picture(file_at(tmp_path / "x.bmp")))
             )
 
 

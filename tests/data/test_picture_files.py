@@ -2,8 +2,10 @@
 
 import io
 import os
+import struct
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,55 @@ def test_each_format_is_known_by_its_beginning(noise):
 def test_what_is_no_picture_is_refused_in_our_words(tmp_path, content, reason):
     (tmp_path / "x.jpg").write_bytes(content)
     assert refusal(file_at(tmp_path / "x.jpg")) is reason
+
+
+def png_with(*chunks: tuple[bytes, bytes], after: bool = False, broken: int = 0) -> bytes:
+    """A PNG with further chunks before or after its pixels; `broken` spoils their checksums."""
+    whole = encoded(Image.new("RGB", (24, 20), (9, 99, 200)), "PNG")
+    place = whole.index(b"IEND") - 4 if after else whole.index(b"IDAT") - 4
+    more = b"".join(
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content) ^ broken)
+        for name, content in chunks
+    )
+    return whole[:place] + more + whole[place:]
+
+
+METADATA = {
+    "a resolution that is cut off": [(b"pHYs", b"abc")],
+    "a gamma that is cut off": [(b"gAMA", b"ab")],
+    "colours that are cut off": [(b"cHRM", b"ab"), (b"sRGB", b"")],
+    "a profile that is none": [(b"iCCP", b"name\0\7junk"), (b"iCCP", b"")],
+    "a text that unpacks to 10 MB": [(b"zTXt", b"k\0\0" + zlib.compress(bytes(10**7)))],
+    "a text packed in no known way": [(b"zTXt", b"k\0\5abc")],
+    "an animation that is cut off": [(b"acTL", b"ab")],
+    "EXIF that is none": [(b"eXIf", b"junk")],
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the pixels", "after them"])
+@pytest.mark.parametrize("broken", [0, 1], ids=["with checksums", "with wrong checksums"])
+@pytest.mark.parametrize("chunks", METADATA.values(), ids=METADATA)
+def test_metadata_of_a_png_costs_no_picture(tmp_path, decode, chunks, broken, after):
+    (tmp_path / "x.png").write_bytes(png_with(*chunks, after=after, broken=broken))
+    decoded = decode(tmp_path / "x.png")
+    assert decoded.size == (24, 20)
+    assert np.asarray(decoded).reshape(-1, 3).tolist() == [[9, 99, 200]] * 480
+
+
+def test_72_mb_of_text_cost_no_picture(tmp_path, decode):
+    (tmp_path / "x.png").write_bytes(png_with(*[(b"tEXt", b"k\0" + b"x" * 900_000)] * 80))
+    assert decode(tmp_path / "x.png").size == (24, 20)
+
+
+def test_more_metadata_than_anybody_has_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "x.png").write_bytes(png_with(*[(b"tEXt", b"k\0")] * 10_001))
+    assert refusal(file_at(tmp_path / "x.png")) is Unreadable.damaged
+    monkeypatch.setattr("thawline.data.decoders._MOST_METADATA", 1000)
+    (tmp_path / "x.png").write_bytes(png_with((b"tEXt", b"k\0" + bytes(1000))))
+    assert refusal(file_at(tmp_path / "x.png")) is Unreadable.damaged
 
 
 def test_files_that_cannot_be_reached(tmp_path, monkeypatch):

@@ -1,7 +1,5 @@
 """Files that hold pictures: which they are, how they are opened, what they and their classes are called."""
 
-import io
-import re
 import unicodedata
 import weakref
 from collections.abc import Callable
@@ -9,17 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO
 
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, WebPImagePlugin
 
+from thawline.data.decoders import Jpeg, Tiff, open_avif, open_heif, open_png
 from thawline.data.files import Content, Files
 
 HEAD = 64
@@ -27,9 +17,6 @@ HEAD = 64
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
-_META_BYTES = 2**16
-_AVIF_EXIF = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)
-"""The entry in an AVIF's list of items that says that there is EXIF."""
 _PREVIEWS = (
     *(".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos"),
     *(".nef", ".nrw", ".pef", ".raf", ".sr2", ".srf", ".srw", ".thm"),
@@ -60,33 +47,6 @@ class UnreadablePictureError(Exception):
         self.reason = reason
 
 
-class _Jpeg(JpegImagePlugin.JpegImageFile):
-    """A JPEG of which no EXIF is read. It may be an MPO: several JPEGs, the first of which is the picture."""
-
-    def _read_dpi_from_exif(self) -> None:
-        pass
-
-
-class _Tiff(TiffImagePlugin.TiffImageFile):
-    """A TIFF whose other tags are left alone when its pixels were decoded."""
-
-    def load_end(self) -> None:
-        self._size = self._tile_size
-
-
-def _open_avif(file: BinaryIO) -> ImageFile.ImageFile:
-    """Open an AVIF without its EXIF, which Pillow would read whole; its own box says which way is up."""
-    content = file.read()
-    head = _AVIF_EXIF.sub(rb"\1skip", content[:_META_BYTES])
-    return AvifImagePlugin.AvifImageFile(io.BytesIO(head + content[_META_BYTES:]))
-
-
-def _open_heif(file: BinaryIO) -> ImageFile.ImageFile:
-    import pillow_heif  # brings 26 MB of libraries
-
-    return pillow_heif.HeifImageFile(file)
-
-
 @dataclass(frozen=True)
 class _Format:
     """A format: how its files' names end, how their first `HEAD` bytes look, and who opens one."""
@@ -105,11 +65,11 @@ def _brands(head: bytes) -> set[bytes]:
 
 
 FORMATS = (
-    _Format((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), lambda head: head.startswith(b"\xff\xd8\xff"), _Jpeg),
+    _Format((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), lambda head: head.startswith(b"\xff\xd8\xff"), Jpeg),
     _Format(
         (".png", ".apng"),
         lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
-        PngImagePlugin.PngImageFile,
+        open_png,
     ),
     _Format((".webp",), lambda head: head[:4] + head[8:12] == b"RIFFWEBP", WebPImagePlugin.WebPImageFile),
     _Format(
@@ -120,15 +80,15 @@ FORMATS = (
     _Format(
         (".tif", ".tiff"),
         lambda head: head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-        _Tiff,
+        Tiff,
     ),
     _Format((".gif",), lambda head: head.startswith((b"GIF87a", b"GIF89a")), GifImagePlugin.GifImageFile),
     _Format(
         (".avif", ".avifs"),
         lambda head: bool(_brands(head) & _AVIF_BRANDS),
-        _open_avif,
+        open_avif,
     ),
-    _Format((".heic", ".heif", ".hif"), lambda head: bool(_brands(head) & _HEIF_BRANDS), _open_heif),
+    _Format((".heic", ".heif", ".hif"), lambda head: bool(_brands(head) & _HEIF_BRANDS), open_heif),
 )
 """All that is read, in training and in serving. Other decoders are not for pictures from strangers."""
 EXTENSIONS = tuple(extension for each in FORMATS for extension in each.extensions)
