@@ -9,6 +9,9 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from thawline.data.content import file_at
+from thawline.data.decoding import Decoder
+from thawline.data.picture_files import open_picture
 from thawline.data.transform import Transform
 
 settings.register_profile("data", deadline=None, max_examples=25)  # the first example pays for imports
@@ -31,6 +34,17 @@ def noise() -> Callable[[str], Image.Image]:
         return Image.fromarray(random.integers(0, 256, (20, 24, 3), np.uint8))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def decode(transform: Transform) -> Callable[[Path], Image.Image]:
+    """The picture in a file, as training and serving see it before it is made square."""
+
+    def decoded(path: Path) -> Image.Image:
+        with Decoder(transform).pixels(lambda: open_picture(file_at(path))) as pixels:
+            return pixels
+
+    return decoded
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 import tarfile
 import zipfile
 from pathlib import Path
@@ -103,6 +104,7 @@ def test_the_first_of_two_members_with_one_name_counts(tmp_path):
 @pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
 def test_hidden_files_are_passed_over_without_a_word(tmp_path, monkeypatch, kind):
     hidden = {"a/.DS_Store": b"", "__MACOSX/a/._1.png": b"", ".cache/x.png": b"", "a/1.png": b"x"}
+    hidden |= {"a/.ipynb_checkpoints/1.png": b"", ".Trash/2.png": b"", "a/@eaDir/1.png": b""}
     monkeypatch.setattr(f"{__name__}.CONTENT", hidden)
     files = open_files(write(tmp_path, kind))
     assert (list(files.read), files.refused) == (["a/1.png"], [])
@@ -128,6 +130,33 @@ def test_links_in_a_folder_are_followed_but_not_in_circles(tmp_path):
     (root / "linked").symlink_to(write_folder(tmp_path / "elsewhere") / "set")
     assert {"linked/a/1.png", "set/a/1.png"} <= open_files(root).read.keys()
     assert not any("circle" in name for name in open_files(root).read)
+
+
+def test_pipes_and_sockets_are_refused_instead_of_waited_for(tmp_path, monkeypatch):
+    root = write_folder(tmp_path / "root")
+    os.mkfifo(root / "set" / "a" / "pipe.png")
+    monkeypatch.chdir(root)  # a socket's name may not be long
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.png")
+        files = open_files(root)
+    assert files.read.keys() == CONTENT.keys()
+    assert {picture.path for picture in files.refused} == {"set/a/pipe.png", "socket.png"}
+    assert {picture.reason for picture in files.refused} == {"no plain file"}
+
+
+def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(tmp_path):
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    read = open_files(tmp_path).read["gone.png"]
+    with pytest.raises(FileNotFoundError):
+        read()
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
+def test_the_first_bytes_alone(tmp_path, kind):
+    read = open_files(write(tmp_path, kind)).read["set/b/x y.png"]
+    assert (read.first(2), read.first(99), read()) == (b"th", b"three", b"three")
+    with read.seekable() as file:
+        assert file.read() == b"three"
 
 
 def test_a_missing_root(tmp_path):

@@ -136,7 +136,7 @@ def test_nothing_can_be_read(tmp_path):
     (tmp_path / "set" / "cat").mkdir(parents=True)
     (tmp_path / "set" / "cat" / "1.jpg").write_text("no picture")
     with pytest.raises(
-        UserError, match=r"none of the 1 pictures in .* can be read:\n  cat/1\.jpg: Unidentified"
+        UserError, match=r"none of the 1 pictures in .* can be read:\n  cat/1\.jpg: the file is no picture"
     ):
         run(tmp_path, root=str(tmp_path / "set"))
 

@@ -11,13 +11,15 @@ from thawline.config.errors import UserError
 from thawline.data import scan as scan_module
 from thawline.data import store
 from thawline.data.collection import Collection, Item
+from thawline.data.content import file_at
+from thawline.data.picture_files import Unreadable, open_picture
 from thawline.data.scan import scan
 from thawline.data.transform import Transform
 
 
 def collection_of(folder: Path, *names: str) -> Collection:
     items = tuple(Item(name, label="a", split="train", group="g") for name in names)
-    return Collection(items, lambda index: Image.open(folder / names[index]))
+    return Collection(items, lambda index: open_picture(file_at(folder / names[index])))
 
 
 def test_images_and_what_is_known_of_them_come_in_order(tmp_path, transform, noise):
@@ -59,11 +61,11 @@ def write_unreadable(folder: Path, noise) -> None:
 @pytest.mark.parametrize(
     ("name", "reason", "detail"),
     [
-        ("truncated.png", "cannot be read", "OSError"),
-        ("header.png", "cannot be read", "Error"),
-        ("empty.png", "cannot be read", "UnidentifiedImageError"),
-        ("text.png", "cannot be read", "UnidentifiedImageError"),
-        ("missing.png", "cannot be read", "FileNotFoundError"),
+        ("truncated.png", "cannot be read", Unreadable.damaged),
+        ("header.png", "cannot be read", Unreadable.damaged),
+        ("empty.png", "cannot be read", Unreadable.empty),
+        ("text.png", "cannot be read", Unreadable.unknown),
+        ("missing.png", "cannot be read", Unreadable.missing),
         ("float.tif", "cannot be used", "not in 0..1"),
         ("sliver.png", "cannot be used", "900 x 2 pixels are too narrow"),
     ],
@@ -76,6 +78,27 @@ def test_what_cannot_be_read_is_dropped_with_the_reason(tmp_path, transform, noi
     assert detail in dropped.detail
     assert result.pictures["path"].tolist() == ["good.png"]
     np.testing.assert_array_equal(result.images, transform.to_array(noise("x"))[None])
+
+
+def test_reasons_are_the_same_wherever_and_whenever(tmp_path, transform, noise):
+    """So that the card, which repeats them, has the same bytes each time."""
+    names = ["truncated.png", "header.png", "empty.png", "text.png", "missing.png", "float.tif", "sliver.png"]
+    found = []
+    for folder in (tmp_path / "here", tmp_path / "and" / "there"):
+        folder.mkdir(parents=True)
+        write_unreadable(folder, noise)
+        found.append(scan(collection_of(folder, *names), transform, tmp_path).dropped)
+    assert found[0] == found[1]
+    assert not any("0x" in each.detail or "Error" in each.detail for each in found[0])
+
+
+def test_the_limit_of_megapixels(tmp_path, transform, noise):
+    noise("x").resize((1000, 600)).save(tmp_path / "large.png")
+    noise("y").save(tmp_path / "small.png")
+    result = scan(collection_of(tmp_path, "large.png", "small.png"), transform, tmp_path, 0.5)
+    assert result.pictures["path"].tolist() == ["small.png"]
+    assert [each.reason for each in result.dropped] == ["cannot be read"]
+    assert result.dropped[0].detail == "the picture is too large: 1 megapixels, and at most 0.5 are read"
 
 
 def test_nothing_readable_and_nothing_at_all(tmp_path, transform):

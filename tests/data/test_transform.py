@@ -127,17 +127,6 @@ def test_gray_weighs_colours_as_the_eye_does():
     assert [int(array[0, 0, 0]) for array in reds] == [76, 255]
 
 
-def test_exif_orientation_is_applied_once():
-    upright = Image.new("RGB", (8, 8), RED)
-    upright.paste(GREEN, (0, 0, 8, 4))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotate by 90 degrees clockwise to show
-    stored = saved(upright.transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
-    transform = make()
-    assert (transform.to_array(stored)[0] == GREEN).all()
-    assert (transform.to_array(transform.pixels(stored))[0] == GREEN).all()
-
-
 def test_pad_keeps_all_and_adds_black():
     array = make(8, fit="pad").to_array(Image.new("RGB", (16, 8), RED))
     assert (array[:2] == 0).all()

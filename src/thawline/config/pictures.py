@@ -6,6 +6,9 @@ from thawline.config.addresses import advice, is_address
 from thawline.config.checks import in_unit_interval, positive, require
 from thawline.config.choices import EMBEDDED, DataSetName, Fit, Match
 
+MAX_MEGAPIXELS = 200.0
+"""Millions of pixels of the largest picture that is read: always in serving, by default in data sets."""
+
 
 @dataclass
 class DataSet:
@@ -36,11 +39,14 @@ class DataSet:
     near_duplicate_bits: int = 2
     """Pictures whose 64-bit perceptual hashes differ in at most this many bits are kept on one side
     of every split; -1 switches the comparison off."""
+    max_megapixels: float = MAX_MEGAPIXELS
+    """Pictures of more than so many million pixels are left out. Decoding takes up to 4.3 MB of memory for
+    each of them; those above 32 megapixels are read at a half, a quarter or an eighth of their sides."""
     mirror: bool = False
     """Whether a mirrored picture keeps its label (lets `augmentation: standard` flip)."""
 
     def __post_init__(self) -> None:
-        positive(self, "train_per_class", "val_per_class")
+        positive(self, "train_per_class", "val_per_class", "max_megapixels")
         in_unit_interval(self, "val_fraction", "test_fraction")
         require(
             -1 <= self.near_duplicate_bits <= 32,

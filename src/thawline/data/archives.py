@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from thawline.config.errors import UserError
+from thawline.data.content import Content
 from thawline.data.encodings import ANSI, OEM, decoded
-from thawline.data.picture_files import shown
+from thawline.data.names import shown
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 """How the names of archives end that can be read. What counts is how their contents begin."""
@@ -48,7 +49,7 @@ class Member:
     name: str
     is_folder: bool
     plain: bool
-    read: Callable[[], bytes]
+    read: Content
 
 
 def is_archive(path: Path) -> bool:
@@ -128,7 +129,7 @@ def _tar(path: Path) -> tuple[list[Member], list[str]]:
             name,
             each.isdir(),
             each.isreg() and not each.issparse(),
-            partial(_slice, content, each.offset_data, each.size),
+            Content(partial(_slice, content, each.offset_data, each.size)),
         )
         for name, each in zip(names, found, strict=True)
     ], notes
@@ -141,8 +142,8 @@ def _whole(archive: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
             raise ValueError(f"it ends in the middle of {shown(member.name)}")
 
 
-def _slice(content: mmap.mmap, start: int, size: int) -> bytes:
-    return content[start : start + size]
+def _slice(content: mmap.mmap, start: int, length: int, size: int) -> bytes:
+    return content[start : start + (length if size < 0 else min(length, size))]
 
 
 def _zip(path: Path) -> tuple[list[Member], list[str]]:
@@ -158,10 +159,15 @@ def _zip(path: Path) -> tuple[list[Member], list[str]]:
             name.replace("\\", "/"),
             each.is_dir() or name.endswith("\\"),
             stat.S_IFMT(each.external_attr >> 16) in (0, stat.S_IFREG),
-            partial(archive.read, each),
+            Content(partial(_first_of_member, archive, each)),
         )
         for name, each in zip(names, found, strict=True)
     ], notes
+
+
+def _first_of_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int) -> bytes:
+    with archive.open(member) as file:
+        return file.read(size)
 
 
 def _said(member: zipfile.ZipInfo, raw: bytes) -> str | None:

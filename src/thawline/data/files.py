@@ -2,7 +2,6 @@
 
 import os
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +9,11 @@ from thawline.config.errors import UserError
 from thawline.config.paths import missing
 from thawline.data.archives import ARCHIVES, Member, is_archive, members
 from thawline.data.collection import Dropped
-from thawline.data.picture_files import shown
+from thawline.data.content import Content, file_at
+from thawline.data.names import shown
+
+_SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+"""Made by the system beside people's files; some hold small copies of their pictures."""
 
 
 @dataclass
@@ -19,16 +22,17 @@ class Files:
     to the root, with `/` between the parts, in Unicode's form NFC wherever they come from. `folders` are the
     folders seen, `refused` what is no plain file, `notes` what there is to say about the names."""
 
-    read: dict[str, Callable[[], bytes]] = field(default_factory=dict)
+    read: dict[str, Content] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     refused: list[Dropped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def open_files(root: Path) -> Files:
-    """List what lies below `root`, a folder or an archive (`ARCHIVES`); hidden files are passed over.
+    """List what lies below `root`, a folder or an archive (`ARCHIVES`).
 
-    Links out of or inside an archive are never followed. Raises `UserError` when `root` does not
+    Hidden files and folders of the system's own are passed over. Links in a folder are followed, but to no
+    folder further up; links out of or inside an archive never are. Raises `UserError` when `root` does not
     exist, is of another kind, or is a damaged archive.
     """
     if root.is_dir():
@@ -41,7 +45,7 @@ def open_files(root: Path) -> Files:
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return any(part.startswith(".") or part in _SYSTEM_FOLDERS for part in name.split("/"))
 
 
 def _folder(root: Path) -> Files:
@@ -57,16 +61,19 @@ def _folder(root: Path) -> Files:
         relative = Path(folder).relative_to(root)
         files.folders.update(_text((relative / name).as_posix()) for name in subfolders)
         for name in names:
-            path = _text((relative / name).as_posix())
-            if _is_hidden(name):
-                continue
-            if path in files.read:
-                files.refused.append(
-                    Dropped(path, "a second file with the same name, in another Unicode form")
-                )
-            else:
-                files.read[path] = Path(folder, name).read_bytes
+            if not _is_hidden(name):
+                _add_file(files, _text((relative / name).as_posix()), Path(folder, name))
     return files
+
+
+def _add_file(files: Files, name: str, path: Path) -> None:
+    """File what lies at `path`. A link that leads nowhere is a file, too: reading it says so."""
+    if name in files.read:
+        files.refused.append(Dropped(name, "a second file with the same name, in another Unicode form"))
+    elif path.is_file() or not path.exists():
+        files.read[name] = file_at(path)
+    else:  # opening a pipe would wait for ever
+        files.refused.append(Dropped(name, "no plain file", "a pipe, a socket or a device"))
 
 
 def _text(name: str) -> str:

@@ -1,30 +1,161 @@
-"""Files that hold pictures: which they are, how they are opened, what they and their classes are called."""
+"""Files that hold pictures: which they are, and how they are opened."""
 
-import io
-import unicodedata
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO
 
-from PIL import Image
+from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, WebPImagePlugin
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""Tried whatever the extension says; Pillow's other decoders are not for pictures from strangers."""
+from thawline.data.content import Content
+from thawline.data.decoders import Jpeg, Tiff, open_avif, open_heif, open_png
+from thawline.data.files import Files
 
-
-def is_picture(name: str) -> bool:
-    """Return whether a file's name ends like a picture's (`EXTENSIONS`, in any case)."""
-    return name.lower().endswith(EXTENSIONS)
-
-
-def open_picture(content: bytes) -> Image.Image:
-    """Open a picture by what is in its file; Pillow's errors are raised for what is none."""
-    return Image.open(io.BytesIO(content), formats=_FORMATS)
-
-
-def shown(name: str) -> str:
-    """Return a file's name as text, also where its bytes are not UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+HEAD = 64
+"""Bytes at the beginning of a file that tell what it is."""
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_PREVIEWS = (
+    *(".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos"),
+    *(".nef", ".nrw", ".pef", ".raf", ".sr2", ".srf", ".srw", ".thm"),
+)
+"""What cameras write beside a picture: it begins as a TIFF or JPEG does, and holds a small preview."""
 
 
-def class_name(text: str) -> str:
-    """Return a class's name as it is stored: one Unicode form, whichever the file system or editor chose."""
-    return unicodedata.normalize("NFC", shown(text))
+class Unreadable(StrEnum):
+    """Why a file gives no picture. Decoders' own words are shown to nobody: they change with versions, and
+    some name an address in memory."""
+
+    missing = "the file does not exist"
+    forbidden = "the file may not be read (permissions)"
+    no_content = "the file's content cannot be read from its disk or archive"
+    empty = "the file is empty"
+    long = "the file is longer than 512 MiB"
+    unknown = "the file is no picture (JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC)"
+    damaged = "the picture is damaged, ends too early or has a form that cannot be decoded"
+    large = "the picture is too large"
+    memory = "there is not enough memory left to decode the picture"
+
+
+class UnreadablePictureError(Exception):
+    """A file that gives no picture; `reason` says why, and `detail` with what numbers."""
+
+    def __init__(self, reason: Unreadable, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else str(reason))
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class _Format:
+    """A format: how its files' names end, how their first `HEAD` bytes look, and who opens one."""
+
+    extensions: tuple[str, ...]
+    begins: Callable[[bytes], bool]
+    open: Callable[[BinaryIO], ImageFile.ImageFile]
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """Return what a file of the MPEG family says it can be read as; nothing for other files."""
+    if head[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return {head[8:12], *(head[place : place + 4] for place in range(16, end, 4))}
+
+
+FORMATS = (
+    _Format((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), lambda head: head.startswith(b"\xff\xd8\xff"), Jpeg),
+    _Format(
+        (".png", ".apng"),
+        lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
+        open_png,
+    ),
+    _Format((".webp",), lambda head: head[:4] + head[8:12] == b"RIFFWEBP", WebPImagePlugin.WebPImageFile),
+    _Format(
+        (".bmp", ".dib"),
+        lambda head: head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS,
+        BmpImagePlugin.BmpImageFile,
+    ),
+    _Format(
+        (".tif", ".tiff"),
+        lambda head: head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+        Tiff,
+    ),
+    _Format((".gif",), lambda head: head.startswith((b"GIF87a", b"GIF89a")), GifImagePlugin.GifImageFile),
+    _Format(
+        (".avif", ".avifs"),
+        lambda head: bool(_brands(head) & _AVIF_BRANDS),
+        open_avif,
+    ),
+    _Format((".heic", ".heif", ".hif"), lambda head: bool(_brands(head) & _HEIF_BRANDS), open_heif),
+)
+"""All that is read, in training and in serving. Other decoders are not for pictures from strangers."""
+EXTENSIONS = tuple(extension for each in FORMATS for extension in each.extensions)
+
+
+def is_picture(name: str, content: Content) -> bool:
+    """Return whether a file is taken for a picture: its name ends like one's (`EXTENSIONS`, in any case), or
+    it begins like one's. A camera's raw file and what holds a preview alone are none."""
+    lower = name.lower()
+    if lower.endswith(EXTENSIONS):
+        return True
+    if lower.endswith(_PREVIEWS):
+        return False
+    try:
+        return _format(content.first(HEAD)) is not None
+    except Exception:  # an archive's member may be damaged in many ways
+        return False
+
+
+def pictures_in(files: Files) -> list[str]:
+    """Return the names of the pictures among files, sorted."""
+    return sorted(name for name, content in files.read.items() if is_picture(name, content))
+
+
+def open_picture(content: Content) -> ImageFile.ImageFile:
+    """Open a picture by what is in its file, whatever its name; nothing is decoded yet.
+
+    Raises `UnreadablePictureError`, whatever goes wrong, but for Ctrl-C.
+    """
+    try:
+        file = content.seekable()
+    except FileNotFoundError:
+        raise UnreadablePictureError(Unreadable.missing) from None
+    except PermissionError:
+        raise UnreadablePictureError(Unreadable.forbidden) from None
+    except MemoryError:
+        raise UnreadablePictureError(Unreadable.memory) from None
+    except OverflowError:
+        raise UnreadablePictureError(Unreadable.long) from None
+    except Exception:  # archives raise nearly everything for damaged, encrypted or unknown members
+        raise UnreadablePictureError(Unreadable.no_content) from None
+    try:
+        picture = _opened(file)
+    except BaseException:
+        file.close()
+        raise
+    weakref.finalize(picture, file.close)  # Pillow closes what it opened itself, and nothing else
+    return picture
+
+
+def _opened(file: BinaryIO) -> ImageFile.ImageFile:
+    try:
+        head = file.read(HEAD)
+        file.seek(0)
+    except OSError:
+        raise UnreadablePictureError(Unreadable.no_content) from None
+    form = _format(head)
+    if form is None:
+        raise UnreadablePictureError(Unreadable.unknown if head else Unreadable.empty)
+    try:
+        picture = form.open(file)
+    except MemoryError:
+        raise UnreadablePictureError(Unreadable.memory) from None
+    except Exception:  # decoders raise nearly everything for damaged files
+        raise UnreadablePictureError(Unreadable.damaged) from None
+    return picture
+
+
+def _format(head: bytes) -> _Format | None:
+    return next((each for each in FORMATS if each.begins(head)), None)

@@ -37,7 +37,8 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
     data = config.source if config.role is Role.source else config.target
     transform = transform_for(config)
     collection = collect(data, config.role, config.seed)
-    scanned = scan(collection, transform, artifacts.data_output(config.role.name).parent)
+    directory = artifacts.data_output(config.role.name).parent
+    scanned = scan(collection, transform, directory, data.max_megapixels)
     _require_pictures(data, scanned)
     decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test)
     report = _report(data, config.role, collection, scanned, decision)

@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from thawline.config.pictures import MAX_MEGAPIXELS
 from thawline.data.collection import Collection, Dropped
+from thawline.data.decoding import Decoder
+from thawline.data.picture_files import UnreadablePictureError
 from thawline.data.store import require_space
 from thawline.data.transform import Transform, UnusablePictureError
 from thawline.machine import cores
@@ -29,16 +32,12 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Scan:
     """The pictures that could be read. `images[i]`, `(size, size, channels)` uint8, is row i of `pictures`,
-    whose columns are an `Item`'s and content_hash, width, height (of the upright original) and
+    whose columns are an `Item`'s and content_hash, width, height (upright, as it was read) and
     perceptual_hash (uint64). `images` is backed by a file that vanishes with the process."""
 
     images: np.ndarray
     pictures: pd.DataFrame
     dropped: tuple[Dropped, ...]
-
-
-class _UnreadablePictureError(Exception):
-    pass
 
 
 @dataclass(frozen=True)
@@ -47,18 +46,22 @@ class _Decoded:
     measured: dict[str, str | int]
 
 
-def scan(collection: Collection, transform: Transform, directory: Path) -> Scan:
+def scan(
+    collection: Collection, transform: Transform, directory: Path, max_megapixels: float = MAX_MEGAPIXELS
+) -> Scan:
     """Decode the whole collection in order; unreadable pictures are dropped with the reason.
 
-    Memory use does not grow with the number of pictures: they go to a nameless file in `directory`,
-    which the system removes however the process ends.
+    What is measured and hashed is the picture as it is read: one of more than 32 megapixels reduced
+    (`Decoder`), which depends on nothing but the picture. Memory use does not grow with the number of
+    pictures: they go to a nameless file in `directory`, which the system removes however the process ends.
     """
     count = len(collection.items)
     images = _nameless_array(directory, (count, transform.size, transform.size, transform.channels))
+    decoder = Decoder(transform, max_megapixels)
     rows: list[dict[str, object]] = []
     dropped = []
     with progress("decoding", count) as advance:
-        for index, result in enumerate(_in_order(lambda index: _decode(collection, transform, index), count)):
+        for index, result in enumerate(_in_order(lambda index: _decode(collection, decoder, index), count)):
             advance()
             if isinstance(result, Dropped):
                 dropped.append(result)
@@ -70,34 +73,27 @@ def scan(collection: Collection, transform: Transform, directory: Path) -> Scan:
     return Scan(images[: len(rows)], pictures, tuple(dropped))
 
 
-def _decode(collection: Collection, transform: Transform, index: int) -> _Decoded | Dropped:
+def _decode(collection: Collection, decoder: Decoder, index: int) -> _Decoded | Dropped:
     path = collection.items[index].path
     try:
-        pixels = _pixels(collection, transform, index)
-        image = transform.squared(pixels)
+        with decoder.pixels(lambda: collection.open(index)) as pixels:
+            return _Decoded(decoder.transform.squared(pixels), _measured(pixels))
     except UnusablePictureError as error:
         return Dropped(path, "cannot be used", str(error))
-    except _UnreadablePictureError as error:
+    except UnreadablePictureError as error:
         return Dropped(path, "cannot be read", str(error))
+
+
+def _measured(pixels: Image.Image) -> dict[str, str | int]:
     width, height = pixels.size
-    content = f"{pixels.mode} {width} {height} ".encode() + pixels.tobytes()
-    measured: dict[str, str | int] = {
-        "content_hash": hashlib.sha256(content).hexdigest(),
+    content = hashlib.sha256(f"{pixels.mode} {width} {height} ".encode())
+    content.update(pixels.tobytes())
+    return {
+        "content_hash": content.hexdigest(),
         "width": width,
         "height": height,
         "perceptual_hash": _perceptual_hash(pixels),
     }
-    return _Decoded(image, measured)
-
-
-def _pixels(collection: Collection, transform: Transform, index: int) -> Image.Image:
-    try:
-        with collection.open(index) as picture:
-            return transform.pixels(picture)
-    except UnusablePictureError:
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly everything for damaged files.
-        raise _UnreadablePictureError(f"{type(error).__name__}: {error}") from error
 
 
 def _perceptual_hash(pixels: Image.Image) -> int:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from thawline.config.errors import FieldError
 from thawline.config.sections import Fit, Input
@@ -46,14 +46,14 @@ class Transform:
     def to_array(self, picture: Image.Image) -> np.ndarray:
         """Return the picture as the network sees it, `(size, size, channels)` uint8.
 
-        EXIF orientation is applied, transparency is shown on white, 16-bit values are scaled.
+        Transparency is shown on white, 16-bit values are scaled.
         Raises `UnusablePictureError` for values without a defined black and white, and for slivers.
         """
         return self.squared(self.pixels(picture))
 
     def pixels(self, picture: Image.Image) -> Image.Image:
-        """Return the whole picture, upright, in 8-bit gray or RGB."""
-        return to_mode(ImageOps.exif_transpose(picture), self.channels)
+        """Return the whole picture in 8-bit gray or RGB; `Decoder` has made it upright."""
+        return to_mode(picture, self.channels)
 
     def squared(self, pixels: Image.Image) -> np.ndarray:
         """Resize and cut what `pixels` returned to `(size, size, channels)` uint8."""

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import nn
 
 from thawline.artifacts import CARD, MODEL
 from thawline.config.errors import UserError
 from thawline.data.batches import Batches
-from thawline.data.picture_files import EXTENSIONS
+from thawline.data.content import file_at
+from thawline.data.decoding import Decoder
+from thawline.data.files import open_files
+from thawline.data.picture_files import EXTENSIONS, UnreadablePictureError, open_picture, pictures_in
 from thawline.data.transform import Transform, UnusablePictureError
 from thawline.models.checkpoint import ModelCard, load_model, read_card
 from thawline.models.inference import probabilities
@@ -58,11 +60,14 @@ def bundle_in(artifacts: Path) -> Path:
 
 
 def picture_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the given files, and all pictures below the given folders in sorted order."""
+    """Return the given files, and all pictures below the given folders in sorted order.
+
+    What is a picture there, and which folders and links are entered, is what it is in training.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in EXTENSIONS)
+            inside = [path / name for name in pictures_in(open_files(path))]
             if not inside:
                 raise UserError(f"{path} holds no picture.\n  looked for: {', '.join(EXTENSIONS)}")
             found += inside
@@ -75,9 +80,10 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
 
 def predict(network: nn.Module, card: ModelCard, files: list[Path]) -> Iterator[Prediction]:
     """Yield one prediction per file, in order, in batches; unreadable files get their `error`."""
+    decoder = Decoder(card.transform)
     for start in range(0, len(files), BATCH):
         block = files[start : start + BATCH]
-        contents = [_read(path, card.transform) for path in block]
+        contents = [_read(path, decoder) for path in block]
         images = [content for content in contents if isinstance(content, np.ndarray)]
         rows = iter(_probabilities(network, np.stack(images), card.transform) if images else [])
         for path, content in zip(block, contents, strict=True):
@@ -97,9 +103,9 @@ def _labelled(path: Path, row: np.ndarray, classes: tuple[str, ...]) -> Predicti
     return Prediction(path, classes[int(row.argmax())], named)
 
 
-def _read(path: Path, transform: Transform) -> np.ndarray | str:
+def _read(path: Path, decoder: Decoder) -> np.ndarray | str:
     try:
-        with Image.open(path) as picture:
-            return transform.to_array(picture)
-    except (OSError, UnusablePictureError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        with decoder.pixels(lambda: open_picture(file_at(path))) as pixels:
+            return decoder.transform.squared(pixels)
+    except (UnreadablePictureError, UnusablePictureError) as error:
         return f"cannot be read as a picture: {error}"

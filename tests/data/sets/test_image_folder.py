@@ -86,9 +86,9 @@ def test_home_is_expanded(tmp_path, monkeypatch):
 
 
 def test_other_files_are_counted(tmp_path):
-    notes = collect(touch(tmp_path, "a/1.jpg", "a/2.heic", "b/3.heic", "README")).notes
+    notes = collect(touch(tmp_path, "a/1.jpg", "a/2.mp4", "b/3.mp4", "README")).notes
     assert notes == (
-        "files that are not pictures, passed over: 2 with .heic, 1 with no extension",
+        "files that are not pictures, passed over: 2 with .mp4, 1 with no extension",
         "class folders without a picture: b",
     )
 
@@ -114,7 +114,7 @@ def test_pictures_outside_the_layout_are_dropped(tmp_path, names, loose):
 
 def test_no_pictures(tmp_path):
     with pytest.raises(UserError, match=r"no pictures \(\.jpg.*\n.*Expected: one folder per class"):
-        collect(touch(tmp_path, "a/1.heic"))
+        collect(touch(tmp_path, "a/1.mp4"))
 
 
 def test_no_class_folders(tmp_path):

@@ -12,7 +12,8 @@ from thawline.config.errors import UserError
 from thawline.config.sections import DataSet
 from thawline.data.collection import SPLIT_NAMES, Collection, Dropped, Item, require_distinct
 from thawline.data.files import Files, open_files
-from thawline.data.picture_files import EXTENSIONS, class_name, is_picture, open_picture, shown
+from thawline.data.names import class_name, shown
+from thawline.data.picture_files import EXTENSIONS, is_picture, open_picture, pictures_in
 
 GROUPS = "groups.csv"
 _LAYOUT = "  Expected: one folder per class with pictures in it, or train, val and test folders of those."
@@ -28,7 +29,7 @@ def collect(data: DataSet, seed: int) -> Collection:
     """
     path = located(str(data.root))
     files = _enter_only_folder(open_files(path))
-    pictures = sorted(name for name in files.read if is_picture(name))
+    pictures = pictures_in(files)
     if not pictures:
         raise UserError(f"no pictures ({', '.join(EXTENSIONS)}) in {path}.\n{_LAYOUT}")
     items = _items(pictures)
@@ -41,7 +42,7 @@ def collect(data: DataSet, seed: int) -> Collection:
     reads = [files.read[name] for name in items]
     return Collection(
         tuple(items.values()),
-        lambda position: open_picture(reads[position]()),
+        lambda position: open_picture(reads[position]),
         (*files.refused, *loose),
         tuple(notes),
     )
@@ -49,7 +50,7 @@ def collect(data: DataSet, seed: int) -> Collection:
 
 def _enter_only_folder(files: Files) -> Files:
     """Return the files below the only folder, for as long as there is but one and it is no class or split."""
-    pictures = [name.split("/") for name in files.read if is_picture(name)]
+    pictures = [name.split("/") for name in pictures_in(files)]
     tops = {folder for folder in files.folders if "/" not in folder}
     if len(tops) != 1 or not pictures:
         return files
@@ -90,7 +91,7 @@ def _note_ignored(files: Files) -> list[str]:
     kinds = Counter(
         PurePosixPath(name).suffix.lower() or "no extension"
         for name in files.read
-        if not is_picture(name) and name != GROUPS
+        if not is_picture(name, files.read[name]) and name != GROUPS
     )
     if not kinds:
         return []

@@ -17,7 +17,9 @@ from thawline.config.composition import located
 from thawline.config.errors import UserError
 from thawline.config.sections import DataSet
 from thawline.data.collection import SPLIT_NAMES, Collection, Item, require_distinct
-from thawline.data.picture_files import class_name, open_picture
+from thawline.data.content import file_at
+from thawline.data.names import class_name
+from thawline.data.picture_files import open_picture
 
 NAME = "labels.csv"
 """The table's name where `root` is the folder that holds it."""
@@ -59,7 +61,7 @@ def collect(data: DataSet, seed: int) -> Collection:
     files = [row.file for row in by_path.values()]
     repeated = len(rows) - len(items)
     notes = (f"{repeated} rows of {table.name} repeat an earlier one",) if repeated else ()
-    return Collection(items, lambda position: open_picture(files[position].read_bytes()), notes=notes)
+    return Collection(items, lambda position: open_picture(file_at(files[position])), notes=notes)
 
 
 def _locate(root: Path) -> Path:

@@ -1,0 +1,155 @@
+"""From a file to pixels, one way in training and in serving, whatever the file does to a decoder."""
+
+import ctypes
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+
+from PIL import Image, ImageFile
+
+from thawline.config.pictures import MAX_MEGAPIXELS
+from thawline.data.orientation import set_upright
+from thawline.data.picture_files import Unreadable, UnreadablePictureError
+from thawline.data.reduction import READY, WHOLE, factor_of, load_reduced, memory_needed
+from thawline.data.transform import Transform, UnusablePictureError
+
+logger = logging.getLogger(__name__)
+
+
+class Decoder:
+    """Decodes pictures for a network, from several threads, within a limit of memory for all together.
+
+    max_megapixels: millions of pixels above which a picture is refused. The pictures that are being decoded
+    take at most 4.3 bytes for each of these together (860 MB of 200 megapixels): the largest one, and what
+    it is reduced to beside it.
+    """
+
+    def __init__(self, transform: Transform, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+        self.transform = transform
+        self.max_megapixels = max_megapixels
+        self._room = _Room(int(max(4.3e6 * max_megapixels, READY * WHOLE)))
+
+    @contextmanager
+    def pixels(self, open_it: Callable[[], Image.Image]) -> Iterator[Image.Image]:
+        """Give the block the picture that `open_it` opens: upright, in 8-bit gray or RGB, with its memory
+        counted until the block ends.
+
+        A picture of more than 32 megapixels is read smaller by the whole factor 2, 4 or 8, so that no more
+        than 32 remain (`reduction`). Raises `UnreadablePictureError` or `UnusablePictureError`, whatever a
+        decoder raises, but for Ctrl-C; what is raised in the block passes.
+        """
+        with _refusing(), _quiet:
+            picture = open_it()
+        with picture:
+            with _refusing():
+                factor, needed = self._measured(picture)
+            with self._room.taken(needed):
+                with _refusing(), _quiet:
+                    pixels = self._decoded(picture, factor)
+                yield pixels
+
+    def _measured(self, picture: Image.Image) -> tuple[int, int]:
+        """Return the factor a picture is reduced by and the bytes that takes, if there can be as many."""
+        megapixels = picture.width * picture.height / 1e6
+        if megapixels > self.max_megapixels:
+            raise UnreadablePictureError(
+                Unreadable.large, f"{megapixels:.0f} megapixels, and at most {self.max_megapixels:g} are read"
+            )
+        factor = factor_of(picture)
+        needed = memory_needed(picture, factor)
+        if needed > self._room.size:
+            raise UnreadablePictureError(
+                Unreadable.large,
+                f"decoding its {megapixels:.0f} megapixels takes {needed / 1e6:.0f} MB, and at most "
+                f"{self._room.size / 1e6:.0f} are taken",
+            )
+        return factor, needed
+
+    def _decoded(self, picture: Image.Image, factor: int) -> Image.Image:
+        if isinstance(picture, ImageFile.ImageFile):
+            load_reduced(picture, factor)
+        set_upright(picture)
+        return self.transform.pixels(picture)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what decoders raise, which is nearly everything, into a reason in our words."""
+    try:
+        yield
+    except (UnreadablePictureError, UnusablePictureError):
+        raise
+    except MemoryError:
+        raise UnreadablePictureError(Unreadable.memory) from None
+    except Exception as error:
+        logger.debug("a decoder's own words", exc_info=error)
+        raise UnreadablePictureError(Unreadable.damaged) from None
+
+
+class _Room:
+    """So many bytes, of which threads take what they need, and wait until others have given back enough."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._left = size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, count: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: count <= self._left)
+            self._left -= count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += count
+                self._changed.notify_all()
+
+
+class _Quiet:
+    """While any thread is in the block, Pillow says nothing on the screen, and our limit of size holds in
+    place of its own: these are the whole process's, not a thread's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._undo = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._undo.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+                log = logging.getLogger("PIL")
+                self._undo.callback(log.setLevel, log.level)
+                log.setLevel(logging.CRITICAL + 1)
+                self._undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+                Image.MAX_IMAGE_PIXELS = None
+                for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+                    set_handler = getattr(_libtiff(), name, None)
+                    if set_handler is not None:  # else libtiff writes to the error stream, past Python
+                        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                        self._undo.callback(set_handler, set_handler(None))
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._undo.close()
+
+
+@cache
+def _libtiff() -> ctypes.CDLL | None:
+    """Return Pillow's library, through which the functions of its libtiff are found (Linux); else None."""
+    try:
+        return ctypes.CDLL(Image.core.__file__)
+    except OSError:
+        return None
+
+
+_quiet = _Quiet()

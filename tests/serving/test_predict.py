@@ -1,0 +1,142 @@
+"""What is a picture, and how it is read, is in serving what it is in training."""
+
+import io
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TRANSFORM, toy_pictures
+from PIL import Image
+
+from thawline.config.sections import DataSet, DataSetName
+from thawline.data.scan import scan
+from thawline.data.sets import image_folder
+from thawline.models.checkpoint import ModelCard
+from thawline.models.zoo import build
+from thawline.serving.predict import Prediction, picture_files, predict
+
+CARD = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "random")
+
+
+def labelled(files: list[Path]) -> list[Prediction]:
+    return list(predict(build("tests_networks.Small", 2, seed=0).eval(), CARD, files))
+
+
+def picture(number: int = 0) -> Image.Image:
+    return Image.fromarray(toy_pictures(2, 0)[0][number]).resize((48, 40))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of one class such as people have, with what lies about in it."""
+    inside = tmp_path / "set" / "leaf"
+    inside.mkdir(parents=True)
+    picture().save(inside / "a.jpg")
+    picture().save(inside / "b.jfif", "JPEG")
+    picture().save(inside / "c", "PNG")
+    picture().save(inside / "d.avif")
+    picture().save(inside / "e.jpg", "AVIF")
+    (inside / "f.jpg").write_bytes(b"no picture")
+    (inside / "._a.jpg").write_bytes(b"\0\5\x16\7" + bytes(90))
+    (inside / "notes.txt").write_text("x")
+    for hidden in (".Trash", ".ipynb_checkpoints", "__MACOSX"):
+        (inside / hidden).mkdir()
+        picture(1).save(inside / hidden / "a.jpg")
+    (inside / "scan.jpg").mkdir()
+    picture(1).save(inside / "scan.jpg" / "page.png")
+    (tmp_path / "elsewhere").mkdir()
+    picture(1).save(tmp_path / "elsewhere" / "x.png")
+    (inside / "more").symlink_to(tmp_path / "elsewhere")
+    (inside / "circle").symlink_to(inside)
+    (inside / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    return tmp_path / "set"
+
+
+def test_training_and_serving_find_the_same_pictures(folder: Path) -> None:
+    names = [
+        "a.jpg",
+        "b.jfif",
+        "c",
+        "d.avif",
+        "e.jpg",
+        "f.jpg",
+        "gone.png",
+        "more/x.png",
+        "scan.jpg/page.png",
+    ]
+    data = DataSet(dataset=DataSetName.image_folder, root=str(folder))
+    trained_on = [item.path for item in image_folder.collect(data, 0).items]
+    assert trained_on == [f"leaf/{name}" for name in names]
+    assert picture_files([folder]) == [folder / name for name in trained_on]
+
+
+def test_training_and_serving_read_them_alike(folder: Path, tmp_path: Path) -> None:
+    data = DataSet(dataset=DataSetName.image_folder, root=str(folder))
+    scanned = scan(image_folder.collect(data, 0), TRANSFORM, tmp_path)
+    answers = labelled(picture_files([folder]))
+    refused = {each.path.relative_to(folder).as_posix(): each.error for each in answers if each.error}
+    assert refused == {each.path: f"cannot be read as a picture: {each.detail}" for each in scanned.dropped}
+    assert sorted(refused) == ["leaf/f.jpg", "leaf/gone.png"]
+    read = [folder / path for path in scanned.pictures["path"]]
+    assert [each.path for each in answers if each.label] == read
+    assert scanned.images.shape[0] == 7
+
+
+def test_a_named_file_is_read_whatever_its_name(tmp_path: Path) -> None:
+    picture().save(tmp_path / ".hidden.dat", "PNG")
+    picture().save(tmp_path / "x.png")
+    hidden, plain = labelled(picture_files([tmp_path / ".hidden.dat", tmp_path / "x.png"]))
+    assert hidden.probabilities == plain.probabilities
+
+
+def test_broken_metadata_is_no_traceback(tmp_path: Path) -> None:
+    """A resolution of -1 / 0, as some cameras write it."""
+    entry = struct.pack("<HHII", 0x011A, 10, 1, 26)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\1\0" + entry + bytes(4) + struct.pack("<ii", -1, 0)
+    buffer = io.BytesIO()
+    picture().save(buffer, "JPEG")
+    raw = buffer.getvalue()
+    (tmp_path / "plain.jpg").write_bytes(raw)
+    (tmp_path / "broken.jpg").write_bytes(
+        raw[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + raw[2:]
+    )
+    broken, plain = labelled([tmp_path / "broken.jpg", tmp_path / "plain.jpg"])
+    assert broken.probabilities == plain.probabilities
+    assert broken.error is None
+
+
+def test_whatever_a_decoder_raises_ends_only_its_picture(tmp_path: Path, monkeypatch) -> None:
+    for name in ("1.gif", "2.png", "3.png"):
+        picture().save(tmp_path / name)
+
+    def broken(*_: object) -> None:
+        raise RecursionError("<_io.BytesIO object at 0x7f00>")
+
+    monkeypatch.setattr("PIL.GifImagePlugin.GifImageFile.load", broken)
+    answers = labelled(picture_files([tmp_path]))
+    assert [each.label is None for each in answers] == [True, False, False]
+    assert "0x" not in str(answers[0].error)
+
+
+def test_ctrl_c_ends_it(tmp_path: Path, monkeypatch) -> None:
+    picture().save(tmp_path / "1.gif")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("PIL.GifImagePlugin.GifImageFile.load", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        labelled([tmp_path / "1.gif"])
+
+
+def test_a_picture_of_100_megapixels(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    Image.new("L", (12000, 9000), 200).save(tmp_path / "large.png")
+    picture().save(tmp_path / "small.png")
+    large, small = labelled(picture_files([tmp_path]))
+    assert large.error is None
+    assert np.isclose(sum(large.probabilities.values()), 1)
+    assert small.label is not None
+    assert len(recwarn) == 0
+    json.dumps(large.probabilities)
