@@ -64,7 +64,7 @@ def write_unreadable(folder: Path, noise) -> None:
         ("empty.png", "cannot be read", "UnidentifiedImageError"),
         ("text.png", "cannot be read", "UnidentifiedImageError"),
         ("missing.png", "cannot be read", "FileNotFoundError"),
-        ("float.tif", "cannot be used", "not in 0..1"),
+        ("float.tif", "black and white are not defined", "floats from 9 to 9"),
         ("sliver.png", "cannot be used", "900 x 2 pixels are too narrow"),
     ],
 )

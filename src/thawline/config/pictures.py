@@ -1,6 +1,7 @@
 """The sections about pictures: where they come from, how they are split, what the network is given."""
 
 from dataclasses import dataclass
+from math import inf
 
 from thawline.config.checks import in_unit_interval, positive, require
 from thawline.config.choices import EMBEDDED, DataSetName, Fit, Match
@@ -35,6 +36,10 @@ class DataSet:
     near_duplicate_bits: int = 2
     """Pictures whose 64-bit perceptual hashes differ in at most this many bits are kept on one side
     of every split; -1 switches the comparison off."""
+    range: list[float] | None = None
+    """Values that are black and white in pictures of more than 8 bits, such as [-1000, 1000]; what lies
+    outside is cut off. null: of integers, 0 and the highest number of 8, 10, 12, 14 or 16 bits, the fewest
+    that hold the training pictures; of floats, 0 and 1."""
     mirror: bool = False
     """Whether a mirrored picture keeps its label (lets `augmentation: standard` flip)."""
 
@@ -46,6 +51,12 @@ class DataSet:
             "near_duplicate_bits",
             self.near_duplicate_bits,
             "from -1 (off) to 32 bits",
+        )
+        require(
+            self.range is None or (len(self.range) == 2 and -inf < self.range[0] < self.range[1] < inf),
+            "range",
+            self.range,
+            "two numbers, the lower (black) first, such as [-1000,1000]",
         )
         require(
             self.root is not None or self.dataset is None or self.dataset.name in EMBEDDED,

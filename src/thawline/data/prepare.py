@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, DataSet, Role
+from thawline.data import levels
 from thawline.data.collection import Collection
 from thawline.data.scan import Scan, scan
 from thawline.data.sources import collect
@@ -35,12 +36,17 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         write_absence(artifacts.data_output("source"), "the source is published weights")
         return
     data = config.source if config.role is Role.source else config.target
-    transform = transform_for(config)
+    given = None if data.range is None else (data.range[0], data.range[1])
+    transform = replace(transform_for(config), range=given)
     collection = collect(data, config.role, config.seed)
     scanned = scan(collection, transform, artifacts.data_output(config.role.name).parent)
+    setting = f"{config.role.name}.range"
+    levels.refuse(scanned.undefined, len(collection.items), setting)
     _require_pictures(data, scanned)
     decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test)
+    transform = _settled(transform, collection, scanned, decision, setting)
     report = _report(data, config.role, collection, scanned, decision)
+    report["notes"] += levels.described(scanned.pictures, decision.names, transform.range, setting)
     _log(report)
     parts = (
         {"source": SPLITS[:2]} if config.role is Role.source else {"target": SPLITS[:2], "test": SPLITS[2:]}
@@ -50,6 +56,18 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         discard_store(artifacts.data_output(name))
     for name, splits in parts.items():
         _write(artifacts, name, splits, scanned, decision, transform, report)
+
+
+def _settled(
+    transform: Transform, collection: Collection, scanned: Scan, decision: Split, setting: str
+) -> Transform:
+    """Return the transform with what is black and white in training pictures of more than 8 bits, and have
+    all such pictures decoded in that way."""
+    if transform.range is None:
+        found = levels.range_of(scanned.pictures[decision.names == "train"], setting)
+        transform = replace(transform, range=found)
+    scanned.settle(collection, transform)
+    return transform
 
 
 def _require_pictures(data: DataSet, scanned: Scan) -> None:

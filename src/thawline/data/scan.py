@@ -16,6 +16,8 @@ import pandas as pd
 from PIL import Image
 
 from thawline.data.collection import Collection, Dropped
+from thawline.data.levels import Range, UndefinedLevelsError
+from thawline.data.samples import Samples
 from thawline.data.store import require_space
 from thawline.data.transform import Transform, UnusablePictureError
 from thawline.machine import cores
@@ -23,18 +25,39 @@ from thawline.progress import progress
 
 _BATCH = 16
 """Pictures a thread decodes in one go; two such batches per thread are in flight, so memory is flat."""
+_MEASURED = ("content_hash", "width", "height", "perceptual_hash", "low", "high", "integers")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Scan:
     """The pictures that could be read. `images[i]`, `(size, size, channels)` uint8, is row i of `pictures`,
-    whose columns are an `Item`'s and content_hash, width, height (of the upright original) and
-    perceptual_hash (uint64). `images` is backed by a file that vanishes with the process."""
+    whose columns are an `Item`'s and content_hash, width, height (of the upright original), perceptual_hash
+    (uint64) and, of more than 8 bits, the lowest and highest value (low, high; NaN: 8 bits) and whether
+    these are integers. `positions[i]` is its place in the collection. `undefined` has the paths and limits of
+    pictures that are dropped for want of a defined black and white. `images` is backed by a file that
+    vanishes with the process; those of more than 8 bits are as they should be after `settle`."""
 
     images: np.ndarray
     pictures: pd.DataFrame
     dropped: tuple[Dropped, ...]
+    positions: np.ndarray
+    undefined: tuple[tuple[str, Range], ...] = ()
+
+    def settle(self, collection: Collection, transform: Transform) -> None:
+        """Decode the pictures of more than 8 bits again and store them as `transform` shows them."""
+        rows = np.flatnonzero(self.pictures["high"].notna())
+        if not len(rows):
+            return
+
+        def decode(index: int) -> np.ndarray:
+            with collection.open(int(self.positions[rows[index]])) as picture:
+                return transform.to_array(picture)
+
+        with progress("decoding more than 8 bits", len(rows)) as advance:
+            for row, image in zip(rows, _in_order(decode, len(rows)), strict=True):
+                self.images[row] = image
+                advance()
 
 
 class _UnreadablePictureError(Exception):
@@ -44,7 +67,7 @@ class _UnreadablePictureError(Exception):
 @dataclass(frozen=True)
 class _Decoded:
     image: np.ndarray
-    measured: dict[str, str | int]
+    measured: dict[str, str | float]
 
 
 def scan(collection: Collection, transform: Transform, directory: Path) -> Scan:
@@ -56,44 +79,63 @@ def scan(collection: Collection, transform: Transform, directory: Path) -> Scan:
     count = len(collection.items)
     images = _nameless_array(directory, (count, transform.size, transform.size, transform.channels))
     rows: list[dict[str, object]] = []
+    positions: list[int] = []
     dropped = []
+    undefined = []
     with progress("decoding", count) as advance:
         for index, result in enumerate(_in_order(lambda index: _decode(collection, transform, index), count)):
             advance()
+            if isinstance(result, UndefinedLevelsError):
+                path = collection.items[index].path
+                undefined.append((path, result.limits))
+                result = Dropped(path, "black and white are not defined", str(result))
             if isinstance(result, Dropped):
                 dropped.append(result)
                 continue
             images[len(rows)] = result.image
+            positions.append(index)
             rows.append({**asdict(collection.items[index]), **result.measured})
-    columns = ["path", "label", "split", "group", "content_hash", "width", "height", "perceptual_hash"]
-    pictures = pd.DataFrame(rows, columns=columns).astype({"perceptual_hash": np.uint64})
-    return Scan(images[: len(rows)], pictures, tuple(dropped))
+    pictures = pd.DataFrame(rows, columns=["path", "label", "split", "group", *_MEASURED]).astype(
+        {"perceptual_hash": np.uint64}
+    )
+    return Scan(
+        images[: len(rows)], pictures, tuple(dropped), np.array(positions, np.int64), tuple(undefined)
+    )
 
 
-def _decode(collection: Collection, transform: Transform, index: int) -> _Decoded | Dropped:
+def _decode(
+    collection: Collection, transform: Transform, index: int
+) -> _Decoded | Dropped | UndefinedLevelsError:
     path = collection.items[index].path
     try:
-        pixels = _pixels(collection, transform, index)
+        pixels, samples = _pixels(collection, transform, index)
         image = transform.squared(pixels)
+    except UndefinedLevelsError as error:
+        return error
     except UnusablePictureError as error:
         return Dropped(path, "cannot be used", str(error))
     except _UnreadablePictureError as error:
         return Dropped(path, "cannot be read", str(error))
     width, height = pixels.size
-    content = f"{pixels.mode} {width} {height} ".encode() + pixels.tobytes()
-    measured: dict[str, str | int] = {
+    low, high = (math.nan, math.nan) if samples is None else samples.limits
+    values = "" if samples is None else f"{low} {high} "
+    content = f"{pixels.mode} {width} {height} {values}".encode() + pixels.tobytes()
+    measured: dict[str, str | float] = {
         "content_hash": hashlib.sha256(content).hexdigest(),
         "width": width,
         "height": height,
         "perceptual_hash": _perceptual_hash(pixels),
+        "low": low,
+        "high": high,
+        "integers": samples is not None and samples.integers,
     }
     return _Decoded(image, measured)
 
 
-def _pixels(collection: Collection, transform: Transform, index: int) -> Image.Image:
+def _pixels(collection: Collection, transform: Transform, index: int) -> tuple[Image.Image, Samples | None]:
     try:
         with collection.open(index) as picture:
-            return transform.pixels(picture)
+            return transform.stretched(picture)
     except UnusablePictureError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly everything for damaged files.

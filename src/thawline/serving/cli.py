@@ -127,17 +127,20 @@ def _entry(prediction: "Prediction") -> dict[str, object]:
     """Give a prediction as JSON shows it."""
     if prediction.error is not None:
         return {"path": str(prediction.path), "error": prediction.error}
+    remark = {} if prediction.remark is None else {"remark": prediction.remark}
     return {
         "path": str(prediction.path),
         "label": prediction.label,
         "probabilities": prediction.probabilities,
+        **remark,
     }
 
 
 def _line(prediction: "Prediction") -> str:
-    """Write `leaf1.jpg maple (maple 0.93, oak 0.05, birch 0.01)`: the three likeliest classes."""
+    """Write `leaf1.jpg maple (maple 0.93, oak 0.05, birch 0.01)`: the three likeliest, then any remark."""
     if prediction.error is not None:
         return f"{prediction.path}\terror\t{prediction.error}"
     likeliest = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:3]
     shown = ", ".join(f"{name} {value:.3f}" for name, value in likeliest)
-    return f"{prediction.path}\t{prediction.label}\t({shown})"
+    remark = "" if prediction.remark is None else f"\t{prediction.remark}"
+    return f"{prediction.path}\t{prediction.label}\t({shown}){remark}"

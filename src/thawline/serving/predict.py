@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +25,13 @@ BATCH = 64
 @dataclass(frozen=True)
 class Prediction:
     """The answer for one file: label and the probability of every class, or why it could
-    not be read."""
+    not be read. `remark` says what is odd about the values of a picture of more than 8 bits."""
 
     path: Path
     label: str | None
     probabilities: dict[str, float]
     error: str | None = None
+    remark: str | None = None
 
 
 def open_bundle(folder: Path) -> tuple[nn.Module, ModelCard]:
@@ -78,13 +79,13 @@ def predict(network: nn.Module, card: ModelCard, files: list[Path]) -> Iterator[
     for start in range(0, len(files), BATCH):
         block = files[start : start + BATCH]
         contents = [_read(path, card.transform) for path in block]
-        images = [content for content in contents if isinstance(content, np.ndarray)]
+        images = [content[0] for content in contents if not isinstance(content, str)]
         rows = iter(_probabilities(network, np.stack(images), card.transform) if images else [])
         for path, content in zip(block, contents, strict=True):
             if isinstance(content, str):
                 yield Prediction(path, None, {}, content)
             else:
-                yield _labelled(path, next(rows), card.classes)
+                yield replace(_labelled(path, next(rows), card.classes), remark=content[1])
 
 
 def _probabilities(network: nn.Module, images: np.ndarray, transform: Transform) -> np.ndarray:
@@ -97,9 +98,9 @@ def _labelled(path: Path, row: np.ndarray, classes: tuple[str, ...]) -> Predicti
     return Prediction(path, classes[int(row.argmax())], named)
 
 
-def _read(path: Path, transform: Transform) -> np.ndarray | str:
+def _read(path: Path, transform: Transform) -> tuple[np.ndarray, str | None] | str:
     try:
         with Image.open(path) as picture:
-            return transform.to_array(picture)
+            return transform.read(picture)
     except (OSError, UnusablePictureError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         return f"cannot be read as a picture: {error}"
