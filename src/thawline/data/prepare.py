@@ -11,7 +11,7 @@ import numpy as np
 from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, DataSet, Role
-from thawline.data import levels
+from thawline.data import ranges
 from thawline.data.collection import Collection
 from thawline.data.scan import Scan, scan
 from thawline.data.sources import collect
@@ -41,12 +41,12 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
     collection = collect(data, config.role, config.seed)
     scanned = scan(collection, transform, artifacts.data_output(config.role.name).parent)
     setting = f"{config.role.name}.range"
-    levels.refuse(scanned.undefined, len(collection.items), setting)
+    ranges.refuse(scanned.undefined, len(collection.items), setting)
     _require_pictures(data, scanned)
     decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test)
-    transform = _settled(transform, collection, scanned, decision, setting)
+    transform = _settled(transform, collection, scanned, decision)
     report = _report(data, config.role, collection, scanned, decision)
-    report["notes"] += levels.described(scanned.pictures, decision.names, transform.range, setting)
+    report["notes"] += ranges.described(scanned.pictures, decision.names, transform.range, setting)
     _log(report)
     parts = (
         {"source": SPLITS[:2]} if config.role is Role.source else {"target": SPLITS[:2], "test": SPLITS[2:]}
@@ -58,13 +58,11 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         _write(artifacts, name, splits, scanned, decision, transform, report)
 
 
-def _settled(
-    transform: Transform, collection: Collection, scanned: Scan, decision: Split, setting: str
-) -> Transform:
+def _settled(transform: Transform, collection: Collection, scanned: Scan, decision: Split) -> Transform:
     """Return the transform with what is black and white in training pictures of more than 8 bits, and have
     all such pictures decoded in that way."""
     if transform.range is None:
-        found = levels.range_of(scanned.pictures[decision.names == "train"], setting)
+        found = ranges.range_of(scanned.pictures[decision.names == "train"])
         transform = replace(transform, range=found)
     scanned.settle(collection, transform)
     return transform

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from thawline.data.collection import Collection, Dropped
+from thawline.data.collection import Collection, Dropped, Item
 from thawline.data.levels import Range, UndefinedLevelsError
 from thawline.data.samples import Samples
 from thawline.data.store import require_space
@@ -34,7 +34,7 @@ class Scan:
     """The pictures that could be read. `images[i]`, `(size, size, channels)` uint8, is row i of `pictures`,
     whose columns are an `Item`'s and content_hash, width, height (of the upright original), perceptual_hash
     (uint64) and, of more than 8 bits, the lowest and highest value (low, high; NaN: 8 bits) and whether
-    these are integers. `positions[i]` is its place in the collection. `undefined` has the paths and limits of
+    these are integers. `positions[i]` is its place in the collection. `undefined` has the limits of
     pictures that are dropped for want of a defined black and white. `images` is backed by a file that
     vanishes with the process; those of more than 8 bits are as they should be after `settle`."""
 
@@ -42,7 +42,7 @@ class Scan:
     pictures: pd.DataFrame
     dropped: tuple[Dropped, ...]
     positions: np.ndarray
-    undefined: tuple[tuple[str, Range], ...] = ()
+    undefined: tuple[tuple[Item, Range], ...] = ()
 
     def settle(self, collection: Collection, transform: Transform) -> None:
         """Decode the pictures of more than 8 bits again and store them as `transform` shows them."""
@@ -86,9 +86,9 @@ def scan(collection: Collection, transform: Transform, directory: Path) -> Scan:
         for index, result in enumerate(_in_order(lambda index: _decode(collection, transform, index), count)):
             advance()
             if isinstance(result, UndefinedLevelsError):
-                path = collection.items[index].path
-                undefined.append((path, result.limits))
-                result = Dropped(path, "black and white are not defined", str(result))
+                item = collection.items[index]
+                undefined.append((item, result.limits))
+                result = Dropped(item.path, "black and white are not defined", str(result))
             if isinstance(result, Dropped):
                 dropped.append(result)
                 continue

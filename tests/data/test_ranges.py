@@ -15,7 +15,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.composition import compose, repository_root, to_config
 from thawline.config.errors import FieldError, UserError
 from thawline.config.sections import Config, DataSetName, Input, Role, Source, Target
-from thawline.data import levels
+from thawline.data import ranges
 from thawline.data import scan as scan_module
 from thawline.data.prepare import prepare
 from thawline.data.store import Store, open_store
@@ -64,7 +64,7 @@ def notes(artifacts: Artifacts, name: str = "target") -> list[str]:
     return json.loads((artifacts.data_output(name) / "card.json").read_text())["notes"]
 
 
-@pytest.mark.parametrize("count", levels.BITS)
+@pytest.mark.parametrize("count", ranges.BITS)
 def test_the_same_pictures_in_any_number_of_bits_are_the_same_to_a_network(tmp_path, count):
     plain = stores(run(write(tmp_path / "8", lambda eight: eight)), "target", "test")
     deep = stores(run(write(tmp_path / "deep", bits(count))), "target", "test")
@@ -174,6 +174,22 @@ def test_values_without_black_and_white_are_refused_with_the_setting_that_define
         np.testing.assert_array_equal(one.images, other.images)
 
 
+def test_the_setting_that_is_proposed_does_not_come_from_test_pictures(tmp_path):
+    root = write(tmp_path / "set", lambda eight: eight.astype(np.int32) - 100, SPLITS)
+    write(root, lambda eight: eight.astype(np.int32) - 5000, {"test/across": 6, "test/down": 6})
+    with pytest.raises(UserError, match=r"(?s)36 of 36 .*'target\.range=\[-100,155\]'") as refusal:
+        run(root)
+    artifacts = run(root, **settings(str(refusal.value)))
+    assert (stores(artifacts, "test")[0].images == 0).all()
+    assert "12 of 36 pictures of more than 8 bits: values outside -100 to 155" in notes(artifacts)[1]
+
+
+def test_a_range_that_concerns_no_picture_is_said(tmp_path):
+    artifacts = run(write(tmp_path / "set", lambda eight: eight), range=[0, 1000])
+    assert notes(artifacts) == ["target.range is set, but all pictures have 8 bits: it changes none of them"]
+    assert stores(artifacts, "target")[0].transform.range == (0, 1000)
+
+
 def test_one_picture_without_black_and_white_is_left_out(tmp_path, caplog):
     root = write(tmp_path / "set", bits(12))
     Image.fromarray(np.full((12, 12), -5, np.int32)).save(root / "down" / "bad.tif")
@@ -192,12 +208,11 @@ def test_floats_from_0_to_1_need_no_setting(tmp_path):
     np.testing.assert_array_equal(store.images, plain.images)
 
 
-def test_integers_beside_floats_are_refused_unless_a_range_is_set(tmp_path):
+def test_integers_beside_floats_are_refused(tmp_path):
     root = write(tmp_path / "set", bits(10), {"across": 12})
     write(root, lambda eight: (eight / 255).astype(np.float32), {"down": 12})
-    with pytest.raises(UserError, match=r"hold integers \(across/.*\), others floats \(down/.*\)") as refusal:
+    with pytest.raises(UserError, match=r"hold integers \(across/.*\), others floats from 0 to 1 \(down/"):
         run(root)
-    assert stores(run(root, **settings(str(refusal.value))), "target")[0].transform.range == (0, 1)
 
 
 def test_a_source_has_its_own_range(tmp_path):
@@ -233,10 +248,10 @@ def table(**columns: list[object]) -> pd.DataFrame:
 )
 def test_white_is_the_highest_number_of_the_fewest_bits_that_hold_all(high, white):
     pictures = table(low=[0, 0], high=[0, high], integers=[True, True])
-    assert levels.range_of(pictures, "target.range") == (0, white)
+    assert ranges.range_of(pictures) == (0, white)
 
 
 def test_8_bits_have_no_range():
     pictures = table(low=[np.nan], high=[np.nan], integers=[False])
-    assert levels.range_of(pictures, "target.range") is None
-    assert levels.described(pictures, np.array(["train"]), None, "target.range") == []
+    assert ranges.range_of(pictures) is None
+    assert ranges.described(pictures, np.array(["train"]), None, "target.range") == []
