@@ -114,7 +114,7 @@ def _open_all(given: argparse.Namespace) -> None:
 
     def outcome(content: bytes) -> str:
         try:
-            with decoder.pixels(lambda: open_picture(Content(lambda _: content))) as pixels:
+            with decoder.stretched(lambda: open_picture(Content(lambda _: content))) as (pixels, _):
                 decoder.transform.squared(pixels)
         except UnreadablePictureError as error:
             return str(error.reason)

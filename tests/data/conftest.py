@@ -41,7 +41,7 @@ def decode(transform: Transform) -> Callable[[Path], Image.Image]:
     """The picture in a file, as training and serving see it before it is made square."""
 
     def decoded(path: Path) -> Image.Image:
-        with Decoder(transform).pixels(lambda: open_picture(file_at(path))) as pixels:
+        with Decoder(transform).stretched(lambda: open_picture(file_at(path))) as (pixels, _):
             return pixels
 
     return decoded

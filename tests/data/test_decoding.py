@@ -44,7 +44,7 @@ def test_whatever_a_decoder_raises_ends_only_its_picture(
     monkeypatch.setattr("PIL.GifImagePlugin.GifImageFile." + when, broken)
     with (
         pytest.raises(UnreadablePictureError) as caught,
-        Decoder(transform).pixels(lambda: open_picture(file_at(tmp_path / "x.gif"))),
+        Decoder(transform).stretched(lambda: open_picture(file_at(tmp_path / "x.gif"))),
     ):
         pass
     assert str(caught.value) == str(reason)
@@ -55,14 +55,17 @@ def test_ctrl_c_still_ends_everything(transform, raised):
     def interrupted():
         raise raised
 
-    with pytest.raises(raised), Decoder(transform).pixels(interrupted):
+    with pytest.raises(raised), Decoder(transform).stretched(interrupted):
         pass
 
 
 def test_what_is_raised_outside_the_decoder_passes(transform, noise):
-    with pytest.raises(ZeroDivisionError), Decoder(transform).pixels(lambda: noise("x")):
+    with pytest.raises(ZeroDivisionError), Decoder(transform).stretched(lambda: noise("x")):
         raise ZeroDivisionError
-    with pytest.raises(UnusablePictureError), Decoder(transform).pixels(lambda: Image.new("F", (4, 4), 9.0)):
+    with (
+        pytest.raises(UnusablePictureError),
+        Decoder(transform).stretched(lambda: Image.new("F", (4, 4), 9.0)),
+    ):
         pass
 
 
@@ -71,7 +74,7 @@ def test_memory_is_given_back_and_waited_for(transform, noise, monkeypatch):
     decoder, inside, most, lock = Decoder(transform), [0], [0], threading.Lock()
 
     def use():
-        with decoder.pixels(lambda: noise("x")):
+        with decoder.stretched(lambda: noise("x")):
             with lock:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
@@ -94,7 +97,7 @@ def test_a_picture_above_the_limit_is_refused_with_numbers(tmp_path, transform, 
             if message:
                 stack.enter_context(pytest.raises(UnreadablePictureError, match=message))
             stack.enter_context(
-                Decoder(transform, limit).pixels(lambda: open_picture(file_at(tmp_path / "x.bmp")))
+                Decoder(transform, limit).stretched(lambda: open_picture(file_at(tmp_path / "x.bmp")))
             )
 
 
@@ -107,7 +110,7 @@ def test_a_small_file_that_says_it_is_huge(tmp_path, transform, noise):
     started = time.monotonic()
     with (
         pytest.raises(UnreadablePictureError, match="3600 megapixels, and at most 200 are read"),
-        Decoder(transform).pixels(lambda: open_picture(file_at(tmp_path / "x.bmp"))),
+        Decoder(transform).stretched(lambda: open_picture(file_at(tmp_path / "x.bmp"))),
     ):
         pass
     assert time.monotonic() - started < 1
@@ -122,7 +125,7 @@ def test_nothing_is_said_on_the_screen_and_all_is_put_back(transform, noise, cap
         assert Image.MAX_IMAGE_PIXELS is None
         return noise("x")
 
-    with Decoder(transform).pixels(chatty) as pixels:
+    with Decoder(transform).stretched(chatty) as (pixels, _):
         assert pixels.size == (24, 20)
     assert caplog.records == []
     assert (limit, level) == (Image.MAX_IMAGE_PIXELS, logging.getLogger("PIL").level)
@@ -136,7 +139,7 @@ def test_large_pictures_are_read_smaller_alike(tmp_path, transform, noise, monke
     monkeypatch.setattr(reduction, "WHOLE", 10_000)
     picture = noise("x").resize((403, 301), Image.Resampling.BICUBIC)
     save(picture, tmp_path / "x", kind)
-    with Decoder(transform).pixels(lambda: open_picture(file_at(tmp_path / "x"))) as pixels:
+    with Decoder(transform).stretched(lambda: open_picture(file_at(tmp_path / "x"))) as (pixels, _):
         assert pixels.size == (101, 76)
         with Image.open(tmp_path / "x") as whole:
             expected = np.asarray(whole.convert("RGB").reduce(4), int)
@@ -195,7 +198,7 @@ def test_every_mode_can_be_read_smaller(tmp_path, transform, noise, monkeypatch,
     options = {"transparency": 0} if kind == "transparent palette" else {}
     form = "TIFF" if kind in ("F", "I;16B strips") else "PNG"
     pictures[kind]().save(tmp_path / "x", form, **options)
-    with Decoder(transform).pixels(lambda: open_picture(file_at(tmp_path / "x"))) as pixels:
+    with Decoder(transform).stretched(lambda: open_picture(file_at(tmp_path / "x"))) as (pixels, _):
         assert pixels.size == (100, 75)
         expected = np.asarray(eight.convert("RGB").reduce(4), int)
         inside = slice(8, None)  # the first gray is transparent
@@ -206,7 +209,7 @@ def test_every_mode_can_be_read_smaller(tmp_path, transform, noise, monkeypatch,
 def test_a_reduced_tiff_is_upright(tmp_path, transform, noise, monkeypatch):
     monkeypatch.setattr(reduction, "WHOLE", 10_000)
     noise("x").resize((400, 300)).save(tmp_path / "x", "TIFF", exif={0x0112: 6})
-    with Decoder(transform).pixels(lambda: open_picture(file_at(tmp_path / "x"))) as pixels:
+    with Decoder(transform).stretched(lambda: open_picture(file_at(tmp_path / "x"))) as (pixels, _):
         assert pixels.size == (75, 100)
 
 
@@ -223,7 +226,7 @@ def test_a_decoder_that_needs_more_than_there_is_room_for(tmp_path, transform, n
     noise("x").resize((64, 64)).save(tmp_path / "x.webp")
     with (
         pytest.raises(UnreadablePictureError, match=r"takes 4096 MB, and at most 860 are taken"),
-        Decoder(transform).pixels(lambda: open_picture(file_at(tmp_path / "x.webp"))),
+        Decoder(transform).stretched(lambda: open_picture(file_at(tmp_path / "x.webp"))),
     ):
         pass
 

@@ -66,7 +66,7 @@ def write_unreadable(folder: Path, noise) -> None:
         ("empty.png", "cannot be read", Unreadable.empty),
         ("text.png", "cannot be read", Unreadable.unknown),
         ("missing.png", "cannot be read", Unreadable.missing),
-        ("float.tif", "cannot be used", "not in 0..1"),
+        ("float.tif", "black and white are not defined", "floats from 9 to 9"),
         ("sliver.png", "cannot be used", "900 x 2 pixels are too narrow"),
     ],
 )

@@ -1,6 +1,8 @@
 """Every picture, whatever its mode, size and orientation, becomes the array a person would expect."""
 
 import io
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,7 +71,7 @@ def test_32_bit_integers_in_the_16_bit_range_are_16_bit():
 
 @pytest.mark.parametrize("value", [70000, -1])
 def test_integers_without_a_defined_white_are_refused(value):
-    with pytest.raises(UnusablePictureError, match="no defined white"):
+    with pytest.raises(UnusablePictureError, match=f"integers from {value} to {value} have no defined black"):
         make().to_array(constant("I", value))
 
 
@@ -77,10 +79,53 @@ def test_floats_run_from_0_to_1():
     assert (make().to_array(constant("F", 0.5)) == 128).all()
 
 
-@pytest.mark.parametrize("value", [2.0, -0.5, float("nan")])
+@pytest.mark.parametrize("value", [2.0, -0.5])
 def test_other_floats_are_refused(value):
-    with pytest.raises(UnusablePictureError, match="not in 0..1"):
+    with pytest.raises(
+        UnusablePictureError, match=rf"floats from {value:g} to {value:g} have no defined black"
+    ):
         make().to_array(constant("F", value))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("given", [None, (-1, 1)])
+def test_floats_that_are_no_numbers_are_refused(value, given):
+    with pytest.raises(UnusablePictureError, match="some of its floats are no numbers"):
+        replace(make(), range=given).to_array(constant("F", value))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_a_range_says_what_is_black_and_white_and_cuts_off_what_lies_outside(mode):
+    hounsfield = Image.new(mode, (4, 1))
+    for place, value in enumerate((-1024, -1000, 0, 3000)):
+        hounsfield.putpixel((place, 0), value)
+    array = replace(make(4, channels=1), range=(-1000, 1000)).to_array(hounsfield.resize((4, 4), 0))
+    assert array[0, :, 0].tolist() == [0, 0, 128, 255]
+
+
+def test_a_range_is_not_for_8_bits():
+    gray = constant("L", 100)
+    assert (replace(make(), range=(0, 200)).to_array(gray) == 100).all()
+
+
+def test_what_is_read_comes_with_what_is_odd_about_it():
+    ten_bits = replace(make(), range=(0, 1023))
+    assert ten_bits.read(constant("L", 3))[1] is None
+    assert ten_bits.read(constant("I;16", 64))[1] == "values fill little of 0 to 1023, black and white"
+    ramp = Image.fromarray(np.linspace(0, 1023, 64).astype(np.uint16).reshape(8, 8))
+    assert ten_bits.read(ramp)[1] is None
+    odd = replace(make(), range=(0, 255)).read(ramp)[1]
+    assert odd == "values outside 0 to 255, black and white, are cut off"
+    assert make().read(ramp)[1] == "values fill little of 0 to 65535, black and white"
+
+
+def test_to_be_compared_a_picture_is_as_bright_as_it_can_be():
+    ramp = np.linspace(0, 1023, 64).astype(np.uint16).reshape(8, 8)
+    pixels, samples = make(channels=1).stretched(Image.fromarray(ramp))
+    np.testing.assert_array_equal(pixels, np.rint(ramp / 1023 * 255))
+    assert samples.limits == (0, 1023)
+    gray = Image.fromarray((ramp // 8).astype(np.uint8))
+    assert make(channels=1).stretched(gray) == (gray, None)
 
 
 @pytest.mark.parametrize("size", [(1000, 1), (2, 300)])
@@ -127,6 +172,27 @@ def test_gray_weighs_colours_as_the_eye_does():
     assert [int(array[0, 0, 0]) for array in reds] == [76, 255]
 
 
+def test_exif_orientation_is_applied_once():
+    upright = Image.new("RGB", (8, 8), RED)
+    upright.paste(GREEN, (0, 0, 8, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise to show
+    stored = saved(upright.transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
+    transform = make()
+    assert (transform.to_array(stored)[0] == GREEN).all()
+    assert (transform.to_array(transform.stretched(stored)[0])[0] == GREEN).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_exif_orientation_is_applied_to_more_than_8_bits_too(kind):
+    upright = np.zeros((8, 8), np.uint16)
+    upright[:4] = 65535
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = saved(Image.fromarray(np.ascontiguousarray(np.rot90(upright))), kind, exif=exif)
+    assert make(channels=1).to_array(stored)[:, 0, 0].tolist() == [255] * 4 + [0] * 4
+
+
 def test_pad_keeps_all_and_adds_black():
     array = make(8, fit="pad").to_array(Image.new("RGB", (16, 8), RED))
     assert (array[:2] == 0).all()
@@ -150,7 +216,17 @@ def test_resize_larger_than_size_keeps_the_centre():
     st.builds(make, st.integers(1, 9), st.sampled_from([1, 3]), st.sampled_from(["crop", "squash", "pad"]))
 )
 def test_the_dictionary_says_everything(transform):
-    assert Transform.from_dict(transform.to_dict()) == transform
+    for each in (transform, replace(transform, range=(0, 1023)), replace(transform, range=(-0.5, 1.5))):
+        assert Transform.from_dict(json.loads(json.dumps(each.to_dict()))) == each
+
+
+def test_the_dictionary_of_8_bits_is_what_it_was_before_there_were_ranges():
+    assert "range" not in make().to_dict()
+
+
+def test_pictures_of_8_bits_are_shown_alike_whatever_the_range():
+    assert make().same_input(replace(make(), range=(0, 1023)))
+    assert not make().same_input(make(9))
 
 
 def test_nulls_of_the_configuration_are_filled():

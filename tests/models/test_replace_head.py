@@ -36,6 +36,13 @@ def artifacts(tmp_path, monkeypatch):
     return artifacts
 
 
+def test_a_target_of_more_than_8_bits_brings_its_own_black_and_white(artifacts, monkeypatch):
+    monkeypatch.setattr(Target, "transform", replace(CARD.transform, range=(0, 1023)))
+    stage.replace_head(Config(), artifacts)
+    _, card = load_model(*paths(artifacts, "replace_head"))
+    assert card.transform == Target.transform
+
+
 def test_the_initial_target_model_has_the_sources_body_and_the_targets_classes(artifacts):
     stage.replace_head(Config(), artifacts)
     source, _ = load_model(*paths(artifacts, "pretrain"))

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TRANSFORM, toy_pictures
 from PIL import Image
@@ -79,6 +81,28 @@ def test_an_unreadable_picture_is_named_and_the_others_are_labelled(
     entries = json.loads(capsys.readouterr().out)
     assert "cannot be read as a picture" in entries[1]["error"]
     assert [("label" in entry) for entry in entries] == [True, False, True, True]
+
+
+def test_what_is_odd_about_the_values_of_a_picture_stands_beside_it(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, card = load_model(bundle / MODEL, bundle / CARD)
+    ten_bits = replace(card, transform=replace(card.transform, range=(0, 1023)), weights={})
+    save_model(bundle / MODEL, bundle / CARD, network, ten_bits)
+    files = [tmp_path / name for name in ("10.png", "12.png", "6.png", "8.png")]
+    for file, white in zip(files, (1023, 4095, 63, None), strict=True):
+        levels = np.arange(256).reshape(16, 16)
+        values = levels.astype(np.uint8) if white is None else (levels * white // 255).astype(np.uint16)
+        Image.fromarray(values).save(file)
+    assert call(bundle, *map(str, files)) == 0
+    remarks = [line.split("\t")[3:] for line in capsys.readouterr().out.splitlines()]
+    outside = "values outside 0 to 1023, black and white, are cut off"
+    dark = "values fill little of 0 to 1023, black and white"
+    assert remarks == [[], [outside], [dark], []]
+    assert call(bundle, "--json", *map(str, files)) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert [entry.get("remark") for entry in entries] == [None, outside, dark, None]
+    assert entries[0]["probabilities"] == entries[3]["probabilities"]
 
 
 def test_what_is_not_there_is_named(bundle: Path, tmp_path: Path, pictures: Path) -> None:

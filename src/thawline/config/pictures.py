@@ -1,6 +1,7 @@
 """The sections about pictures: where they come from, how they are split, what the network is given."""
 
 from dataclasses import dataclass
+from math import inf
 
 from thawline.config.addresses import advice, is_address
 from thawline.config.checks import in_unit_interval, positive, require
@@ -42,6 +43,10 @@ class DataSet:
     max_megapixels: float = MAX_MEGAPIXELS
     """Pictures of more than so many million pixels are left out. Decoding takes up to 4.3 MB of memory for
     each of them; those above 32 megapixels are read at a half, a quarter or an eighth of their sides."""
+    range: list[float] | None = None
+    """Values that are black and white in pictures of more than 8 bits, such as [-1000, 1000]; what lies
+    outside is cut off. null: of integers, 0 and the highest number of 8, 10, 12, 14 or 16 bits, the fewest
+    that hold the training pictures; of floats, 0 and 1."""
     mirror: bool = False
     """Whether a mirrored picture keeps its label (lets `augmentation: standard` flip)."""
 
@@ -53,6 +58,12 @@ class DataSet:
             "near_duplicate_bits",
             self.near_duplicate_bits,
             "from -1 (off) to 32 bits",
+        )
+        require(
+            self.range is None or (len(self.range) == 2 and -inf < self.range[0] < self.range[1] < inf),
+            "range",
+            self.range,
+            "two numbers, the lower (black) first, such as [-1000,1000]",
         )
         require(
             self.root is not None or self.dataset is None or self.dataset.name in EMBEDDED,

@@ -5,18 +5,24 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache, partial
+from typing import TypeVar
 
+import numpy as np
 from PIL import Image, ImageFile
 
 from thawline.config.pictures import MAX_MEGAPIXELS
 from thawline.data.orientation import set_upright
 from thawline.data.picture_files import Unreadable, UnreadablePictureError
 from thawline.data.reduction import READY, WHOLE, factor_of, load_reduced, memory_needed
+from thawline.data.samples import Load, Samples
 from thawline.data.transform import Transform, UnusablePictureError
 
 logger = logging.getLogger(__name__)
+
+Opener = Callable[[], Image.Image]
+T = TypeVar("T")
 
 
 class Decoder:
@@ -32,15 +38,23 @@ class Decoder:
         self.max_megapixels = max_megapixels
         self._room = _Room(int(max(4.3e6 * max_megapixels, READY * WHOLE)))
 
-    @contextmanager
-    def pixels(self, open_it: Callable[[], Image.Image]) -> Iterator[Image.Image]:
-        """Give the block the picture that `open_it` opens: upright, in 8-bit gray or RGB, with its memory
-        counted until the block ends.
+    def read(self, open_it: Opener) -> tuple[np.ndarray, str | None]:
+        """Return the picture that `open_it` opens as the network sees it, and what is odd about its values.
 
         A picture of more than 32 megapixels is read smaller by the whole factor 2, 4 or 8, so that no more
         than 32 remain (`reduction`). Raises `UnreadablePictureError` or `UnusablePictureError`, whatever a
-        decoder raises, but for Ctrl-C; what is raised in the block passes.
+        decoder raises, but for Ctrl-C.
         """
+        with self._shown(open_it, self.transform.read) as found:
+            return found
+
+    def stretched(self, open_it: Opener) -> AbstractContextManager[tuple[Image.Image, Samples | None]]:
+        """Give the block the whole picture, as `Transform.stretched` returns it; its memory is counted until
+        the block ends. Large pictures and errors are as in `read`; what is raised in the block passes."""
+        return self._shown(open_it, self.transform.stretched)
+
+    @contextmanager
+    def _shown(self, open_it: Opener, show: Callable[[Image.Image, Load], T]) -> Iterator[T]:
         with _refusing(), _quiet:
             picture = open_it()
         with picture:
@@ -48,8 +62,8 @@ class Decoder:
                 factor, needed = self._measured(picture)
             with self._room.taken(needed):
                 with _refusing(), _quiet:
-                    pixels = self._decoded(picture, factor)
-                yield pixels
+                    shown = show(picture, partial(_load, factor=factor))
+                yield shown
 
     def _measured(self, picture: Image.Image) -> tuple[int, int]:
         """Return the factor a picture is reduced by and the bytes that takes, if there can be as many."""
@@ -68,11 +82,11 @@ class Decoder:
             )
         return factor, needed
 
-    def _decoded(self, picture: Image.Image, factor: int) -> Image.Image:
-        if isinstance(picture, ImageFile.ImageFile):
-            load_reduced(picture, factor)
-        set_upright(picture)
-        return self.transform.pixels(picture)
+
+def _load(picture: Image.Image, factor: int) -> None:
+    if isinstance(picture, ImageFile.ImageFile):
+        load_reduced(picture, factor)
+    set_upright(picture)
 
 
 @contextmanager

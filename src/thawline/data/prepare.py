@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, DataSet, Role
+from thawline.data import ranges
 from thawline.data.collection import Collection
+from thawline.data.decoding import Decoder
 from thawline.data.scan import Scan, scan
 from thawline.data.sources import collect
 from thawline.data.split import SPLITS, Split, split
@@ -35,13 +37,18 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         write_absence(artifacts.data_output("source"), "the source is published weights")
         return
     data = config.source if config.role is Role.source else config.target
-    transform = transform_for(config)
+    given = None if data.range is None else (data.range[0], data.range[1])
+    transform = replace(transform_for(config), range=given)
     collection = collect(data, config.role, config.seed)
     directory = artifacts.data_output(config.role.name).parent
     scanned = scan(collection, transform, directory, data.max_megapixels)
+    setting = f"{config.role.name}.range"
+    ranges.refuse(scanned.undefined, len(collection.items), setting)
     _require_pictures(data, scanned)
     decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test)
+    transform = _settled(transform, data.max_megapixels, collection, scanned, decision)
     report = _report(data, config.role, collection, scanned, decision)
+    report["notes"] += ranges.described(scanned.pictures, decision.names, transform.range, setting)
     _log(report)
     parts = (
         {"source": SPLITS[:2]} if config.role is Role.source else {"target": SPLITS[:2], "test": SPLITS[2:]}
@@ -51,6 +58,18 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         discard_store(artifacts.data_output(name))
     for name, splits in parts.items():
         _write(artifacts, name, splits, scanned, decision, transform, report)
+
+
+def _settled(
+    transform: Transform, max_megapixels: float, collection: Collection, scanned: Scan, decision: Split
+) -> Transform:
+    """Return the transform with what is black and white in training pictures of more than 8 bits, and have
+    all such pictures decoded in that way."""
+    if transform.range is None:
+        found = ranges.range_of(scanned.pictures[decision.names == "train"])
+        transform = replace(transform, range=found)
+    scanned.settle(collection, Decoder(transform, max_megapixels))
+    return transform
 
 
 def _require_pictures(data: DataSet, scanned: Scan) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
+from thawline.data.samples import has_colours_of_two_bytes
+
 WHOLE = 32_000_000
 """Pixels up to which a picture is read as it is."""
 READY = 14
@@ -30,6 +32,8 @@ def memory_needed(picture: Image.Image, factor: int) -> int:
     """Return about how many bytes it takes to decode an opened picture and make a network's input of it."""
     pixels, left = picture.width * picture.height, picture.width * picture.height // factor**2
     decoded = pixels * _bytes_a_pixel(picture)
+    if has_colours_of_two_bytes(picture):
+        decoded *= 2
     extra = pixels * _DECODERS.get(picture.format or "", 0)
     if isinstance(picture, JpegImagePlugin.JpegImageFile):
         decoded = left * _bytes_a_pixel(picture)

@@ -16,9 +16,11 @@ import pandas as pd
 from PIL import Image
 
 from thawline.config.pictures import MAX_MEGAPIXELS
-from thawline.data.collection import Collection, Dropped
+from thawline.data.collection import Collection, Dropped, Item
 from thawline.data.decoding import Decoder
+from thawline.data.levels import Range, UndefinedLevelsError
 from thawline.data.picture_files import UnreadablePictureError
+from thawline.data.samples import Samples
 from thawline.data.store import require_space
 from thawline.data.transform import Transform, UnusablePictureError
 from thawline.machine import cores
@@ -26,24 +28,44 @@ from thawline.progress import progress
 
 _BATCH = 16
 """Pictures a thread decodes in one go; two such batches per thread are in flight, so memory is flat."""
+_MEASURED = ("content_hash", "width", "height", "perceptual_hash", "low", "high", "integers")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Scan:
     """The pictures that could be read. `images[i]`, `(size, size, channels)` uint8, is row i of `pictures`,
-    whose columns are an `Item`'s and content_hash, width, height (upright, as it was read) and
-    perceptual_hash (uint64). `images` is backed by a file that vanishes with the process."""
+    whose columns are an `Item`'s and content_hash, width, height (upright, as it was read), perceptual_hash
+    (uint64) and, of more than 8 bits, the lowest and highest value (low, high; NaN: 8 bits) and whether
+    these are integers. `positions[i]` is its place in the collection. `undefined` has the limits of
+    pictures that are dropped for want of a defined black and white. `images` is backed by a file that
+    vanishes with the process; those of more than 8 bits are as they should be after `settle`."""
 
     images: np.ndarray
     pictures: pd.DataFrame
     dropped: tuple[Dropped, ...]
+    positions: np.ndarray
+    undefined: tuple[tuple[Item, Range], ...] = ()
+
+    def settle(self, collection: Collection, decoder: Decoder) -> None:
+        """Decode the pictures of more than 8 bits again and store them as `decoder.transform` shows them."""
+        rows = np.flatnonzero(self.pictures["high"].notna())
+        if not len(rows):
+            return
+
+        def decode(index: int) -> np.ndarray:
+            return decoder.read(lambda: collection.open(int(self.positions[rows[index]])))[0]
+
+        with progress("decoding more than 8 bits", len(rows)) as advance:
+            for row, image in zip(rows, _in_order(decode, len(rows)), strict=True):
+                self.images[row] = image
+                advance()
 
 
 @dataclass(frozen=True)
 class _Decoded:
     image: np.ndarray
-    measured: dict[str, str | int]
+    measured: dict[str, str | float]
 
 
 def scan(
@@ -59,40 +81,59 @@ def scan(
     images = _nameless_array(directory, (count, transform.size, transform.size, transform.channels))
     decoder = Decoder(transform, max_megapixels)
     rows: list[dict[str, object]] = []
+    positions: list[int] = []
     dropped = []
+    undefined = []
     with progress("decoding", count) as advance:
         for index, result in enumerate(_in_order(lambda index: _decode(collection, decoder, index), count)):
             advance()
+            if isinstance(result, UndefinedLevelsError):
+                item = collection.items[index]
+                undefined.append((item, result.limits))
+                result = Dropped(item.path, "black and white are not defined", str(result))
             if isinstance(result, Dropped):
                 dropped.append(result)
                 continue
             images[len(rows)] = result.image
+            positions.append(index)
             rows.append({**asdict(collection.items[index]), **result.measured})
-    columns = ["path", "label", "split", "group", "content_hash", "width", "height", "perceptual_hash"]
-    pictures = pd.DataFrame(rows, columns=columns).astype({"perceptual_hash": np.uint64})
-    return Scan(images[: len(rows)], pictures, tuple(dropped))
+    pictures = pd.DataFrame(rows, columns=["path", "label", "split", "group", *_MEASURED]).astype(
+        {"perceptual_hash": np.uint64}
+    )
+    return Scan(
+        images[: len(rows)], pictures, tuple(dropped), np.array(positions, np.int64), tuple(undefined)
+    )
 
 
-def _decode(collection: Collection, decoder: Decoder, index: int) -> _Decoded | Dropped:
+def _decode(
+    collection: Collection, decoder: Decoder, index: int
+) -> _Decoded | Dropped | UndefinedLevelsError:
     path = collection.items[index].path
     try:
-        with decoder.pixels(lambda: collection.open(index)) as pixels:
-            return _Decoded(decoder.transform.squared(pixels), _measured(pixels))
+        with decoder.stretched(lambda: collection.open(index)) as (pixels, samples):
+            return _Decoded(decoder.transform.squared(pixels), _measured(pixels, samples))
+    except UndefinedLevelsError as error:
+        return error
     except UnusablePictureError as error:
         return Dropped(path, "cannot be used", str(error))
     except UnreadablePictureError as error:
         return Dropped(path, "cannot be read", str(error))
 
 
-def _measured(pixels: Image.Image) -> dict[str, str | int]:
+def _measured(pixels: Image.Image, samples: Samples | None) -> dict[str, str | float]:
     width, height = pixels.size
-    content = hashlib.sha256(f"{pixels.mode} {width} {height} ".encode())
+    low, high = (math.nan, math.nan) if samples is None else samples.limits
+    values = "" if samples is None else f"{low} {high} "
+    content = hashlib.sha256(f"{pixels.mode} {width} {height} {values}".encode())
     content.update(pixels.tobytes())
     return {
         "content_hash": content.hexdigest(),
         "width": width,
         "height": height,
         "perceptual_hash": _perceptual_hash(pixels),
+        "low": low,
+        "high": high,
+        "integers": samples is not None and samples.integers,
     }
 
 

@@ -1,6 +1,6 @@
 """From a picture to network input: the same code for training, evaluation and serving."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -8,15 +8,15 @@ from PIL import Image
 
 from thawline.config.errors import FieldError
 from thawline.config.sections import Fit, Input
+from thawline.data.levels import Range, black_and_white, remark
+from thawline.data.samples import Load, Samples, decode, load
+from thawline.data.tiff import UnusablePictureError
+
+__all__ = ["Transform", "UnusablePictureError", "transform_of"]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_WHITE_16_BIT = 65535
 _LONGEST = 64
 """Longer edge, in shorter edges, up to which a picture is resized: more would fill the memory."""
-
-
-class UnusablePictureError(ValueError):
-    """A picture that decodes but cannot be shown to a network; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Transform:
     The picture is made to fit a square of side `resize`, of which the central `size` is kept:
     `crop` resizes the shorter edge and loses what sticks out, `squash` changes the aspect ratio,
     `pad` resizes the longer edge and fills up with black. `mean` and `std` are per channel, in units
-    of the range 0..1; they are applied to whole batches, not here.
+    of the range 0..1; they are applied to whole batches, not here. `range` says which values are black and
+    white in pictures of more than 8 bits; None where none were trained on: 0 and 65535, of floats 0 and 1.
     """
 
     size: int
@@ -36,6 +37,7 @@ class Transform:
     interpolation: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    range: Range | None = None
 
     def __post_init__(self) -> None:
         if self.interpolation not in _FILTERS:
@@ -46,27 +48,54 @@ class Transform:
     def to_array(self, picture: Image.Image) -> np.ndarray:
         """Return the picture as the network sees it, `(size, size, channels)` uint8.
 
-        Transparency is shown on white, 16-bit values are scaled.
+        EXIF orientation is applied, transparency is shown on white, values of more than 8 bits are scaled.
         Raises `UnusablePictureError` for values without a defined black and white, and for slivers.
         """
-        return self.squared(self.pixels(picture))
+        return self.read(picture)[0]
 
-    def pixels(self, picture: Image.Image) -> Image.Image:
-        """Return the whole picture in 8-bit gray or RGB; `Decoder` has made it upright."""
-        return to_mode(picture, self.channels)
+    def read(self, picture: Image.Image, load: Load = load) -> tuple[np.ndarray, str | None]:
+        """Return what `to_array` does, and what is odd about the picture's values, or None.
+
+        load: decodes a picture in place and turns it upright.
+        """
+        samples = decode(picture, load)
+        if samples is None:
+            return self.squared(to_mode(picture, self.channels)), None
+        shown = black_and_white(samples, self.range)
+        return self.squared(to_mode(samples.shown(*shown), self.channels)), remark(samples.limits, shown)
+
+    def stretched(self, picture: Image.Image, load: Load = load) -> tuple[Image.Image, Samples | None]:
+        """Return the whole picture, upright, in 8-bit gray or RGB, and the values of one of more than 8 bits,
+        which is as bright as it can be: its own lowest value is black and its highest white.
+
+        Raises `UnusablePictureError` for values without a defined black and white.
+        """
+        samples = decode(picture, load)
+        if samples is None:
+            return to_mode(picture, self.channels), None
+        black_and_white(samples, self.range)
+        return to_mode(samples.shown(*samples.limits), self.channels), samples
 
     def squared(self, pixels: Image.Image) -> np.ndarray:
-        """Resize and cut what `pixels` returned to `(size, size, channels)` uint8."""
+        """Resize and cut a whole picture to `(size, size, channels)` uint8."""
         square = _centre(_fitted(pixels, self.fit, self.resize, _FILTERS[self.interpolation]), self.size)
         return np.asarray(square, np.uint8).reshape(self.size, self.size, self.channels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it JSON-like; `from_dict` undoes it."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """Return it JSON-like, without a range where there is none; `from_dict` undoes it."""
+        value: dict[str, Any] = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        if self.range is None:
+            return {name: each for name, each in value.items() if name != "range"}
+        return {**value, "range": list(self.range)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
+        tuples = {name: tuple(each) for name, each in value.items() if isinstance(each, (list, tuple))}
+        return cls(**{**value, **tuples})
+
+    def same_input(self, other: "Transform") -> bool:
+        """Return whether both show pictures of 8 bits in the same way."""
+        return replace(self, range=None) == replace(other, range=None)
 
 
 def transform_of(input: Input) -> Transform:
@@ -89,15 +118,8 @@ def transform_of(input: Input) -> Transform:
 
 
 def to_mode(picture: Image.Image, channels: int) -> Image.Image:
-    """Return the picture in 8-bit gray (`channels` 1) or RGB (3), whatever mode it has.
-
-    Raises `UnusablePictureError` for integers above 16 bits and floats outside 0..1.
-    """
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        picture = _from_integers(picture)
-    elif picture.mode == "F":
-        picture = _from_floats(picture)
-    elif picture.has_transparency_data or picture.mode in ("PA", "La", "RGBa"):
+    """Return a picture of 8 bits in gray (`channels` 1) or RGB (3), whatever mode it has."""
+    if picture.has_transparency_data or picture.mode in ("PA", "La", "RGBa"):
         picture = _on_white(picture)
     # Not all modes convert to gray directly (CMYK, HSV, palettes): RGB is the step in between.
     gray = picture.mode in ("1", "L")
@@ -107,23 +129,6 @@ def to_mode(picture: Image.Image, channels: int) -> Image.Image:
 def _from_colour(picture: Image.Image, channels: int) -> Image.Image:
     colour = picture.convert("RGB")
     return colour.convert("L") if channels == 1 else colour
-
-
-def _from_integers(picture: Image.Image) -> Image.Image:
-    # convert("L") would clip everything above 255 to white without a word.
-    values = np.asarray(picture).astype(np.int64)
-    if values.size and (values.min() < 0 or values.max() > _WHITE_16_BIT):
-        raise UnusablePictureError(
-            f"32-bit pixels from {values.min()} to {values.max()} have no defined white"
-        )
-    return Image.fromarray(((values * 255 + _WHITE_16_BIT // 2) // _WHITE_16_BIT).astype(np.uint8))
-
-
-def _from_floats(picture: Image.Image) -> Image.Image:
-    values = np.asarray(picture)
-    if not (values.min() >= 0 and values.max() <= 1):
-        raise UnusablePictureError(f"float pixels from {values.min():g} to {values.max():g} are not in 0..1")
-    return Image.fromarray(np.rint(values * 255).astype(np.uint8))
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

@@ -19,7 +19,7 @@ def replace_head(config: Config, artifacts: Artifacts) -> None:
     source, folder = artifacts.stage("pretrain"), artifacts.stage_output("replace_head")
     network, card = load_model(source / MODEL, source / CARD)
     store = open_store(artifacts.data("target"))
-    if store.transform != card.transform:
+    if not store.transform.same_input(card.transform):
         raise UserError(
             "the target's pictures were prepared in another way than the source model expects.\n"
             f"  pictures: {store.transform}\n  model:    {card.transform}\n"
@@ -30,6 +30,7 @@ def replace_head(config: Config, artifacts: Artifacts) -> None:
     target_card = replace(
         card,
         classes=classes,
+        transform=store.transform,
         source_hash=file_hash(source / MODEL),
         tensors=accounting.to_dict(),
         notes={**card.notes, "pictures": store.fingerprint},

@@ -72,17 +72,19 @@ def entry(prediction: "Prediction") -> dict[str, object]:
         found["path_base64"] = base64.b64encode(raw).decode()
     if prediction.error is not None:
         return {**found, "error": shown(prediction.error)}
-    return {**found, "label": prediction.label, "probabilities": prediction.probabilities}
+    remark = {} if prediction.remark is None else {"remark": prediction.remark}
+    return {**found, "label": prediction.label, "probabilities": prediction.probabilities, **remark}
 
 
 def line(prediction: "Prediction") -> str:
     """Return path, label and the three likeliest classes, tab-separated: `leaf1.jpg maple (maple 0.930, oak
-    0.050, birch 0.010)`; of a file that could not be read `error` and why."""
+    0.050, birch 0.010)`, then any remark; of a file that could not be read `error` and why."""
     if prediction.error is not None:
         return row([str(prediction.path), "error", prediction.error])
     likeliest = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:3]
     listed = ", ".join(f"{name} {value:.3f}" for name, value in likeliest)
-    return row([str(prediction.path), str(prediction.label), f"({listed})"])
+    remark = [] if prediction.remark is None else [prediction.remark]
+    return row([str(prediction.path), str(prediction.label), f"({listed})", *remark])
 
 
 def row(cells: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,13 @@ BATCH = 64
 @dataclass(frozen=True)
 class Prediction:
     """The answer for one file: label and the probability of every class, or why it could
-    not be read."""
+    not be read. `remark` says what is odd about the values of a picture of more than 8 bits."""
 
     path: Path
     label: str | None
     probabilities: dict[str, float]
     error: str | None = None
+    remark: str | None = None
 
 
 def open_bundle(folder: Path) -> tuple[nn.Module, ModelCard]:
@@ -67,7 +68,9 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [path / name for name in pictures_in(open_files(path))]
+            files = open_files(path)
+            # by the path, not the name: that is in one Unicode form and may not be the file's own
+            inside = [files.read[name].path or path / name for name in pictures_in(files)]
             if not inside:
                 raise UserError(f"{path} holds no picture.\n  looked for: {', '.join(EXTENSIONS)}")
             found += inside
@@ -84,13 +87,13 @@ def predict(network: nn.Module, card: ModelCard, files: list[Path]) -> Iterator[
     for start in range(0, len(files), BATCH):
         block = files[start : start + BATCH]
         contents = [_read(path, decoder) for path in block]
-        images = [content for content in contents if isinstance(content, np.ndarray)]
+        images = [content[0] for content in contents if not isinstance(content, str)]
         rows = iter(_probabilities(network, np.stack(images), card.transform) if images else [])
         for path, content in zip(block, contents, strict=True):
             if isinstance(content, str):
                 yield Prediction(path, None, {}, content)
             else:
-                yield _labelled(path, next(rows), card.classes)
+                yield replace(_labelled(path, next(rows), card.classes), remark=content[1])
 
 
 def _probabilities(network: nn.Module, images: np.ndarray, transform: Transform) -> np.ndarray:
@@ -103,9 +106,8 @@ def _labelled(path: Path, row: np.ndarray, classes: tuple[str, ...]) -> Predicti
     return Prediction(path, classes[int(row.argmax())], named)
 
 
-def _read(path: Path, decoder: Decoder) -> np.ndarray | str:
+def _read(path: Path, decoder: Decoder) -> tuple[np.ndarray, str | None] | str:
     try:
-        with decoder.pixels(lambda: open_picture(file_at(path))) as pixels:
-            return decoder.transform.squared(pixels)
+        return decoder.read(lambda: open_picture(file_at(path)))
     except (UnreadablePictureError, UnusablePictureError) as error:
         return f"cannot be read as a picture: {error}"
