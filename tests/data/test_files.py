@@ -159,6 +159,23 @@ def test_the_first_bytes_alone(tmp_path, kind):
         assert file.read() == b"three"
 
 
+def test_a_table_that_would_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("thawline.data.content.LONGEST", 1000)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("groups.csv", bytes(10**6))
+    with pytest.raises(UserError, match="a member of the archive is longer than 512 MiB and not read"):
+        open_files(tmp_path / "x.zip").read["groups.csv"]()
+
+
+def test_a_compressed_archive_that_fills_the_disk(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("thawline.data.archives.shutil.copyfileobj", full)
+    with pytest.raises(UserError, match="cannot be read as an archive.*No space left"):
+        open_files(write(tmp_path, "tar.gz"))
+
+
 def test_a_missing_root(tmp_path):
     with pytest.raises(UserError, match=r"nowhere does not exist"):
         open_files(tmp_path / "nowhere")

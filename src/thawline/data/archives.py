@@ -143,7 +143,7 @@ def _whole(archive: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
 
 
 def _slice(content: mmap.mmap, start: int, length: int, size: int) -> bytes:
-    return content[start : start + (length if size < 0 else min(length, size))]
+    return content[start : start + min(length, size)]
 
 
 def _zip(path: Path) -> tuple[list[Member], list[str]]:

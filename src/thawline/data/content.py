@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from thawline.config.errors import UserError
+
 LONGEST = 512 * 2**20
 """Bytes of the longest file that is taken into memory to be read in any order."""
 
@@ -15,13 +17,16 @@ LONGEST = 512 * 2**20
 class Content:
     """What is in one file, to be read from any thread; a call returns all of it.
 
-    `first(size)` returns the first bytes, all where `size` is -1; `path` is None in an archive."""
+    `first(size)` returns the first bytes; `path` is where it lies, None in an archive."""
 
     first: Callable[[int], bytes]
     path: Path | None = None
 
     def __call__(self) -> bytes:
-        return self.first(-1)
+        content = self.first(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise UserError(f"{self.path or 'a member of the archive'} is longer than 512 MiB and not read.")
+        return content
 
     def seekable(self) -> BinaryIO:
         """Open the file to be read in any order: on a disk as it is; from archives and pipes in memory.

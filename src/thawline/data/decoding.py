@@ -18,6 +18,7 @@ from thawline.data.picture_files import Unreadable, UnreadablePictureError
 from thawline.data.reduction import READY, WHOLE, factor_of, load_reduced, memory_needed
 from thawline.data.samples import Load, Samples
 from thawline.data.transform import Transform, UnusablePictureError
+from thawline.machine import return_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,11 @@ class Decoder:
 
 def _load(picture: Image.Image, factor: int) -> None:
     if isinstance(picture, ImageFile.ImageFile):
+        if factor > 1:  # what earlier pictures took may still be kept for later ones
+            return_freed_memory()
         load_reduced(picture, factor)
+        if factor > 1:
+            return_freed_memory()
     set_upright(picture)
 
 
