@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +12,9 @@ from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, DataSet, Role
 from thawline.data.collection import Collection
+from thawline.data.losses import Losses
+from thawline.data.overview import overview
+from thawline.data.problems import Problem, Severity, counted, require_usable, said, worst_first
 from thawline.data.scan import Scan, scan
 from thawline.data.sources import collect
 from thawline.data.split import SPLITS, Split, split
@@ -35,12 +38,17 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         write_absence(artifacts.data_output("source"), "the source is published weights")
         return
     data = config.source if config.role is Role.source else config.target
-    transform = transform_for(config)
     collection = collect(data, config.role, config.seed)
+    for line in overview(collection, config.role):
+        logger.info("%s", line)
+    transform = transform_for(config)
     scanned = scan(collection, transform, artifacts.data_output(config.role.name).parent)
     _require_pictures(data, scanned)
-    decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test)
-    report = _report(data, config.role, collection, scanned, decision)
+    losses = _losses(collection, scanned)
+    decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test, losses)
+    problems = worst_first(_problems(collection, scanned, decision))
+    require_usable(problems, data.root or config.role.name)
+    report = _report(data, config.role, problems, collection, scanned, decision)
     _log(report)
     parts = (
         {"source": SPLITS[:2]} if config.role is Role.source else {"target": SPLITS[:2], "test": SPLITS[2:]}
@@ -77,8 +85,33 @@ def _write(
     write_store(directory, scanned.images, manifest, classes, transform, rows=rows, card=report)
 
 
+def _losses(collection: Collection, scanned: Scan) -> Losses:
+    """Return what was lost of each class before pictures are divided."""
+    labels = {item.path: item.label for item in collection.items}
+    return collection.losses.plus((labels[picture.path], picture.reason) for picture in scanned.dropped)
+
+
+def _problems(collection: Collection, scanned: Scan, decision: Split) -> Iterator[Problem]:
+    """Yield all that is wrong with a data set."""
+    yield from collection.problems
+    yield from decision.problems
+    dropped = [*collection.dropped, *scanned.dropped, *decision.dropped]
+    for reason, count in Counter(picture.reason for picture in dropped).items():
+        first = next(picture for picture in dropped if picture.reason == reason)
+        detail = f" ({first.detail})" if first.detail else ""
+        what = f"left out: {reason}; the first is {first.path}{detail}"
+        yield Problem(Severity.warning, counted(count), what, count)
+    for note in collection.notes:
+        yield Problem(Severity.note, "", note)
+
+
 def _report(
-    data: DataSet, role: Role, collection: Collection, scanned: Scan, decision: Split
+    data: DataSet,
+    role: Role,
+    problems: list[Problem],
+    collection: Collection,
+    scanned: Scan,
+    decision: Split,
 ) -> dict[str, Any]:
     """Return what a reader of the card wants to know about how the pictures were chosen."""
     labels = scanned.pictures["label"].to_numpy(str)
@@ -92,20 +125,12 @@ def _report(
         "dropped": [asdict(picture) for picture in dropped],
         "not_needed": len(scanned.pictures) - len(decision.dropped) - used,
         "near_duplicate_groups": decision.near_duplicates,
-        "notes": [*collection.notes, *_note_lost_classes(collection, scanned), *decision.notes],
+        "notes": [said(problem) for problem in problems],
     }
-
-
-def _note_lost_classes(collection: Collection, scanned: Scan) -> list[str]:
-    lost = {item.label for item in collection.items} - set(scanned.pictures["label"])
-    return [f"classes of which no picture can be read: {', '.join(sorted(lost))}"] if lost else []
 
 
 def _log(report: dict[str, Any]) -> None:
     totals = {part: sum(of_class.values()) for part, of_class in report["counts"].items()}
     logger.info("%s: %s", report["role"], ", ".join(f"{count} {part}" for part, count in totals.items()))
-    kinds = Counter(picture["reason"] for picture in report["dropped"])
-    for kind, count in kinds.most_common():
-        logger.warning("%d left out: %s", count, kind)
     for note in report["notes"]:
         logger.warning("%s", note)

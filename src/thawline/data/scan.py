@@ -97,7 +97,8 @@ def _pixels(collection: Collection, transform: Transform, index: int) -> Image.I
     except UnusablePictureError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly everything for damaged files.
-        raise _UnreadablePictureError(f"{type(error).__name__}: {error}") from error
+        # Their words name addresses in memory and folders, which no artifact may.
+        raise _UnreadablePictureError(type(error).__name__) from error
 
 
 def _perceptual_hash(pixels: Image.Image) -> int:
