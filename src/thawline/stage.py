@@ -23,6 +23,7 @@ from thawline.artifacts import Artifacts, fingerprint
 from thawline.clock import Clock
 from thawline.config.composition import flatten, install, load_lock, located, to_config
 from thawline.config.errors import UserError
+from thawline.config.kinds import typed
 from thawline.config.sections import Config
 from thawline.config.weight_files import is_weight_file
 from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report_failure
@@ -221,7 +222,7 @@ def _refuse_other_task(
         if concerned and value != lock.get(key):
             raise UserError(
                 f"{key} = {value}, but what stage {name} would read from artifacts/ was made with "
-                f"{lock.get(key)}.\n  run the whole pipeline: dvc exp run -S {key}={value}"
+                f"{lock.get(key)}.\n  run the whole pipeline: dvc exp run -S {key}={typed(value)}"
             )
 
 

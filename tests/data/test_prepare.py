@@ -1,6 +1,7 @@
 """The whole stage: stores, cards and what a person is told."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from thawline.artifacts import Artifacts
+from thawline.config.choices import Layout
+from thawline.config.composition import compose, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, DataSetName, Input, Role, Source, Target
 from thawline.data import prepare as prepare_module
@@ -19,6 +23,7 @@ from thawline.data.prepare import prepare
 from thawline.data.store import Store, open_store
 from thawline.models.preprocessing import transform_for
 
+ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
@@ -119,6 +124,90 @@ def test_all_that_is_wrong_is_in_one_table_with_the_worst_first(tmp_path, write_
         ["warning", "class", "fly"],
         ["note", "files", "that"],
     ]
+
+
+def whole(root: Path) -> None:
+    assert root.exists()
+
+
+def few(root: Path) -> None:
+    for path in sorted((root / "bee").iterdir())[2:]:
+        path.unlink()
+
+
+def broken(root: Path) -> None:
+    for path in (root / "bee").iterdir():
+        path.write_text("not a picture")
+
+
+def copied(root: Path) -> None:
+    content = (root / "bee" / "000.png").read_bytes()
+    for path in (root / "bee").iterdir():
+        path.write_bytes(content)
+
+
+def in_folds(root: Path) -> None:
+    for name in ("ant", "bee", "fly"):
+        for fold in ("fold_0", "fold_1"):
+            (root / fold / name).mkdir(parents=True)
+        for number, path in enumerate(sorted((root / name).iterdir())):
+            path.rename(root / f"fold_{number % 2}" / name / path.name)
+        (root / name).rmdir()
+
+
+def grouped(root: Path) -> None:
+    (root / "groups.csv").write_text("path,group\nwasp/000.png,1\nant/000.png,1\n")
+
+
+def grouped_below(root: Path) -> None:
+    (root / "ant" / "groups.csv").write_text("path,group\n000.png,1\n")
+
+
+def empty(root: Path) -> None:
+    (root / "wasp").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fields", "says"),
+    [
+        (few, {}, "allow_missing_classes=true"),
+        (few, {"train_per_class": 5}, "allow_missing_classes=true"),
+        (broken, {}, "allow_missing_classes=true"),
+        (copied, {}, "allow_missing_classes=true"),
+        (empty, {}, "allow_missing_classes=true"),
+        (empty, {"train_per_class": 9}, "train_per_class=6"),
+        (in_folds, {}, "layout=class_folders"),
+        (grouped, {}, "groups=partial"),
+        (grouped_below, {}, "groups=partial"),
+        (whole, {"val_fraction": 0}, "val_fraction=0.2"),
+        (whole, {"test_fraction": 0}, "test_fraction=0.25"),
+        (whole, {"layout": Layout.split_folders}, "layout=class_folders"),
+        (whole, {"train_per_class": 7, "val_per_class": 9}, "val_per_class=6"),
+    ],
+)  # fmt: skip
+def test_the_settings_that_a_refusal_names_lead_out_of_it(tmp_path, write_pictures, spoil, fields, says):
+    """Each is added as it stands, until nothing is refused."""
+    root = tmp_path / "set"
+    write_pictures(root, {"ant": 8, "bee": 8, "fly": 8})
+    spoil(root)
+    base = compose(ROOT, ["target=image_folder", f"target.root={root}", "role=target", "input.size=16"])
+    settings = {name: getattr(value, "name", value) for name, value in fields.items()}
+    said = ""
+    for _ in range(3):
+        given = OmegaConf.from_dotlist([f"target.{name}={value}" for name, value in settings.items()])
+        try:
+            config = to_config(OmegaConf.merge(base, given))
+            prepare(config, transform_for, Artifacts.under(tmp_path))
+            break
+        except UserError as error:
+            said += str(error)
+            found = re.findall(r"-S target\.(\w+)=(\S+)", str(error))
+            settings.update(dict(found[:1]) if "Add what is right" in str(error) else found)
+    else:
+        pytest.fail(f"these do not help: {settings}\n{said}")
+    assert says in said
+    store = open_store(Artifacts.under(tmp_path).data_output("target"))
+    assert {"train", "val"} == set(store.manifest["split"])
 
 
 def damaged(root: Path, write_pictures: Callable[..., list[Path]]) -> Path:
