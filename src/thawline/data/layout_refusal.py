@@ -8,7 +8,7 @@ from pathlib import Path
 from thawline.config.choices import Layout
 from thawline.data.layout import Parts, Reading, choose, readings
 from thawline.data.picture_files import shown
-from thawline.data.problems import counted, listed
+from thawline.data.problems import counted, listed, plain
 
 EXPECTED = (
     "Expected: one folder per class with pictures in it, or train, val and test folders of those.\n"
@@ -69,7 +69,7 @@ def _branch(parts: list[Parts], depth: int) -> list[str]:
         inside[f"{each[0]}/" if len(each) > 1 else ""].append(each[1:])
     lines = []
     for folder, below in sorted(inside.items())[:_BRANCHES]:
-        lines.append(f"{'  ' * depth}{shown(folder) or 'directly here'}: {counted(len(below))}")
+        lines.append(f"{'  ' * depth}{plain(shown(folder)) or 'directly here'}: {counted(len(below))}")
         if folder and depth < _LEVELS - 1 and any(len(each) > 1 for each in below):
             lines += _branch(below, depth + 1)
     rest = len(inside) - _BRANCHES
@@ -90,7 +90,7 @@ def _inside(names: Sequence[str]) -> list[tuple[str, Reading]]:
 
 def _said(reading: Reading) -> str:
     """Return the classes and splits that a reading finds, and what it leaves out, with numbers."""
-    classes = [f"{shown(label)} ({count})" for label, count in sorted(reading.classes.items())]
+    classes = [f"{plain(shown(label))} ({count})" for label, count in sorted(reading.classes.items())]
     splits = reading.splits
     parts = [f"{count} {split or 'in no split'}" for split, count in sorted(splits.items())]
     left_out = [f"{counted(len(reading.left_out))} left out"] if reading.left_out else []

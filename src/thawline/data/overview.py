@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from thawline.config.sections import Role
 from thawline.data.collection import Collection
-from thawline.data.problems import counted
+from thawline.data.problems import counted, plain
 
 _ROWS = 50
 _WIDTH = 40
@@ -33,5 +33,5 @@ def overview(collection: Collection, role: Role) -> Iterator[str]:
 
 
 def _short(label: str) -> str:
-    text = label if label.isprintable() else repr(label)[1:-1]
+    text = plain(label)
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"

@@ -14,7 +14,7 @@ from thawline.config.sections import Config, DataSet, Role
 from thawline.data.collection import Collection
 from thawline.data.losses import Losses
 from thawline.data.overview import overview
-from thawline.data.problems import Problem, Severity, counted, require_usable, said, worst_first
+from thawline.data.problems import Problem, Severity, counted, plain, require_usable, said, worst_first
 from thawline.data.scan import Scan, scan
 from thawline.data.sources import collect
 from thawline.data.split import SPLITS, Split, split
@@ -133,4 +133,4 @@ def _log(report: dict[str, Any]) -> None:
     totals = {part: sum(of_class.values()) for part, of_class in report["counts"].items()}
     logger.info("%s: %s", report["role"], ", ".join(f"{count} {part}" for part, count in totals.items()))
     for note in report["notes"]:
-        logger.warning("%s", note)
+        logger.warning("%s", plain(note))

@@ -63,8 +63,11 @@ def counted(pictures: int) -> str:
 
 def _table(problems: list[Problem]) -> list[str]:
     shown = problems[:_ROWS]
-    width = max(len(problem.where) for problem in shown)
-    rows = [f"{problem.severity.name:7}  {problem.where:{width}}  {problem.what}" for problem in shown]
+    width = max(len(plain(problem.where)) for problem in shown)
+    rows = [
+        f"{problem.severity.name:7}  {plain(problem.where):{width}}  {plain(problem.what)}"
+        for problem in shown
+    ]
     more = len(problems) - len(shown)
     return [*rows, f"and {more} more of these"] if more else rows
 
@@ -75,4 +78,9 @@ def _ways_out(problems: list[Problem]) -> list[str]:
     for problem in problems:
         if problem.way_out:
             concerned[problem.way_out].append(problem.where)
-    return [f"{listed(where, 3)}: {way_out}" for way_out, where in concerned.items()]
+    return [f"{plain(listed(where, 3))}: {way_out}" for way_out, where in concerned.items()]
+
+
+def plain(text: str) -> str:
+    """Return the text in one line: what would break it, such as a tab in a name, is written out."""
+    return text if text.isprintable() else repr(text)[1:-1]
