@@ -317,10 +317,11 @@ def test_everything_left_out_is_on_the_card(tmp_path, write_pictures, caplog):
 
 
 def test_nothing_can_be_read(tmp_path):
-    (tmp_path / "set" / "cat").mkdir(parents=True)
-    (tmp_path / "set" / "cat" / "1.jpg").write_text("no picture")
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "1.jpg").write_text("no picture")
     with pytest.raises(
-        UserError, match=r"none of the 1 pictures in .* can be read:\n  cat/1\.jpg: Unidentified"
+        UserError, match=r"none of the 2 pictures in .* can be read:\n  cat/1\.jpg: Unidentified"
     ):
         run(tmp_path, root=str(tmp_path / "set"))
 

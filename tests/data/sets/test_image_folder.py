@@ -62,7 +62,7 @@ def test_every_extension_in_any_case(tmp_path):
         f"a/{index}{end}"
         for index, end in enumerate([".jpg", ".JPEG", ".Png", ".webp", ".bmp", ".TIF", ".tiff"])
     ]
-    assert list(found(touch(tmp_path, *names))) == names
+    assert list(found(touch(tmp_path, *names, "b/1.jpg"))) == [*names, "b/1.jpg"]
 
 
 @pytest.mark.parametrize("layout", ["a/1.jpg b/2.jpg", "train/a/1.jpg train/b/2.jpg test/a/3.jpg"])
@@ -77,8 +77,11 @@ def test_a_folder_with_files_of_other_kinds_beside_it_is_entered(tmp_path):
     assert list(found(touch(tmp_path, *names))) == ["train/a/1.jpg", "train/b/2.jpg"]
 
 
-def test_the_only_class_is_not_entered(tmp_path):
-    assert found(touch(tmp_path, "cats/1.jpg", "cats/cats/2.jpg"))["cats/cats/2.jpg"] == ("cats", "")
+def test_pictures_of_one_class_alone_are_refused_with_what_was_seen(tmp_path):
+    with pytest.raises(
+        UserError, match=r"do not name two classes(?s:.*)cats/: 2 pictures(?s:.*)Expected: one"
+    ):
+        collect(touch(tmp_path, "cats/1.jpg", "cats/2.jpg", "labels.csv"))
 
 
 @pytest.mark.parametrize("other", ["dogs/", "dogs/1.dng"])
@@ -104,8 +107,8 @@ def test_archives_are_opened_where_they_are(tmp_path, write_pictures):
 
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    touch(tmp_path / "leaves", "a/1.jpg")
-    assert list(found(Path("~/leaves"))) == ["a/1.jpg"]
+    touch(tmp_path / "leaves", "a/1.jpg", "b/1.jpg")
+    assert list(found(Path("~/leaves"))) == ["a/1.jpg", "b/1.jpg"]
 
 
 def test_other_files_are_counted(tmp_path):
@@ -137,8 +140,8 @@ def test_a_class_folder_without_a_picture_is_a_class_that_was_lost(tmp_path):
     ("names", "loose"),
     [
         (["a/1.jpg", "b/3.jpg", "2.jpg"], "2.jpg"),
-        (["train/a/1.jpg", "train/2.jpg"], "train/2.jpg"),
-        (["train/a/1.jpg", "test/2.jpg"], "test/2.jpg"),
+        (["train/a/1.jpg", "train/b/3.jpg", "train/2.jpg"], "train/2.jpg"),
+        (["train/a/1.jpg", "train/b/3.jpg", "test/2.jpg"], "test/2.jpg"),
     ],
 )
 def test_pictures_outside_the_layout_are_dropped(tmp_path, names, loose):
@@ -168,8 +171,9 @@ def test_both_unicode_forms_are_one_class(tmp_path):
     names = [
         f"train/{unicodedata.normalize('NFC', 'café')}/1.jpg",
         f"test/{unicodedata.normalize('NFD', 'café')}/2.jpg",
+        "train/bar/3.jpg",
     ]
-    assert {label for label, _ in found(touch(tmp_path, *names)).values()} == {"café"}
+    assert {label for label, _ in found(touch(tmp_path, *names)).values()} == {"café", "bar"}
 
 
 def test_names_that_are_not_utf_8(tmp_path):

@@ -1,7 +1,6 @@
 """Your own pictures: a folder or archive with one sub-folder per class."""
 
 from collections import Counter
-from pathlib import Path
 
 from thawline.config.choices import Groups, Layout
 from thawline.config.composition import located
@@ -10,8 +9,9 @@ from thawline.config.sections import DataSet, Role, Source
 from thawline.data.collection import Collection, Dropped, Item, find_alike
 from thawline.data.files import Files, open_files
 from thawline.data.groups import GROUPS, find, read_groups
-from thawline.data.layout import Reading, choose, enter, read
+from thawline.data.layout import choose, enter, read
 from thawline.data.layout_refusal import EXPECTED, refusal
+from thawline.data.losses import Losses
 from thawline.data.picture_files import EXTENSIONS, class_name, is_picture, open_picture, shown
 from thawline.data.problems import Problem, Severity
 from thawline.data.unread import find_losses, folders_without_pictures, kind_of
@@ -31,20 +31,24 @@ def collect(data: DataSet, seed: int) -> Collection:
         raise UserError(f"no pictures ({', '.join(EXTENSIONS)}) in {root}.\n  {EXPECTED}")
     above = _entered(files, pictures)
     names = [name.removeprefix(above) for name in pictures]
-    reading = _read(names, data, root / above if root.is_dir() else None, root)
+    reading = choose(names) if data.layout is Layout.auto else read(names, data.layout)
+    labels = set() if reading is None else {class_name(label) for label in reading.classes}
+    losses = Losses() if reading is None else find_losses(files, pictures, above, reading.layout, labels)
+    if reading is None or not labels or len(labels | losses.of_class.keys()) < 2:
+        folder = root / above if root.is_dir() else None
+        raise UserError(refusal(names, root, folder, _role(data).name, data.layout))
     groups, problems = _grouped(files, names, above, data)
     items = tuple(
         Item(shown(name), class_name(label), split, groups.get(name, ""))
         for name, (label, split) in reading.places.items()
     )
     reads = [files.read[above + name] for name in reading.places]
-    labels = {item.label for item in items}
     return Collection(
         items,
         lambda position: open_picture(reads[position]()),
         (*files.refused, *(Dropped(shown(name), _no_class(reading.layout)) for name in reading.left_out)),
         _note_ignored(files, pictures),
-        losses=find_losses(files, pictures, above, reading.layout, labels),
+        losses=losses,
         problems=(*problems, *find_alike(labels)),
     )
 
@@ -65,18 +69,6 @@ def _entered(files: Files, pictures: list[str]) -> str:
     above = enter(pictures)
     beside = (folder for folder in folders_without_pictures(files, pictures) if not folder.startswith(above))
     return "" if any(beside) else above
-
-
-def _read(names: list[str], data: DataSet, folder: Path | None, root: Path) -> Reading:
-    """Return how the pictures are to be read, or raise `UserError` with the ways in which they could be."""
-    if data.layout is Layout.auto:
-        reading = choose(names)
-    else:
-        reading = read(names, data.layout)
-        reading = reading if reading.is_usable() else None
-    if reading is None:
-        raise UserError(refusal(names, root, folder, _role(data).name, data.layout))
-    return reading
 
 
 def _grouped(
