@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from thawline.config.composition import compose
 from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
-from thawline.fit import command, fit
+from thawline.fit import command, fit, look
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -196,11 +196,12 @@ def test_a_source_that_is_not_there_is_named(leaves: Path, source: str, message:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with a source and a lock."""
     (tmp_path / "conf" / "source").mkdir(parents=True)
     (tmp_path / "conf" / "source" / "imagenet.yaml").touch()
     (tmp_path / "params.yaml").write_text("as it was")
+    monkeypatch.setattr("thawline.fit.look", lambda *_: [])
     return tmp_path
 
 
@@ -228,3 +229,38 @@ def test_ctrl_c_leaves_the_lock_as_it_was(
     with pytest.raises(KeyboardInterrupt):
         fit(leaves, 5, "imagenet", [], checkout)
     assert (checkout / "params.yaml").read_text() == "as it was"
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_the_classes_are_seen_before_anything_runs(leaves: Path) -> None:
+    pictures(leaves, "Training/oak/1.jpg", "Training/elm/1.jpg", "Testing/elm/2.jpg")
+    assert look(command(leaves, 5, "imagenet", [], ROOT), ROOT) == [
+        "target: 3 pictures of 2 classes found",
+        "          train      test",
+        "  elm         1         1",
+        "  oak         1         0",
+    ]
+
+
+def test_folders_that_could_mean_several_things_are_refused_before_anything_runs(
+    leaves: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures(leaves, "a/airfield/1.jpg", "a/alley/1.jpg", "b/bakery/1.jpg", "b/beach/2.jpg")
+    monkeypatch.setattr("thawline.fit._run", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(UserError, match=r"could mean several(?s:.*)-S target\.layout=innermost_folders\n"):
+        fit(leaves, 5, "imagenet", [], ROOT)
+    settings = ["target.layout=innermost_folders"]
+    found = look(command(leaves, 5, "imagenet", settings, ROOT), ROOT)
+    assert found[0] == "target: 4 pictures of 4 classes found"
+
+
+def test_another_root_among_the_settings_is_the_one_that_counts(leaves: Path, tmp_path: Path) -> None:
+    other = pictures(tmp_path / "other", "oak/1.jpg", "elm/1.jpg")
+    found = look(command(leaves, 5, "imagenet", [f"target.root={other}"], ROOT), ROOT)
+    assert found[0] == "target: 2 pictures of 2 classes found"

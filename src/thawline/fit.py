@@ -95,7 +95,7 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
     made stays below `fits/`; params.yaml is put back unless the pipeline came to its end.
 
     Raises:
-        UserError: the pipeline failed, for a reason that it has said.
+        UserError: folders do not say what the classes are, or the pipeline failed and has said why.
         KeyboardInterrupt: Ctrl-C; all processes have ended.
     """
     run = command(folder, minutes, source, settings, root)
@@ -103,6 +103,8 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
     lock = root / LOCK
     before = lock.read_bytes() if lock.exists() else None
     sys.stdout.write(f"{shell_line(run)}\n")
+    for line in look(run, root):
+        sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
     used = clock.start(fingerprint(run))
     if used > 1:
@@ -116,13 +118,29 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
             lock.write_bytes(before)
     if code:
         raise UserError(
-            "the pipeline did not come to its end, for the reason above.\n  the same command goes on"
+            "the pipeline did not come to its end, for the reason above.\n"
+            "  when that is put right, the same command goes on"
         )
     seconds = clock.used() or 0.0
     clock.stop()
     kept = _keep(artifacts, folder)
     for line in answer(artifacts, kept, seconds):
         sys.stdout.write(f"{line}\n")
+
+
+def look(run: Sequence[str], root: Path) -> list[str]:
+    """Return which classes the pictures are of and how many there are, before anything is made of them.
+
+    Raises `UserError` where their folders do not say.
+    """
+    # pandas and Hydra are not loaded for a command that is wrong
+    from thawline.config.composition import compose, to_config
+    from thawline.config.sections import Role
+    from thawline.data.overview import overview
+    from thawline.data.sources import collect
+
+    config = to_config(compose(root, list(run[4::2])))
+    return list(overview(collect(config.target, Role.target, config.seed), Role.target))
 
 
 def _run(run: Sequence[str], root: Path) -> int:

@@ -25,6 +25,22 @@ class DataSetName(Enum):
         members[name] = name
 
 
+class Layout(Enum):
+    """What the folders above a picture, or its own name, say about it."""
+
+    auto = "auto"
+    class_folders = "class_folders"
+    split_folders = "split_folders"
+    splits_in_classes = "splits_in_classes"
+    innermost_folders = "innermost_folders"
+    file_names = "file_names"
+
+
+class Groups(Enum):
+    complete = "complete"
+    partial = "partial"
+
+
 class Fit(Enum):
     crop = "crop"
     squash = "squash"

@@ -1,12 +1,21 @@
 """Errors a person can act on: they are printed without a traceback."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
 
 
 def closest(name: str, names: Iterable[str]) -> str:
     """Return the names most like `name`, as a list in words."""
     return ", ".join(difflib.get_close_matches(name, list(names), n=6, cutoff=0.4)) or "see the documentation"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, as artifacts may hold it: without addresses in memory,
+    which are others in every process."""
+    return _ADDRESS.sub("0x…", (str(error).splitlines() or [type(error).__name__])[0])
 
 
 class UserError(Exception):

@@ -68,6 +68,8 @@ def field_message(error: OmegaConfBaseException, values: Any) -> str:
         return unknown_key(path, value)
     kind = field_type(path)
     names = choices(kind)
+    if names and type(None) in typing.get_args(kind):
+        names = [*names, "null"]
     allowed = nearest(str(value), names) if names else f"\n  allowed: {describe(kind)}"
     return f"{path} = {value!r} is not allowed.{allowed}"
 

@@ -5,7 +5,7 @@ from math import inf
 
 from thawline.config.addresses import advice, is_address
 from thawline.config.checks import in_unit_interval, positive, require
-from thawline.config.choices import EMBEDDED, DataSetName, Fit, Match
+from thawline.config.choices import EMBEDDED, DataSetName, Fit, Groups, Layout, Match
 
 MAX_MEGAPIXELS = 200.0
 """Millions of pixels of the largest picture that is read: always in serving, by default in data sets."""
@@ -22,6 +22,16 @@ class DataSet:
     folders of them). table: the .csv file with the pictures' paths and labels, or the folder with a
     labels.csv in it. torchvision's data sets: the folder they lie in or are downloaded to.
     Not used by the embedded data sets."""
+    layout: Layout = Layout.auto
+    """image_folder only: where a picture's class and split are named. class_folders: CLASS/FILE.
+    split_folders: SPLIT/CLASS/FILE. splits_in_classes: CLASS/SPLIT/FILE. innermost_folders: the class is the
+    folder that the picture lies in, whatever is above it. file_names: CLASS_12.jpg. Pictures may lie deeper
+    than that. auto: the one that alone makes sense; where several do, none is taken and all are listed."""
+    groups: Groups = Groups.complete
+    """image_folder only: whether groups.csv, where there is one, has to name every picture and nothing else.
+    partial: rows without a picture are passed over, pictures without a row are groups of their own."""
+    allow_missing_classes: bool = False
+    """Go on without the classes of which nothing is left, or too little to learn and test on."""
     watch: str = "constraints.txt"
     """The path whose content DVC compares to decide whether the pictures changed. Computed when the
     configuration is composed: the root as an absolute path (of a table that is a .csv file therefore

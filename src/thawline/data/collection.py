@@ -1,15 +1,14 @@
 """What every data set looks like before anything is decoded: named, labelled pictures that can be opened."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from PIL import Image
 
-from thawline.config.errors import UserError
-
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""What people call a split, in lower case, and what it is called here."""
+from thawline.data.losses import Losses
+from thawline.data.problems import Problem, Severity
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,8 @@ class Collection:
     """A data set: its items and `open`, which returns the picture of the item at a position.
 
     `open` is called from several threads at once and may raise anything for a picture that cannot be
-    read. `rest_is_test`: what `train_per_class` leaves over is tested on instead of left out.
+    read. `rest_is_test`: what `train_per_class` leaves over is tested on instead of left out. `losses`: of
+    classes with pictures that are none of the items, or with none. `problems`: what is wrong with it.
     """
 
     items: tuple[Item, ...]
@@ -45,6 +45,8 @@ class Collection:
     dropped: tuple[Dropped, ...] = ()
     notes: tuple[str, ...] = ()
     rest_is_test: bool = False
+    losses: Losses = field(default_factory=Losses)
+    problems: tuple[Problem, ...] = ()
 
     def without_test(self) -> Self:
         """Return the collection less its test pictures, with a note that says how many there were."""
@@ -60,13 +62,18 @@ class Collection:
         )
 
 
-def require_distinct(labels: Iterable[str], where: object) -> None:
-    """Raise `UserError` if two class names found at `where` differ only in case or in spaces."""
-    same: dict[str, str] = {}
-    for label in sorted(labels):
-        other = same.setdefault(" ".join(label.split()).casefold(), label)
-        if other != label:
-            raise UserError(
-                f"{where} has the classes {other!r} and {label!r}, which many systems cannot tell apart.\n"
-                "  Merge the two, or rename one."
-            )
+def find_alike(labels: Iterable[str]) -> list[Problem]:
+    """Return as errors the names of classes that differ only in case or in spaces."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(set(labels)):
+        alike[" ".join(label.split()).casefold()].append(label)
+    return [
+        Problem(
+            Severity.error,
+            f"class {names[0]}",
+            f"many systems cannot tell it from: {', '.join(map(repr, names[1:]))}",
+            way_out="merge the classes, or rename all but one.",
+        )
+        for names in alike.values()
+        if len(names) > 1
+    ]

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,6 +14,9 @@ from thawline.config.sections import Config, DataSet, Role
 from thawline.data import ranges
 from thawline.data.collection import Collection
 from thawline.data.decoding import Decoder
+from thawline.data.losses import Losses
+from thawline.data.overview import overview
+from thawline.data.problems import Problem, Severity, counted, plain, require_usable, said, worst_first
 from thawline.data.scan import Scan, scan
 from thawline.data.sources import collect
 from thawline.data.split import SPLITS, Split, split
@@ -37,17 +40,22 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         write_absence(artifacts.data_output("source"), "the source is published weights")
         return
     data = config.source if config.role is Role.source else config.target
+    collection = collect(data, config.role, config.seed)
+    for line in overview(collection, config.role):
+        logger.info("%s", line)
     given = None if data.range is None else (data.range[0], data.range[1])
     transform = replace(transform_for(config), range=given)
-    collection = collect(data, config.role, config.seed)
     directory = artifacts.data_output(config.role.name).parent
     scanned = scan(collection, transform, directory, data.max_megapixels)
     setting = f"{config.role.name}.range"
     ranges.refuse(scanned.undefined, len(collection.items), setting)
     _require_pictures(data, scanned)
-    decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test)
+    losses = _losses(collection, scanned)
+    decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test, losses)
+    problems = worst_first(_problems(collection, scanned, decision))
+    require_usable(problems, data.root or config.role.name)
     transform = _settled(transform, data.max_megapixels, collection, scanned, decision)
-    report = _report(data, config.role, collection, scanned, decision)
+    report = _report(data, config.role, problems, collection, scanned, decision)
     report["notes"] += ranges.described(scanned.pictures, decision.names, transform.range, setting)
     _log(report)
     parts = (
@@ -97,8 +105,33 @@ def _write(
     write_store(directory, scanned.images, manifest, classes, transform, rows=rows, card=report)
 
 
+def _losses(collection: Collection, scanned: Scan) -> Losses:
+    """Return what was lost of each class before pictures are divided."""
+    labels = {item.path: item.label for item in collection.items}
+    return collection.losses.plus((labels[picture.path], picture.reason) for picture in scanned.dropped)
+
+
+def _problems(collection: Collection, scanned: Scan, decision: Split) -> Iterator[Problem]:
+    """Yield all that is wrong with a data set."""
+    yield from collection.problems
+    yield from decision.problems
+    dropped = [*collection.dropped, *scanned.dropped, *decision.dropped]
+    for reason, count in Counter(picture.reason for picture in dropped).items():
+        first = next(picture for picture in dropped if picture.reason == reason)
+        detail = f" ({first.detail})" if first.detail else ""
+        what = f"left out: {reason}; the first is {first.path}{detail}"
+        yield Problem(Severity.warning, counted(count), what, count)
+    for note in collection.notes:
+        yield Problem(Severity.note, "", note)
+
+
 def _report(
-    data: DataSet, role: Role, collection: Collection, scanned: Scan, decision: Split
+    data: DataSet,
+    role: Role,
+    problems: list[Problem],
+    collection: Collection,
+    scanned: Scan,
+    decision: Split,
 ) -> dict[str, Any]:
     """Return what a reader of the card wants to know about how the pictures were chosen."""
     labels = scanned.pictures["label"].to_numpy(str)
@@ -112,20 +145,12 @@ def _report(
         "dropped": [asdict(picture) for picture in dropped],
         "not_needed": len(scanned.pictures) - len(decision.dropped) - used,
         "near_duplicate_groups": decision.near_duplicates,
-        "notes": [*collection.notes, *_note_lost_classes(collection, scanned), *decision.notes],
+        "notes": [said(problem) for problem in problems],
     }
-
-
-def _note_lost_classes(collection: Collection, scanned: Scan) -> list[str]:
-    lost = {item.label for item in collection.items} - set(scanned.pictures["label"])
-    return [f"classes of which no picture can be read: {', '.join(sorted(lost))}"] if lost else []
 
 
 def _log(report: dict[str, Any]) -> None:
     totals = {part: sum(of_class.values()) for part, of_class in report["counts"].items()}
     logger.info("%s: %s", report["role"], ", ".join(f"{count} {part}" for part, count in totals.items()))
-    kinds = Counter(picture["reason"] for picture in report["dropped"])
-    for kind, count in kinds.most_common():
-        logger.warning("%d left out: %s", count, kind)
     for note in report["notes"]:
-        logger.warning("%s", note)
+        logger.warning("%s", plain(note))

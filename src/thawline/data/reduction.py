@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
-from thawline.data.samples import has_colours_of_two_bytes
+from thawline.data.samples import is_deep
 
 WHOLE = 32_000_000
 """Pixels up to which a picture is read as it is."""
 READY = 14
 """Bytes a pixel of a picture that is read as it is, with its copies in other modes and as bytes; measured."""
+_READY_DEEP = 26
+"""The same of a picture of more than 8 bits, with its values."""
 FACTORS = (1, 2, 4, 8)
 """By which a JPEG can be decoded smaller."""
 _ROWS = 64
@@ -32,8 +34,6 @@ def memory_needed(picture: Image.Image, factor: int) -> int:
     """Return about how many bytes it takes to decode an opened picture and make a network's input of it."""
     pixels, left = picture.width * picture.height, picture.width * picture.height // factor**2
     decoded = pixels * _bytes_a_pixel(picture)
-    if has_colours_of_two_bytes(picture):
-        decoded *= 2
     extra = pixels * _DECODERS.get(picture.format or "", 0)
     if isinstance(picture, JpegImagePlugin.JpegImageFile):
         decoded = left * _bytes_a_pixel(picture)
@@ -43,6 +43,8 @@ def memory_needed(picture: Image.Image, factor: int) -> int:
         if factor > 1 and _is_banded(picture):
             decoded = picture.width * 8 * (_rows_at_once(picture) + _ROWS)
     # first the large one and the small one beside it, then the small one's copies
+    if is_deep(picture):
+        return max(extra + decoded + 8 * left, _READY_DEEP * left)
     return max(extra + decoded + 4 * left, READY * left)
 
 

@@ -86,10 +86,9 @@ def load(picture: Image.Image) -> None:
     set_upright(picture)
 
 
-def has_colours_of_two_bytes(picture: Image.Image) -> bool:
-    """Return whether a picture that is not decoded yet has to be decoded twice, for its lower bytes too."""
-    kind = _TWO_BYTES.fullmatch(_raw_mode(picture))
-    return kind is not None and kind[1] != "LA"
+def is_deep(picture: Image.Image) -> bool:
+    """Return whether a picture that is not decoded yet has more than 8 bits."""
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or ";16" in _raw_mode(picture)
 
 
 def _colours(picture: ImageFile, kind: str, order: str, load: Load) -> Samples:

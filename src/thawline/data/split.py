@@ -1,19 +1,22 @@
 """Which pictures train, which choose and which test: stratified, seeded, look-alikes kept together."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from numpy.random import Generator
 
-from thawline.config.errors import UserError
 from thawline.config.sections import DataSet, Role
 from thawline.data import duplicates
+from thawline.data.classes import Needed, Pool, check_classes
 from thawline.data.collection import Dropped
 from thawline.data.holdout import hold_out
+from thawline.data.losses import Losses
+from thawline.data.problems import Problem, Severity, listed
 
 SPLITS = ("train", "val", "test")
-_SHOWN = 10
 _SUSPICIOUS = 0.2
 """Share of all pictures above which one near-duplicate group is more likely a plain background."""
 
@@ -26,10 +29,17 @@ class Split:
     dropped: list[Dropped] = field(default_factory=list)
     near_duplicates: list[list[str]] = field(default_factory=list)
     """Paths of the pictures that look alike, a list for each such group."""
-    notes: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
-def split(pictures: pd.DataFrame, data: DataSet, role: Role, seed: int, rest_is_test: bool = False) -> Split:
+def split(
+    pictures: pd.DataFrame,
+    data: DataSet,
+    role: Role,
+    seed: int,
+    rest_is_test: bool = False,
+    losses: Losses | None = None,
+) -> Split:
     """Assign every picture (rows as `Scan.pictures`) to a split.
 
     What the data set itself says is honoured; a missing test split (role target only) and validation
@@ -39,29 +49,71 @@ def split(pictures: pd.DataFrame, data: DataSet, role: Role, seed: int, rest_is_
     training pictures that look like a given validation or test picture, and what exceeds
     `train_per_class` and `val_per_class`. The same pictures and seed give the same splits.
 
-    Raises `UserError` when a class has too few pictures, when there are fewer than two classes, and
-    when a class of another split has no training pictures.
+    What is wrong with classes is in `problems`; where one of these is an error, pictures are not divided.
+    `losses`: what was lost of each class before.
     """
     result = Split(pictures["split"].replace("", "train").to_numpy(str).astype("<U5"))
-    _drop_conflicts(pictures, result)
-    clusters = _clusters(pictures, data.near_duplicate_bits, result)
-    _drop_leaks(pictures, data.near_duplicate_bits, result)
     labels = pictures["label"].to_numpy(str)
-    _require_classes(labels, result.names)
-    wants_test = role is Role.target and not (result.names == "test").any()
-    _require_enough(labels, result.names, data, wants_test)
+    clusters = _clean(pictures, data, role.name, result)
+    taken = _taken(labels, result.names, role)
+    per_class = {"train": data.train_per_class or 1, "val": data.val_per_class or 1, "test": 1}
+    needed = Needed({name: per_class[name] for name in ("train", *taken)}, data, role.name)
+    apart = partial(_apart, pictures)
+    label_of = dict(zip(pictures["path"], labels.tolist(), strict=True))
+    losses = (losses or Losses()).plus((label_of[lost.path], lost.reason) for lost in result.dropped)
+    problems, unusable = check_classes(
+        Pool(labels, result.names, _fixed(pictures, clusters), apart), losses, needed
+    )
+    result.problems += [*problems, *_unwanted(taken, data, role.name)]
+    if any(problem.severity is Severity.error for problem in result.problems):
+        return result
+    for label, why in unusable.items():
+        rows = np.flatnonzero((labels == label) & (result.names != ""))
+        _drop(result, pictures, rows, "its class is left out", [why] * len(rows))
+    _divide(pictures, clusters, data, taken, rest_is_test, seed, result)
+    _note_missing_classes(labels, result)
+    return result
+
+
+def _clean(pictures: pd.DataFrame, data: DataSet, section: str, result: Split) -> np.ndarray:
+    """Leave out what is under two labels or looks like given validation and test pictures; return the number
+    of each picture's cluster, `(n,)`."""
+    _drop_conflicts(pictures, result)
+    alike = duplicates.components(*_keys(pictures, data.near_duplicate_bits))
+    _list_near_duplicates(pictures, alike, section, result)
+    _drop_leaks(pictures, data.near_duplicate_bits, result)
+    return _with_groups(alike, pictures)
+
+
+def _taken(labels: np.ndarray, names: np.ndarray, role: Role) -> tuple[str, ...]:
+    """Return the splits that are taken from the training pictures: those in which classes that can be learnt
+    have been given none."""
+    learnt = np.isin(labels, labels[names == "train"])
+    wanted = ("val", "test") if role is Role.target else ("val",)
+    return tuple(name for name in wanted if not (learnt & (names == name)).any())
+
+
+def _divide(
+    pictures: pd.DataFrame,
+    clusters: np.ndarray,
+    data: DataSet,
+    taken: tuple[str, ...],
+    rest_is_test: bool,
+    seed: int,
+    result: Split,
+) -> None:
+    """Take splits from the training pictures, then leave out what exceeds the numbers wanted."""
+    labels = pictures["label"].to_numpy(str)
     movable = _movable(pictures, clusters)
     random = np.random.default_rng([seed, len(SPLITS)])
-    if wants_test:
+    if "test" in taken:
         wanted = _wanted_for_test(labels, result.names, data, rest_is_test)
         _hold_out("test", wanted, labels, clusters, movable, result, random)
-    if not (result.names == "val").any():
+    if "val" in taken:
         wanted = _wanted_for_val(labels, result.names, data)
         _hold_out("val", wanted, labels, clusters, movable, result, random)
     _cap("train", data.train_per_class, labels, result.names, random)
     _cap("val", data.val_per_class, labels, result.names, random)
-    _note_missing_classes(labels, result)
-    return result
 
 
 def _drop(result: Split, pictures: pd.DataFrame, rows: np.ndarray, reason: str, details: list[str]) -> None:
@@ -87,19 +139,26 @@ def _keys(pictures: pd.DataFrame, bits: int) -> tuple[np.ndarray, int]:
     return pd.factorize(pictures["content_hash"])[0].astype(np.uint64), 0
 
 
-def _clusters(pictures: pd.DataFrame, bits: int, result: Split) -> np.ndarray:
-    """Return for each picture the number of its cluster, whose pictures must stay in one split."""
-    alike = duplicates.components(*_keys(pictures, bits))
+def _list_near_duplicates(pictures: pd.DataFrame, alike: np.ndarray, section: str, result: Split) -> None:
+    """List the paths of the pictures that look alike, and say so where they are suspiciously many."""
     used = pictures[result.names != ""]
     for _, paths in used["path"].groupby(alike[used.index]):
         if len(paths) > 1:
             result.near_duplicates.append(list(paths))
     largest = max(map(len, result.near_duplicates), default=0)
     if largest > _SUSPICIOUS * len(pictures):
-        result.notes.append(
-            f"{largest} of {len(pictures)} pictures count as one near-duplicate group; "
-            "if they are not, lower near_duplicate_bits"
-        )
+        what = f"{largest} of {len(pictures)} pictures count as one near-duplicate group"
+        way_out = f"if they show different things: -S {section}.near_duplicate_bits=-1"
+        result.problems.append(Problem(Severity.warning, "near-duplicates", what, largest, way_out))
+
+
+def _apart(pictures: pd.DataFrame) -> np.ndarray:
+    """Return the clusters that there would be if only equal pixels counted as looking alike."""
+    return _fixed(pictures, _with_groups(duplicates.components(*_keys(pictures, -1)), pictures))
+
+
+def _with_groups(alike: np.ndarray, pictures: pd.DataFrame) -> np.ndarray:
+    """Return for each picture the number of its cluster, whose pictures must stay in one split."""
     groups = pictures["group"].to_numpy(str)
     rows = np.flatnonzero(groups != "")
     _, first, group = np.unique(groups[rows], return_index=True, return_inverse=True)
@@ -110,6 +169,11 @@ def _movable(pictures: pd.DataFrame, clusters: np.ndarray) -> np.ndarray:
     """Return which pictures may be held out, `(n,)` bool: where some are given no split, only these."""
     given = (pictures["split"] != "").to_numpy()
     return np.ones(len(given), bool) if given.all() else ~np.isin(clusters, clusters[given])
+
+
+def _fixed(pictures: pd.DataFrame, clusters: np.ndarray) -> np.ndarray:
+    """Return the clusters, with all pictures that may not be held out in one."""
+    return np.where(_movable(pictures, clusters), clusters, -1)
 
 
 def _drop_leaks(pictures: pd.DataFrame, bits: int, result: Split) -> None:
@@ -127,41 +191,14 @@ def _drop_leaks(pictures: pd.DataFrame, bits: int, result: Split) -> None:
         _drop(result, pictures, grouped, reason, list(groups[grouped]))
 
 
-def _require_classes(labels: np.ndarray, names: np.ndarray) -> None:
-    train, used = set(labels[names == "train"]), set(labels[names != ""])
-    if used - train:
-        raise UserError(
-            f"no training pictures of {_listed(sorted(used - train))}.\n"
-            f"  Classes with training pictures: {_listed(sorted(train))}."
-        )
-    if len(train) < 2:
-        raise UserError(f"only one class found: {_listed(sorted(train))}.\n  A classifier needs two or more.")
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
-
-
-def _require_enough(labels: np.ndarray, names: np.ndarray, data: DataSet, wants_test: bool) -> None:
-    """Raise unless every class has as many free pictures as the requested splits take from it."""
-    needed = {"train": data.train_per_class or 1}
-    if not (names == "val").any():
-        needed["val"] = data.val_per_class or 1
-        if not data.val_per_class and data.val_fraction == 0:
-            raise UserError("no validation pictures: the data set names none and val_fraction is 0.")
-    if wants_test:
-        needed["test"] = 1
-        if data.test_fraction == 0:
-            raise UserError("no test pictures: the data set names none and test_fraction is 0.")
-    counts = pd.Series(labels[names == "train"]).value_counts(sort=False)
-    short = counts[counts < sum(needed.values())].sort_index()
-    if len(short):
-        raise UserError(
-            f"too few pictures for {' + '.join(f'{n} {name}' for name, n in needed.items())} of each class: "
-            f"{_listed([f'{label} has {count}' for label, count in short.items()])}.\n"
-            "  Add pictures or lower train_per_class or val_per_class."
-        )
+def _unwanted(taken: tuple[str, ...], data: DataSet, section: str) -> Iterator[Problem]:
+    """Yield an error for each split of which the settings want nothing, though the data set names none."""
+    if "val" in taken and not data.val_per_class and data.val_fraction == 0:
+        what = "the data set names no validation pictures, and val_fraction is 0"
+        yield Problem(Severity.error, "validation", what, 0, f"-S {section}.val_fraction=0.2")
+    if "test" in taken and data.test_fraction == 0:
+        what = "the data set names no test pictures, and test_fraction is 0"
+        yield Problem(Severity.error, "test", what, 0, f"-S {section}.test_fraction=0.25")
 
 
 def _per_class(labels: np.ndarray, names: np.ndarray) -> dict[str, int]:
@@ -202,12 +239,9 @@ def _hold_out(
     for split_name in (name, "train"):
         short = sorted(wanted.keys() - set(labels[result.names == split_name]))
         if short:
-            hint = "".join(f"\n  {note}." for note in result.notes)
-            raise UserError(
-                f"no {split_name} pictures of {_listed(short)} are left, because nearly all look alike, "
-                f"have the same group or are given another split.{hint}\n"
-                "  Add other pictures, or lower near_duplicate_bits."
-            )
+            what = "nearly all look alike, have the same group or are given another split"
+            where, way_out = f"{split_name} pictures of {listed(short)}", "add pictures of other things."
+            result.problems.append(Problem(Severity.error, where, f"none are left: {what}", 0, way_out))
 
 
 def _note_missing_classes(labels: np.ndarray, result: Split) -> None:
@@ -215,7 +249,8 @@ def _note_missing_classes(labels: np.ndarray, result: Split) -> None:
     for name in ("val", "test"):
         present = set(labels[result.names == name])
         if present and train - present:
-            result.notes.append(f"no {name} pictures of {_listed(sorted(train - present))}")
+            what = f"no {name} pictures of {listed(sorted(train - present))}"
+            result.problems.append(Problem(Severity.warning, f"{name} split", what))
 
 
 def _cap(name: str, per_class: int | None, labels: np.ndarray, names: np.ndarray, random: Generator) -> None:

@@ -171,7 +171,7 @@ def require_space(directory: Path, size: int) -> None:
     if size > free:
         raise UserError(
             f"{directory} needs {size / 2**20:,.0f} MiB, its disk has {free / 2**20:,.0f} MiB left.\n"
-            "  Free some space, or lower input.size or train_per_class."
+            "  Free some space, or lower input.size."
         )
 
 

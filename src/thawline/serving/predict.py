@@ -41,7 +41,7 @@ def open_bundle(folder: Path) -> tuple[nn.Module, ModelCard]:
     if not (folder / CARD).exists():
         raise UserError(
             f"there is no model in {folder}.\n"
-            "  make one: dvc repro; or name another bundle: thawline predict --model FOLDER"
+            "  make one: dvc repro; or name another bundle: thawline predict --model FOLDER PICTURES"
         )
     return load_model(folder / MODEL, folder / CARD)
 

@@ -6,14 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from thawline.config.choices import Groups, Layout
 from thawline.config.errors import UserError
-from thawline.config.sections import DataSet, DataSetName
+from thawline.config.sections import DataSetName, Target
 from thawline.data.collection import Collection
+from thawline.data.problems import Severity, said
 from thawline.data.sets import image_folder
 
+FOLDERS = (Layout.class_folders, Layout.innermost_folders)
 
-def collect(root: Path) -> Collection:
-    return image_folder.collect(DataSet(dataset=DataSetName.image_folder, root=str(root)), 0)
+
+def collect(root: Path, **fields: object) -> Collection:
+    return image_folder.collect(Target(dataset=DataSetName.image_folder, root=str(root), **fields), 0)
+
+
+def errors(collection: Collection) -> list[str]:
+    return [said(problem) for problem in collection.problems if problem.severity is Severity.error]
 
 
 def found(root: Path) -> dict[str, tuple[str, str]]:
@@ -54,7 +62,7 @@ def test_every_extension_in_any_case(tmp_path):
         f"a/{index}{end}"
         for index, end in enumerate([".jpg", ".JPEG", ".Png", ".webp", ".bmp", ".TIF", ".tiff"])
     ]
-    assert list(found(touch(tmp_path, *names))) == names
+    assert list(found(touch(tmp_path, *names, "b/1.jpg"))) == [*names, "b/1.jpg"]
 
 
 @pytest.mark.parametrize("layout", ["a/1.jpg b/2.jpg", "train/a/1.jpg train/b/2.jpg test/a/3.jpg"])
@@ -64,8 +72,26 @@ def test_the_only_folder_is_entered(tmp_path, layout, outer):
     assert found(touch(tmp_path / "nested", *(outer + name for name in layout.split()))) == inside
 
 
-def test_the_only_class_is_not_entered(tmp_path):
-    assert found(touch(tmp_path, "cats/1.jpg", "cats/more/2.jpg"))["cats/more/2.jpg"] == ("cats", "")
+def test_a_folder_with_files_of_other_kinds_beside_it_is_entered(tmp_path):
+    names = ["Data/CLS/train/a/1.jpg", "Data/CLS/train/b/2.jpg", "Annotations/a/1.xml", "ImageSets/all.txt"]
+    assert list(found(touch(tmp_path, *names))) == ["train/a/1.jpg", "train/b/2.jpg"]
+
+
+def test_pictures_of_one_class_alone_are_refused_with_what_was_seen(tmp_path):
+    with pytest.raises(
+        UserError, match=r"do not name two classes(?s:.*)cats/: 2 pictures(?s:.*)Expected: one"
+    ):
+        collect(touch(tmp_path, "cats/1.jpg", "cats/2.jpg", "labels.csv"))
+
+
+@pytest.mark.parametrize("other", ["dogs/", "dogs/1.dng"])
+def test_a_folder_beside_one_that_was_to_be_a_class_is_not_entered(tmp_path, other):
+    touch(tmp_path, "cats/siamese/1.jpg", "cats/persian/2.jpg")
+    (tmp_path / "dogs").mkdir()
+    if not other.endswith("/"):
+        touch(tmp_path, other)
+    with pytest.raises(UserError, match=r"could mean several things(?s:.*)cats/: 2 pictures"):
+        collect(tmp_path)
 
 
 def test_archives_are_opened_where_they_are(tmp_path, write_pictures):
@@ -81,30 +107,41 @@ def test_archives_are_opened_where_they_are(tmp_path, write_pictures):
 
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    touch(tmp_path / "leaves", "a/1.jpg")
-    assert list(found(Path("~/leaves"))) == ["a/1.jpg"]
+    touch(tmp_path / "leaves", "a/1.jpg", "b/1.jpg")
+    assert list(found(Path("~/leaves"))) == ["a/1.jpg", "b/1.jpg"]
 
 
 def test_other_files_are_counted(tmp_path):
-    notes = collect(touch(tmp_path, "a/1.jpg", "a/2.mp4", "b/3.mp4", "README")).notes
-    assert notes == (
-        "files that are not pictures, passed over: 2 with .mp4, 1 with no extension",
-        "class folders without a picture: b",
-    )
+    collection = collect(touch(tmp_path, "a/1.jpg", "a/2.nef", "b/3.jpg", "README"))
+    assert collection.notes == ("files that are not pictures, passed over: 1 with no extension, 1 with .nef",)
 
 
-def test_empty_class_folders_are_said(tmp_path):
-    touch(tmp_path, "train/a/1.jpg", "test/a/1.jpg")
+def test_pictures_that_are_not_read_are_lost_to_their_class(tmp_path):
+    names = [
+        "set/train/a/1.jpg",
+        "set/train/a/2.nef",
+        "set/train/b/3.dng",
+        "set/train/b/4.DNG",
+        "set/notes/5.txt",
+    ]
+    losses = collect(touch(tmp_path, *names)).losses
+    assert losses.said("a") == "of a kind that is not read, .nef (1)"
+    assert losses.said("b") == "of a kind that is not read, .dng (2)"
+
+
+def test_a_class_folder_without_a_picture_is_a_class_that_was_lost(tmp_path):
+    touch(tmp_path, "train/a/1.jpg", "test/a/1.jpg", "train/texts/1.txt")
     (tmp_path / "train" / "b").mkdir()
-    assert collect(tmp_path).notes == ("class folders without a picture: train/b",)
+    (tmp_path / "train" / "a" / "more").mkdir()
+    assert collect(tmp_path).losses.of_class == {"b": {}}
 
 
 @pytest.mark.parametrize(
     ("names", "loose"),
     [
-        (["a/1.jpg", "2.jpg"], "2.jpg"),
-        (["train/a/1.jpg", "train/2.jpg"], "train/2.jpg"),
-        (["train/a/1.jpg", "more/a/2.jpg"], "more/a/2.jpg"),
+        (["a/1.jpg", "b/3.jpg", "2.jpg"], "2.jpg"),
+        (["train/a/1.jpg", "train/b/3.jpg", "train/2.jpg"], "train/2.jpg"),
+        (["train/a/1.jpg", "train/b/3.jpg", "test/2.jpg"], "test/2.jpg"),
     ],
 )
 def test_pictures_outside_the_layout_are_dropped(tmp_path, names, loose):
@@ -118,22 +155,25 @@ def test_no_pictures(tmp_path):
 
 
 def test_no_class_folders(tmp_path):
-    with pytest.raises(UserError, match="are not in class folders"):
+    with pytest.raises(
+        UserError, match=r"do not name two classes(?s:.*)directly here: 2 (?s:.*)Expected: one"
+    ):
         collect(touch(tmp_path, "1.jpg", "2.jpg"))
 
 
 @pytest.mark.parametrize(("one", "other"), [("Cat", "cat"), ("a b", "a  b"), ("cat", "cat ")])
 def test_classes_that_hardly_differ(tmp_path, one, other):
-    with pytest.raises(UserError, match="which many systems cannot tell apart"):
-        collect(touch(tmp_path, f"{one}/1.jpg", f"{other}/2.jpg"))
+    (error,) = errors(collect(touch(tmp_path, f"{one}/1.jpg", f"{other}/2.jpg")))
+    assert "many systems cannot tell it from" in error
 
 
 def test_both_unicode_forms_are_one_class(tmp_path):
     names = [
         f"train/{unicodedata.normalize('NFC', 'café')}/1.jpg",
         f"test/{unicodedata.normalize('NFD', 'café')}/2.jpg",
+        "train/bar/3.jpg",
     ]
-    assert {label for label, _ in found(touch(tmp_path, *names)).values()} == {"café"}
+    assert {label for label, _ in found(touch(tmp_path, *names)).values()} == {"café", "bar"}
 
 
 def test_names_that_are_not_utf_8(tmp_path):
@@ -142,29 +182,50 @@ def test_names_that_are_not_utf_8(tmp_path):
 
 
 def test_groups(tmp_path):
-    touch(tmp_path, "a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg")
-    (tmp_path / "groups.csv").write_text(
-        "\ufeffgroup,path\nleaf 1,a/1.jpg\nleaf 1,b/3.jpg\nNA,a/2.jpg\nx,gone.jpg\n"
-    )
-    collection = collect(tmp_path)
+    touch(tmp_path, "set/a/1.jpg", "set/a/2.jpg", "set/b/3.jpg", "set/b/4.jpg")
+    rows = "\ufeffgroup,path\nleaf 1,a/1.jpg\nleaf 1,b/3.jpg\nNA,a/2.jpg\nx,gone.jpg\n"
+    (tmp_path / "set" / "groups.csv").write_text(rows)
+    collection = collect(tmp_path, groups=Groups.partial)
     assert [item.group for item in collection.items] == ["leaf 1", "NA", "leaf 1", ""]
-    assert collection.notes == (
-        "groups.csv names 1 pictures that are not there",
-        "groups.csv does not name 1 pictures; each is its own group",
-    )
+    assert errors(collection) == []
+    assert errors(collect(tmp_path)) == [
+        "groups.csv: 1 row names no picture: gone.jpg",
+        "groups.csv: no row for 1 of the pictures: b/4.jpg",
+    ]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("path;group\na/1.jpg;x\n", "needs the columns path and group, has: path;group"),
-        ("path,group\na/1.jpg,x\na/1.jpg,y\n", r"puts a/1\.jpg into two groups"),
-        ("", "cannot be read: No columns"),
-        ('path,group\n"a/1.jpg,x\n', "cannot be read"),
-    ],
-)
-def test_groups_that_make_no_sense(tmp_path, content, message):
-    touch(tmp_path, "a/1.jpg")
-    (tmp_path / "groups.csv").write_text(content)
-    with pytest.raises(UserError, match=message):
+@pytest.mark.parametrize("place", ["groups.csv", "set/groups.csv", "set/Groups.CSV"])
+@pytest.mark.parametrize("above", ["", "set/", "{root}/set/", "{root.name}/set/", "C:/photos/set/"])
+def test_groups_may_lie_beside_the_pictures_or_above_and_name_them_from_there(tmp_path, place, above):
+    touch(tmp_path, "set/a/1.jpg", "set/b/2.jpg")
+    rows = "".join(f"{above.format(root=tmp_path)}{name},x\n" for name in ("a/1.jpg", "b/2.jpg"))
+    (tmp_path / place).write_text(f"path,group\n{rows}")
+    assert errors(collect(tmp_path)) == []
+    assert [item.group for item in collect(tmp_path).items] == ["x", "x"]
+
+
+@pytest.mark.parametrize("place", ["a/groups.csv", "texts/groups.csv"])
+def test_groups_in_another_folder_are_not_passed_over_in_silence(tmp_path, place):
+    touch(tmp_path, "a/1.jpg", "b/2.jpg", place)
+    assert errors(collect(tmp_path)) == [f"{place}: is not read: only one groups.csv, above all pictures, is"]
+    assert errors(collect(tmp_path, groups=Groups.partial)) == []
+
+
+def test_a_layout_that_is_asked_for_is_obeyed(tmp_path):
+    touch(tmp_path, "fold_0/a/1.jpg", "fold_0/b/2.jpg", "fold_1/a/3.jpg")
+    with pytest.raises(UserError, match="could mean several things"):
         collect(tmp_path)
+    labels = {layout: [item.label for item in collect(tmp_path, layout=layout).items] for layout in FOLDERS}
+    assert labels == {
+        Layout.class_folders: ["fold_0", "fold_0", "fold_1"],
+        Layout.innermost_folders: ["a", "b", "a"],
+    }
+
+
+def test_a_layout_that_cannot_be_obeyed_is_refused_with_those_that_can(tmp_path):
+    touch(tmp_path, "a/1.jpg", "b/2.jpg")
+    with pytest.raises(
+        UserError,
+        match=r"split_folders finds no pictures of two classes(?s:.*)-S target\.layout=class_folders",
+    ):
+        collect(tmp_path, layout=Layout.split_folders)

@@ -1,138 +1,101 @@
 """Your own pictures: a folder or archive with one sub-folder per class."""
 
-import io
 from collections import Counter
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
 
-import pandas as pd
-
+from thawline.config.choices import Groups, Layout
 from thawline.config.composition import located
 from thawline.config.errors import UserError
-from thawline.config.sections import DataSet
-from thawline.data.collection import SPLIT_NAMES, Collection, Dropped, Item, require_distinct
+from thawline.config.sections import DataSet, Role, Source
+from thawline.data.collection import Collection, Dropped, Item, find_alike
 from thawline.data.files import Files, open_files
+from thawline.data.groups import GROUPS, find, read_groups
+from thawline.data.layout import choose, enter, read
+from thawline.data.layout_refusal import EXPECTED, refusal
+from thawline.data.losses import Losses
 from thawline.data.names import class_name, shown
-from thawline.data.picture_files import EXTENSIONS, is_picture, open_picture, pictures_in
-
-GROUPS = "groups.csv"
-_LAYOUT = "  Expected: one folder per class with pictures in it, or train, val and test folders of those."
+from thawline.data.picture_files import EXTENSIONS, open_picture, pictures_in
+from thawline.data.problems import Problem, Severity
+from thawline.data.unread import find_losses, folders_without_pictures, kind_of
 
 
 def collect(data: DataSet, seed: int) -> Collection:
-    """Return the pictures in `root/CLASS/` or `root/{train,val,test}/CLASS/`, sorted by path.
+    """Return the pictures below `root`, sorted by path, with the classes and splits that folders give them.
 
-    `root` may be an archive, may start with `~`, and may hold all this in one folder of any name. A
-    `groups.csv` there, with the columns path and group, says which pictures show the same thing.
-    Raises `UserError` when there are no pictures in class folders, or two class names differ only in
-    case, spaces or Unicode form.
+    `root` may be an archive, may start with `~`, and may hold all this in folders of any name. A groups.csv
+    there, with the columns path and group, says which pictures show the same thing. Raises `UserError` when
+    there are no pictures, or when folders could mean several things and `data.layout` does not say which.
     """
-    path = located(str(data.root))
-    files = _enter_only_folder(open_files(path))
+    root = located(str(data.root))
+    files = open_files(root)
     pictures = pictures_in(files)
     if not pictures:
-        raise UserError(f"no pictures ({', '.join(EXTENSIONS)}) in {path}.\n{_LAYOUT}")
-    items = _items(pictures)
-    if not items:
-        raise UserError(f"the pictures in {path} are not in class folders.\n{_LAYOUT}")
-    require_distinct({item.label for item in items.values()}, path)
-    loose = [Dropped(shown(name), "not in a class folder") for name in pictures if name not in items]
-    notes = [*files.notes, *_note_ignored(files), *_note_empty_classes(files, items)]
-    items = _grouped(items, files, path, notes)
-    reads = [files.read[name] for name in items]
+        raise UserError(f"no pictures ({', '.join(EXTENSIONS)}) in {root}.\n  {EXPECTED}")
+    above = _entered(files, pictures)
+    names = [name.removeprefix(above) for name in pictures]
+    reading = choose(names) if data.layout is Layout.auto else read(names, data.layout)
+    labels = set() if reading is None else {class_name(label) for label in reading.classes}
+    losses = Losses() if reading is None else find_losses(files, pictures, above, reading.layout, labels)
+    if reading is None or not labels or len(labels | losses.of_class.keys()) < 2:
+        folder = root / above if root.is_dir() else None
+        raise UserError(refusal(names, root, folder, _role(data).name, data.layout))
+    groups, problems = _grouped(files, names, above, data)
+    items = tuple(
+        Item(shown(name), class_name(label), split, groups.get(name, ""))
+        for name, (label, split) in reading.places.items()
+    )
+    reads = [files.read[above + name] for name in reading.places]
     return Collection(
-        tuple(items.values()),
+        items,
         lambda position: open_picture(reads[position]),
-        (*files.refused, *loose),
-        tuple(notes),
+        (*files.refused, *(Dropped(shown(name), _no_class(reading.layout)) for name in reading.left_out)),
+        (*files.notes, *_note_ignored(files, pictures)),
+        losses=losses,
+        problems=(*problems, *find_alike(labels)),
     )
 
 
-def _enter_only_folder(files: Files) -> Files:
-    """Return the files below the only folder, for as long as there is but one and it is no class or split."""
-    pictures = [name.split("/") for name in pictures_in(files)]
-    tops = {folder for folder in files.folders if "/" not in folder}
-    if len(tops) != 1 or not pictures:
-        return files
-    (top,) = tops
-    if top.lower() in SPLIT_NAMES or any(len(parts) < 3 for parts in pictures):
-        return files
-    inside = f"{top}/"
-    return _enter_only_folder(
-        Files(
-            {name.removeprefix(inside): read for name, read in files.read.items()},
-            {name.removeprefix(inside) for name in files.folders - {top}},
-            files.refused,
-            files.notes,
-        )
-    )
+def _role(data: DataSet) -> Role:
+    return Role.source if isinstance(data, Source) else Role.target
 
 
-def _has_splits(pictures: list[str]) -> bool:
-    deep = {parts[0].lower() for name in pictures if len(parts := name.split("/")) > 2}
-    return "train" in deep or (deep <= SPLIT_NAMES.keys() and all(name.count("/") > 1 for name in pictures))
+def _no_class(layout: Layout) -> str:
+    return "no class in its name" if layout is Layout.file_names else "not in a class folder"
 
 
-def _items(pictures: list[str]) -> dict[str, Item]:
-    """Return what is known of each picture, by its file; those in no class folder are left out."""
-    items = {}
-    has_splits = _has_splits(pictures)
-    for name in pictures:
-        parts = name.split("/")
-        split = SPLIT_NAMES.get(parts[0].lower(), "") if has_splits else ""
-        if has_splits and split and len(parts) > 2:
-            items[name] = Item(shown(name), class_name(parts[1]), split)
-        elif not has_splits and len(parts) > 1:
-            items[name] = Item(shown(name), class_name(parts[0]))
-    return items
+def _entered(files: Files, pictures: list[str]) -> str:
+    """Return the folders above all pictures that are no classes, as `wrapping/`.
+
+    Where a folder beside one of them was to be a class, there are none above.
+    """
+    above = enter(pictures)
+    beside = (folder for folder in folders_without_pictures(files, pictures) if not folder.startswith(above))
+    return "" if any(beside) else above
 
 
-def _note_ignored(files: Files) -> list[str]:
-    kinds = Counter(
-        PurePosixPath(name).suffix.lower() or "no extension"
-        for name in files.read
-        if not is_picture(name, files.read[name]) and name != GROUPS
-    )
-    if not kinds:
-        return []
+def _grouped(
+    files: Files, names: list[str], above: str, data: DataSet
+) -> tuple[dict[str, str], list[Problem]]:
+    """Return the groups that groups.csv gives to pictures, if it is there, and what is wrong with it."""
+    tables = find(files.read)
+    used = next((name for name in tables if above.startswith(name[: -len(GROUPS)])), None)
+    elsewhere = [_elsewhere(name, data) for name in tables if name != used]
+    if used is None:
+        return {}, elsewhere
+    root = located(str(data.root)).name
+    folders = [above, root, f"{root}/{above}"]
+    groups, problems = read_groups(files.read[used](), names, folders, data.groups, _role(data).name)
+    return groups, [*problems, *elsewhere]
+
+
+def _elsewhere(name: str, data: DataSet) -> Problem:
+    severity = Severity.note if data.groups is Groups.partial else Severity.error
+    what = f"is not read: only one {GROUPS}, above all pictures, is"
+    way_out = f"move its rows there, or go on without: -S {_role(data).name}.groups=partial"
+    return Problem(severity, shown(name), what, way_out=way_out)
+
+
+def _note_ignored(files: Files, pictures: list[str]) -> tuple[str, ...]:
+    others = [name for name in sorted(files.read.keys() - set(pictures)) if not find([name])]
+    kinds = Counter(map(kind_of, others))
     counts = ", ".join(f"{count} with {kind}" for kind, count in kinds.most_common())
-    return [f"files that are not pictures, passed over: {counts}"]
-
-
-def _note_empty_classes(files: Files, items: dict[str, Item]) -> list[str]:
-    depth = 2 if any(item.split for item in items.values()) else 1
-    used = {"/".join(name.split("/")[:depth]) for name in items}
-    empty = sorted(
-        folder for folder in files.folders if folder.count("/") == depth - 1 and folder not in used
-    )
-    return [f"class folders without a picture: {', '.join(map(shown, empty))}"] if empty else []
-
-
-def _grouped(items: dict[str, Item], files: Files, path: Path, notes: list[str]) -> dict[str, Item]:
-    """Return the items with the groups that groups.csv gives them."""
-    if GROUPS not in files.read:
-        return items
-    groups = _groups(files.read[GROUPS](), path)
-    known = {item.path for item in items.values()}
-    unknown, missing = len(groups.keys() - known), len(known - groups.keys())
-    if unknown:
-        notes.append(f"{GROUPS} names {unknown} pictures that are not there")
-    if missing:
-        notes.append(f"{GROUPS} does not name {missing} pictures; each is its own group")
-    return {name: replace(item, group=groups.get(item.path, "")) for name, item in items.items()}
-
-
-def _groups(content: bytes, path: Path) -> dict[str, str]:
-    try:
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:
-        raise UserError(f"{GROUPS} in {path} cannot be read: {error}") from None
-    if not {"path", "group"} <= set(table.columns):
-        raise UserError(
-            f"{GROUPS} in {path} needs the columns path and group, has: {', '.join(table.columns)}"
-        )
-    table = table[["path", "group"]].drop_duplicates()
-    twice = table["path"][table["path"].duplicated()]
-    if len(twice):
-        raise UserError(f"{GROUPS} in {path} puts {twice.iloc[0]} into two groups")
-    return dict(zip(table["path"], table["group"], strict=True))
+    return (f"files that are not pictures, passed over: {counts}",) if counts else ()

@@ -4,8 +4,6 @@ Columns: `path` (absolute, or relative to the table's folder), `label` and, if w
 the same one are never parted) and `split` (train, val or test, in any case; blank: chosen here).
 """
 
-import csv
-import io
 import os
 import unicodedata
 from collections import defaultdict
@@ -16,10 +14,12 @@ from pathlib import Path
 from thawline.config.composition import located
 from thawline.config.errors import UserError
 from thawline.config.sections import DataSet
-from thawline.data.collection import SPLIT_NAMES, Collection, Item, require_distinct
+from thawline.data.collection import Collection, Item, find_alike
 from thawline.data.content import file_at
 from thawline.data.names import class_name
 from thawline.data.picture_files import open_picture
+from thawline.data.split_names import SPLITS, split_named
+from thawline.data.text_tables import TextTableError, read_rows
 
 NAME = "labels.csv"
 """The table's name where `root` is the folder that holds it."""
@@ -55,13 +55,17 @@ def collect(data: DataSet, seed: int) -> Collection:
     if problems or not rows:
         listed = "".join(f"\n  - {problem}" for problem in problems or ["it has no rows below its header"])
         raise UserError(f"{table} cannot be used:{listed}\n  Correct the table and run the command again.")
-    require_distinct({row.label for row in rows}, table)
     by_path = {row.path: row for row in sorted(rows, key=lambda row: row.path)}
     items = tuple(Item(path, row.label, row.split, row.group) for path, row in by_path.items())
     files = [row.file for row in by_path.values()]
     repeated = len(rows) - len(items)
     notes = (f"{repeated} rows of {table.name} repeat an earlier one",) if repeated else ()
-    return Collection(items, lambda position: open_picture(file_at(files[position])), notes=notes)
+    return Collection(
+        items,
+        lambda position: open_picture(file_at(files[position])),
+        notes=notes,
+        problems=tuple(find_alike(row.label for row in rows)),
+    )
 
 
 def _locate(root: Path) -> Path:
@@ -76,36 +80,10 @@ def _locate(root: Path) -> Path:
 
 def _read(table: Path) -> Iterator[_Row]:
     try:
-        text = table.read_bytes().decode("utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        columns = [name.strip().lower() for name in reader.fieldnames or []]
-        _require_columns(columns, table)
-        reader.fieldnames = columns
-        for fields in reader:
-            if None in fields or None in fields.values():
-                raise csv.Error(
-                    f"line {reader.line_num} does not have {len(columns)} fields, as the header does"
-                )
-            yield _row(table.parent, reader.line_num, {name: text.strip() for name, text in fields.items()})
-    except UnicodeDecodeError:
-        raise UserError(f"{table} is not UTF-8.\n  Save it as: CSV UTF-8.") from None
-    except (csv.Error, OSError) as error:
-        raise UserError(f"{table} cannot be read: {error}.") from None
-
-
-def _require_columns(columns: list[str], table: Path) -> None:
-    problems = {
-        "missing": [name for name in NEEDED if name not in columns],
-        "unknown": [name or "(no name)" for name in columns if name not in (*NEEDED, *OPTIONAL)],
-        "given twice": sorted({name for name in columns if columns.count(name) > 1}),
-    }
-    said = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
-    if said:
-        raise UserError(
-            f"{table} has the wrong columns ({said}).\n"
-            f"  Needed: {', '.join(NEEDED)}. Allowed: {', '.join(OPTIONAL)}. Rename or remove the others."
-        )
+        for line, fields in read_rows(table.read_bytes(), NEEDED, OPTIONAL):
+            yield _row(table.parent, line, fields)
+    except (TextTableError, OSError) as error:
+        raise UserError(f"{table} {error}") from None
 
 
 def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
@@ -114,7 +92,7 @@ def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
     file = Path(os.path.normpath(folder / (Path(named).expanduser() if named.startswith("~/") else named)))
     path = file.relative_to(folder) if file.is_relative_to(folder) else file
     split = fields.get("split", "")
-    split = SPLIT_NAMES.get(split.lower(), split)
+    split = split_named(split) or split
     label, group = (class_name(fields.get(name, "")) for name in ("label", "group"))
     return _Row(line, _on_disk(folder, file), class_name(path.as_posix()), label, group, split)
 
@@ -134,7 +112,7 @@ def _find_wrong_fields(rows: list[_Row]) -> Iterator[str]:
     yield from _say("no label", (f"line {row.line} ({row.path})" for row in rows if not row.label))
     yield from _say(
         "split is neither train, val, test nor blank",
-        (f"line {row.line} ({row.split!r})" for row in rows if row.split not in ("", *SPLIT_NAMES)),
+        (f"line {row.line} ({row.split!r})" for row in rows if row.split not in ("", *SPLITS)),
     )
 
 

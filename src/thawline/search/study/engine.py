@@ -11,7 +11,7 @@ from optuna.trial import Trial, TrialState
 
 from thawline import tracking
 from thawline.artifacts import Artifacts
-from thawline.config.errors import UserError
+from thawline.config.errors import UserError, first_line
 from thawline.config.sections import Config
 from thawline.search.study.database import explained, location
 from thawline.search.study.recovery import give_back, recover, sign, signs_of_life, supersede
@@ -107,9 +107,9 @@ def run_and_tell(study: SharedStudy, task: Task, trial: Trial, parent: str) -> T
             # a worker that was thought dead had stored its own
             trial.set_user_attr(RUN, trial.user_attrs.get(RUN))
         if ended is not None:
-            trial.set_user_attr(REASON, _first_line(ended))
+            trial.set_user_attr(REASON, first_line(ended))
         if state is TrialState.FAIL:
-            supersede(trial, "failed", _first_line(ended) if ended else "")
+            supersede(trial, "failed", first_line(ended) if ended else "")
         if isinstance(ended, LimitExceededError):
             trial.set_constraint(ended.name, ended.excess)
         study.tell(trial, values, state)
@@ -141,7 +141,3 @@ def _values(value: float | tuple[float, ...]) -> list[float]:
     if any(math.isnan(each) for each in values):
         raise UserError("what the trial came to is not a number")
     return values
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,84 @@
+"""What people call a split, and what it is called here: train, val or test."""
+
+import re
+from collections.abc import Collection
+
+SPLITS = ("train", "val", "test")
+
+_WORDS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev", "devel", "development"),
+    "test": ("test", "testing", "tst", "holdout"),
+}
+_SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words}
+_EITHER = ("eval", "evaluation")
+"""What is tested on; where a test split has its own name, what is validated on."""
+
+_PLAIN = frozenset(
+    ("set", "sets", "data", "dataset", "split", "splits", "subset", "part", "folder", "dir", "files", "input")
+    + (
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "pictures",
+        "picture",
+        "pics",
+        "photos",
+        "photo",
+        "jpg",
+        "jpeg",
+        "png",
+    )
+)
+"""Words around a split's name that say nothing: `training_set`, `test_images`."""
+
+_TOKEN = re.compile(r"[^\W\d_]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def split_named(name: str) -> str:
+    """Return the split of this name (`train`, `val` or `test`), in any case; empty where it is none's."""
+    word = name.strip().lower()
+    return "test" if word in _EITHER else _SPLIT_OF.get(word, "")
+
+
+def splits_of(folders: Collection[str]) -> dict[str, str]:
+    """Return the split of each of these folders, which lie beside each other; those of no split are left out.
+
+    Digits, words that say nothing and words that all with a split's name share do not count: `seg_train`
+    beside `seg_test`, `Training-Set 1`, `testImages`. Other words make another name of it: `freight_train`.
+    """
+    tokens = {folder: found for folder in folders if any(map(_is_split, found := _tokens(folder)))}
+    shared = set.intersection(*map(set, tokens.values())) if len(tokens) > 1 else set()
+    words = {
+        folder: [token for token in found if _is_split(token) or not (token in shared or token in _PLAIN)]
+        for folder, found in tokens.items()
+    }
+    named = {folder: found[0] for folder, found in words.items() if len(found) == 1 and _is_split(found[0])}
+    known = {folder: _SPLIT_OF[word] for folder, word in named.items() if word in _SPLIT_OF}
+    free = [split for split in ("test", "val") if split not in known.values()]
+    return known | (dict.fromkeys(named.keys() - known.keys(), free[0]) if free else {})
+
+
+def says_nothing(folder: str) -> bool:
+    """Return whether a folder's name holds nothing but words around a split's name, such as `images`."""
+    return all(token in _PLAIN for token in _tokens(folder))
+
+
+def _tokens(folder: str) -> list[str]:
+    """Return the words of a name in lower case: `trainImages_2017` has two, and so has `trainset`."""
+    found = _TOKEN.findall(folder)
+    words = [part for word in found for part in ([word] if _is_split(word.lower()) else _CAMEL.split(word))]
+    return [token for word in words for token in _parted(word.lower())]
+
+
+def _parted(word: str) -> list[str]:
+    for split in (*_SPLIT_OF, *_EITHER):
+        if word.startswith(split) and word.removeprefix(split) in _PLAIN:
+            return [split, word.removeprefix(split)]
+    return [word]
+
+
+def _is_split(token: str) -> bool:
+    return token in _SPLIT_OF or token in _EITHER
