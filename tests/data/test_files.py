@@ -155,6 +155,7 @@ def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(tmp_path):
 def test_the_first_bytes_alone(tmp_path, kind):
     read = open_files(write(tmp_path, kind)).read["set/b/x y.png"]
     assert (read.first(2), read.first(99), read()) == (b"th", b"three", b"three")
+    assert read.head == b"three"
     with read.seekable() as file:
         assert file.read() == b"three"
 

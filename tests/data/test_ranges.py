@@ -194,7 +194,7 @@ def test_one_picture_without_black_and_white_is_left_out(tmp_path, caplog):
     root = write(tmp_path / "set", bits(12))
     Image.fromarray(np.full((12, 12), -5, np.int32)).save(root / "down" / "bad.tif")
     artifacts = run(root)
-    assert "1 left out: black and white are not defined" in caplog.messages
+    assert "1 picture: left out: black and white are not defined; the first is down/bad.tif" in caplog.text
     (dropped,) = json.loads((artifacts.data_output("target") / "card.json").read_text())["dropped"]
     assert dropped["path"] == "down/bad.tif"
     assert dropped["detail"] == "integers from -5 to -5 have no defined black and white"

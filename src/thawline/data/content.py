@@ -3,12 +3,14 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO
 
 from thawline.config.errors import UserError
 
+HEAD = 64
+"""Bytes at the beginning of a file that tell what it is."""
 LONGEST = 512 * 2**20
 """Bytes of the longest file that is taken into memory to be read in any order."""
 
@@ -21,6 +23,11 @@ class Content:
 
     first: Callable[[int], bytes]
     path: Path | None = None
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first `HEAD` bytes, which are read once however often they are asked for."""
+        return self.first(HEAD)
 
     def __call__(self) -> bytes:
         content = self.first(LONGEST + 1)

@@ -8,12 +8,10 @@ from typing import BinaryIO
 
 from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, WebPImagePlugin
 
-from thawline.data.content import Content
+from thawline.data.content import HEAD, Content
 from thawline.data.decoders import Jpeg, Tiff, open_avif, open_heif, open_png
 from thawline.data.files import Files
 
-HEAD = 64
-"""Bytes at the beginning of a file that tell what it is."""
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
@@ -103,7 +101,7 @@ def is_picture(name: str, content: Content) -> bool:
     if lower.endswith(_PREVIEWS):
         return False
     try:
-        return _format(content.first(HEAD)) is not None
+        return _format(content.head) is not None
     except Exception:  # an archive's member may be damaged in many ways
         return False
 

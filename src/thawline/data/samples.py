@@ -68,11 +68,12 @@ def decode(picture: Image.Image, load: Load) -> Samples | None:
     kind = _TWO_BYTES.fullmatch(_raw_mode(picture))
     if kind is not None and isinstance(picture, ImageFile):
         return _colours(picture, kind[1], kind[2], load)
+    key = picture.info.pop("transparency", None) if is_deep(picture) else None
     load(picture)
     if picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
         signed = isinstance(picture, TiffImageFile) and tiff.is_signed(picture)
         return Samples(np.asarray(picture).view(np.int8)) if signed else None
-    values, key = np.asarray(picture), picture.info.get("transparency")
+    values = np.asarray(picture)
     alpha = None if key is None else _opaque(values != key)
     if isinstance(picture, TiffImageFile):
         values = values.view(np.uint32) if tiff.is_unsigned(picture) else values
@@ -87,24 +88,29 @@ def load(picture: Image.Image) -> None:
 
 
 def is_deep(picture: Image.Image) -> bool:
-    """Return whether a picture that is not decoded yet has more than 8 bits."""
-    return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or ";16" in _raw_mode(picture)
+    """Return whether a picture that is not decoded yet may have values that do not all lie in 0..255."""
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return True
+    return _TWO_BYTES.fullmatch(_raw_mode(picture)) is not None
 
 
 def _colours(picture: ImageFile, kind: str, order: str, load: Load) -> Samples:
     """Put values together of their upper bytes, which are all that Pillow keeps, and their lower ones."""
-    key = picture.info.get("transparency")
+    key = picture.info.pop("transparency", None)
     if kind == "LA":
         _read_as(picture, "RGBA")
         load(picture)
         pairs = np.asarray(picture).astype(np.uint16)  # both bytes of the gray value, then of alpha
         return Samples(pairs[..., 0] << 8 | pairs[..., 1], pairs[..., 2].astype(np.uint8))
     with _opened_again(picture) as other:
+        other.info.pop("transparency", None)
         _read_as(other, f"{kind};16{_OTHER_BYTE[order]}")
         load(other)
         load(picture)
         upper, lower = np.asarray(picture), np.asarray(other)
-    values = upper[..., :3].astype(np.uint16) << 8 | lower[..., :3]
+    values = upper[..., :3].astype(np.uint16)
+    values <<= 8
+    values |= lower[..., :3]
     if kind == "RGBA":
         return Samples(values, upper[..., 3])
     return Samples(values, None if key is None else _opaque((values != key).any(axis=2)))
