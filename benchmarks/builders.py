@@ -55,7 +55,7 @@ COPIES = 6
 
 SETTINGS = (
     *("source=image_folder", "target=image_folder", "search=off", "contenders=[finetuned]"),
-    *("pretrain.epochs=1", "pretrain.batch_size=4", "trainer.accelerator=cpu"),
+    *("pretrain.epochs=1", "pretrain.batch_size=4", "trainer.accelerator=cpu", "trainer.threads=1"),
     *("finetune.epochs=1", "finetune.batch_size=4", "finetune.seeds=1", "finetune.keep=best"),
 )
 log = logging.getLogger("builders")
@@ -81,6 +81,8 @@ def configured(builder: str, pictures: Path, *more: str) -> Config:
     told = [f"+model.options.image_size={side}"] if builder.startswith("vit") else []
     named = [f"model.architecture={builder}", f"input.size={side}", *told]
     roots = [f"source.root={pictures}", f"target.root={pictures}"]
+    # one for all: MLflow takes seconds to make it
+    roots.append(f"tracking.uri=sqlite:///{pictures.parents[1]}/mlflow.db")
     return to_config(compose(ROOT, [*SETTINGS, *named, *roots, *more]))
 
 
@@ -120,14 +122,15 @@ def toy_pictures(folder: Path, each: int = 8) -> None:
         Image.fromarray(image).save(folder / name / f"{index}.png")
 
 
-def row_of(builder: str) -> dict[str, Any]:
-    """Return what became of `builder`: seconds of each step, or the error that ended it."""
+def row_of(builder: str, place: Path) -> dict[str, Any]:
+    """Return what became of `builder`: seconds of each step, or the error that ended it. What is written lies
+    below `place`, and is deleted but for MLflow's database."""
     size = weights(builder)
     row: dict[str, Any] = {"builder": builder, "side": SIDES.get(builder, 32), "weights": size, "steps": {}}
     need = 4 * COPIES * size
     if need > psutil.virtual_memory().available:
         return row | {"error": f"not tried: it needs {need / 2**30:.0f} GiB of free memory"}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         for name, step in through(builder, Path(folder)):
             started = time.monotonic()
             try:
@@ -180,19 +183,21 @@ def main() -> None:
     chosen = arguments.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
+    # its database is in another folder for every builder, which it says
+    logging.getLogger("thawline.tracking").setLevel(logging.ERROR)
     os.environ.pop("DVC_ROOT", None)
     torch.set_num_threads(1)
     rows = read_json(RESULTS) if RESULTS.exists() else []
     done = {row["builder"] for row in rows}
     todo = chosen.builders or sorted(set(architectures()) - done, key=weights)
-    for builder in [] if chosen.table else todo:
-        row = row_of(builder)
-        log.info("%s", " ".join(cells(builder, row)))
-        rows = sorted(
-            [*(each for each in rows if each["builder"] != builder), row], key=lambda r: r["builder"]
-        )
-        write_json(RESULTS, rows)
-        gc.collect()
+    with tempfile.TemporaryDirectory() as place:
+        for builder in [] if chosen.table else todo:
+            row = row_of(builder, Path(place))
+            log.info("%s", " ".join(cells(builder, row)))
+            others = [each for each in rows if each["builder"] != builder]
+            rows = sorted([*others, row], key=lambda each: each["builder"])
+            write_json(RESULTS, rows)
+            gc.collect()
     write_page(rows)
 
 
