@@ -3,17 +3,10 @@
 import math
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
+from tests_tracking import SECONDS, server
 
 from thawline import tracking
 from thawline.tracking import view
@@ -22,8 +15,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-SECONDS = 90
-"""A busy machine with two cores needs a third of this to start the server."""
 
 RECIPE = {"body_lr": 1e-3, "head_lr": 1e-2, "epochs": 12, "batch_size": 64, "optimizer": "adamw"}
 RECIPE |= {"method": "lora", "phases": "probe_first"}
@@ -64,45 +55,6 @@ def record(root):
             run.log_history(history(12, 0.92 - seed / 50))
         ids[f"seed {seed}"] = run.id
     return experiment, ids
-
-
-@contextmanager
-def server(root):
-    """The address of `mlflow server` over `root`'s store; its whole process group ends with it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    store = ["--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}"]
-    place = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    log = root / "server.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *store, *place],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | quiet,
-            start_new_session=True,
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        end = time.monotonic() + SECONDS
-        while not answers(f"{address}/health"):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.25)
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def answers(address):
-    try:
-        with urlopen(address, timeout=2) as answer:
-            return answer.status == 200
-    except (URLError, OSError):
-        return False
 
 
 @pytest.fixture(scope="module")

@@ -106,3 +106,23 @@ class Hungry(Plain):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(self.memory(x))
+
+
+class Dated(nn.Conv2d):
+    """Reads only states that say of which version they are, as torchvision's MNASNet does."""
+
+    _version = 3
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest) -> None:  # type: ignore[no-untyped-def]
+        if local_metadata.get("version") != 3:
+            raise ValueError(f"version should be 3 instead of {local_metadata.get('version')}")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+class Versions(Plain):
+    """`Plain` of layers whose states have versions, on both sides of every cut."""
+
+    def __init__(self, num_classes: int, width: int = 8) -> None:
+        super().__init__(num_classes, width)
+        self.stem = Dated(3, width, 3, stride=2, padding=1)
+        self.block = Dated(width, width, 3, padding=1)

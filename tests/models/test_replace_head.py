@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +26,14 @@ class Target:
     classes = ("0", "1", "2")
     fingerprint = "ab12"
     transform = CARD.transform
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1), dtype=np.uint8)
+    labels = np.array([0, 1, 2, 0, 1, 2])
+
+    def __len__(self):
+        return 6
+
+    def part(self, _):
+        return self
 
 
 @pytest.fixture

@@ -22,6 +22,16 @@ def experiment(home, request):
     return tracking.connect("sqlite:///mlflow.db", request.node.name, home)
 
 
+@pytest.fixture(scope="session")
+def database(tmp_path_factory):
+    """An empty database: MLflow takes seconds to make one."""
+    home = tmp_path_factory.mktemp("database")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DVC_ROOT", raising=False)
+        tracking.connect("sqlite:///mlflow.db", "template", home)
+    return home / "mlflow.db"
+
+
 @pytest.fixture
 def client():
     return connected().client

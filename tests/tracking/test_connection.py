@@ -70,9 +70,12 @@ def test_an_unsuitable_uri_is_an_error_with_mlflows_reason(uri, reason, tmp_path
         tracking.connect(uri, "x", tmp_path)
 
 
-@pytest.mark.usefixtures("experiment")
-def test_connecting_leaves_mlflows_patience_for_later_requests_as_it_was():
-    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+def test_later_requests_have_more_patience_than_the_first_or_as_much_as_one_wants(home, monkeypatch):
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    for wanted in ("3", "9"):
+        tracking.connect("sqlite:///mlflow.db", "patience", home)
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == wanted
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
 
 
 def test_a_file_that_is_no_database_is_an_error_that_names_it(tmp_path):

@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from tests_tracking import TAGS, a_run
 
 from thawline import tracking
@@ -144,13 +146,13 @@ def test_a_pruned_trial_stays_pruned_whatever_its_block_raises(client):
 
 @pytest.mark.usefixtures("experiment")
 def test_an_error_of_mlflow_does_not_hide_the_error_of_the_block(client, monkeypatch):
-    def unreachable(*_, **__):
-        raise OSError("gone")
+    def refuse(*_, **__):
+        raise MlflowException("deleted", INVALID_PARAMETER_VALUE)
 
-    monkeypatch.setattr(client, "set_terminated", unreachable)
+    monkeypatch.setattr(client, "set_terminated", refuse)
     with pytest.raises(ValueError, match="the real error") as caught, a_run():
         raise ValueError("the real error")
-    assert caught.value.__notes__ == ["MLflow could not be told either: gone"]
+    assert caught.value.__notes__ == ["MLflow could not be told either: deleted"]
 
 
 def test_only_runs_of_dead_processes_are_reconciled(experiment, client):

@@ -21,6 +21,7 @@ from thawline.models.adapters.weights import plain_name
 from thawline.models.card import ModelCard, read_card
 from thawline.models.head import attach_heads
 from thawline.models.head_cuts import cuts_read, read_cuts
+from thawline.models.state import load_state, tensors_of
 
 __all__ = [
     "ModelCard",
@@ -45,7 +46,7 @@ def save_model(
     the network; the hashes of other files stay if the card says the same otherwise. Returns the card as
     written. Equal models give equal bytes.
     """
-    tensors = _independent(network.state_dict())
+    tensors = _independent(tensors_of(network))
     if base is not None:
         tensors = _not_in(read_tensors(base), tensors)
     with atomic_path(path) as temporary:
@@ -101,8 +102,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, torch.Tensor], origin: str) -> None:
     """Copy `tensors` into `network`. Raises `UserError` with sorted +/- lists unless every one fits."""
-    require_match(tensors, network.state_dict(), origin)
-    network.load_state_dict(dict(tensors), strict=True)
+    require_match(tensors, tensors_of(network), origin)
+    load_state(network, tensors)
 
 
 def _not_in(base: Mapping[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

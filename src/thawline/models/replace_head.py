@@ -8,13 +8,15 @@ from thawline.config.sections import Config
 from thawline.data.store import open_store
 from thawline.models import head
 from thawline.models.checkpoint import load_model, save_model
+from thawline.models.source_head import source_head
 
 
 def replace_head(config: Config, artifacts: Artifacts) -> None:
     """Write model.safetensors and card.json: the source model with a new head for the target's classes.
 
     The card lists which tensors were copied, dropped and initialised, and names the source model's
-    file by its hash. Raises `UserError` when an input is missing or damaged.
+    file by its hash; it says how sure the source's head is of target pictures. Raises `UserError` when an
+    input is missing or damaged.
     """
     source, folder = artifacts.stage("pretrain"), artifacts.stage_output("replace_head")
     network, card = load_model(source / MODEL, source / CARD)
@@ -25,7 +27,7 @@ def replace_head(config: Config, artifacts: Artifacts) -> None:
             f"  pictures: {store.transform}\n  model:    {card.transform}\n"
             "  run the whole pipeline: dvc repro"
         )
-    classes = store.classes
+    classes, said = store.classes, source_head(network, card, store)
     target, accounting = head.replace_head(network, len(classes), config.seed, config.model.head)
     target_card = replace(
         card,
@@ -33,7 +35,7 @@ def replace_head(config: Config, artifacts: Artifacts) -> None:
         transform=store.transform,
         source_hash=file_hash(source / MODEL),
         tensors=accounting.to_dict(),
-        notes={**card.notes, "pictures": store.fingerprint},
+        notes={**card.notes, "pictures": store.fingerprint, **({"source_head": said} if said else {})},
         head=config.model.head,
     )
     save_model(folder / MODEL, folder / CARD, target, target_card)

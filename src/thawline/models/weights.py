@@ -22,6 +22,7 @@ from thawline.models.sources import matching
 from thawline.models.sources.files import StateDict, read_state_dict
 from thawline.models.sources.packages import package_of
 from thawline.models.sources.published import Published
+from thawline.models.state import load_state, tensors_of
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +85,11 @@ def _model(
     architecture, options = config.model.architecture, dict(config.model.options) | source.options
     network = zoo.build(architecture, 1, transform.channels, seed=0, **options)
     heads = attach_heads(network, 1)
-    found = match(source.tensors, network.state_dict(), heads)
+    found = match(source.tensors, tensors_of(network), heads)
     if found.classes is not None:
         network = zoo.build(architecture, found.classes, transform.channels, seed=0, **options)
-    own = network.state_dict()
-    network.load_state_dict(own | found.tensors, strict=True)
+    own = tensors_of(network)
+    load_state(network, own | found.tensors)
     outputs = found.classes or 1
     numbers = tuple(f"class {index}" for index in range(outputs))
     notes = {**(notes or {}), **_changes(source.tensors, found)}

@@ -18,6 +18,7 @@ from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.layout import in_layout, laid_out, layout_of
 from thawline.models.randomness import own_randomness
 from thawline.models.selection import select
+from thawline.models.state import load_state, snapshot
 from thawline.models.thawing import thaw
 from thawline.training.cost import parameters
 from thawline.training.loss import cross_entropy
@@ -77,7 +78,7 @@ def timed(
         halves: the precisions to compare, False for float32. It stays unless bfloat16 is `CLEAR` times as
             fast (on a processor without it, it is several times slower).
     """
-    before = {name: value.clone() for name, value in network.state_dict().items()}
+    before = snapshot(network)
     layout = layout_of(network)
     try:
         network.to(pictures.device)
@@ -98,7 +99,7 @@ def timed(
         return Costs({first: best, **at}, half)
     finally:
         thaw(network)
-        network.cpu().load_state_dict(before)
+        load_state(network.cpu(), before)
 
 
 def _named(half: bool) -> str:

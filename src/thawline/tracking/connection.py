@@ -3,11 +3,11 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
@@ -15,21 +15,39 @@ from filelock import FileLock, Timeout
 from thawline.config.errors import UserError
 from thawline.machine import loading
 from thawline.tracking import view
+from thawline.tracking.place import FOLDER, location, settle
 from thawline.tracking.text import shown, without_password
+from thawline.tracking.unsent import Unsent, is_refusal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 120
 DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Connection:
-    client: "MlflowClient"
+    """`client` is None once the store did not answer. `home` is the checkout below which artifacts lie; None
+    where a server decides."""
+
+    client: "MlflowClient | None"
     experiment_id: str
     root: Path
+    store: str
+    home: Path | None
+    unsent: Unsent
+    moved_from: Path | None = None
+
+
+class LostError(Exception):
+    """The store does not answer, in this process, any more."""
 
 
 _connection: Connection | None = None
@@ -41,20 +59,57 @@ def connect(uri: str, experiment: str, root: Path) -> str:
 
     A relative sqlite path, and the artifacts of a store that is a database, lie below `root`. Below
     `$DVC_ROOT` where that is set: in a temporary experiment `root` is a copy that is thrown away.
+    What an earlier stage could not tell a store that was lost is sent. A server that was reached from here
+    before and is not there now ends nothing: what it would be told is kept.
+
     Raises `UserError` when the store cannot be reached (within seconds) or used.
     """
     global _connection
+    _set_environment()
+    home = Path(os.environ.get("DVC_ROOT") or root).resolve()
+    store = resolve_uri(uri, home)
+    unsent = Unsent(home / "scratch" / "unsent", without_password(uri), experiment)
+    place = None if _is_server(store) else home
+    opened = Connection(None, "", root, store, place, unsent)
+    try:
+        with _explained(store), _created_once(store, home), _impatient():
+            _open(opened, experiment)
+    except UserError as error:
+        known = unsent.reached()
+        if known is None or error.__cause__ is None or is_refusal(error.__cause__):
+            raise
+        opened.client, opened.experiment_id = None, known
+        log.warning("%s\n  %s", error, _kept_in(unsent))
+    _connection = opened
+    return opened.experiment_id
+
+
+def _set_environment() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    home = Path(os.environ.get("DVC_ROOT") or root).resolve()
-    store = resolve_uri(uri, home)
-    with _explained(store), _created_once(store, home), _impatient():
-        _check_host_answers(store)
-        client = _client(store)
-        experiment_id = _experiment_id(client, experiment, None if _is_server(store) else home)
-    _connection = Connection(client, experiment_id, root)
-    return experiment_id
+    # MLflow would wait for four minutes, which nobody has to: what it is not told is kept
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+
+def _open(opened: Connection, name: str) -> None:
+    """Reach the store, find or make the experiment, put its artifacts in their place and send what waits."""
+    _check_host_answers(opened.store)
+    client = _client(opened.store)
+    experiment = _experiment(client, name, opened.home)
+    if opened.home is not None:
+        opened.moved_from = settle(opened.store, experiment, opened.home)
+        if opened.moved_from is not None:
+            log.warning(
+                "MLflow's database was made elsewhere: artifacts go to %s, no longer to %s",
+                opened.home / FOLDER, opened.moved_from,
+            )  # fmt: skip
+    opened.client, opened.experiment_id = client, experiment.experiment_id
+    if sent := opened.unsent.send(client, opened.experiment_id):
+        log.info("MLflow was told of what had to wait: %d", sent)
+    if urlsplit(opened.store).hostname:
+        opened.unsent.remember(opened.experiment_id)
 
 
 def resolve_uri(uri: str, root: Path) -> str:
@@ -73,34 +128,58 @@ def connected() -> Connection:
     return _connection
 
 
+def ask(action: Callable[["MlflowClient"], T]) -> T:
+    """Return what `action` gives. Raises `LostError` where the store does not answer, and from then on."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    open_ = connected()
+    if open_.client is None:
+        raise LostError
+    try:
+        return action(open_.client)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if is_refusal(error):
+            raise
+        open_.client = None
+        log.warning("MLflow is lost: %s\n  %s", _reason(error, open_.store), _kept_in(open_.unsent))
+        raise LostError from error
+
+
+def _kept_in(unsent: Unsent) -> str:
+    return f"What it is not told is kept in {unsent.folder}, and sent when a later stage reaches it."
+
+
 def _client(store: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # it prints what it raises as well
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return MlflowClient(store)
 
 
-def _experiment_id(client: "MlflowClient", name: str, home: Path | None) -> str:
+def _experiment(client: "MlflowClient", name: str, home: Path | None) -> "Experiment":
     """Find the experiment, or make it with artifacts below `home` (None: the server decides)."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
         # MLflow would take a path relative to wherever the process happens to stand
-        location = (home / "mlartifacts").as_uri() if home else None
         try:
-            return client.create_experiment(name, location, view.experiment_tags())
+            client.create_experiment(name, location(home) if home else None, view.experiment_tags())
         except MlflowException:
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            if client.get_experiment_by_name(name) is None:
                 raise
+        found = client.get_experiment_by_name(name)
+        assert found is not None
     if found.lifecycle_stage != "active":
         raise UserError(
             f"The experiment {name!r} was deleted in MLflow.\n"
             f"  Restore it (mlflow experiments restore -x {found.experiment_id}) "
             f"or choose another name: tracking.experiment=..."
         )
-    return found.experiment_id
+    return found
 
 
 @contextmanager
@@ -151,17 +230,20 @@ def _explained(store: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ImportError, Timeout, OSError) as error:
-        unreachable = _refusal(error)
-        reason = str(unreachable or error).strip().partition("\n")[0] or type(error).__name__
-        advice = "Start the server" if unreachable and urlsplit(store).hostname else "Put that right"
+        advice = "Start the server" if _system_error(error) and urlsplit(store).hostname else "Put that right"
         raise UserError(
             f"MLflow cannot use the store {without_password(store)}\n"
-            f"  reason: {shown(reason.replace(store, without_password(store)))}\n"
+            f"  reason: {_reason(error, store)}\n"
             f"  {advice}, or record elsewhere: tracking.uri=sqlite:///mlflow.db"
         ) from error
 
 
-def _refusal(error: BaseException | None) -> OSError | None:
+def _reason(error: BaseException, store: str) -> str:
+    reason = str(_system_error(error) or error).strip().partition("\n")[0] or type(error).__name__
+    return shown(reason.replace(store, without_password(store)))
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
     """Find the operating system's own error that `error` was raised because of, if there is one: it says in
     five words what the libraries above it wrap in five lines."""
     while error is not None and not (isinstance(error, OSError) and error.errno):

@@ -1,15 +1,16 @@
 """Runs: opened by one context manager, written to in few requests, always ended."""
 
 import json
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thawline.tracking.connection import connected
+from thawline.tracking.connection import LostError, ask, connected
 from thawline.tracking.origin import is_dead, origin, this_process
+from thawline.tracking.place import settle_run
 from thawline.tracking.text import flatten, shown
+from thawline.tracking.unsent import KEY, PARENT, Story, create, existing, now, tell
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -29,11 +30,10 @@ def reconcile() -> list[str]:
 
     Runs of living processes and of other machines are left alone.
     """
-    open_ = connected()
-    running = _all_runs(open_.client, open_.experiment_id, "attributes.status = 'RUNNING'")
+    running = _all_runs("attributes.status = 'RUNNING'")
     dead = [run for run in running if is_dead(run.data.tags.get(PROCESS_TAG, ""))]
     for run in dead:
-        Run(open_.client, run.info.run_id).end("interrupted", "its process was killed")
+        Run(Story(id=run.info.run_id)).end("interrupted", "its process was killed")
     return [run.info.run_id for run in dead]
 
 
@@ -44,16 +44,20 @@ def supersede(id: str, state: str, reason: str) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    with suppress(MlflowException):
-        Run(connected().client, id).end(state, reason)
+    try:
+        found = ask(lambda client: existing(client, connected().experiment_id, id))
+    except LostError:
+        found = id
+    if found is not None:
+        with suppress(MlflowException):
+            Run(Story(id=found)).end(state, reason)
 
 
 def supersede_all_but(kept: Collection[str], study: str) -> list[str]:
     """End as interrupted every run of the study's trials that is not in `kept` (run ids): attempts of
     workers that died before the study knew of their run. Return the ids of those that said otherwise."""
-    open_ = connected()
-    found = _all_runs(open_.client, open_.experiment_id, f"tags.{STUDY_TAG} = {_quoted(study)}")
-    strays = [run for run in found if run.info.run_id not in kept]
+    found = _all_runs(f"tags.{STUDY_TAG} = {_quoted(study)}")
+    strays = [run for run in found if not {run.info.run_id, run.data.tags.get(KEY)} & {*kept}]
     strays = [run for run in strays if run.data.tags.get("state") != "interrupted"]
     for run in strays:
         supersede(run.info.run_id, "interrupted", "its worker died")
@@ -84,7 +88,7 @@ def run(
     if absent := [tag for tag in REQUIRED_TAGS if tag not in tags]:
         raise ValueError(f"run {name!r} lacks the tags {', '.join(absent)}")
     all_tags = {"stage": stage, **tags, **({STUDY_TAG: study} if study else {})}
-    opened = _reopened(again) or _start(name, all_tags, parameters, parent)
+    opened = _opened(_story(name, all_tags, parameters, parent), again)
     try:
         if lock is not None:
             opened.log_text("params.yaml", lock)
@@ -96,12 +100,17 @@ def run(
 
 
 class Run:
-    """An open MLflow run. Every method is one request or two."""
+    """An open MLflow run. Every method is one request or two; where the store is lost, all is kept."""
 
-    def __init__(self, client: "MlflowClient", id: str) -> None:
-        self.id = id
-        self._client = client
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self._kept = False
         self._ended = False
+
+    @property
+    def id(self) -> str:
+        """The run's id in MLflow; its key, where MLflow does not know of it yet."""
+        return self._story.id or self._story.key
 
     def log_history(self, rows: Iterable[Mapping[str, Any]], step: str = "epoch") -> None:
         """Log one metric per column and row, at the row's `step`; skip empty cells, and the seed, which
@@ -115,13 +124,11 @@ class Run:
 
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags of the run."""
-        from mlflow.entities import RunTag
-
-        self._client.log_batch(self.id, tags=[RunTag(name, shown(value)) for name, value in tags.items()])
+        self._tell("tags", tags={name: shown(value) for name, value in tags.items()})
 
     def log_text(self, name: str, text: str) -> None:
         """Keep `text` as the artifact `name` (a file name with its ending)."""
-        self._client.log_text(self.id, text, name)
+        self._tell("text", name=name, text=text)
 
     def log_dict(self, name: str, value: Mapping[str, Any]) -> None:
         """Keep `value` as the JSON artifact `name`."""
@@ -129,79 +136,111 @@ class Run:
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of the file or folder at `path`, below `folder` in the run's artifacts."""
-        log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        log(self.id, str(path), folder)
+        self._tell("artifact", path=str(path), folder=folder)
 
     def end(self, state: str, reason: str = "") -> None:
         """End the run as one of `STATES`. The first end counts; later ones change nothing."""
         if self._ended:
             return
-        self.log_tags({"state": state} | ({"reason": reason} if reason else {}))
-        self._client.set_terminated(self.id, STATES[state])
+        tags = {"state": state} | ({"reason": shown(reason)} if reason else {})
+        self._tell("end", tags=tags, status=STATES[state], time=now())
         self._ended = True
 
     def _log_points(self, points: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._client.log_batch(
-            self.id,
-            metrics=[
-                Metric(name, float(value), now, step)
+        at = now()
+        self._tell(
+            "metrics",
+            points=[
+                (name, float(value), at, step)
                 for step, row in points
                 for name, value in row.items()
                 if value is not None
             ],
         )
 
+    def _tell(self, kind: str, **what: Any) -> None:
+        """Tell MLflow; where it does not answer, keep this and all that follows on disk, in its order."""
+        event = {"kind": kind, **what}
+        if not self._kept:
+            try:
+                ask(lambda client: tell(client, self.id, event))
+                return
+            except LostError:
+                self._kept = True
+        connected().unsent.keep(self._story, event)
 
-def _start(name: str, tags: Mapping[str, Any], parameters: Mapping[str, Any], parent: str | None) -> Run:
-    """Create a run of this process with its tags and parameters."""
-    from mlflow.entities import Param
+    def begin(self) -> None:
+        """Make the run in MLflow; where it does not answer, keep what it is to be made of."""
+        open_, story = connected(), self._story
+        try:
+            made = ask(lambda client: create(client, open_.experiment_id, story))
+            story.id = made.run_id
+            if open_.home is not None:
+                home = open_.home
+                ask(lambda _: settle_run(open_.store, made, home))
+        except LostError:
+            self._kept = True
+            open_.unsent.keep(story)
+        self._tell("parameters", parameters=story.parameters)
 
+
+def _story(name: str, tags: Mapping[str, Any], parameters: Mapping[str, Any], parent: str | None) -> Story:
+    """Return what a new run of this process has to tell."""
     open_ = connected()
     all_tags = {
         **tags,
         **origin(open_.root),
         PROCESS_TAG: this_process(),
-        **({"mlflow.parentRunId": parent} if parent else {}),
+        **({PARENT: parent} if parent else {}),
+        **({"artifacts_moved_from": open_.moved_from} if open_.moved_from else {}),
     }
-    created = open_.client.create_run(
-        open_.experiment_id, run_name=name, tags={key: shown(value) for key, value in all_tags.items()}
-    )
-    open_.client.log_batch(
-        created.info.run_id, params=[Param(key, value) for key, value in flatten(parameters).items()]
-    )
-    return Run(open_.client, created.info.run_id)
+    return Story(name, {key: shown(value) for key, value in all_tags.items()}, flatten(parameters))
 
 
-def _reopened(id: str | None) -> Run | None:
-    """Return the run `id`, running again and by this process; None where no such run can be gone on with."""
-    from mlflow.exceptions import MlflowException
+def _opened(story: Story, again: str | None) -> Run:
+    """Return the run `again`, running anew and by this process, where there is such a run to go on with; else
+    a new one."""
+    run = Run(story)
+    if again is not None:
+        try:
+            story.id = ask(lambda client: _reopened(client, again))
+        except LostError:
+            story.id = again
+        if story.id is not None:
+            return run
+    run.begin()
+    return run
 
-    open_ = connected()
-    if id is None:
+
+def _reopened(client: "MlflowClient", id: str) -> str | None:
+    found_id = existing(client, connected().experiment_id, id)
+    if found_id is None:
         return None
-    try:
-        found = open_.client.get_run(id)
-    except MlflowException:
-        return None
+    found = client.get_run(found_id)
     if found.info.lifecycle_stage != "active":
         return None
     for tag in ("state", "reason"):
         if tag in found.data.tags:
-            open_.client.delete_tag(id, tag)
-    open_.client.set_tag(id, PROCESS_TAG, this_process())
-    open_.client.update_run(id, status="RUNNING")
-    return Run(open_.client, id)
+            client.delete_tag(found_id, tag)
+    client.set_tag(found_id, PROCESS_TAG, this_process())
+    client.update_run(found_id, status="RUNNING")
+    return found_id
 
 
-def _all_runs(client: "MlflowClient", experiment_id: str, which: str) -> list["mlflow.entities.Run"]:
-    """Find all runs that match; MLflow answers a page at a time."""
-    found = client.search_runs([experiment_id], which)
+def _all_runs(which: str) -> list["mlflow.entities.Run"]:
+    """Find all runs that match; MLflow answers a page at a time. None where the store is lost."""
+    place = [connected().experiment_id]
+    try:
+        return ask(lambda client: _pages(client, place, which))
+    except LostError:
+        return []
+
+
+def _pages(client: "MlflowClient", place: list[str], which: str) -> list["mlflow.entities.Run"]:
+    found = client.search_runs(place, which)
     runs = list(found)
     while found.token:
-        found = client.search_runs([experiment_id], which, page_token=found.token)
+        found = client.search_runs(place, which, page_token=found.token)
         runs += found
     return runs
 

@@ -1,7 +1,7 @@
 """Weights averaged: along one training (EMA), with where it started (WiSE-FT), and over trainings (soup)."""
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
 
 import torch
@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-State = Mapping[str, torch.Tensor]
-"""Tensors of a network by their names in it."""
+from thawline.models.state import State
 
 
 class MovingAverage(nn.Module):
@@ -62,11 +61,6 @@ def _changing(network: nn.Module) -> tuple[set[int], set[int]]:
                 statistic = isinstance(module, _NormBase) and buffer.is_floating_point()
                 (averaged if statistic else copied).add(id(buffer))
     return averaged, copied
-
-
-def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Return a copy of every tensor of `network`."""
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 def towards(start: State, end: State, share: float, but: Collection[str] = ()) -> dict[str, torch.Tensor]:

@@ -15,6 +15,7 @@ from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
 from thawline.models.layout import laid_out, layout_of
 from thawline.models.randomness import reseed
+from thawline.models.state import snapshot
 from thawline.progress import within
 from thawline.training.averaging import MovingAverage
 from thawline.training.batch_norm import EpochStatistics
@@ -251,7 +252,7 @@ class Classifier(pl.LightningModule):
         # early stopping asks for it by this name
         self.log("val_loss", validated[0], sync_dist=place()[1] > 1)
         if self.keep is Keep.best and best_epoch(self.history) == self.history[-1]["epoch"]:
-            self.best = {name: value.clone() for name, value in self.kept.state_dict().items()}
+            self.best = snapshot(self.kept)
         for listener in self.after_epoch:
             listener(self.history[-1])
 

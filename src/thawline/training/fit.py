@@ -18,6 +18,7 @@ from thawline.machine import loading
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.layout import in_layout
+from thawline.models.state import load_state, tensors_of
 from thawline.training.history import Row
 from thawline.training.processes import place, require_processes, same_everywhere
 
@@ -80,7 +81,7 @@ def fit(
             # Lightning ends the process on Ctrl-C; our callers have things to put in order first
             raise KeyboardInterrupt from None
     if classifier.average is not None:
-        classifier.network.load_state_dict(classifier.average.module.state_dict())
+        load_state(classifier.network, tensors_of(classifier.average.module))
     return classifier.history
 
 

@@ -19,7 +19,8 @@ from thawline.models.head import head_parameters
 from thawline.models.head_cuts import standardising
 from thawline.models.inference import outcomes
 from thawline.models.selection import Selection, select
-from thawline.training.averaging import State, snapshot, towards
+from thawline.models.state import State, load_state, snapshot, tensors_of
+from thawline.training.averaging import towards
 from thawline.training.batch_norm import estimate_statistics
 from thawline.training.batches import Pictures, validate
 from thawline.training.cost import flops_if_possible, measured, reset_peak_memory
@@ -114,14 +115,14 @@ class Training:
             if not done:
                 done = self._by_gradient(phase, history, identity, after_epoch, folder)
                 if folder:
-                    write_finished(folder, identity, done, self.network.state_dict())
+                    write_finished(folder, identity, done, tensors_of(self.network))
             spent.append(flops and flops.step * (len(done.history) - len(history)))
             history, best = done.history, done.best or best
         cost = measured(held, *self._batch_shape, history, spent, len(self.pictures.train), self.device)
         if best is None:
             fitted = Fitted(history, len(history) - 1, cost)
         else:
-            self.network.load_state_dict(best)
+            load_state(self.network, best)
             fitted = Fitted(history, best_epoch(history), cost)
         return self._towards_source(fitted) if self.recipe.wise_ft < 1 else fitted
 
@@ -210,9 +211,9 @@ class Training:
         if classifier.best is None:
             return None
         last = snapshot(self.network)
-        classifier.network.load_state_dict(classifier.best)
+        load_state(classifier.network, classifier.best)
         best = snapshot(self.network)
-        self.network.load_state_dict(last)
+        load_state(self.network, last)
         return best
 
     def _towards_source(self, fitted: Fitted) -> Fitted:
@@ -232,7 +233,7 @@ class Training:
         """Return validation loss and accuracy, of `weights` where they are given: averaged ones, which are
         left in the network with BatchNorm statistics measured anew."""
         if weights is not None:
-            self.network.load_state_dict(weights)
+            load_state(self.network, weights)
             self._renew_statistics()
         return self._asked(validate)
 

@@ -10,8 +10,9 @@ from torch import nn
 
 from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store
+from thawline.models.state import load_state, snapshot
 from thawline.progress import part
-from thawline.training.averaging import greedy_soup, snapshot
+from thawline.training.averaging import greedy_soup
 from thawline.training.features.cache import PrefixCache
 from thawline.training.history import Fitted, Row
 from thawline.training.run import Training
@@ -49,7 +50,7 @@ def finetune_soup(
     start = snapshot(network)
     fits, states = [], []
     for member in range(recipe.soup):
-        network.load_state_dict(start)
+        load_state(network, start)
         training = training_of(member)
         with part("training", member + 1, recipe.soup):
             fits.append(training.run(after_epoch, checkpoint and checkpoint / f"training-{member}"))
@@ -59,7 +60,7 @@ def finetune_soup(
     state, used = greedy_soup(states, results, lambda average: training.score(average)[1])
     best = fits[used[0]]
     if len(used) == 1:
-        network.load_state_dict(state)
+        load_state(network, state)
     else:
         best = training.averaged(best, state, started)
     return replace(best, soup=tuple(used))

@@ -19,7 +19,7 @@ from thawline.models.freezing import PartlyFrozen, state_hashes
 from thawline.training.batches import Pictures, batches
 from thawline.training.features import prefix
 from thawline.training.features.cache import PrefixCache, features
-from thawline.training.history import Fitted
+from thawline.training.history import Fitted, TrainingDivergedError
 from thawline.training.soup import finetune_soup
 
 NEVER = replace(CPU, prefix_cache=False)
@@ -335,3 +335,13 @@ def test_features_are_kept_in_memory_where_there_is_no_room(
     found = features(build_small(0), [2], toy_store, full, cache=PrefixCache(folder, full))
     assert len(found[2]) == len(toy_store)
     assert stored(folder) == 0
+
+
+def test_features_that_are_no_numbers_are_not_stored_and_the_training_says_that_it_diverged(
+    build_small: Build, toy_store: Store, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = build_small(0)
+    nn.init.constant_(network.stem[0].weight, 1e38)
+    with caplog.at_level(logging.INFO), pytest.raises(TrainingDivergedError, match="became nan"):
+        train(network, toy_store, CPU, folder, depth=2)
+    assert "what it makes of a picture is not a number, and is not stored" in caplog.text

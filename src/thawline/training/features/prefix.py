@@ -130,6 +130,8 @@ class StoredPrefix:
             return True
         images = self._first(batches, _PROBES)
         again = self._computed_by(self.side, images).float().cpu()
+        if not again.isfinite().all():
+            raise UserError("what it makes of a picture is not a number, and is not stored")
         stored = found.rows(np.arange(len(again))).float()
         right = stored.shape == again.shape and _close(stored, again)
         if right:
