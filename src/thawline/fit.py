@@ -168,7 +168,7 @@ def _run(run: Sequence[str], root: Path) -> int:
 
 def _keep(artifacts: Artifacts, folder: Path) -> Path:
     """Copy model, report and settings below `fits/`, where no later fit on another folder removes them."""
-    kept = _folder_of(artifacts.root / KEPT, _absolute(folder))
+    kept = _folder_of(artifacts.root / KEPT, _absolute(folder).name, _pictures_in(artifacts.root / LOCK))
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(artifacts.stage("export"), kept / "model")
     shutil.copytree(artifacts.reports, kept / "report")
@@ -176,13 +176,16 @@ def _keep(artifacts: Artifacts, folder: Path) -> Path:
     return kept
 
 
-def _folder_of(fits: Path, pictures: Path) -> Path:
-    """Return the folder of the fit to these pictures: named like theirs, with a number where another has the
-    name."""
-    name = pictures.name.split(".")[0] or "pictures"
+def _pictures_in(lock: Path) -> str:
+    return str(OmegaConf.load(lock).target.root)
+
+
+def _folder_of(fits: Path, named: str, pictures: str) -> Path:
+    """Return the folder of the fit to these pictures: `named` like theirs, with a number where other pictures
+    have the name."""
+    name = named.split(".")[0] or "pictures"
     for number in count(1):
         found = fits / (name if number == 1 else f"{name}-{number}")
-        lock = found / LOCK
-        if not lock.exists() or OmegaConf.load(lock).target.root == str(pictures):
+        if not (found / LOCK).exists() or _pictures_in(found / LOCK) == pictures:
             return found
     raise AssertionError

@@ -23,8 +23,7 @@ from thawline.artifacts import Artifacts, fingerprint
 from thawline.clock import Clock
 from thawline.config.composition import flatten, load_lock, located, to_config
 from thawline.config.errors import UserError
-from thawline.config.kinds import typed
-from thawline.config.overrides import shell_line
+from thawline.config.overrides import override, shell_line
 from thawline.config.plugin import install
 from thawline.config.sections import Config
 from thawline.config.weight_files import is_weight_file
@@ -237,7 +236,7 @@ def _refuse_other_task(
             for each in inputs
             if any(f"{key}.".startswith(f"{section}.") for section in decided_by(each))
         ]
-        asked = [each for each in given if not each.startswith("role=")] or [f"{key}={typed(value)}"]
+        asked = [each for each in given if not each.startswith("role=")] or [override(key, value)]
         pipeline = shell_line(["dvc", "exp", "run", *(word for each in asked for word in ("-S", each))])
         if concerned and set(concerned) <= set(absent):
             first = min(concerned, key=lambda each: len(decided_by(each)))

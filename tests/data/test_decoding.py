@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 import warnings
+import zlib
 from contextlib import ExitStack
 
 import numpy as np
@@ -233,3 +234,47 @@ def test_a_decoder_that_needs_more_than_there_is_room_for(tmp_path, transform, n
 
 def test_pillow_is_never_told_to_guess_what_is_missing():
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
+def write_colours_of_16_bits(path, values: np.ndarray) -> None:
+    """A PNG with the two bytes of each value as they are, without filters."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+    ]
+    text = b"\x89PNG\r\n\x1a\n"
+    for name, content in [*chunks, (b"IEND", b"")]:
+        checksum = zlib.crc32(name + content)
+        text += struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+    path.write_bytes(text)
+
+
+def test_colours_of_two_bytes_are_read_smaller_without_mixing_their_bytes(tmp_path, transform, monkeypatch):
+    monkeypatch.setattr(reduction, "WHOLE", 10_000)
+    levels = np.random.default_rng(0).integers(0, 4096, (160, 240, 3)).astype(np.uint16)
+    write_colours_of_16_bits(tmp_path / "x.png", levels)
+    with Decoder(transform).stretched(lambda: open_picture(file_at(tmp_path / "x.png"))) as (_, samples):
+        assert samples is not None
+        found = np.asarray(samples.values)
+    assert found.shape == (80, 120, 3)
+    # every value is one of those in its block of two by two pixels
+    blocks = levels.reshape(80, 2, 120, 2, 3)
+    assert (found[:, None, :, None] == blocks).all(-1).any((1, 3)).all()
+
+
+def test_a_lower_limit_refuses_no_picture_below_it(tmp_path, transform, noise):
+    path = tmp_path / "x.png"
+    write_colours_of_16_bits(path, np.zeros((20, 1000, 3), np.uint16))
+    with Decoder(transform, 0.03).stretched(lambda: open_picture(file_at(path))) as (pixels, _):
+        assert pixels.size == (1000, 20)
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
+def test_what_is_read_as_a_whole_may_not_be_longer_than_fits(tmp_path, transform, noise, monkeypatch, kind):
+    noise("x").save(tmp_path / "x", kind)
+    monkeypatch.setattr("thawline.data.picture_files.LONGEST", 100)
+    with pytest.raises(UnreadablePictureError) as caught:
+        Decoder(transform).read(lambda: open_picture(file_at(tmp_path / "x")))
+    assert caught.value.reason is Unreadable.long

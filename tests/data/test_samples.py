@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests_deep_files import png16, tiff
 
-from thawline.data.samples import Samples, decode, set_upright
+from thawline.data.samples import Samples, decode, load
 from thawline.data.transform import Transform
 
 WHITE = {"u2": 1023, "i2": 1000, "i4": 70000, "i1": 127, "f4": 1}
@@ -18,7 +18,7 @@ WHITE = {"u2": 1023, "i2": 1000, "i4": 70000, "i1": 127, "f4": 1}
 
 def read(content: bytes) -> Samples | None:
     with Image.open(io.BytesIO(content)) as picture:
-        return decode(picture, set_upright)
+        return decode(picture, load)
 
 
 def values(kind: str, shape: tuple[int, ...] = (5, 7)) -> np.ndarray:

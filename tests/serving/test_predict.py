@@ -30,7 +30,7 @@ def picture(number: int = 0) -> Image.Image:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of one class such as people have, with what lies about in it."""
+    """A folder of two classes such as people have, with what lies about in the first."""
     inside = tmp_path / "set" / "leaf"
     inside.mkdir(parents=True)
     picture().save(inside / "a.jpg")
@@ -51,6 +51,8 @@ def folder(tmp_path: Path) -> Path:
     (inside / "more").symlink_to(tmp_path / "elsewhere")
     (inside / "circle").symlink_to(inside)
     (inside / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "set" / "moss").mkdir()
+    picture(1).save(tmp_path / "set" / "moss" / "m.png")
     return tmp_path / "set"
 
 
@@ -68,7 +70,7 @@ def test_training_and_serving_find_the_same_pictures(folder: Path) -> None:
     ]
     data = DataSet(dataset=DataSetName.image_folder, root=str(folder))
     trained_on = [item.path for item in image_folder.collect(data, 0).items]
-    assert trained_on == [f"leaf/{name}" for name in names]
+    assert trained_on == [*(f"leaf/{name}" for name in names), "moss/m.png"]
     assert picture_files([folder]) == [folder / name for name in trained_on]
 
 
@@ -81,7 +83,7 @@ def test_training_and_serving_read_them_alike(folder: Path, tmp_path: Path) -> N
     assert sorted(refused) == ["leaf/f.jpg", "leaf/gone.png"]
     read = [folder / path for path in scanned.pictures["path"]]
     assert [each.path for each in answers if each.label] == read
-    assert scanned.images.shape[0] == 7
+    assert scanned.images.shape[0] == 8
 
 
 def test_a_named_file_is_read_whatever_its_name(tmp_path: Path) -> None:

@@ -9,13 +9,6 @@ from typing import Any, Union
 KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
 
-def typed(value: object) -> str:
-    """Return a value as it is typed behind `NAME=`: `null`, `true`, `0.5`, `a`."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "null" if value is None else str(value)
-
-
 def describe(kind: Any) -> str:
     """Return a type in words: `Optional[int]` is 'a whole number or null'."""
     if typing.get_origin(kind) in (Union, UnionType):

@@ -3,15 +3,21 @@
 import re
 import shlex
 
-_PLAIN = re.compile(r"/[A-Za-z0-9_/.-]*")
-"""Paths that Hydra reads as they are. It has no unquoted letters but those of ASCII."""
+_PLAIN = re.compile(r"/[A-Za-z0-9_/.-]*|(?!(?:null|true|false|nan|inf)$)[A-Za-z][A-Za-z_]*", re.IGNORECASE)
+"""Paths and words that Hydra reads as they are. It has no unquoted letters but those of ASCII."""
 
 _LIVE_IN_DOUBLE_QUOTES = frozenset('"$`\\!')
 
 
-def override(name: str, value: str) -> str:
-    """Return the override that gives the setting `name` the text `value`, whatever characters are in it."""
-    return f"{name}={value if _PLAIN.fullmatch(value) else quoted(value)}"
+def override(name: str, value: object) -> str:
+    """Return the override that gives the setting `name` this value, whatever characters are in a text."""
+    if isinstance(value, str):
+        typed = value if _PLAIN.fullmatch(value) else quoted(value)
+    elif isinstance(value, bool):
+        typed = str(value).lower()
+    else:
+        typed = "null" if value is None else str(value)
+    return f"{name}={typed}"
 
 
 def quoted(value: str) -> str:

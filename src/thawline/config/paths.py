@@ -84,8 +84,9 @@ def _way_out(problem: str, root: Path, names: list[str]) -> str:
     if problem == _SPECIAL:
         return f"remove them: find -L {where} ! -type f ! -type d -exec rm {{}} +"
     # the encoding is a guess; the name can be chosen freely
-    better = os.fsencode(names[0]).decode("cp1252", "replace")
-    return f"rename them, for example: mv {_bash(names[0])} {shlex.quote(better)}"
+    path = Path(names[0])
+    better = path.with_name(os.fsencode(path.name).decode("cp1252", "replace"))
+    return f"rename them, for example: mv {_bash(names[0])} {shlex.quote(str(better))}"
 
 
 def _is_text(name: str) -> bool:

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 from thawline.config.pictures import MAX_MEGAPIXELS
 from thawline.data.orientation import set_upright
 from thawline.data.picture_files import Unreadable, UnreadablePictureError
-from thawline.data.reduction import READY, WHOLE, factor_of, load_reduced, memory_needed
+from thawline.data.reduction import factor_of, load_reduced, memory_needed
 from thawline.data.samples import Load, Samples
 from thawline.data.transform import Transform, UnusablePictureError
 from thawline.machine import return_freed_memory
@@ -37,7 +37,7 @@ class Decoder:
     def __init__(self, transform: Transform, max_megapixels: float = MAX_MEGAPIXELS) -> None:
         self.transform = transform
         self.max_megapixels = max_megapixels
-        self._room = _Room(int(max(4.3e6 * max_megapixels, READY * WHOLE)))
+        self._room = _Room(int(4.3e6 * max(max_megapixels, MAX_MEGAPIXELS)))
 
     def read(self, open_it: Opener) -> tuple[np.ndarray, str | None]:
         """Return the picture that `open_it` opens as the network sees it, and what is odd about its values.
@@ -84,11 +84,11 @@ class Decoder:
         return factor, needed
 
 
-def _load(picture: Image.Image, factor: int) -> None:
+def _load(picture: Image.Image, parts: bool, factor: int) -> None:
     if isinstance(picture, ImageFile.ImageFile):
         if factor > 1:  # what earlier pictures took may still be kept for later ones
             return_freed_memory()
-        load_reduced(picture, factor)
+        load_reduced(picture, factor, parts)
         if factor > 1:
             return_freed_memory()
     set_upright(picture)

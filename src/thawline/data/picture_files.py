@@ -1,5 +1,6 @@
 """Files that hold pictures: which they are, and how they are opened."""
 
+import io
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import BinaryIO
 
 from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, WebPImagePlugin
 
-from thawline.data.content import HEAD, Content
+from thawline.data.content import HEAD, LONGEST, Content
 from thawline.data.decoders import Jpeg, Tiff, open_avif, open_heif, open_png
 from thawline.data.files import Files
 
@@ -52,6 +53,8 @@ class _Format:
     extensions: tuple[str, ...]
     begins: Callable[[bytes], bool]
     open: Callable[[BinaryIO], ImageFile.ImageFile]
+    whole: bool = False
+    """Whether it is read into memory as a whole, whatever its size says."""
 
 
 def _brands(head: bytes) -> set[bytes]:
@@ -69,7 +72,12 @@ FORMATS = (
         lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
         open_png,
     ),
-    _Format((".webp",), lambda head: head[:4] + head[8:12] == b"RIFFWEBP", WebPImagePlugin.WebPImageFile),
+    _Format(
+        (".webp",),
+        lambda head: head[:4] + head[8:12] == b"RIFFWEBP",
+        WebPImagePlugin.WebPImageFile,
+        whole=True,
+    ),
     _Format(
         (".bmp", ".dib"),
         lambda head: head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS,
@@ -85,8 +93,11 @@ FORMATS = (
         (".avif", ".avifs"),
         lambda head: bool(_brands(head) & _AVIF_BRANDS),
         open_avif,
+        whole=True,
     ),
-    _Format((".heic", ".heif", ".hif"), lambda head: bool(_brands(head) & _HEIF_BRANDS), open_heif),
+    _Format(
+        (".heic", ".heif", ".hif"), lambda head: bool(_brands(head) & _HEIF_BRANDS), open_heif, whole=True
+    ),
 )
 """All that is read, in training and in serving. Other decoders are not for pictures from strangers."""
 EXTENSIONS = tuple(extension for each in FORMATS for extension in each.extensions)
@@ -140,19 +151,21 @@ def open_picture(content: Content) -> ImageFile.ImageFile:
 def _opened(file: BinaryIO) -> ImageFile.ImageFile:
     try:
         head = file.read(HEAD)
+        size = file.seek(0, io.SEEK_END)
         file.seek(0)
     except OSError:
         raise UnreadablePictureError(Unreadable.no_content) from None
     form = _format(head)
     if form is None:
         raise UnreadablePictureError(Unreadable.unknown if head else Unreadable.empty)
+    if form.whole and size > LONGEST:
+        raise UnreadablePictureError(Unreadable.long)
     try:
-        picture = form.open(file)
+        return form.open(file)
     except MemoryError:
         raise UnreadablePictureError(Unreadable.memory) from None
     except Exception:  # decoders raise nearly everything for damaged files
         raise UnreadablePictureError(Unreadable.damaged) from None
-    return picture
 
 
 def _format(head: bytes) -> _Format | None:

@@ -48,11 +48,12 @@ def memory_needed(picture: Image.Image, factor: int) -> int:
     return max(extra + decoded + 4 * left, READY * left)
 
 
-def load_reduced(picture: ImageFile.ImageFile, factor: int) -> None:
+def load_reduced(picture: ImageFile.ImageFile, factor: int, parts: bool = False) -> None:
     """Decode an opened picture with its sides divided by `factor` (rounded up), in place.
 
     A JPEG is decoded smaller, an uncompressed TIFF strip by strip; others are decoded whole first. Pixels are
-    averaged, transparent ones by how much can be seen of them; palettes become RGB or RGBA.
+    averaged, transparent ones by how much can be seen of them; palettes become RGB or RGBA. `parts`: its
+    bytes are parts of larger values, so one pixel of each block is taken instead.
     """
     if factor == 1:
         picture.load()
@@ -65,7 +66,7 @@ def load_reduced(picture: ImageFile.ImageFile, factor: int) -> None:
     top = 0
     width, height = _stored_size(picture)
     for band in _bands(picture, factor):
-        part = _averaged(band, factor)
+        part = _picked(band, factor) if parts else _averaged(band, factor)
         small = small or Image.new(part.mode, (-(-width // factor), -(-height // factor)))
         small.paste(part, (0, top))
         top += part.height
@@ -134,6 +135,11 @@ def _largest_piece(picture: TiffImagePlugin.TiffImageFile) -> int:
     rows = tags.get(_TILE_LENGTH) or min(tags.get(_ROWS_PER_STRIP, height), height)
     bits = max(tags.get(_BITS_PER_SAMPLE, (1,))) * tags.get(_SAMPLES_PER_PIXEL, 1)
     return tags.get(_TILE_WIDTH, width) * rows * bits // 8
+
+
+def _picked(band: Image.Image, factor: int) -> Image.Image:
+    size = (-(-band.width // factor), -(-band.height // factor))
+    return band.resize(size, Image.Resampling.NEAREST)
 
 
 def _averaged(band: Image.Image, factor: int) -> Image.Image:

@@ -1,6 +1,5 @@
 """Values in files of more than 8 bits, and in signed ones; of colours, Pillow keeps the upper byte only."""
 
-import io
 import re
 import sys
 from collections.abc import Callable
@@ -15,8 +14,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from thawline.data import tiff
 from thawline.data.orientation import set_upright
 
-Load = Callable[[Image.Image], None]
-"""Decodes a picture in place and turns it upright."""
+Load = Callable[[Image.Image, bool], None]
+"""Decodes a picture in place and turns it upright; where the second argument is true its bytes are parts of
+larger values, and may not be averaged if it is made smaller."""
 
 _BLOCK = 2**20
 """Values that are made floats at once: pictures may have hundreds of millions."""
@@ -69,7 +69,7 @@ def decode(picture: Image.Image, load: Load) -> Samples | None:
     if kind is not None and isinstance(picture, ImageFile):
         return _colours(picture, kind[1], kind[2], load)
     key = picture.info.pop("transparency", None) if is_deep(picture) else None
-    load(picture)
+    load(picture, False)
     if picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
         signed = isinstance(picture, TiffImageFile) and tiff.is_signed(picture)
         return Samples(np.asarray(picture).view(np.int8)) if signed else None
@@ -81,8 +81,8 @@ def decode(picture: Image.Image, load: Load) -> Samples | None:
     return Samples(values, alpha)
 
 
-def load(picture: Image.Image) -> None:
-    """Decode a picture in place, and turn it upright."""
+def load(picture: Image.Image, parts: bool) -> None:  # noqa: ARG001
+    """Decode a picture in place, as large as it is, and turn it upright."""
     picture.load()
     set_upright(picture)
 
@@ -99,15 +99,19 @@ def _colours(picture: ImageFile, kind: str, order: str, load: Load) -> Samples:
     key = picture.info.pop("transparency", None)
     if kind == "LA":
         _read_as(picture, "RGBA")
-        load(picture)
+        load(picture, True)
         pairs = np.asarray(picture).astype(np.uint16)  # both bytes of the gray value, then of alpha
         return Samples(pairs[..., 0] << 8 | pairs[..., 1], pairs[..., 2].astype(np.uint8))
-    with _opened_again(picture) as other:
-        other.info.pop("transparency", None)
-        _read_as(other, f"{kind};16{_OTHER_BYTE[order]}")
-        load(other)
-        load(picture)
-        upper, lower = np.asarray(picture), np.asarray(other)
+    assert picture.fp is not None
+    place = picture.fp.tell()
+    picture.fp.seek(0)
+    other = type(picture)(picture.fp)  # of the same file, which may be too large to be copied
+    other.info.pop("transparency", None)
+    _read_as(other, f"{kind};16{_OTHER_BYTE[order]}")
+    load(other, True)
+    picture.fp.seek(place)
+    load(picture, True)
+    upper, lower = np.asarray(picture), np.asarray(other)
     values = upper[..., :3].astype(np.uint16)
     values <<= 8
     values |= lower[..., :3]
@@ -134,12 +138,3 @@ def _read_as(picture: ImageFile, raw: str) -> None:
         tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw)
         for tile in picture.tile
     ]
-
-
-def _opened_again(picture: ImageFile) -> ImageFile:
-    assert picture.fp is not None
-    place = picture.fp.tell()
-    picture.fp.seek(0)
-    content = io.BytesIO(picture.fp.read())
-    picture.fp.seek(place)
-    return type(picture)(content)

@@ -69,8 +69,10 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             files = open_files(path)
+            for each in files.refused:
+                log.warning("%s: %s", path / each.path, each.reason)
             # by the path, not the name: that is in one Unicode form and may not be the file's own
-            inside = [files.read[name].path or path / name for name in pictures_in(files)]
+            inside = [file for name in pictures_in(files) if (file := files.read[name].path)]
             if not inside:
                 raise UserError(f"{path} holds no picture.\n  looked for: {', '.join(EXTENSIONS)}")
             found += inside

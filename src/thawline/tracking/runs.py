@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thawline.config.errors import first_line
 from thawline.tracking.connection import LostError, ask, connected
 from thawline.tracking.origin import is_dead, origin, this_process
 from thawline.tracking.place import settle_run
@@ -201,7 +202,7 @@ def _opened(story: Story, again: str | None) -> Run:
     """Return the run `again`, running anew and by this process, where there is such a run to go on with; else
     a new one."""
     run = Run(story)
-    if again is not None:
+    if again:
         try:
             story.id = ask(lambda client: _reopened(client, again))
         except LostError:
@@ -253,8 +254,8 @@ def _quoted(text: str) -> str:
 
 def _end_after(opened: Run, error: BaseException) -> None:
     """End a run whose block raised; never hide the block's error behind one of MLflow."""
-    first_line = (str(error).splitlines() or [""])[0]
-    reason = f"{type(error).__name__}: {first_line}".removesuffix(": ")
+    kind, said = type(error).__name__, first_line(error)
+    reason = kind if said == kind else f"{kind}: {said}"
     try:
         opened.end("failed" if isinstance(error, Exception) else "interrupted", reason)
     except Exception as second:

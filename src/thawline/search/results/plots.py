@@ -17,6 +17,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from thawline import tracking
+from thawline.config.errors import first_line
 from thawline.search.space.parameters import DEPTH, HEAD_LR
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def log_plots(study: optuna.Study, run: tracking.Run, curve: pd.DataFrame | None
                 run.log_artifact(Path(temporary), FOLDER)
             return names
     except Exception as error:
-        log.warning("the study's plots are left out: %s", _first_line(error))
+        log.warning("the study's plots are left out: %s", first_line(error))
         return []
 
 
@@ -82,14 +83,10 @@ def _draw(study: optuna.Study, curve: pd.DataFrame | None, folder: Path) -> list
             figure.savefig(folder / f"{name}.png", dpi=_DPI, bbox_inches="tight")
             drawn.append(name)
         except Exception as error:
-            log.debug("plot %s is left out: %s", name, _first_line(error))
+            log.debug("plot %s is left out: %s", name, first_line(error))
         finally:
             plt.close("all")
     return drawn
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _plots(study: optuna.Study, curve: pd.DataFrame | None) -> dict[str, Callable[[], "Figure"]]:
