@@ -13,7 +13,6 @@ import gc
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "builders.json"
 PAGE = ROOT / "docs" / "architectures.md"
 BEGIN, END = "<!-- builders: begin -->", "<!-- builders: end -->"
 STEPS = ("pretrain", "replace_head", "finetune", "soup", "export", "predict")
-NAMES = ("builder", "pixels", "million weights", *STEPS, "seconds")
+NAMES = ("builder", "pixels", "million weights", "went through")
 
 SIDES = {"alexnet": 63, "inception_v3": 75, "vit_h_14": 28, "vit_b_32": 64, "vit_l_32": 64, "maxvit_t": 224}
 """The smallest pictures that a builder takes, where it is not 32 pixels."""
@@ -123,16 +122,15 @@ def toy_pictures(folder: Path, each: int = 8) -> None:
 
 
 def row_of(builder: str, place: Path) -> dict[str, Any]:
-    """Return what became of `builder`: seconds of each step, or the error that ended it. What is written lies
-    below `place`, and is deleted but for MLflow's database."""
+    """Return what became of `builder`: the steps it went through, and the error that ended it. What is written
+    lies below `place`, and is deleted but for MLflow's database."""
     size = weights(builder)
-    row: dict[str, Any] = {"builder": builder, "side": SIDES.get(builder, 32), "weights": size, "steps": {}}
+    row: dict[str, Any] = {"builder": builder, "side": SIDES.get(builder, 32), "weights": size, "steps": []}
     need = 4 * COPIES * size
     if need > psutil.virtual_memory().available:
         return row | {"error": f"not tried: it needs {need / 2**30:.0f} GiB of free memory"}
     with tempfile.TemporaryDirectory(dir=place) as folder:
         for name, step in through(builder, Path(folder)):
-            started = time.monotonic()
             try:
                 step()
             except Exception as error:  # whatever a network raises is what the table is to say
@@ -140,7 +138,7 @@ def row_of(builder: str, place: Path) -> dict[str, Any]:
                 return row | {
                     "error": f"{name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
                 }
-            row["steps"][name] = round(time.monotonic() - started, 1)
+            row["steps"].append(name)
     return row
 
 
@@ -150,30 +148,26 @@ def weights(builder: str) -> int:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows in Markdown, by name: seconds of each step, and of those without a row that they have
-    none."""
-    found = {row["builder"]: row for row in rows}
+    """Return the rows in Markdown, by name, and a line with the builders that have none."""
     lines = [f"| {' | '.join(NAMES)} |", f"|{'---|' * len(NAMES)}"]
-    for name in architectures():
-        lines.append(f"| {' | '.join(cells(name, found.get(name)))} |")
-    return "\n".join(lines)
+    lines += [f"| {' | '.join(cells(row))} |" for row in sorted(rows, key=lambda row: row["builder"])]
+    missing = sorted(set(architectures()) - {row["builder"] for row in rows})
+    return "\n".join(
+        [*lines, *(["", f"Not run yet ({len(missing)}): {', '.join(missing)}"] if missing else [])]
+    )
 
 
-def cells(name: str, row: dict[str, Any] | None) -> list[str]:
-    if row is None:
-        return [name, *[""] * (len(NAMES) - 2), "not run yet"]
-    steps = [f"{row['steps'][step]:.1f}" if step in row["steps"] else "–" for step in STEPS]
-    ending = row.get("error") or f"{sum(row['steps'].values()):.0f}"
-    return [name, str(row["side"]), f"{row['weights'] / 1e6:.1f}", *steps, ending]
+def cells(row: dict[str, Any]) -> list[str]:
+    through = row.get("error") or "all six steps"
+    return [row["builder"], str(row["side"]), f"{row['weights'] / 1e6:.1f}", through]
 
 
 def write_page(rows: list[dict[str, Any]]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-    found = describe_machine()
-    libraries = ", ".join(f"{name} {found['versions'][name]}" for name in ("torch", "torchvision"))
-    machine = f"{found['processor']}, one thread; {libraries}. Seconds of each step:"
-    write_text(PAGE, f"{before}{BEGIN}\n{machine}\n\n{table(rows)}\n{END}{after}")
+    found = describe_machine()["versions"]
+    libraries = ", ".join(f"{name} {found[name]}" for name in ("torch", "torchvision"))
+    write_text(PAGE, f"{before}{BEGIN}\n{libraries}\n\n{table(rows)}\n{END}{after}")
 
 
 def main() -> None:
@@ -193,7 +187,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         for builder in [] if chosen.table else todo:
             row = row_of(builder, Path(place))
-            log.info("%s", " ".join(cells(builder, row)))
+            log.info("%s", " ".join(cells(row)))
             others = [each for each in rows if each["builder"] != builder]
             rows = sorted([*others, row], key=lambda each: each["builder"])
             write_json(RESULTS, rows)
