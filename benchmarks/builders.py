@@ -122,7 +122,7 @@ def toy_pictures(folder: Path, each: int = 8) -> None:
 
 
 def row_of(builder: str, place: Path) -> dict[str, Any]:
-    """Return what became of `builder`: the steps it went through, and the error that ended it. What is written
+    """Return what became of `builder`: the steps it went through, and what ended it. What is written
     lies below `place`, and is deleted but for MLflow's database."""
     size = weights(builder)
     row: dict[str, Any] = {"builder": builder, "side": SIDES.get(builder, 32), "weights": size, "steps": []}
