@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from thawline.config.composition import compose
 from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
-from thawline.fit import command, fit, look
+from thawline.fit import _folder_of, command, fit, look
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -264,3 +264,19 @@ def test_another_root_among_the_settings_is_the_one_that_counts(leaves: Path, tm
     other = pictures(tmp_path / "other", "oak/1.jpg", "elm/1.jpg")
     found = look(command(leaves, 5, "imagenet", [f"target.root={other}"], ROOT), ROOT)
     assert found[0] == "target: 2 pictures of 2 classes found"
+
+
+def test_a_fit_is_kept_under_the_name_of_its_folder_and_replaced_by_the_next_on_the_same_pictures(
+    tmp_path: Path,
+) -> None:
+    def kept(named: str, pictures: str) -> str:
+        folder = _folder_of(tmp_path, named, pictures)
+        folder.mkdir(exist_ok=True)
+        (folder / "params.yaml").write_text(f"target:\n  root: {pictures}\n")
+        return folder.name
+
+    assert kept("leaves.zip", "/a/leaves.zip") == "leaves"
+    assert kept("leaves", "/b/leaves") == "leaves-2"
+    # given another root among the settings
+    assert [kept("set", "/b/set/images"), kept("set", "/b/set/images")] == ["set", "set"]
+    assert kept("leaves", "/a/leaves.zip") == "leaves"
