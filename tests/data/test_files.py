@@ -4,6 +4,7 @@ import io
 import os
 import socket
 import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -99,6 +100,17 @@ def test_the_first_of_two_members_with_one_name_counts(tmp_path):
     assert [picture.reason for picture in files.refused] == [
         "a second member of the archive with the same name"
     ]
+
+
+def test_of_two_unicode_forms_of_a_name_the_same_counts_whatever_the_order_of_the_disk(tmp_path, monkeypatch):
+    forms = [unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD")]
+    for form in forms:
+        (tmp_path / form).write_text(form)
+    for names in (forms, forms[::-1]):
+        monkeypatch.setattr("os.walk", lambda *_, names=names, **__: [(str(tmp_path), [], list(names))])
+        files = open_files(tmp_path)
+        assert {name: read() for name, read in files.read.items()} == {forms[0]: forms[1].encode()}
+        assert [picture.path for picture in files.refused] == forms[:1]
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "zip"])

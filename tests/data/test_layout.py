@@ -1,5 +1,8 @@
 """What folders mean: read where only one layout makes sense, refused with all that do where several do."""
 
+import re
+import shlex
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -124,12 +127,23 @@ def test_the_settings_that_a_refusal_names_are_read_without_another_one():
         assert words in message
 
 
-def test_a_folder_that_makes_sense_by_itself_is_offered():
+@pytest.mark.parametrize("name", ["photos", "p q", "höhe", "it's", "a,b=[1]", "$HOME", 'say "x"', "a\\b"])
+def test_a_folder_that_makes_sense_by_itself_is_offered_as_shell_and_hydra_read_it(tmp_path, name):
+    root = tmp_path / name
+    (root / "images").mkdir(parents=True)
     names = pictures("images/cat images/dog preview")
-    message = refusal(names, Path("/photos"), Path("/photos"), "source", Layout.auto)
-    assert "    -S source.root=/photos/images\n      nothing but this folder: cat (4), dog (4)" in message
+    message = refusal(names, root, root, "source", Layout.auto)
+    setting, words = re.findall(r"-S (.*source\.root=.*)\n +(.*)", message)[0]
+    assert words == "nothing but this folder: cat (4), dog (4)"
+    (given,) = shlex.split(setting)
+    assert compose(ROOT, ["source=image_folder", given]).source.root == str(root / "images")
+
+
+def test_a_folder_that_is_not_there_by_its_name_is_not_offered(tmp_path):
+    (tmp_path / unicodedata.normalize("NFD", "höhe")).mkdir()
+    names = pictures("höhe/cat höhe/dog preview")
+    assert "root=" not in refusal(names, tmp_path, tmp_path, "source", Layout.auto)
     assert "root=" not in refusal(names, Path("/photos.zip"), None, "source", Layout.auto)
-    assert "root=" not in refusal(names, Path("/p q"), Path("/p q"), "source", Layout.auto)
 
 
 def test_splits_and_what_is_left_out_are_said():

@@ -17,6 +17,7 @@ from thawline.config.errors import FieldError, UserError
 from thawline.config.sections import Config, DataSetName, Input, Role, Source, Target
 from thawline.data import ranges
 from thawline.data import scan as scan_module
+from thawline.data.collection import Item
 from thawline.data.prepare import prepare
 from thawline.data.store import Store, open_store
 from thawline.models.preprocessing import transform_for
@@ -111,7 +112,7 @@ def test_nothing_but_training_pictures_decides(tmp_path, bright):
     changed = next(s for s in (target, test) if f"{bright}/across/00.tif" in set(s.manifest["path"]))
     row = changed.manifest["path"].tolist().index(f"{bright}/across/00.tif")
     assert (changed.images[row] == 255).all()
-    assert notes(artifacts)[1:] == [
+    assert notes(artifacts)[:-1] == [
         "1 of 36 pictures of more than 8 bits: values outside 0 to 1023, black and white, are cut off "
         f"({bright}/across/00.tif)"
     ]
@@ -121,9 +122,9 @@ def test_pictures_that_are_nearly_black_beside_the_others_are_counted(tmp_path):
     root = write(tmp_path / "set", bits(16))
     for index in range(4):
         Image.fromarray(gray(300 + index).astype(np.uint16)).save(root / "down" / f"8 bits {index}.tif")
-    assert notes(run(root))[1:] == [
+    assert notes(run(root))[:-1] == [
         "4 of 28 pictures of more than 8 bits: values fill little of 0 to 65535, black and white "
-        "(down/8 bits 0.tif, down/8 bits 1.tif, down/8 bits 2.tif, …)"
+        "(down/8 bits 0.tif, down/8 bits 1.tif, down/8 bits 2.tif, down/8 bits 3.tif)"
     ]
 
 
@@ -135,8 +136,8 @@ def test_a_few_pictures_that_make_all_others_dark_are_said(tmp_path):
     artifacts = run(root)
     assert stores(artifacts, "target")[0].transform.range == (0, 65535)
     advice = (
-        "only 1 of these 12 go above 4095: if that is a fault of theirs, -S 'target.range=[0,4095]' shows "
-        "all others brighter"
+        "pictures of more than 8 bits: only 1 of the 12 that are trained on go above 4095: if that is a "
+        "fault of theirs, -S 'target.range=[0,4095]' shows all others brighter"
     )
     assert advice in notes(artifacts)
     with_advice = run(root, **settings(advice))
@@ -181,12 +182,12 @@ def test_the_setting_that_is_proposed_does_not_come_from_test_pictures(tmp_path)
         run(root)
     artifacts = run(root, **settings(str(refusal.value)))
     assert (stores(artifacts, "test")[0].images == 0).all()
-    assert "12 of 36 pictures of more than 8 bits: values outside -100 to 155" in notes(artifacts)[1]
+    assert "12 of 36 pictures of more than 8 bits: values outside -100 to 155" in notes(artifacts)[0]
 
 
 def test_a_range_that_concerns_no_picture_is_said(tmp_path):
     artifacts = run(write(tmp_path / "set", lambda eight: eight), range=[0, 1000])
-    assert notes(artifacts) == ["target.range is set, but all pictures have 8 bits: it changes none of them"]
+    assert notes(artifacts) == ["target.range: is set, but all pictures have 8 bits: it changes none of them"]
     assert stores(artifacts, "target")[0].transform.range == (0, 1000)
 
 
@@ -211,8 +212,13 @@ def test_floats_from_0_to_1_need_no_setting(tmp_path):
 def test_integers_beside_floats_are_refused(tmp_path):
     root = write(tmp_path / "set", bits(10), {"across": 12})
     write(root, lambda eight: (eight / 255).astype(np.float32), {"down": 12})
-    with pytest.raises(UserError, match=r"hold integers \(across/.*\), others floats from 0 to 1 \(down/"):
+    (root / "empty").mkdir()
+    with pytest.raises(
+        UserError, match=r"some hold integers \(across/.*\), others floats \(down/"
+    ) as refusal:
         run(root)
+    assert [line.split()[0] for line in str(refusal.value).splitlines()[1:3]] == ["error", "error"]
+    assert "class empty" in str(refusal.value)
 
 
 def test_a_source_has_its_own_range(tmp_path):
@@ -254,4 +260,26 @@ def test_white_is_the_highest_number_of_the_fewest_bits_that_hold_all(high, whit
 def test_8_bits_have_no_range():
     pictures = table(low=[np.nan], high=[np.nan], integers=[False])
     assert ranges.range_of(pictures) is None
-    assert ranges.described(pictures, np.array(["train"]), None, "target.range") == []
+    assert list(ranges.described(pictures, np.array(["train"]), None, "target.range")) == []
+
+
+def test_what_holds_for_training_pictures_is_not_said_of_pictures_that_are_not_divided(tmp_path):
+    root = write(tmp_path / "set", bits(10))
+    (root / "empty").mkdir()
+    with pytest.raises(UserError, match="class empty") as refusal:
+        run(root)
+    assert "trained on" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "undefined",
+    [
+        [(Item("1.tif", "a", "test"), (-5000, -4000)), (Item("2.tif", "b", "test"), (-5000, 300))],
+        [(Item("1.tif", "a"), (-7, -7)), (Item("2.tif", "b", "test"), (-5000, 300))],
+        [(Item("1.tif", "a"), (-1000000.2, -1000000.1))],
+    ],
+    ids=["test pictures alone", "one value", "one value as it is written"],
+)
+def test_no_range_is_proposed_where_none_is_known(undefined):
+    with pytest.raises(UserError, match=r"white: -S 'target\.range=\[BLACK,WHITE\]'\.$"):
+        ranges.refuse(undefined, 2, "target.range")

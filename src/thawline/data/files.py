@@ -1,7 +1,6 @@
 """The files below a folder or in an archive, read without unpacking anything."""
 
 import os
-import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from thawline.config.paths import missing
 from thawline.data.archives import ARCHIVES, Member, is_archive, members
 from thawline.data.collection import Dropped
 from thawline.data.content import Content, file_at
-from thawline.data.names import shown
+from thawline.data.names import normal, shown
 
 _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """Made by the system beside people's files; some hold small copies of their pictures."""
@@ -20,7 +19,8 @@ _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Informat
 class Files:
     """The files of a root: `read[name]()` returns the bytes of one, from any thread. Names are relative
     to the root, with `/` between the parts, in Unicode's form NFC wherever they come from. `folders` are the
-    folders seen, `refused` what is no plain file, `notes` what there is to say about the names."""
+    folders seen, `refused` what is no plain file or has another's name, `notes` what there is to say about
+    the names."""
 
     read: dict[str, Content] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
@@ -59,10 +59,10 @@ def _folder(root: Path) -> Files:
             if not _is_hidden(name) and os.path.realpath(Path(folder, name)) not in seen
         )
         relative = Path(folder).relative_to(root)
-        files.folders.update(_text((relative / name).as_posix()) for name in subfolders)
-        for name in names:
+        files.folders.update(normal((relative / name).as_posix()) for name in subfolders)
+        for name in sorted(names):  # the disk has no order
             if not _is_hidden(name):
-                _add_file(files, _text((relative / name).as_posix()), Path(folder, name))
+                _add_file(files, normal((relative / name).as_posix()), Path(folder, name))
     return files
 
 
@@ -74,11 +74,6 @@ def _add_file(files: Files, name: str, path: Path) -> None:
         files.read[name] = file_at(path)
     else:  # opening a pipe would wait for ever
         files.refused.append(Dropped(name, "no plain file", "a pipe, a socket or a device"))
-
-
-def _text(name: str) -> str:
-    """Return a name in the one form in which names are compared, whatever file system or archive chose."""
-    return unicodedata.normalize("NFC", shown(name))
 
 
 def _cannot_list(error: OSError) -> None:
@@ -96,20 +91,20 @@ def _archive(root: Path) -> Files:
 def _add(files: Files, member: Member) -> None:
     """File one member of an archive. Nothing is ever unpacked, so a name cannot lead anywhere, but one
     that tries to is no picture's."""
-    parts = _text(member.name).removeprefix("./").rstrip("/").split("/")
-    path = "/".join(parts)
+    path = normal(member.name).removeprefix("./").rstrip("/")
+    parts = path.split("/")
     if path in ("", ".") or (".." not in parts and _is_hidden(path)):
         return
     if "" in parts or ".." in parts:
-        files.refused.append(Dropped(shown(member.name), "a member of the archive with an unsafe name"))
-    elif member.is_folder:
+        files.refused.append(Dropped(path, "a member of the archive with an unsafe name"))
+        return
+    files.folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+    if member.is_folder:
         files.folders.add(path)
     elif not member.plain:
         reason = "a member of the archive that is no plain file"
-        files.refused.append(Dropped(shown(member.name), reason, "a link, a device or a sparse file"))
+        files.refused.append(Dropped(path, reason, "a link, a device or a sparse file"))
     elif path in files.read:
-        reason = "a second member of the archive with the same name"
-        files.refused.append(Dropped(shown(member.name), reason))
+        files.refused.append(Dropped(path, "a second member of the archive with the same name"))
     else:
         files.read[path] = member.read
-        files.folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))

@@ -1,13 +1,12 @@
 """Which pictures show the same thing: the file groups.csv beside them, with the columns path and group."""
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from thawline.config.choices import Groups
-from thawline.data.names import class_name, shown
+from thawline.data.names import normal
 from thawline.data.problems import Problem, Severity, counted, listed
 from thawline.data.text_tables import TextTableError, read_rows
 
@@ -45,14 +44,14 @@ def read_groups(
         if name is None:
             unmatched.append(row["path"])
         else:
-            groups_of[name].add(class_name(row["group"]))
-    missing = [shown(name) for name in names if name not in groups_of]
+            groups_of[name].add(normal(row["group"]))
+    missing = [name for name in names if name not in groups_of]
     problems = [*_contradictions(groups_of), *_misfits(unmatched, missing, wanted, section)]
     return {name: min(groups) for name, groups in groups_of.items()}, problems
 
 
 def _contradictions(groups_of: Mapping[str, set[str]]) -> Iterable[Problem]:
-    several = {shown(name): groups for name, groups in groups_of.items() if len(groups) > 1}
+    several = {name: groups for name, groups in groups_of.items() if len(groups) > 1}
     if several:
         cases = [f"{name} ({', '.join(sorted(groups))})" for name, groups in several.items()]
         what = f"{counted(len(several))} in several groups: {listed(cases)}"
@@ -80,16 +79,15 @@ class _Finder:
 
     def __init__(self, names: Sequence[str], above: Sequence[str]) -> None:
         self._above = [_key(folder).split("/") for folder in above if _key(folder)]
-        self._exact = {unicodedata.normalize("NFC", shown(name)): name for name in names}
+        self._exact = frozenset(names)
         alike = defaultdict(list)
         for name in names:
-            alike[_key(shown(name))].append(name)
+            alike[_key(name)].append(name)
         self._alike = {key: found[0] for key, found in alike.items() if len(found) == 1}
 
     def find(self, path: str) -> str | None:
-        exact = self._exact.get(unicodedata.normalize("NFC", path))
-        if exact is not None:
-            return exact
+        if normal(path) in self._exact:
+            return normal(path)
         parts = _key(path).split("/")
         starts = range(len(parts)) if _is_absolute(path) else self._starts(parts)
         return next(
@@ -105,7 +103,7 @@ class _Finder:
 
 def _key(path: str) -> str:
     """Return what equal paths have in common: their parts, whatever is between them, in lower case."""
-    text = unicodedata.normalize("NFC", path).replace("\\", "/").strip().casefold()
+    text = normal(path).replace("\\", "/").strip().casefold()
     parts: list[str] = []
     for part in PurePosixPath("/" + text.lstrip("/")).parts[1:]:
         if part == ".." and parts:

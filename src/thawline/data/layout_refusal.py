@@ -1,13 +1,12 @@
 """What is said where folders could mean several things: what was seen, and the setting for each reading."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from thawline.config.choices import Layout
+from thawline.config.overrides import override, shell_line
 from thawline.data.layout import Parts, Reading, choose, readings
-from thawline.data.names import shown
 from thawline.data.problems import counted, listed, plain
 
 EXPECTED = (
@@ -23,8 +22,6 @@ WORDS = {
 }
 _LEVELS, _BRANCHES = 3, 6
 """Of the tree that is shown: levels, and folders shown in each folder."""
-_PLAIN = re.compile(r"[\w/.-]+")
-"""Paths that shell and Hydra take as they are."""
 
 
 def refusal(names: Sequence[str], root: Path, folder: Path | None, section: str, layout: Layout) -> str:
@@ -39,9 +36,8 @@ def refusal(names: Sequence[str], root: Path, folder: Path | None, section: str,
         if reading.layout is not layout
     ]
     found += [
-        (f"-S {section}.root={folder / inner}", "nothing but this folder", reading)
-        for inner, reading in _inside(names)
-        if folder is not None and _PLAIN.fullmatch(str(folder / inner))
+        (f"-S {shell_line([override(f'{section}.root', str(path))])}", "nothing but this folder", reading)
+        for path, reading in _inside(names, folder)
     ]
     seen = [f"  {line}" for line in tree(names)]
     how = "Add what is right to the command:"
@@ -69,15 +65,16 @@ def _branch(parts: list[Parts], depth: int) -> list[str]:
         inside[f"{each[0]}/" if len(each) > 1 else ""].append(each[1:])
     lines = []
     for folder, below in sorted(inside.items())[:_BRANCHES]:
-        lines.append(f"{'  ' * depth}{plain(shown(folder)) or 'directly here'}: {counted(len(below))}")
+        lines.append(f"{'  ' * depth}{plain(folder) or 'directly here'}: {counted(len(below))}")
         if folder and depth < _LEVELS - 1 and any(len(each) > 1 for each in below):
             lines += _branch(below, depth + 1)
     rest = len(inside) - _BRANCHES
     return [*lines, f"{'  ' * depth}and {rest} more"] if rest > 0 else lines
 
 
-def _inside(names: Sequence[str]) -> list[tuple[str, Reading]]:
-    """Return the outermost folders that can be read by themselves; none where several can, as folds."""
+def _inside(names: Sequence[str], folder: Path | None) -> list[tuple[Path, Reading]]:
+    """Return the outermost folder that can be read by itself; none where several can, as folds, and where
+    it is not on the disk by this name, but in an archive or in another Unicode form."""
     below = defaultdict(list)
     for name in names:
         top, _, rest = name.partition("/")
@@ -85,12 +82,14 @@ def _inside(names: Sequence[str]) -> list[tuple[str, Reading]]:
             below[top].append(rest)
     chosen = [(top, choose(inner)) for top, inner in below.items()]
     found = [(top, reading) for top, reading in chosen if reading is not None and reading.is_usable()]
-    return found if len(found) == 1 else []
+    if folder is None or len(found) != 1 or not (folder / found[0][0]).is_dir():
+        return []
+    return [(folder / top, reading) for top, reading in found]
 
 
 def _said(reading: Reading) -> str:
     """Return the classes and splits that a reading finds, and what it leaves out, with numbers."""
-    classes = [f"{plain(shown(label))} ({count})" for label, count in sorted(reading.classes.items())]
+    classes = [f"{plain(label)} ({count})" for label, count in sorted(reading.classes.items())]
     splits = reading.splits
     parts = [f"{count} {split or 'in no split'}" for split, count in sorted(splits.items())]
     left_out = [f"{counted(len(reading.left_out))} left out"] if reading.left_out else []

@@ -1,4 +1,4 @@
-"""What files and classes are called: as text, in one form."""
+"""What files, classes and groups are called: as text, in one form."""
 
 import unicodedata
 
@@ -8,6 +8,7 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def class_name(text: str) -> str:
-    """Return a class's name as it is stored: one Unicode form, whichever the file system or editor chose."""
+def normal(text: str) -> str:
+    """Return a name as it is compared and stored: text in Unicode's form NFC, whichever form the file system,
+    the archive or the editor chose."""
     return unicodedata.normalize("NFC", shown(text))

@@ -16,11 +16,13 @@ from thawline.data.files import Files
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
-_PREVIEWS = (
-    *(".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos"),
-    *(".nef", ".nrw", ".pef", ".raf", ".sr2", ".srf", ".srw", ".thm"),
+RAW = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos"),
+    *(".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".sr2", ".srf", ".srw", ".x3f"),
 )
-"""What cameras write beside a picture: it begins as a TIFF or JPEG does, and holds a small preview."""
+"""What cameras write before it becomes a picture. Many begin as a TIFF does, with a small preview."""
+_PREVIEW = ".thm"
+"""What cameras write beside a film: a small JPEG."""
 
 
 class Unreadable(StrEnum):
@@ -109,7 +111,7 @@ def is_picture(name: str, content: Content) -> bool:
     lower = name.lower()
     if lower.endswith(EXTENSIONS):
         return True
-    if lower.endswith(_PREVIEWS):
+    if lower.endswith((*RAW, _PREVIEW)):
         return False
     try:
         return _format(content.head) is not None

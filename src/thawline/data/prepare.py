@@ -14,12 +14,14 @@ from thawline.config.sections import Config, DataSet, Role
 from thawline.data import ranges
 from thawline.data.collection import Collection
 from thawline.data.decoding import Decoder
+from thawline.data.levels import Range
 from thawline.data.losses import Losses
 from thawline.data.overview import overview
 from thawline.data.problems import Problem, Severity, counted, plain, require_usable, said, worst_first
 from thawline.data.scan import Scan, scan
 from thawline.data.sources import collect
-from thawline.data.split import SPLITS, Split, split
+from thawline.data.split import Split, split
+from thawline.data.split_names import SPLITS
 from thawline.data.store import discard_store, write_absence, write_store
 from thawline.data.transform import Transform
 
@@ -43,8 +45,7 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
     collection = collect(data, config.role, config.seed)
     for line in overview(collection, config.role):
         logger.info("%s", line)
-    given = None if data.range is None else (data.range[0], data.range[1])
-    transform = replace(transform_for(config), range=given)
+    transform = replace(transform_for(config), range=_given(data))
     directory = artifacts.data_output(config.role.name).parent
     scanned = scan(collection, transform, directory, data.max_megapixels)
     setting = f"{config.role.name}.range"
@@ -52,11 +53,13 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
     _require_pictures(data, scanned)
     losses = _losses(collection, scanned)
     decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test, losses)
-    problems = worst_first(_problems(collection, scanned, decision))
+    found = _given(data) or ranges.range_of(scanned.pictures[decision.names == "train"])
+    levels = list(ranges.described(scanned.pictures, decision.names, found, setting))
+    problems = worst_first(_problems(collection, scanned, decision, levels))
     require_usable(problems, data.root or config.role.name)
-    transform = _settled(transform, data.max_megapixels, collection, scanned, decision)
+    transform = replace(transform, range=found)
+    scanned.settle(collection, Decoder(transform, data.max_megapixels))
     report = _report(data, config.role, problems, collection, scanned, decision)
-    report["notes"] += ranges.described(scanned.pictures, decision.names, transform.range, setting)
     _log(report)
     parts = (
         {"source": SPLITS[:2]} if config.role is Role.source else {"target": SPLITS[:2], "test": SPLITS[2:]}
@@ -68,16 +71,8 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         _write(artifacts, name, splits, scanned, decision, transform, report)
 
 
-def _settled(
-    transform: Transform, max_megapixels: float, collection: Collection, scanned: Scan, decision: Split
-) -> Transform:
-    """Return the transform with what is black and white in training pictures of more than 8 bits, and have
-    all such pictures decoded in that way."""
-    if transform.range is None:
-        found = ranges.range_of(scanned.pictures[decision.names == "train"])
-        transform = replace(transform, range=found)
-    scanned.settle(collection, Decoder(transform, max_megapixels))
-    return transform
+def _given(data: DataSet) -> Range | None:
+    return None if data.range is None else (data.range[0], data.range[1])
 
 
 def _require_pictures(data: DataSet, scanned: Scan) -> None:
@@ -111,10 +106,15 @@ def _losses(collection: Collection, scanned: Scan) -> Losses:
     return collection.losses.plus((labels[picture.path], picture.reason) for picture in scanned.dropped)
 
 
-def _problems(collection: Collection, scanned: Scan, decision: Split) -> Iterator[Problem]:
-    """Yield all that is wrong with a data set."""
+def _problems(
+    collection: Collection, scanned: Scan, decision: Split, levels: list[Problem]
+) -> Iterator[Problem]:
+    """Yield all that is wrong with a data set. Of `levels`, what there is to say about black and white, only
+    errors are true of pictures that could not be divided."""
     yield from collection.problems
     yield from decision.problems
+    undivided = any(problem.severity is Severity.error for problem in decision.problems)
+    yield from (problem for problem in levels if problem.severity is Severity.error or not undivided)
     dropped = [*collection.dropped, *scanned.dropped, *decision.dropped]
     for reason, count in Counter(picture.reason for picture in dropped).items():
         first = next(picture for picture in dropped if picture.reason == reason)

@@ -15,8 +15,8 @@ from thawline.data.collection import Dropped
 from thawline.data.holdout import hold_out
 from thawline.data.losses import Losses
 from thawline.data.problems import Problem, Severity, listed
+from thawline.data.split_names import SPLITS
 
-SPLITS = ("train", "val", "test")
 _SUSPICIOUS = 0.2
 """Share of all pictures above which one near-duplicate group is more likely a plain background."""
 

@@ -1,20 +1,19 @@
-"""What classes have beside their pictures: files of kinds that are not read, or an empty folder."""
+"""What classes have beside their pictures: files that are not read, or an empty folder."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from thawline.config.choices import Layout
 from thawline.data.files import Files
 from thawline.data.layout import read
 from thawline.data.losses import Losses
-from thawline.data.names import class_name, shown
+from thawline.data.picture_files import EXTENSIONS, RAW
 
-_KINDS = frozenset(
-    (".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".dcm", ".psd", ".tga")
-    + (".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".ico", ".svg")
-)
-"""Suffixes of pictures, as far as they are not read, too."""
+_UNREAD = frozenset(RAW) | {
+    *(".jp2", ".jxl", ".dcm", ".psd", ".tga", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".ico", ".svg")
+}
+"""Suffixes of pictures that are not read."""
 
 
 def find_losses(
@@ -25,35 +24,41 @@ def find_losses(
     labels: the classes with pictures; others that have a folder have losses, too, perhaps of nothing.
     """
     names = [name.removeprefix(above) for name in pictures]
-    unread = {name.removeprefix(above): kind_of(name) for name in _unread(files.read, pictures)}
+    lost = [(name.removeprefix(above), why) for name, why in _lost(files, pictures) if name.startswith(above)]
     empty = [f"{folder.removeprefix(above)}/?" for folder in folders_without_pictures(files, pictures)]
-    places = read([*names, *unread, *empty], layout).places
-    label_of = {name: class_name(places[name][0]) for name in (*unread, *empty) if name in places}
-    named = {label_of[name] for name in empty if name in label_of and layout is not Layout.file_names}
+    places = read([*names, *(name for name, _ in lost), *empty], layout).places
+    named = {places[name][0] for name in empty if name in places and layout is not Layout.file_names}
     nothing = Losses({label: Counter() for label in sorted(named - labels)})
-    lost = [(label_of[name], kind) for name, kind in unread.items() if name in label_of]
-    return nothing.plus((label, f"of a kind that is not read, {kind}") for label, kind in lost)
+    return nothing.plus((places[name][0], why) for name, why in lost if name in places)
 
 
 def folders_without_pictures(files: Files, pictures: Sequence[str]) -> list[str]:
     """Return the outermost folders without a picture that were to have some: they are empty, or their files
-    are pictures of a kind that is not read. Others, of texts for instance, are no classes."""
+    are pictures that are not read. Others, of texts for instance, are no classes."""
     pictured = {parent for name in pictures for parent in _parents(name)} | {""}
     bare = sorted(folder for folder in files.folders if folder not in pictured)
     inside: dict[str, list[str]] = {folder: [] for folder in bare if folder.rpartition("/")[0] in pictured}
-    for name in files.read:
+    for name in (*files.read, *(refused.path for refused in files.refused)):
         for folder in inside.keys() & _parents(name):
             inside[folder].append(name)
-    return [folder for folder, found in inside.items() if not found or _unread(found, pictures)]
+    lost = {name for name, _ in _lost(files, pictures)}
+    return [folder for folder, found in inside.items() if not found or not lost.isdisjoint(found)]
 
 
 def kind_of(name: str) -> str:
     """Return the end of a file's name that says what it holds, in lower case."""
-    return PurePosixPath(shown(name)).suffix.lower() or "no extension"
+    return PurePosixPath(name).suffix.lower() or "no extension"
 
 
-def _unread(names: Iterable[str], pictures: Sequence[str]) -> list[str]:
-    return [name for name in sorted(set(names).difference(pictures)) if kind_of(name) in _KINDS]
+def _lost(files: Files, pictures: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the files that are called like pictures and give none, each with the reason."""
+    for name in sorted(files.read.keys() - set(pictures)):
+        if kind_of(name) in _UNREAD:
+            yield name, f"of a kind that is not read, {kind_of(name)}"
+    for refused in files.refused:
+        is_unsafe = {"", ".."} & set(refused.path.split("/"))  # so it lies in no folder
+        if kind_of(refused.path) in (*EXTENSIONS, *_UNREAD) and not is_unsafe:
+            yield refused.path, refused.reason
 
 
 def _parents(name: str) -> set[str]:

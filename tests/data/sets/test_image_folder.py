@@ -1,5 +1,6 @@
 """Your own pictures: which layouts are understood, and what is said about the rest."""
 
+import os
 import tarfile
 import unicodedata
 from pathlib import Path
@@ -10,6 +11,7 @@ from thawline.config.choices import Groups, Layout
 from thawline.config.errors import UserError
 from thawline.config.sections import DataSetName, Target
 from thawline.data.collection import Collection
+from thawline.data.picture_files import RAW
 from thawline.data.problems import Severity, said
 from thawline.data.sets import image_folder
 
@@ -129,6 +131,48 @@ def test_pictures_that_are_not_read_are_lost_to_their_class(tmp_path):
     assert losses.said("b") == "of a kind that is not read, .dng (2)"
 
 
+@pytest.mark.parametrize("suffix", [end.removeprefix(".") for end in RAW])
+def test_a_class_of_nothing_but_raw_files_is_not_passed_over(tmp_path, suffix):
+    touch(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / f"1.{suffix.upper()}").write_bytes(b"II*\0" + bytes(60))
+    assert collect(tmp_path).losses.said("c") == f"of a kind that is not read, .{suffix} (1)"
+
+
+def test_raw_files_above_the_classes_are_lost_to_none(tmp_path):
+    losses = collect(touch(tmp_path, "set/classes/a/1.jpg", "set/classes/b/1.jpg", "set/loose.nef")).losses
+    assert losses.of_class == {}
+
+
+def archive_with_links(root: Path, *links: str) -> Path:
+    """A tar with a whole picture in each of two classes, and links that are called so."""
+    with tarfile.open(root / "set.tar", "w") as archive:
+        for name in ("set/a/1.png", "set/b/1.png"):
+            archive.addfile(tarfile.TarInfo(name))
+        for name in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.LNKTYPE, "set/a/1.png"
+            archive.addfile(info)
+    return root / "set.tar"
+
+
+def test_what_is_refused_in_an_archive_is_lost_to_its_class(tmp_path):
+    links = ("set/b/2.png", "./set/b/3.PNG", "set/c/1.png", "set/c/2.nef", "set/d/1.txt", "set/../e/1.png")
+    losses = collect(archive_with_links(tmp_path, *links)).losses
+    assert losses.of_class.keys() == {"b", "c"}
+    for label in "bc":
+        assert losses.said(label) == "a member of the archive that is no plain file (2)"
+
+
+def test_pipes_and_doubles_in_a_folder_are_lost_to_their_class(tmp_path):
+    touch(tmp_path, "a/1.png", *(f"b/{unicodedata.normalize(form, 'é.png')}" for form in ("NFC", "NFD")))
+    (tmp_path / "c").mkdir()
+    os.mkfifo(tmp_path / "c" / "1.png")
+    losses = collect(tmp_path).losses
+    assert losses.said("b") == "a second file with the same name, in another Unicode form (1)"
+    assert losses.said("c") == "no plain file (1)"
+
+
 def test_a_class_folder_without_a_picture_is_a_class_that_was_lost(tmp_path):
     touch(tmp_path, "train/a/1.jpg", "test/a/1.jpg", "train/texts/1.txt")
     (tmp_path / "train" / "b").mkdir()
@@ -202,6 +246,17 @@ def test_groups_may_lie_beside_the_pictures_or_above_and_name_them_from_there(tm
     (tmp_path / place).write_text(f"path,group\n{rows}")
     assert errors(collect(tmp_path)) == []
     assert [item.group for item in collect(tmp_path).items] == ["x", "x"]
+
+
+@pytest.mark.parametrize(
+    ("place", "above"), [("groups.csv", "outer/set/"), ("outer/groups.csv", "set/"), ("outer/Groups.csv", "")]
+)
+def test_groups_that_lie_far_above_name_pictures_from_their_own_folder(tmp_path, place, above):
+    touch(tmp_path, "outer/set/a/1.jpg", "outer/set/b/2.jpg")
+    (tmp_path / place).write_text(f"path,group\n{above}a/1.jpg,x\n{above}b/2.jpg,x\n")
+    collection = collect(tmp_path)
+    assert errors(collection) == []
+    assert [item.group for item in collection.items] == ["x", "x"]
 
 
 @pytest.mark.parametrize("place", ["a/groups.csv", "texts/groups.csv"])

@@ -105,7 +105,7 @@ def test_a_row_that_is_there_twice_counts_once(leaves):
     ("rows", "message"),
     [
         (["oak/7.png,oak", "oak/8.png,oak"], r"no such file: line 4 \(oak/7\.png\), line 5 \(oak/8\.png\)\n"),
-        ([f"{number}.png,oak" for number in range(9)], r"line 6 \(2\.png\) and 6 more"),
+        ([f"{number}.png,oak" for number in range(9)], r"line 8 \(4\.png\) and 4 more"),
         (["oak/1.png,elm"], "a label without a picture: elm"),
         (["oak,oak"], r"no such file: line 4 \(oak\)"),
         ([",elm"], r"no path: line 4 \(label 'elm'\)\n  - a label without a picture: elm"),

@@ -12,7 +12,6 @@ from thawline.data.groups import GROUPS, find, read_groups
 from thawline.data.layout import choose, enter, read
 from thawline.data.layout_refusal import EXPECTED, refusal
 from thawline.data.losses import Losses
-from thawline.data.names import class_name, shown
 from thawline.data.picture_files import EXTENSIONS, open_picture, pictures_in
 from thawline.data.problems import Problem, Severity
 from thawline.data.unread import find_losses, folders_without_pictures, kind_of
@@ -33,21 +32,20 @@ def collect(data: DataSet, seed: int) -> Collection:
     above = _entered(files, pictures)
     names = [name.removeprefix(above) for name in pictures]
     reading = choose(names) if data.layout is Layout.auto else read(names, data.layout)
-    labels = set() if reading is None else {class_name(label) for label in reading.classes}
+    labels = set() if reading is None else set(reading.classes)
     losses = Losses() if reading is None else find_losses(files, pictures, above, reading.layout, labels)
     if reading is None or not labels or len(labels | losses.of_class.keys()) < 2:
         folder = root / above if root.is_dir() else None
         raise UserError(refusal(names, root, folder, _role(data).name, data.layout))
     groups, problems = _grouped(files, names, above, data)
     items = tuple(
-        Item(shown(name), class_name(label), split, groups.get(name, ""))
-        for name, (label, split) in reading.places.items()
+        Item(name, label, split, groups.get(name, "")) for name, (label, split) in reading.places.items()
     )
     reads = [files.read[above + name] for name in reading.places]
     return Collection(
         items,
         lambda position: open_picture(reads[position]),
-        (*files.refused, *(Dropped(shown(name), _no_class(reading.layout)) for name in reading.left_out)),
+        (*files.refused, *(Dropped(name, _no_class(reading.layout)) for name in reading.left_out)),
         (*files.notes, *_note_ignored(files, pictures)),
         losses=losses,
         problems=(*problems, *find_alike(labels)),
@@ -82,7 +80,7 @@ def _grouped(
     if used is None:
         return {}, elsewhere
     root = located(str(data.root)).name
-    folders = [above, root, f"{root}/{above}"]
+    folders = [above, above.removeprefix(used[: -len(GROUPS)]), root, f"{root}/{above}"]
     groups, problems = read_groups(files.read[used](), names, folders, data.groups, _role(data).name)
     return groups, [*problems, *elsewhere]
 
@@ -91,7 +89,7 @@ def _elsewhere(name: str, data: DataSet) -> Problem:
     severity = Severity.note if data.groups is Groups.partial else Severity.error
     what = f"is not read: only one {GROUPS}, above all pictures, is"
     way_out = f"move its rows there, or go on without: -S {_role(data).name}.groups=partial"
-    return Problem(severity, shown(name), what, way_out=way_out)
+    return Problem(severity, name, what, way_out=way_out)
 
 
 def _note_ignored(files: Files, pictures: list[str]) -> tuple[str, ...]:

@@ -16,15 +16,15 @@ from thawline.config.errors import UserError
 from thawline.config.sections import DataSet
 from thawline.data.collection import Collection, Item, find_alike
 from thawline.data.content import file_at
-from thawline.data.names import class_name
+from thawline.data.names import normal
 from thawline.data.picture_files import open_picture
+from thawline.data.problems import listed
 from thawline.data.split_names import SPLITS, split_named
 from thawline.data.text_tables import TextTableError, read_rows
 
 NAME = "labels.csv"
 """The table's name where `root` is the folder that holds it."""
 NEEDED, OPTIONAL = ("path", "label"), ("group", "split")
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def collect(data: DataSet, seed: int) -> Collection:
     rows = list(_read(table))
     problems = [*_find_wrong_fields(rows), *_find_missing_pictures(rows), *_find_contradictions(rows)]
     if problems or not rows:
-        listed = "".join(f"\n  - {problem}" for problem in problems or ["it has no rows below its header"])
-        raise UserError(f"{table} cannot be used:{listed}\n  Correct the table and run the command again.")
+        lines = "".join(f"\n  - {problem}" for problem in problems or ["it has no rows below its header"])
+        raise UserError(f"{table} cannot be used:{lines}\n  Correct the table and run the command again.")
     by_path = {row.path: row for row in sorted(rows, key=lambda row: row.path)}
     items = tuple(Item(path, row.label, row.split, row.group) for path, row in by_path.items())
     files = [row.file for row in by_path.values()]
@@ -93,8 +93,8 @@ def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
     path = file.relative_to(folder) if file.is_relative_to(folder) else file
     split = fields.get("split", "")
     split = split_named(split) or split
-    label, group = (class_name(fields.get(name, "")) for name in ("label", "group"))
-    return _Row(line, _on_disk(folder, file), class_name(path.as_posix()), label, group, split)
+    label, group = (normal(fields.get(name, "")) for name in ("label", "group"))
+    return _Row(line, _on_disk(folder, file), normal(path.as_posix()), label, group, split)
 
 
 def _on_disk(folder: Path, file: Path) -> Path:
@@ -150,5 +150,4 @@ def _values(lines: dict[str, int]) -> str:
 def _say(problem: str, offenders: Iterable[str]) -> list[str]:
     """Return the problem with the first few offenders, nothing where there are none."""
     found = list(offenders)
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return [f"{problem}: {', '.join(found[:_SHOWN])}{more}"] if found else []
+    return [f"{problem}: {listed(found)}"] if found else []
