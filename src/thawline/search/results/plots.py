@@ -49,7 +49,7 @@ def log_plots(study: optuna.Study, run: tracking.Run, curve: pd.DataFrame | None
                 run.log_artifact(Path(temporary), FOLDER)
             return names
     except Exception as error:
-        log.warning("the study's plots are left out: %s", first_line(error))
+        log.warning("the study's plots are left out: %s", f"{type(error).__name__}: {first_line(error)}")
         return []
 
 
@@ -83,7 +83,7 @@ def _draw(study: optuna.Study, curve: pd.DataFrame | None, folder: Path) -> list
             figure.savefig(folder / f"{name}.png", dpi=_DPI, bbox_inches="tight")
             drawn.append(name)
         except Exception as error:
-            log.debug("plot %s is left out: %s", name, first_line(error))
+            log.debug("plot %s is left out: %s", name, f"{type(error).__name__}: {first_line(error)}")
         finally:
             plt.close("all")
     return drawn
