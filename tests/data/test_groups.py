@@ -36,7 +36,7 @@ def nfd(text: str) -> str:
         nfd,
         lambda name: f"set/{name}",
         lambda name: f"leaves/{name}",
-        lambda name: f"/home/me/set/{name}",
+        lambda name: f"/data/set/{name}",
         lambda name: f"C:\\Users\\me\\{name}".replace("/", "\\"),
         lambda name: f"\\\\server\\photos\\{name}".replace("/", "\\"),
         lambda name: f"~/photos/{name}",
