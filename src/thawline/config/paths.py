@@ -15,8 +15,8 @@ def missing(path: Path) -> str:
     """Say that there is nothing at `path`, and where a link on the way to it leads nowhere."""
     for each in (path, *path.parents):
         if each.is_symlink() and not each.exists():
-            return f"{_shown(path)} does not exist: {_shown(each)} is a link to {_shown(each.readlink())}"
-    return f"{_shown(path)} does not exist"
+            return f"{shown(path)} does not exist: {shown(each)} is a link to {shown(each.readlink())}"
+    return f"{shown(path)} does not exist"
 
 
 def require_watchable(path: Path) -> None:
@@ -29,14 +29,14 @@ def require_watchable(path: Path) -> None:
         raise UserError(f"{missing(path)}.")
     if not is_nameable(path):
         raise UserError(
-            f"{_shown(path)}: params.yaml cannot hold this path, which is not UTF-8 or has '${{' in it.\n"
+            f"{shown(path)}: params.yaml cannot hold this path, which is not UTF-8 or has '${{' in it.\n"
             f"  rename the folder, or make a link and give that: ln -s {_bash(str(path))} ~/pictures"
         )
     found: dict[str, list[str]] = defaultdict(list)
     for problem, name in _problems(str(path)):
         found[problem].append(name)
     for problem, names in found.items():
-        listed = ", ".join(_shown(Path(name)) for name in names[:_SHOWN])
+        listed = ", ".join(shown(Path(name)) for name in names[:_SHOWN])
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         raise UserError(f"in {path} {problem}: {listed}{more}.\n  {_way_out(problem, path, names)}")
 
@@ -97,8 +97,9 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _shown(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def shown(path: Path | str) -> str:
+    """Return a path or a name as text, also where its bytes are not UTF-8."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _bash(path: str) -> str:

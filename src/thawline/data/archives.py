@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from thawline.config.errors import UserError
+from thawline.config.paths import shown
 from thawline.data.content import Content
 from thawline.data.encodings import ANSI, OEM, decoded
-from thawline.data.names import shown
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 """How the names of archives end that can be read. What counts is how their contents begin."""

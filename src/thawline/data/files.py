@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from thawline.config.errors import UserError
-from thawline.config.paths import missing
+from thawline.config.paths import missing, shown
 from thawline.data.archives import ARCHIVES, Member, is_archive, members
 from thawline.data.collection import Dropped
 from thawline.data.content import Content, file_at
-from thawline.data.names import normal, shown
+from thawline.data.names import normal
 
 _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """Made by the system beside people's files; some hold small copies of their pictures."""

@@ -2,10 +2,7 @@
 
 import unicodedata
 
-
-def shown(name: str) -> str:
-    """Return a file's name as text, also where its bytes are not UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+from thawline.config.paths import shown
 
 
 def normal(text: str) -> str:

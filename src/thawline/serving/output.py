@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from thawline.config.paths import shown
+
 if TYPE_CHECKING:
     from thawline.serving.predict import Prediction
 
@@ -64,8 +66,6 @@ def as_json(value: object, indent: int | None = None) -> str:
 
 def entry(prediction: "Prediction") -> dict[str, object]:
     """Return a prediction as JSON shows it. A path whose bytes are no UTF-8 is there as base64 as well."""
-    from thawline.data.names import shown
-
     raw = os.fsencode(prediction.path)
     found: dict[str, object] = {"path": shown(os.fsdecode(raw))}
     if found["path"] != os.fsdecode(raw):
@@ -90,8 +90,6 @@ def line(prediction: "Prediction") -> str:
 def row(cells: list[str]) -> str:
     """Return the cells as one line with a tab between them. In a cell a backslash, and each character that is
     a tab or an end of line, or that moves the cursor, is a backslash and its code."""
-    from thawline.data.names import shown
-
     return "\t".join(shown("".join(map(_escaped, cell))) for cell in cells)
 
 
