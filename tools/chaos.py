@@ -158,7 +158,9 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def runs_in(database: Path) -> Counter[tuple[str, str]]:
-    """Count MLflow's runs that were not interrupted, by name and status."""
+    """Count MLflow's runs that were not interrupted, by name and status; none where a server keeps them."""
+    if not database.exists():
+        return Counter()
     query = "select name, status from runs where lifecycle_stage = 'active' and status != 'KILLED'"
     with sqlite3.connect(database) as connection:
         return Counter((name, status) for name, status in connection.execute(query))
@@ -180,11 +182,16 @@ def lost(clone: Clone, expected: Outcome, status: int) -> list[str]:
     names = expected.files.keys() | found.files.keys()
     other = sorted(name for name in names if expected.files.get(name) != found.files.get(name))
     problems = [f"other bytes: {', '.join(other)}"] if other else []
-    if found.runs != expected.runs:
-        more, fewer = found.runs - expected.runs, expected.runs - found.runs
-        problems.append(f"MLflow has {dict(more)} more, {dict(fewer)} fewer")
+    if said := differences(found.runs, expected.runs):
+        problems.append(said)
     partial = [path.name for path in (clone.root / "artifacts").rglob("*.partial")]
     return problems + ([f"temporary files: {', '.join(partial)}"] if partial else [])
+
+
+def differences(found: Counter[tuple[str, str]], expected: Counter[tuple[str, str]]) -> str:
+    """Say which of MLflow's runs there are too many or too few of; nothing where all is as expected."""
+    more, fewer = found - expected, expected - found
+    return f"MLflow has {dict(more)} more, {dict(fewer)} fewer" if more or fewer else ""
 
 
 def undisturbed(folder: Path, settings: tuple[str, ...] = SETTINGS) -> tuple[Outcome, float]:
@@ -297,6 +304,8 @@ def full(folder: Path, times: int, seed: int, out: TextIO) -> bool:
             subprocess.run(["mount", "-o", f"remount,size={4 * needed}", str(disk)], check=True)
             traceback = "Traceback" in words
             problems = lost(clone, expected, clone.finish())
+            for name, said in (("full", words), ("after", clone.words)):
+                (folder / f"{size >> 20}-{name}.log").write_text(said)
             good &= not problems and not (status and traceback)
         row(
             out,
@@ -359,10 +368,8 @@ def server(folder: Path, times: int, seed: int, out: TextIO) -> bool:
             with mlflow_server(store, port):
                 status = process.wait(DEADLINE)
         problems = lost(clone, Outcome(expected.files, Counter()), int(status))
-        problems = [each for each in problems if not each.startswith("MLflow")]
-        if (found := runs_in(store / "mlflow.db")) != expected.runs:
-            more, fewer = found - expected.runs, expected.runs - found
-            problems.append(f"MLflow has {dict(more)} more, {dict(fewer)} fewer")
+        if found := differences(runs_in(store / "mlflow.db"), expected.runs):
+            problems.append(found)
         good &= not problems
         row(out, f"{after:.0f} s", hit, status, "; ".join(problems) or "all as undisturbed")
         clone.empty()
