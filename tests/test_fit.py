@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from thawline.config.composition import compose
 from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
-from thawline.fit import _folder_of, command, fit, look
+from thawline.fit import _folder_of, command, fit, look, require_whole_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -280,3 +280,13 @@ def test_a_fit_is_kept_under_the_name_of_its_folder_and_replaced_by_the_next_on_
     # given another root among the settings
     assert [kept("set", "/b/set/images"), kept("set", "/b/set/images")] == ["set", "set"]
     assert kept("leaves", "/a/leaves.zip") == "leaves"
+
+
+def test_a_lock_that_a_full_disk_cut_off_is_named_with_what_helps(tmp_path: Path) -> None:
+    require_whole_lock(tmp_path)
+    whole = (ROOT / "dvc.lock").read_text()
+    (tmp_path / "dvc.lock").write_text(whole)
+    require_whole_lock(tmp_path)
+    (tmp_path / "dvc.lock").write_text(whole[: whole.rindex("size:") + 3])
+    with pytest.raises(UserError, match=r"(?s)ends in the middle.*git checkout dvc\.lock"):
+        require_whole_lock(tmp_path)

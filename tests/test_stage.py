@@ -1,6 +1,7 @@
 """Scripts of pipelines/: called by hand they compose conf/, write below scratch/, and explain mistakes."""
 
 import ast
+import errno
 import os
 import re
 import runpy
@@ -21,7 +22,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.composition import compose, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender, Search
-from thawline.stage import NOT_DECIDING, QUIET, _refuse_other_task, quiet, scratch_name
+from thawline.stage import NOT_DECIDING, QUIET, _exit, _refuse_other_task, quiet, scratch_name
 from thawline.stage import STAGES as IN_ORDER
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -327,3 +328,22 @@ def test_the_source_model_depends_on_nothing_of_the_target() -> None:
 
 def test_the_stages_are_those_of_the_pipeline_in_its_order() -> None:
     assert list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]) == list(IN_ORDER)
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (RuntimeError("PytorchStreamWriter: No space left on device"), True),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+    ],
+)
+def test_a_full_disk_is_no_traceback(
+    error: Exception, full: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrapped = ValueError("could not be written")
+    wrapped.__cause__ = error
+    with pytest.raises((SystemExit, ValueError)) as raised:
+        _exit("pretrain", wrapped)
+    assert str(raised.value).startswith("error in stage pretrain: the disk is full.\n") == full

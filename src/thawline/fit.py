@@ -99,6 +99,7 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
         KeyboardInterrupt: Ctrl-C; all processes have ended.
     """
     run = command(folder, minutes, source, settings, root)
+    require_whole_lock(root)
     artifacts, clock = Artifacts.under(root), Clock(Artifacts.under(root).clock)
     lock = root / LOCK
     before = lock.read_bytes() if lock.exists() else None
@@ -126,6 +127,23 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
     kept = _keep(artifacts, folder)
     for line in answer(artifacts, kept, seconds):
         sys.stdout.write(f"{line}\n")
+
+
+def require_whole_lock(root: Path) -> None:
+    """Raise `UserError` where dvc.lock ends in the middle, as DVC leaves it where the disk was full."""
+    import yaml
+
+    try:
+        found = yaml.load((root / "dvc.lock").read_text(), yaml.CSafeLoader)
+    except FileNotFoundError:
+        return
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(
+            "dvc.lock ends in the middle, as DVC leaves it where the disk was full.\n"
+            "  take back the last whole one: git checkout dvc.lock"
+        )
 
 
 def look(run: Sequence[str], root: Path) -> list[str]:

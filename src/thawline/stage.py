@@ -4,6 +4,7 @@
 `python pipelines/X.py key=value` composes conf/ and writes below scratch/.
 """
 
+import errno
 import logging
 import os
 import sys
@@ -116,6 +117,17 @@ def _prepare_process() -> None:
         warnings.simplefilter("ignore")
 
 
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Tell whether an error, or one it was raised because of, says that the disk is full, as libraries do
+    in errors of their own types."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or any(words in str(error) for words in ("No space left on device", "disk is full")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _exit(name: str, error: BaseException) -> NoReturn:
     """End the process as `error` deserves. What ends several processes is said once, by their launcher."""
     together = machine.by_torchrun()
@@ -125,6 +137,8 @@ def _exit(name: str, error: BaseException) -> NoReturn:
         sys.exit(130)
     if isinstance(error, FailedTogetherError):
         sys.exit(str(error))
+    if _is_full_disk(error):
+        error = UserError("the disk is full.\n  free some space and run the same command again: it goes on")
     expected = isinstance(error, UserError)
     text = f"error in stage {name}: {error}" if expected else traceback.format_exc()
     if together and not isinstance(error, SystemExit):
