@@ -121,3 +121,25 @@ def test_a_process_that_does_not_lead_trains_and_writes_nothing(
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} - {"last.ckpt"} == {
         path.name for path in before
     }
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_former_one(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the disk is full, wherever temporary files lie."""
+    whole = torch.save
+
+    def full(content: dict[str, object], path: Path) -> None:
+        if content["epoch"] == 2:
+            path.write_bytes(b"PK")
+            raise OSError(28, "No space left on device")
+        whole(content, path)
+
+    monkeypatch.setattr("thawline.training.fit.torch.save", full)
+    with pytest.raises(OSError, match="No space left"):
+        pretrain(config_of(tmp_path), artifacts)
+    (last,) = tmp_path.rglob("last.ckpt")
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+    assert list(last.parent.iterdir()) == [last]
+    monkeypatch.undo()
+    pretrain(config_of(tmp_path), artifacts)

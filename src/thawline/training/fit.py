@@ -8,9 +8,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
+from thawline.artifacts import atomic_path
 from thawline.config.errors import UserError
 from thawline.config.sections import Trainer
 from thawline.data.batches import Batches
@@ -25,6 +28,7 @@ from thawline.training.processes import place, require_processes, same_everywher
 with loading():
     import pytorch_lightning as pl
     from pytorch_lightning.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint
+    from pytorch_lightning.plugins.io import TorchCheckpointIO
     from pytorch_lightning.strategies import DDPStrategy
 
     from thawline.training.classifier import Classifier
@@ -85,6 +89,19 @@ def fit(
     return classifier.history
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, and gives it its name once it is whole.
+
+    Lightning's own is moved there from the folder for temporary files. If that is on another disk, it is
+    copied, and ends in the middle where the process is killed or the disk is full.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
+        """Write `checkpoint` to `path`; a former one stays until then."""
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
 def _trainer(settings: Trainer, classifier: Classifier, callbacks: list[Callback]) -> pl.Trainer:
     together = settings.devices * settings.nodes > 1
     return pl.Trainer(
@@ -96,6 +113,7 @@ def _trainer(settings: Trainer, classifier: Classifier, callbacks: list[Callback
         precision="bf16-mixed" if classifier.in_half else "32-true",
         max_epochs=classifier.settings.epochs,
         accumulate_grad_batches=classifier.parts,
+        plugins=[WholeCheckpoints()],
         callbacks=[*callbacks, LambdaCallback(on_train_start=_mortal)] if together else callbacks,
         enable_checkpointing=any(isinstance(each, ModelCheckpoint) for each in callbacks),
         logger=False,
