@@ -16,6 +16,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from tests_clone import ROOT, Clone, save_pictures, stages_in
@@ -186,7 +187,11 @@ def killed_when(clone: Clone, command: str, words: str, *, all_of_it: bool = Fal
         for line in process.stdout:
             said += line
             if words in line:
+                started = psutil.Process(process.pid).children(recursive=True)
                 os.killpg(process.pid, signal.SIGKILL) if all_of_it else process.kill()
+                # DVC takes a process that nobody has reaped yet for a living one, and says that it is busy
+                _, left = psutil.wait_procs(started if all_of_it else [], timeout=MINUTES)
+                assert not left
     assert words in said
     return said
 
