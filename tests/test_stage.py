@@ -49,7 +49,15 @@ def test_every_script_but_the_tools_is_a_stage_of_the_dag_and_the_other_way_roun
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     commands = "\n".join(stage["cmd"] for stage in stages.values())
     assert {name for name in STAGES if f"pipelines/{name}.py" in commands} == set(STAGES)
-    assert {name.partition("_s")[0].partition("_t")[0] for name in stages} - {"params"} == set(STAGES)
+    assert {name.partition("_s")[0].partition("_t")[0] for name in stages} - {"params", "code"} == set(STAGES)
+
+
+def test_every_script_depends_on_its_own_code() -> None:
+    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values():
+        names = re.findall(r"pipelines/(\w+)\.py", stage["cmd"])
+        assert [f"artifacts/code/{name}.json" in stage["deps"] for name in names] == [True] * len(names)
+        # files of this repository make the lock long, which DVC reads and writes again after every stage
+        assert not [each for each in stage["deps"] if each.endswith(".py")]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -189,7 +197,7 @@ def test_a_script_says_that_it_reads_what_its_stage_depends_on(script: str) -> N
     needed = {path.removeprefix("artifacts/") for path in deps if path.startswith("artifacts/")}
     reads = [each.removesuffix("/{contender}") for each in reads_of(script)]
     left = {path for path in needed if not any(f"{path}/".startswith(f"{each}/") for each in reads)}
-    assert left <= {"params/checked.json"}
+    assert left <= {"params/checked.json", f"code/{script}.json"}
 
 
 READING = """

@@ -176,6 +176,10 @@ class Artifacts:
         """Stored features: the outputs of frozen units."""
         return self.unfinished / "prefix"
 
+    def code(self, script: str) -> Path:
+        """What the code of a script of pipelines/ is (its name, without suffix)."""
+        return self.outputs / "code" / f"{script}.json"
+
     @property
     def params_checked(self) -> Path:
         """The mark that params.yaml was found to say what conf/ says."""

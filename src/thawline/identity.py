@@ -92,19 +92,6 @@ def code_identity(
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def files(*roots: str | Path, methods: bool = True, package: Path = PACKAGE) -> list[Path]:
-    """Return the files of the modules that `roots` import, sorted; those without any code are left out.
-
-    A root is the name of a module, or the file of a script outside the package. Without `methods`, those of
-    the methods of fine-tuning and their table are left out.
-    """
-    names: list[str] = []
-    for root in roots:
-        names += [root] if isinstance(root, str) else _imported_by(root, package)
-    found = _found(names, () if methods else (METHODS,), package)
-    return sorted(source.path for source in found.values() if source.code != _NOTHING)
-
-
 class _Source(NamedTuple):
     path: Path
     code: str
@@ -112,6 +99,29 @@ class _Source(NamedTuple):
     imports: tuple[str, ...]
     """Names that may be modules of the package."""
     libraries: frozenset[str]
+
+
+def script_identity(script: Path, *, methods: bool = True, package: Path = PACKAGE) -> str:
+    """Return the SHA-256 of the code that a script outside the package runs, its own and that of the modules
+    it imports. Without `methods`, those of the methods of fine-tuning and their table are left out."""
+    found = sorted((name, source.code) for name, source in _of(script, methods, package).items())
+    own = _source(script, "__main__").code
+    return hashlib.sha256(repr((own, found)).encode()).hexdigest()
+
+
+def files(*roots: str | Path, package: Path = PACKAGE) -> list[Path]:
+    """Return the files of the modules that `roots` import, sorted; those without any code are left out.
+
+    A root is the name of a module, or the file of a script outside the package.
+    """
+    found: dict[str, _Source] = {}
+    for root in roots:
+        found |= _found([root], (), package) if isinstance(root, str) else _of(root, True, package)
+    return sorted(source.path for source in found.values() if source.code != _NOTHING)
+
+
+def _of(script: Path, methods: bool, package: Path) -> dict[str, _Source]:
+    return _found(_imported_by(script, package), () if methods else (METHODS,), package)
 
 
 def _found(names: Iterable[str], left_out: tuple[str, ...], package: Path) -> dict[str, _Source]:

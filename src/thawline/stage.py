@@ -36,7 +36,7 @@ from thawline.progress import stage as show_stage
 Stage = Callable[[Config, Artifacts], None]
 
 STAGES = (
-    *("params", "prepare_source", "prepare_target", "pretrain", "replace_head", "plan"),
+    *("params", "code", "prepare_source", "prepare_target", "pretrain", "replace_head", "plan"),
     *("search", "finetune", "evaluate", "report", "export"),
 )
 """Stages in the order in which dvc.yaml has them."""
