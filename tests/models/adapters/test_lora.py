@@ -1,6 +1,5 @@
 """The formulas behind lora and scale_shift, and the same from another library."""
 
-import warnings
 
 import pytest
 import torch
@@ -8,9 +7,6 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from thawline.config.sections import Finetune, Method
-from thawline.models.adapters.adapt import adapt
-from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.lora import LowRank, add_low_rank
 from thawline.models.adapters.scale_shift import add_scale_and_shift
@@ -130,46 +126,3 @@ def test_gradients_of_what_is_merged_go_on_where_they_did():
 )
 def test_tensors_are_found_under_the_names_they_had(name, plain):
     assert plain_name(name) == plain
-
-
-class Perceptron(nn.Module):
-    """Linear layers only, the last of which is the head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.head = nn.Linear(12, 9), nn.Linear(9, 8), nn.Linear(8, 3)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(torch.relu(self.two(torch.relu(self.one(images.flatten(1))))))
-
-
-@pytest.mark.slow  # importing peft takes 4 s
-def test_peft_computes_the_same_outputs_and_gradients():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from peft import LoraConfig, inject_adapter_in_model
-    torch.manual_seed(0)
-    ours, theirs = Perceptron().double(), Perceptron().double()
-    theirs.load_state_dict(ours.state_dict())
-    adaptation = adaptation_of(Finetune(method=Method.lora, lora_rank=4, lora_scale=2.0), [])
-    assert adaptation is not None
-    adapt(ours, adaptation, seed=0)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=["one", "two"])
-    inject_adapter_in_model(config, theirs)
-    theirs.double()
-    pairs = []
-    for name in ("one", "two"):
-        change, layer = getattr(ours, name).parametrizations.weight[0], getattr(theirs, name)
-        nn.init.normal_(change.b)
-        pairs += [(change.a, layer.lora_A.default.weight), (change.b, layer.lora_B.default.weight)]
-    with torch.no_grad():
-        for one, other in pairs:
-            assert one.shape == other.shape
-            other.copy_(one)
-    x = torch.randn(5, 3, 2, 2, **DOUBLE)
-    outputs = ours(x), theirs(x)
-    torch.testing.assert_close(*outputs, rtol=0, atol=1e-6)
-    for output in outputs:
-        output.square().sum().backward()
-    for one, other in pairs:
-        torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-6)
