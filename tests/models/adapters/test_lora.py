@@ -1,6 +1,5 @@
 """The formulas behind lora and scale_shift, and the same from another library."""
 
-
 import pytest
 import torch
 from torch import nn
