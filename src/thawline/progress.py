@@ -63,7 +63,7 @@ def progress(what: str, total: int, done: int = 0) -> Iterator[Advance]:
         done: steps done earlier (a resumed work).
     """
     if not leads():
-        yield _say_nothing
+        yield say_nothing
         return
     with _bar(what, total, done) if sys.stderr.isatty() else _lines(what, total, done) as shown:
         _open.append(shown)
@@ -97,8 +97,8 @@ def part(what: str, number: int, of: int) -> Iterator[None]:
             _parts.pop()
 
 
-def _say_nothing(done: int = 1, note: str = "") -> None:
-    pass
+def say_nothing(done: int = 1, note: str = "") -> None:
+    """Be called as work gets done that nobody is shown."""
 
 
 class _Shown:

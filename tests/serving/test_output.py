@@ -1,6 +1,8 @@
 """What `thawline` writes: a line a picture whatever its name, JSON lines, no word where nobody reads."""
 
 import base64
+import csv
+import io
 import json
 import os
 import subprocess
@@ -54,11 +56,13 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def thawline(*arguments: str, cwd: Path | None = None, **changes: str) -> subprocess.Popen[bytes]:
+def thawline(
+    *arguments: str, cwd: Path | None = None, code: str = "", **changes: str
+) -> subprocess.Popen[bytes]:
     """Start the command as a person in a real UTF-8 locale does, where Python is strict about names."""
     path = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
     own = {"PYTHONPATH": path, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict", **changes}
-    code = f"from thawline.serving.cli import main; main({list(arguments)!r})"
+    code = code or f"from thawline.serving.cli import main; main({list(arguments)!r})"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=cwd,
@@ -75,6 +79,40 @@ def test_the_table_has_one_line_of_three_cells_for_any_name(bundle: Path, pictur
     cells = [line.split("\t") for line in out.decode().split("\n")[:-1]]
     assert sorted(name.rpartition("/")[2] for name, _, _ in cells) == sorted(NAMES.values())
     assert {label for _, label, _ in cells} <= {r"new\nline", r"a\tb"}
+
+
+def test_a_table_of_csv_has_a_column_for_each_class(bundle: Path, pictures: Path, capsys) -> None:
+    (pictures / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match="1"):
+        main(["predict", "--csv", "--model", str(bundle), str(pictures)])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
+    assert list(rows[0]) == [
+        *("path", "label", "probability new\nline", "probability a\tb", "remark", "error"),
+    ]
+    assert len(rows) == len(NAMES) + 1
+    for each in rows:
+        if each["path"].endswith("broken.jpg"):
+            assert each["label"] == ""
+            assert each["error"].startswith("cannot be read as a picture")
+        else:
+            total = float(each["probability new\nline"]) + float(each["probability a\tb"])
+            assert total == pytest.approx(1)
+            assert each["label"] in ("new\nline", "a\tb")
+
+
+def test_many_files_show_how_far_it_is(bundle: Path, pictures: Path) -> None:
+    script = "import thawline.serving.cli as cli; cli.MANY = 5; cli.main({!r})"
+    given = ["predict", "--jsonl", "--batch", "2", "--model", str(bundle), str(pictures)]
+    process = thawline(code=script.format(given))
+    out, err = process.communicate()
+    assert len(out.splitlines()) == len(NAMES)
+    assert err.decode().splitlines()[-1].startswith(f"labelling: {len(NAMES)}/{len(NAMES)}")
+
+
+def test_a_batch_of_no_pictures_is_refused(capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", "--batch", "0", "x.jpg"])
+    assert "0 is not a number of pictures\n  give 1 or more, such as 32" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,31 @@ def test_a_picture_of_100_megapixels(tmp_path: Path, recwarn: pytest.WarningsRec
     assert small.label is not None
     assert len(recwarn) == 0
     json.dumps(large.probabilities)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_answers_come_in_the_order_of_the_files_and_do_not_depend_on_the_batch(
+    tmp_path: Path, batch: int
+) -> None:
+    images, _ = toy_pictures(4, 0)
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{index:02d}.png")
+    (tmp_path / "05.png").write_bytes(b"no picture")
+    files = picture_files([tmp_path])
+    network = build("tests_networks.Small", 2, seed=0)
+    found = list(predict(network, CARD, files, batch))
+    assert [each.path for each in found] == files
+    assert [each.path.name for each in found if each.error] == ["05.png"]
+    alone = [next(predict(network, CARD, [path])) for path in files]
+    for one, other in zip(found, alone, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+
+
+def test_who_asks_for_the_first_answer_alone_leaves_no_thread(tmp_path: Path) -> None:
+    Image.fromarray(toy_pictures(1, 0)[0][0]).save(tmp_path / "one.png")
+    network = build("tests_networks.Small", 2, seed=0)
+    before = threading.active_count()
+    answers = predict(network, CARD, [tmp_path / "one.png"] * 20, 2)
+    next(answers)
+    answers.close()
+    assert threading.active_count() == before

@@ -3,11 +3,25 @@
 import argparse
 import logging
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from thawline.config.addresses import advice, is_address
 from thawline.config.errors import UserError
-from thawline.serving.output import as_json, entry, line, standard_output, write_line
+from thawline.progress import Advance, progress, say_nothing
+from thawline.serving.output import (
+    as_json,
+    csv_cells,
+    csv_header,
+    csv_row,
+    entry,
+    line,
+    standard_output,
+    write_line,
+)
+
+MANY = 200
+"""Files from which on `predict` says how far it is."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -44,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument(
         "--jsonl", action="store_true", help="print one JSON object a line, as soon as it is known"
     )
+    form.add_argument("--csv", action="store_true", help="print a table with all probabilities")
+    predict.add_argument(
+        "--batch", type=_count, default=32, metavar="N", help="pictures at once (default: %(default)s)"
+    )
     predict.add_argument(
         "--model",
         type=_path,
@@ -53,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     study = commands.add_parser("study", help=words, description=words[0].upper() + words[1:] + ".")
     _add_study_commands(study.add_subparsers(dest="action", required=True))
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of pictures\n  give 1 or more, such as 32")
+    return int(text)
 
 
 def _path(text: str) -> Path:
@@ -113,21 +137,37 @@ def _fit(given: argparse.Namespace) -> int:
 
 def _predict(given: argparse.Namespace) -> int:
     """Print predictions; return how many files could not be read."""
+    from thawline.machine import keep_freed_memory
     from thawline.serving.predict import bundle_in, open_bundle, picture_files, predict
 
+    keep_freed_memory()
     files = picture_files(given.paths)
     network, card = open_bundle(given.model or bundle_in(Path("artifacts")))
     failed = 0
     entries = []
-    for prediction in predict(network, card, files):
-        failed += prediction.error is not None
-        if given.json:
-            entries.append(entry(prediction))
-        else:
-            write_line(as_json(entry(prediction)) if given.jsonl else line(prediction))
+    if given.csv:
+        write_line(csv_row(csv_header(card.classes)))
+    with _told(len(files)) as advance:
+        for prediction in predict(network, card, files, given.batch):
+            failed += prediction.error is not None
+            if given.json:
+                entries.append(entry(prediction))
+            elif given.csv:
+                write_line(csv_row(csv_cells(prediction, card.classes)))
+            else:
+                write_line(as_json(entry(prediction)) if given.jsonl else line(prediction))
+            advance()
     if given.json:
         write_line(as_json(entries, indent=2))
     return failed
+
+
+def _told(count: int) -> AbstractContextManager[Advance]:
+    """Show how far it is, where there are many files and no answers on the screen that show it."""
+    if count < MANY or sys.stdout.isatty():
+        return nullcontext(say_nothing)
+    logging.getLogger(progress.__module__).setLevel(logging.INFO)
+    return progress("labelling", count)
 
 
 COMMANDS = {"fit": _fit, "predict": _predict, "study": _study}

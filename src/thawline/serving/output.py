@@ -2,12 +2,14 @@
 
 import base64
 import codecs
+import csv
+import io
 import json
 import os
 import select
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -85,6 +87,25 @@ def line(prediction: "Prediction") -> str:
     listed = ", ".join(f"{name} {value:.3f}" for name, value in likeliest)
     remark = [] if prediction.remark is None else [prediction.remark]
     return row([str(prediction.path), str(prediction.label), f"({listed})", *remark])
+
+
+def csv_header(classes: Sequence[str]) -> list[str]:
+    """Return the names of the columns of `--csv`: a class may be called as another column is."""
+    return ["path", "label", *(f"probability {name}" for name in classes), "remark", "error"]
+
+
+def csv_cells(prediction: "Prediction", classes: Sequence[str]) -> list[str]:
+    """Return the cells of a prediction, which are empty where there is nothing to say."""
+    found = [f"{prediction.probabilities[name]:.9g}" if prediction.label else "" for name in classes]
+    path = shown(str(prediction.path))
+    return [path, prediction.label or "", *found, prediction.remark or "", shown(prediction.error or "")]
+
+
+def csv_row(cells: list[str]) -> str:
+    """Return the cells as a line of CSV (RFC 4180), without its end; a cell may hold ends of lines."""
+    written = io.StringIO(newline="")
+    csv.writer(written).writerow(cells)
+    return written.getvalue().removesuffix("\r\n")
 
 
 def row(cells: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from thawline.data.decoding import Decoder
 from thawline.data.files import open_files
 from thawline.data.picture_files import EXTENSIONS, UnreadablePictureError, open_picture, pictures_in
 from thawline.data.transform import Transform, UnusablePictureError
+from thawline.machine import cores
 from thawline.models.checkpoint import ModelCard, load_model, read_card
 from thawline.models.inference import probabilities
 
 log = logging.getLogger(__name__)
 
-BATCH = 64
+BATCH = 32
+"""Pictures that the network is asked about at once; more take memory and no less time."""
 
 
 @dataclass(frozen=True)
@@ -83,24 +86,36 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def predict(network: nn.Module, card: ModelCard, files: list[Path]) -> Iterator[Prediction]:
-    """Yield one prediction per file, in order, in batches; unreadable files get their `error`."""
+def predict(
+    network: nn.Module, card: ModelCard, files: list[Path], batch: int = BATCH
+) -> Iterator[Prediction]:
+    """Yield one prediction per file, in order; unreadable files get their `error`.
+
+    The network is asked about `batch` files at once, while other threads read the next ones: two batches are
+    in memory at a time, however many files there are.
+    """
     decoder = Decoder(card.transform)
-    for start in range(0, len(files), BATCH):
-        block = files[start : start + BATCH]
-        contents = [_read(path, decoder) for path in block]
-        images = [content[0] for content in contents if not isinstance(content, str)]
-        rows = iter(_probabilities(network, np.stack(images), card.transform) if images else [])
-        for path, content in zip(block, contents, strict=True):
-            if isinstance(content, str):
-                yield Prediction(path, None, {}, content)
-            else:
-                yield replace(_labelled(path, next(rows), card.classes), remark=content[1])
+    blocks = [files[start : start + batch] for start in range(0, len(files), batch)]
+    readers = ThreadPoolExecutor(cores())
+    try:
+        coming = [readers.submit(_read, path, decoder) for path in blocks[0]] if blocks else []
+        for number, block in enumerate(blocks, 1):
+            contents = [each.result() for each in coming]
+            coming = [readers.submit(_read, path, decoder) for path in files[number * batch :][:batch]]
+            images = [content[0] for content in contents if not isinstance(content, str)]
+            rows = iter(_probabilities(network, np.stack(images), card.transform) if images else [])
+            for path, content in zip(block, contents, strict=True):
+                if isinstance(content, str):
+                    yield Prediction(path, None, {}, content)
+                else:
+                    yield replace(_labelled(path, next(rows), card.classes), remark=content[1])
+    finally:
+        readers.shutdown(cancel_futures=True)
 
 
 def _probabilities(network: nn.Module, images: np.ndarray, transform: Transform) -> np.ndarray:
     unknown = np.zeros(len(images), np.int64)
-    return probabilities(network, Batches(images, unknown, transform, BATCH, shuffle=False), "cpu")
+    return probabilities(network, Batches(images, unknown, transform, len(images), shuffle=False), "cpu")
 
 
 def _labelled(path: Path, row: np.ndarray, classes: tuple[str, ...]) -> Prediction:
