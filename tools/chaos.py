@@ -38,7 +38,7 @@ import psutil
 from PIL import Image
 
 from thawline.config.errors import UserError
-from thawline.fit import require_whole_lock
+from thawline.fit import require_whole_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -304,7 +304,9 @@ def kill_once(clone: Clone, after: float, whom: str) -> tuple[str, str]:
         alive = psutil.wait_procs(found, timeout=30)[1]
     hit = (clone.stages() or ["before the first"])[-1]
     partial = sum(1 for _ in (clone.root / "artifacts").rglob("*.partial"))
-    return hit, f"{partial} temporary files" + (f", {len(alive)} still at work" if alive else "")
+    left = [f"{partial} temporary files"] if partial else []
+    left += [f"{len(alive)} still at work"] if alive else []
+    return hit, ", ".join(filter(None, [*left, mended(clone)])) or "nothing"
 
 
 def kill(folder: Path, times: int, seed: int, out: TextIO) -> bool:
@@ -390,7 +392,7 @@ def full(folder: Path, times: int, seed: int, out: TextIO) -> bool:
     """Let the disk be full at `times` places of the way; return whether nothing was lost."""
     expected, _ = undisturbed(folder)
     needed = used_by(folder / "calm")
-    head(out, "size of the disk", "stage", "said", "traceback", "dvc.lock", "the next run")
+    head(out, "size of the disk", "stage", "said", "traceback", "left", "the next run")
     chance, good = random.Random(seed), True
     for done in range(0, times, ON_ONE_WAY // 2):
         shares = sorted(chance.uniform(0.02, 0.98) for _ in range(min(times - done, ON_ONE_WAY // 2)))
@@ -406,14 +408,14 @@ def full(folder: Path, times: int, seed: int, out: TextIO) -> bool:
                 (folder / f"full-{done + number}.log").write_text(words)
                 traceback = status != 0 and "Traceback" in words
                 stage, said = (clone.stages() or ["none"])[-1], said_of_it(words) if status else "it sufficed"
-                lock, after, problems = mended_lock(clone), "with a little more room", []
+                left, after, problems = mended(clone) or "nothing", "with a little more room", []
                 if number == len(shares):
                     subprocess.run(["mount", "-o", f"remount,size={4 * needed}", str(disk)], check=True)
                     problems = lost(clone, expected, clone.finish())
                     after = f"came to the end over {', '.join(clone.stages())}: "
                     after += "; ".join(problems) or "nothing lost"
                 good &= not problems and not traceback
-                row(out, f"{size / 2**20:.1f} MiB", stage, said, "yes" if traceback else "no", lock, after)
+                row(out, f"{size / 2**20:.1f} MiB", stage, said, "yes" if traceback else "no", left, after)
     return good
 
 
@@ -423,14 +425,18 @@ def said_of_it(words: str) -> str:
     return (errors or ["nothing"])[-1].replace("|", "\\|")[:100]
 
 
-def mended_lock(clone: Clone) -> str:
-    """Do what a person would, whom `thawline fit` names a lock that DVC left cut off; say how it was."""
-    try:
-        require_whole_lock(clone.root)
-    except UserError:
-        (clone.root / "dvc.lock").unlink()  # no whole one was ever committed here
-        return "cut off (named by fit), removed"
-    return "whole" if (clone.root / "dvc.lock").exists() else "none yet"
+def mended(clone: Clone) -> str:
+    """Do what a person would, whom `thawline fit` names a file of DVC's that is cut off; say which."""
+    found = []
+    while True:
+        try:
+            require_whole_files(clone.root)
+            break
+        except UserError as error:
+            name = str(error).partition(" ")[0]
+        (clone.root / name).unlink()  # no whole dvc.lock was ever committed here
+        found.append(f"{name} cut off, as fit says, and removed")
+    return ", ".join(found)
 
 
 class Server:

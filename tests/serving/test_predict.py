@@ -3,6 +3,8 @@
 import io
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 from thawline.config.sections import DataSet, DataSetName
 from thawline.data.scan import scan
 from thawline.data.sets import image_folder
-from thawline.models.checkpoint import ModelCard
+from thawline.models.checkpoint import ModelCard, save_model
 from thawline.models.zoo import build
 from thawline.serving.predict import Prediction, picture_files, predict
 
@@ -21,7 +23,7 @@ CARD = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "ran
 
 
 def labelled(files: list[Path]) -> list[Prediction]:
-    return list(predict(build("tests_networks.Small", 2, seed=0).eval(), CARD, files))
+    return list(predict(lambda: build("tests_networks.Small", 2, seed=0).eval(), CARD, files))
 
 
 def picture(number: int = 0) -> Image.Image:
@@ -142,3 +144,58 @@ def test_a_picture_of_100_megapixels(tmp_path: Path, recwarn: pytest.WarningsRec
     assert small.label is not None
     assert len(recwarn) == 0
     json.dumps(large.probabilities)
+
+
+# Memory
+
+
+def test_the_network_is_loaded_when_the_first_pictures_are_decoded(folder: Path) -> None:
+    def never() -> None:
+        raise AssertionError
+
+    (found,) = predict(never, CARD, [folder / "leaf" / "f.jpg"])  # type: ignore[arg-type]
+    assert found.error
+    code = "import sys, thawline.serving.predict; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+PREDICT = """
+import sys
+from pathlib import Path
+from thawline.serving.cli import main
+try:
+    main(["predict", "--model", *sys.argv[1:]])
+except SystemExit as end:
+    assert not end.code, end.code
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured through /proc")
+def test_the_largest_pictures_are_labelled_within_1_gib(tmp_path: Path) -> None:
+    largest = Image.new("RGB", (16000, 12500), (200, 30, 30))
+    largest.save(tmp_path / "a.png", compress_level=1)
+    largest.save(tmp_path / "b.tif", compression="tiff_lzw")
+    network = build("resnet18", 2, 3, seed=0)
+    save_model(
+        tmp_path / "model" / "model.safetensors",
+        tmp_path / "model" / "card.json",
+        network,
+        ModelCard("resnet18", {}, ("across", "down"), TRANSFORM, "random"),
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            PREDICT,
+            *map(str, (tmp_path / "model", tmp_path / "a.png", tmp_path / "b.tif")),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *lines, peak = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all("across" in line for line in lines)
+    assert int(peak) < 2**20, "KiB"

@@ -113,13 +113,13 @@ def _fit(given: argparse.Namespace) -> int:
 
 def _predict(given: argparse.Namespace) -> int:
     """Print predictions; return how many files could not be read."""
-    from thawline.serving.predict import bundle_in, open_bundle, picture_files, predict
+    from thawline.serving.predict import bundle_in, card_of, network_of, picture_files, predict
 
     files = picture_files(given.paths)
-    network, card = open_bundle(given.model or bundle_in(Path("artifacts")))
+    bundle = given.model or bundle_in(Path("artifacts"))
     failed = 0
     entries = []
-    for prediction in predict(network, card, files):
+    for prediction in predict(lambda: network_of(bundle), card_of(bundle), files):
         failed += prediction.error is not None
         if given.json:
             entries.append(entry(prediction))
