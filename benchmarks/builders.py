@@ -35,7 +35,7 @@ from thawline.models.zoo import architectures
 from thawline.report.machine import describe_machine
 from thawline.search.search import search
 from thawline.serving.export import export
-from thawline.serving.predict import open_bundle, picture_files, predict
+from thawline.serving.predict import card_of, network_of, picture_files, predict
 from thawline.training.finetune import finetune
 from thawline.training.pretrain import pretrain
 
@@ -103,8 +103,9 @@ def tuned(config: Config, artifacts: Artifacts) -> None:
 
 def predicted(pictures: Path, artifacts: Artifacts) -> None:
     """Label every picture with the bundle."""
-    network, card = open_bundle(artifacts.stage("export"))
-    for found in predict(network, card, picture_files([pictures])):
+    bundle = artifacts.stage("export")
+    card = card_of(bundle)
+    for found in predict(lambda: network_of(bundle), card, picture_files([pictures])):
         total = sum(found.probabilities.values())
         if found.label not in card.classes or abs(total - 1) > 1e-6:
             raise AssertionError(f"{found.path.name}: {found.label}, probabilities of {total} in all")

@@ -26,7 +26,7 @@ from omegaconf import OmegaConf
 
 from thawline.artifacts import CARD, MODEL, Artifacts, file_hash, fingerprint, read_json, write_json
 from thawline.config.composition import load_lock, to_config
-from thawline.config.errors import UserError
+from thawline.config.errors import UserError, first_line
 from thawline.config.recipe.fields import AUTO
 from thawline.config.sections import Config, Finetune, Trainer
 
@@ -94,7 +94,7 @@ def train(root: Path, folder: Path, job: Job) -> dict[str, Any]:
     try:
         found = _train(config, Artifacts.under(root), recipe_of(config, root, job.method, job.factor), job)
     except UserError as error:
-        found = {"refused": str(error).splitlines()[0]}
+        found = {"refused": first_line(error)}
     write_json(path, found)
     return found
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from thawline.config.composition import compose
 from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
-from thawline.fit import _folder_of, command, fit, look, require_whole_lock
+from thawline.fit import _folder_of, command, fit, look, require_whole_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -282,11 +282,25 @@ def test_a_fit_is_kept_under_the_name_of_its_folder_and_replaced_by_the_next_on_
     assert kept("leaves", "/a/leaves.zip") == "leaves"
 
 
-def test_a_lock_that_a_full_disk_cut_off_is_named_with_what_helps(tmp_path: Path) -> None:
-    require_whole_lock(tmp_path)
+@pytest.mark.parametrize("end", ["siz", "- path:", "outs:\n"])
+def test_a_lock_that_is_cut_off_is_named_with_what_helps(end: str, tmp_path: Path) -> None:
+    """As a full disk leaves it, or a kill."""
+    require_whole_files(tmp_path)
     whole = (ROOT / "dvc.lock").read_text()
     (tmp_path / "dvc.lock").write_text(whole)
-    require_whole_lock(tmp_path)
-    (tmp_path / "dvc.lock").write_text(whole[: whole.rindex("size:") + 3])
+    require_whole_files(tmp_path)
+    (tmp_path / "dvc.lock").write_text(whole[: whole.rindex(end) + len(end)])
     with pytest.raises(UserError, match=r"(?s)ends in the middle.*git checkout dvc\.lock"):
-        require_whole_lock(tmp_path)
+        require_whole_files(tmp_path)
+
+
+def test_a_note_of_who_is_at_work_that_is_cut_off_is_named_with_what_helps(tmp_path: Path) -> None:
+    note = tmp_path / ".dvc" / "tmp" / "rwlock"
+    note.parent.mkdir(parents=True)
+    note.write_text("{}")
+    require_whole_files(tmp_path)
+    note.write_text("")
+    with pytest.raises(UserError, match=r"(?s)ends in the middle.*: (rm \.dvc/tmp/rwlock)$") as said:
+        require_whole_files(tmp_path)
+    subprocess.run(str(said.value).rpartition(": ")[2], shell=True, cwd=tmp_path, check=True)
+    require_whole_files(tmp_path)

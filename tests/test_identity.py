@@ -197,6 +197,13 @@ def test_a_change_of_the_report_loses_nothing(changed, unchanged) -> None:
     assert changed("report/**/*.py", add_code) == unchanged
 
 
+@pytest.mark.parametrize("name", ["decoding", "levels", "orientation", "picture_files", "samples", "tiff"])
+def test_a_change_of_how_files_become_pixels_loses_nothing(name: str) -> None:
+    """A training reads pixels that are stored; these count by the hash of the store."""
+    roots = [root for each in COMPUTATIONS.values() for root in each]
+    assert f"{name}.py" not in {path.name for path in files(*roots) if path.parent.name == "data"}
+
+
 def test_a_change_of_a_searchs_results_loses_no_study(changed, unchanged) -> None:
     assert changed("search/results/*.py", add_code) == unchanged
 

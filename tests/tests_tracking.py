@@ -11,12 +11,19 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from thawline import tracking
+from thawline.tracking.connection import connected
 
 TAGS = {"seed": 0, "data_fingerprint": "1f2e"}
 
 
 def a_run(name="a", **changes):
     return tracking.run(name, **{"stage": "finetune", "parameters": {}, "tags": TAGS} | changes)
+
+
+def recorded():
+    """All runs of the experiment that this process is connected to."""
+    connection = connected()
+    return connection.client.search_runs([connection.experiment_id])
 
 
 def in_process(code, root, *more, **options):

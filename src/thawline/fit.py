@@ -3,6 +3,7 @@
 It is a `dvc exp run` with the right settings, which it prints, with a clock that outlives interruptions.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -99,7 +100,7 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
         KeyboardInterrupt: Ctrl-C; all processes have ended.
     """
     run = command(folder, minutes, source, settings, root)
-    require_whole_lock(root)
+    require_whole_files(root)
     artifacts, clock = Artifacts.under(root), Clock(Artifacts.under(root).clock)
     lock = root / LOCK
     before = lock.read_bytes() if lock.exists() else None
@@ -129,21 +130,41 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
         sys.stdout.write(f"{line}\n")
 
 
-def require_whole_lock(root: Path) -> None:
-    """Raise `UserError` where dvc.lock ends in the middle, as DVC leaves it where the disk was full."""
-    import yaml
-
-    try:
-        found = yaml.load((root / "dvc.lock").read_text(), yaml.CSafeLoader)
-    except FileNotFoundError:
-        return
-    except yaml.YAMLError:
-        found = None
-    if not isinstance(found, dict):
+def require_whole_files(root: Path) -> None:
+    """Raise `UserError` where a file of DVC's ends in the middle, as it leaves one where the disk was full or
+    it was killed: every later call of DVC would end with an error."""
+    lock, at_work = root / "dvc.lock", root / ".dvc" / "tmp" / "rwlock"
+    if lock.exists() and not _is_lock(lock.read_text()):
         raise UserError(
-            "dvc.lock ends in the middle, as DVC leaves it where the disk was full.\n"
+            "dvc.lock ends in the middle, as DVC leaves it where the disk was full or it was killed.\n"
             "  take back the last whole one: git checkout dvc.lock"
         )
+    if at_work.exists() and not _is_json(at_work.read_text()):
+        raise UserError(
+            ".dvc/tmp/rwlock ends in the middle, as DVC leaves it where the disk was full or it was killed.\n"
+            "  it says who is at work; while nobody is, remove it: rm .dvc/tmp/rwlock"
+        )
+
+
+def _is_lock(text: str) -> bool:
+    """Tell whether DVC can read a lock: what is left of one may still be YAML."""
+    # half a second, which only those wait for who have a lock
+    import yaml
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(text, yaml.CSafeLoader))
+    except Exception:  # of YAML, or of a validator that DVC brings
+        return False
+    return True
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def look(run: Sequence[str], root: Path) -> list[str]:

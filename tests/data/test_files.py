@@ -2,10 +2,13 @@
 
 import io
 import os
+import re
 import socket
+import subprocess
 import tarfile
 import unicodedata
 import zipfile
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -180,13 +183,22 @@ def test_a_table_that_would_fill_the_memory(tmp_path, monkeypatch):
         open_files(tmp_path / "x.zip").read["groups.csv"]()
 
 
-def test_a_compressed_archive_that_fills_the_disk(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("thawline.data.archives.shutil.copyfileobj", full)
-    with pytest.raises(UserError, match="cannot be read as an archive.*No space left"):
-        open_files(write(tmp_path, "tar.gz"))
+def test_a_compressed_archive_that_would_fill_the_disk(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr("thawline.data.archives.shutil.disk_usage", lambda _: usage(6_000_000))
+    path = tmp_path / "my pictures.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("a/x.bmp")
+        member.size = 4_000_000
+        archive.addfile(member, io.BytesIO(bytes(member.size)))
+    assert path.stat().st_size < 10_000
+    with pytest.raises(
+        UserError, match=r"my pictures\.tar\.gz unpacks to more than 0\.003 GB, half of what"
+    ) as said:
+        open_files(path)
+    command = re.search("unpack it: (.*)", str(said.value))[1]
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    assert open_files(tmp_path / "pictures").read.keys() == {"a/x.bmp"}
 
 
 def test_a_missing_root(tmp_path):

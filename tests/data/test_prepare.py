@@ -19,6 +19,7 @@ from thawline.config.composition import compose, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, DataSetName, Input, Role, Source, Target
 from thawline.data import prepare as prepare_module
+from thawline.data.decoding import to_array
 from thawline.data.prepare import prepare
 from thawline.data.store import Store, open_store
 from thawline.models.preprocessing import transform_for
@@ -68,7 +69,7 @@ def test_rows_hold_the_pictures_their_paths_name(tmp_path, write_pictures, trans
     store = open_store(run(tmp_path, root=str(tmp_path / "set")).data_output("target"))
     for row, path in enumerate(store.manifest["path"]):
         with Image.open(tmp_path / "set" / path) as picture:
-            np.testing.assert_array_equal(store.images[row], transform.to_array(picture))
+            np.testing.assert_array_equal(store.images[row], to_array(transform, picture))
         assert store.manifest["label"][row] == path.split("/")[0] == store.classes[store.labels[row]]
 
 

@@ -27,7 +27,7 @@ from thawline.plan.budget import Programme, Work
 from thawline.plan.costs import Costs, StepCost, timed
 from thawline.plan.decisions import planned, seconds_for_search, stop_at
 from thawline.plan.plan import plan, settings
-from thawline.serving.predict import bundle_in, open_bundle
+from thawline.serving.predict import bundle_in, card_of, network_of
 from thawline.training.batches import batches
 
 CPU = Trainer(accelerator="cpu", threads=1)
@@ -45,7 +45,8 @@ def config(minutes: float | None = 5.0, **recipe: object) -> Config:
 
 def test_a_first_model_comes_before_everything_else(toy_artifacts: Artifacts) -> None:
     plan(config(), toy_artifacts)
-    network, card = open_bundle(bundle_in(toy_artifacts.outputs))
+    bundle = bundle_in(toy_artifacts.outputs)
+    network, card = network_of(bundle), card_of(bundle)
     store = open_store(toy_artifacts.data("target"))
     found = probabilities(network, batches(store, 8), "cpu")
     assert card.classes == store.classes

@@ -19,7 +19,7 @@ from thawline.models.adapters.added import added_parameters
 from thawline.models.checkpoint import ModelCard, build_random, save_model
 from thawline.serving.cli import main
 from thawline.serving.export import export
-from thawline.serving.predict import open_bundle
+from thawline.serving.predict import card_of, network_of
 
 SMALL = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
 
@@ -55,7 +55,8 @@ def test_the_bundle_needs_no_base_and_is_plain_where_that_is_possible(finetuned)
     artifacts, network = finetuned
     export(Config(), artifacts)
     (artifacts.stage("replace_head") / MODEL).unlink()
-    exported, card = open_bundle(artifacts.stage("export"))
+    bundle = artifacts.stage("export")
+    exported, card = network_of(bundle), card_of(bundle)
     assert card.base is None
     adaptation = adaptation_in(network)
     mergeable = adaptation is None or adaptation.method in (Method.lora, Method.scale_shift)

@@ -3,6 +3,8 @@
 import io
 import json
 import struct
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from PIL import Image
 from thawline.config.sections import DataSet, DataSetName
 from thawline.data.scan import scan
 from thawline.data.sets import image_folder
-from thawline.models.checkpoint import ModelCard
+from thawline.models.checkpoint import ModelCard, save_model
 from thawline.models.zoo import build
 from thawline.serving.predict import Prediction, picture_files, predict
 
@@ -22,7 +24,7 @@ CARD = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "ran
 
 
 def labelled(files: list[Path]) -> list[Prediction]:
-    return list(predict(build("tests_networks.Small", 2, seed=0).eval(), CARD, files))
+    return list(predict(lambda: build("tests_networks.Small", 2, seed=0).eval(), CARD, files))
 
 
 def picture(number: int = 0) -> Image.Image:
@@ -145,6 +147,61 @@ def test_a_picture_of_100_megapixels(tmp_path: Path, recwarn: pytest.WarningsRec
     json.dumps(large.probabilities)
 
 
+# Memory
+
+
+def test_the_network_is_loaded_when_the_first_pictures_are_decoded(folder: Path) -> None:
+    def never() -> None:
+        raise AssertionError
+
+    (found,) = predict(never, CARD, [folder / "leaf" / "f.jpg"])  # type: ignore[arg-type]
+    assert found.error
+    code = "import sys, thawline.serving.predict; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+PREDICT = """
+import sys
+from pathlib import Path
+from thawline.serving.cli import main
+try:
+    main(["predict", "--model", *sys.argv[1:]])
+except SystemExit as end:
+    assert not end.code, end.code
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured through /proc")
+def test_the_largest_pictures_are_labelled_within_1_gib(tmp_path: Path) -> None:
+    largest = Image.new("RGB", (16000, 12500), (200, 30, 30))
+    largest.save(tmp_path / "a.png", compress_level=1)
+    largest.save(tmp_path / "b.tif", compression="tiff_lzw")
+    network = build("resnet18", 2, 3, seed=0)
+    save_model(
+        tmp_path / "model" / "model.safetensors",
+        tmp_path / "model" / "card.json",
+        network,
+        ModelCard("resnet18", {}, ("across", "down"), TRANSFORM, "random"),
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            PREDICT,
+            *map(str, (tmp_path / "model", tmp_path / "a.png", tmp_path / "b.tif")),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *lines, peak = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all("across" in line for line in lines)
+    assert int(peak) < 2**20, "KiB"
+
+
 @pytest.mark.parametrize("batch", [1, 3, 100])
 def test_answers_come_in_the_order_of_the_files_and_do_not_depend_on_the_batch(
     tmp_path: Path, batch: int
@@ -155,10 +212,10 @@ def test_answers_come_in_the_order_of_the_files_and_do_not_depend_on_the_batch(
     (tmp_path / "05.png").write_bytes(b"no picture")
     files = picture_files([tmp_path])
     network = build("tests_networks.Small", 2, seed=0)
-    found = list(predict(network, CARD, files, batch))
+    found = list(predict(lambda: network, CARD, files, batch))
     assert [each.path for each in found] == files
     assert [each.path.name for each in found if each.error] == ["05.png"]
-    alone = [next(predict(network, CARD, [path])) for path in files]
+    alone = [next(predict(lambda: network, CARD, [path])) for path in files]
     for one, other in zip(found, alone, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
 
@@ -167,7 +224,7 @@ def test_who_asks_for_the_first_answer_alone_leaves_no_thread(tmp_path: Path) ->
     Image.fromarray(toy_pictures(1, 0)[0][0]).save(tmp_path / "one.png")
     network = build("tests_networks.Small", 2, seed=0)
     before = threading.active_count()
-    answers = predict(network, CARD, [tmp_path / "one.png"] * 20, 2)
+    answers = predict(lambda: network, CARD, [tmp_path / "one.png"] * 20, 2)
     next(answers)
     answers.close()
     assert threading.active_count() == before

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from tests_tracking import TAGS, a_run
+from tests_tracking import TAGS, a_run, in_process
 
 from thawline import tracking
 from thawline.tracking import connection
@@ -155,6 +155,19 @@ def test_an_error_of_mlflow_does_not_hide_the_error_of_the_block(client, monkeyp
     assert caught.value.__notes__ == ["MLflow could not be told either: deleted"]
 
 
+@pytest.mark.usefixtures("experiment")
+def test_a_store_that_is_lost_while_an_error_is_told_is_not_said_to_have_that_error(
+    client, monkeypatch, caplog
+):
+    def refuse(*_, **__):
+        raise MlflowException("no answer")
+
+    monkeypatch.setattr(client, "set_terminated", refuse)
+    with pytest.raises(OSError, match="card.json"), a_run():
+        raise FileNotFoundError(2, "No such file", "card.json")
+    assert "MLflow is lost: no answer\n" in caplog.text
+
+
 def test_only_runs_of_dead_processes_are_reconciled(experiment, client):
     def run_of(process):
         return client.create_run(experiment, tags={"process": process}).info.run_id
@@ -234,6 +247,43 @@ def test_a_run_is_gone_on_with_and_keeps_its_parameters(client):
     stored = client.get_run(first.id)
     assert (stored.info.status, stored.data.tags["state"]) == ("FINISHED", "complete")
     assert stored.data.params == {"trials": "4"}
+
+
+ENDED_AND_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from thawline import tracking
+tracking.connect("sqlite:///mlflow.db", sys.argv[2], Path(sys.argv[1]))
+tags = {"seed": 0, "data_fingerprint": "1f2e"}
+with tracking.run("pretrain", stage="pretrain", parameters={}, tags=tags, once="pretrain-1") as run:
+    run.log_history([{"epoch": 0, "loss": 1.0}])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_stage_that_is_killed_after_its_run_ended_has_one_run(experiment, client, home, request, tmp_path):
+    killed = in_process(ENDED_AND_KILLED, home, request.node.name)
+    assert killed.communicate()[1] == ""
+    assert killed.returncode == -signal.SIGKILL
+    (first,) = client.search_runs([experiment])
+    assert first.info.status == "FINISHED"
+    assert tracking.reconcile() == []
+
+    with a_run("pretrain", stage="pretrain", once="pretrain-1") as again:
+        again.log_history([{"epoch": 0, "loss": 1.0}])
+    with a_run("pretrain", stage="pretrain", once="pretrain-2") as other:
+        pass
+    found = client.search_runs([experiment])
+    assert [run.info.run_id for run in found] == [other.id, again.id]
+    assert again.id == first.info.run_id
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert found[1].data.tags["process"] == this_process()
+    assert len(client.get_metric_history(again.id, "loss")) == 1
+
+    tracking.connect(f"sqlite:///{home}/mlflow.db", request.node.name, tmp_path)
+    with a_run("pretrain", stage="pretrain", once="pretrain-1") as elsewhere:
+        pass
+    assert elsewhere.id != again.id, "another checkout's run is its own"
 
 
 @pytest.mark.usefixtures("experiment")

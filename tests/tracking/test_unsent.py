@@ -104,6 +104,23 @@ def test_a_database_that_is_lost_ends_no_run_and_is_told_later(checkout, lose, c
     assert not [path for path in (checkout / "scratch" / "unsent").iterdir() if path.is_dir()]
 
 
+def test_a_stage_that_comes_again_while_the_store_is_lost_has_one_run(checkout, lose):
+    with a_run("seed 0", once="finetune-1"):
+        pass
+    lose()
+    for _ in range(2):
+        use("pretrain", checkout, once="pretrain-1")
+        use("seed 0", checkout, once="finetune-1")
+    assert len(kept(checkout)) == 2
+    lose(back=True)
+    tracking.connect(URI, "thawline", checkout)
+    found = runs()
+    assert found.keys() == {"pretrain", "seed 0"}
+    assert whole(found["pretrain"], "pretrain")
+    use("pretrain", checkout, once="pretrain-1")
+    assert len(runs()) == 2
+
+
 def test_what_was_sent_is_not_sent_again(checkout, lose):
     use("a", checkout, lose)
     lose(back=True)

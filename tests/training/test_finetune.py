@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests_tracking import recorded
 from torch import nn
 
 from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, RECIPE, Artifacts, read_json
@@ -194,6 +195,23 @@ def test_a_tracking_server_that_is_gone_costs_no_training(
     left = sorted(path.name for path in toy_artifacts.checkpoints.rglob("*") if path.is_file())
     assert "seed_0.safetensors" in left
     assert "last.ckpt" in left
+
+
+def test_a_seed_that_is_killed_after_its_run_ended_is_recorded_once(
+    toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(toy_artifacts, Contender.finetuned, recipe(depth=1, seeds=1), 1)
+
+    def killed(*_: object) -> None:
+        raise SystemError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("thawline.training.finetune.write_json", killed)
+        with pytest.raises(SystemError):
+            finetune(stage_config(tmp_path), toy_artifacts)
+    finetune(stage_config(tmp_path), toy_artifacts)
+    (run,) = recorded()
+    assert (run.info.run_name, run.info.status) == ("finetuned 0", "FINISHED")
 
 
 def test_the_stage_writes_one_model_per_seed(toy_artifacts: Artifacts, tmp_path: Path) -> None:

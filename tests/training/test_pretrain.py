@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import write_toy_store
+from tests_tracking import recorded
 
 from thawline.artifacts import CARD, HISTORY, MODEL, Artifacts, file_hash
 from thawline.config.errors import UserError
@@ -70,6 +71,21 @@ def test_a_killed_pretraining_goes_on_bit_for_bit(
 
 
 _start = Classifier.on_train_epoch_start
+
+
+def test_a_pretraining_that_is_killed_after_its_run_ended_is_recorded_once(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise SystemError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("thawline.training.pretrain.write_json", killed)
+        with pytest.raises(SystemError):
+            pretrain(config_of(tmp_path), artifacts)
+    pretrain(config_of(tmp_path), artifacts)
+    (run,) = recorded()
+    assert run.info.status == "FINISHED"
 
 
 def test_out_of_memory_is_tried_again_in_smaller_parts(

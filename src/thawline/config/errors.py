@@ -15,7 +15,7 @@ def closest(name: str, names: Iterable[str]) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, as artifacts may hold it: without addresses in memory,
     which are others in every process."""
-    return _ADDRESS.sub("0x…", (str(error).splitlines() or [type(error).__name__])[0])
+    return _ADDRESS.sub("0x…", (str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 class UserError(Exception):

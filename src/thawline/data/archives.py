@@ -116,7 +116,7 @@ def _tar(path: Path) -> tuple[list[Member], list[str]]:
         if open_ is not None:
             # Members of a compressed archive cannot be reached in any order.
             with open_(raw) as stream:
-                shutil.copyfileobj(stream, unpacked)
+                _copy(stream, unpacked, path)
             unpacked.seek(0)
         handle: BinaryIO = raw if open_ is None else unpacked
         content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
@@ -133,6 +133,22 @@ def _tar(path: Path) -> tuple[list[Member], list[str]]:
         )
         for name, each in zip(names, found, strict=True)
     ], notes
+
+
+def _copy(stream: BinaryIO, unpacked: BinaryIO, path: Path) -> None:
+    """Unpack the whole of a stream. Raises `UserError` where it takes more than half of the free disk: a few
+    kilobytes may unpack to any size."""
+    place = tempfile.gettempdir()
+    limit = shutil.disk_usage(place).free // 2
+    while block := stream.read(2**20):
+        if unpacked.tell() + len(block) > limit:
+            raise UserError(
+                f"{path} unpacks to more than {limit / 1e9:.3g} GB, half of what is free in {place}.\n"
+                "  where that is right, unpack it: "
+                f"mkdir pictures && tar -xf {shlex.quote(shown(str(path)))} -C pictures\n"
+                "  and give the folder; or let temporary files lie on a larger disk: TMPDIR=FOLDER"
+            )
+        unpacked.write(block)
 
 
 def _whole(archive: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:

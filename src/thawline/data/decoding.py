@@ -13,14 +13,13 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from thawline.config.pictures import MAX_MEGAPIXELS
+from thawline.data.levels import black_and_white, remark
 from thawline.data.orientation import set_upright
-from thawline.data.picture_files import Unreadable, UnreadablePictureError
+from thawline.data.picture_files import Unreadable, UnreadablePictureError, refusing
 from thawline.data.reduction import factor_of, load_reduced, memory_needed
-from thawline.data.samples import Load, Samples
-from thawline.data.transform import Transform, UnusablePictureError
+from thawline.data.samples import Load, Samples, decode, load
+from thawline.data.transform import Transform, to_mode
 from thawline.machine import return_freed_memory
-
-logger = logging.getLogger(__name__)
 
 Opener = Callable[[], Image.Image]
 T = TypeVar("T")
@@ -46,24 +45,24 @@ class Decoder:
         than 32 remain (`reduction`). Raises `UnreadablePictureError` or `UnusablePictureError`, whatever a
         decoder raises, but for Ctrl-C.
         """
-        with self._shown(open_it, self.transform.read) as found:
+        with self._shown(open_it, read) as found:
             return found
 
     def stretched(self, open_it: Opener) -> AbstractContextManager[tuple[Image.Image, Samples | None]]:
-        """Give the block the whole picture, as `Transform.stretched` returns it; its memory is counted until
-        the block ends. Large pictures and errors are as in `read`; what is raised in the block passes."""
-        return self._shown(open_it, self.transform.stretched)
+        """Give the block the whole picture, as `stretched` returns it; its memory is counted until the block
+        ends. Large pictures and errors are as in `read`; what is raised in the block passes."""
+        return self._shown(open_it, stretched)
 
     @contextmanager
-    def _shown(self, open_it: Opener, show: Callable[[Image.Image, Load], T]) -> Iterator[T]:
-        with _refusing(), _quiet:
+    def _shown(self, open_it: Opener, show: Callable[[Transform, Image.Image, Load], T]) -> Iterator[T]:
+        with refusing(), _quiet:
             picture = open_it()
         with picture:
-            with _refusing():
+            with refusing():
                 factor, needed = self._measured(picture)
             with self._room.taken(needed):
-                with _refusing(), _quiet:
-                    shown = show(picture, partial(_load, factor=factor))
+                with refusing(), _quiet:
+                    shown = show(self.transform, picture, partial(_load, factor=factor))
                 yield shown
 
     def _measured(self, picture: Image.Image) -> tuple[int, int]:
@@ -84,6 +83,43 @@ class Decoder:
         return factor, needed
 
 
+def to_array(transform: Transform, picture: Image.Image) -> np.ndarray:
+    """Return the picture as the network sees it, `(size, size, channels)` uint8.
+
+    EXIF orientation is applied, transparency is shown on white, values of more than 8 bits are scaled.
+    Raises `UnusablePictureError` for values without a defined black and white, and for slivers.
+    """
+    return read(transform, picture)[0]
+
+
+def read(transform: Transform, picture: Image.Image, load: Load = load) -> tuple[np.ndarray, str | None]:
+    """Return what `to_array` does, and what is odd about the picture's values, or None.
+
+    load: decodes a picture in place and turns it upright.
+    """
+    samples = decode(picture, load)
+    if samples is None:
+        return transform.squared(to_mode(picture, transform.channels)), None
+    shown = black_and_white(samples, transform.range)
+    pixels = to_mode(samples.shown(*shown), transform.channels)
+    return transform.squared(pixels), remark(samples.limits, shown)
+
+
+def stretched(
+    transform: Transform, picture: Image.Image, load: Load = load
+) -> tuple[Image.Image, Samples | None]:
+    """Return the whole picture, upright, in 8-bit gray or RGB, and the values of one of more than 8 bits,
+    which is as bright as it can be: its own lowest value is black and its highest white.
+
+    Raises `UnusablePictureError` for values without a defined black and white.
+    """
+    samples = decode(picture, load)
+    if samples is None:
+        return to_mode(picture, transform.channels), None
+    black_and_white(samples, transform.range)
+    return to_mode(samples.shown(*samples.limits), transform.channels), samples
+
+
 def _load(picture: Image.Image, parts: bool, factor: int) -> None:
     if isinstance(picture, ImageFile.ImageFile):
         if factor > 1:  # what earlier pictures took may still be kept for later ones
@@ -92,20 +128,6 @@ def _load(picture: Image.Image, parts: bool, factor: int) -> None:
         if factor > 1:
             return_freed_memory()
     set_upright(picture)
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn what decoders raise, which is nearly everything, into a reason in our words."""
-    try:
-        yield
-    except (UnreadablePictureError, UnusablePictureError):
-        raise
-    except MemoryError:
-        raise UnreadablePictureError(Unreadable.memory) from None
-    except Exception as error:
-        logger.debug("a decoder's own words", exc_info=error)
-        raise UnreadablePictureError(Unreadable.damaged) from None
 
 
 class _Room:

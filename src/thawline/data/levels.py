@@ -3,10 +3,7 @@
 import math
 
 from thawline.data.samples import Samples
-from thawline.data.tiff import UnusablePictureError
-
-Range = tuple[float, float]
-"""The values that are shown as black and white."""
+from thawline.data.transform import Range, UnusablePictureError
 
 INTEGERS: Range = (0, 2**16 - 1)
 FLOATS: Range = (0, 1)

@@ -1,8 +1,10 @@
 """Files that hold pictures: which they are, and how they are opened."""
 
 import io
+import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO
@@ -12,6 +14,9 @@ from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, WebPImagePlugin
 from thawline.data.content import HEAD, LONGEST, Content
 from thawline.data.decoders import Jpeg, Tiff, open_avif, open_heif, open_png
 from thawline.data.files import Files
+from thawline.data.transform import UnusablePictureError
+
+logger = logging.getLogger(__name__)
 
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -124,6 +129,20 @@ def pictures_in(files: Files) -> list[str]:
     return sorted(name for name, content in files.read.items() if is_picture(name, content))
 
 
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what decoders raise, which is nearly everything, into a reason in our words."""
+    try:
+        yield
+    except (UnreadablePictureError, UnusablePictureError):
+        raise
+    except MemoryError:
+        raise UnreadablePictureError(Unreadable.memory) from None
+    except Exception as error:
+        logger.debug("a decoder's own words", exc_info=error)
+        raise UnreadablePictureError(Unreadable.damaged) from None
+
+
 def open_picture(content: Content) -> ImageFile.ImageFile:
     """Open a picture by what is in its file, whatever its name; nothing is decoded yet.
 
@@ -162,12 +181,8 @@ def _opened(file: BinaryIO) -> ImageFile.ImageFile:
         raise UnreadablePictureError(Unreadable.unknown if head else Unreadable.empty)
     if form.whole and size > LONGEST:
         raise UnreadablePictureError(Unreadable.long)
-    try:
+    with refusing():
         return form.open(file)
-    except MemoryError:
-        raise UnreadablePictureError(Unreadable.memory) from None
-    except Exception:  # decoders raise nearly everything for damaged files
-        raise UnreadablePictureError(Unreadable.damaged) from None
 
 
 def _format(head: bytes) -> _Format | None:

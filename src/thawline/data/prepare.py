@@ -14,7 +14,6 @@ from thawline.config.sections import Config, DataSet, Role
 from thawline.data import ranges
 from thawline.data.collection import Collection
 from thawline.data.decoding import Decoder
-from thawline.data.levels import Range
 from thawline.data.losses import Losses
 from thawline.data.overview import overview
 from thawline.data.problems import Problem, Severity, counted, plain, require_usable, said, worst_first
@@ -23,7 +22,7 @@ from thawline.data.sources import collect
 from thawline.data.split import Split, split
 from thawline.data.split_names import SPLITS
 from thawline.data.store import discard_store, write_absence, write_store
-from thawline.data.transform import Transform
+from thawline.data.transform import Range, Transform
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ import pandas as pd
 
 from thawline.config.errors import UserError
 from thawline.data.collection import Item
-from thawline.data.levels import FLOATS, INTEGERS, Range, number, remark, words
+from thawline.data.levels import FLOATS, INTEGERS, number, remark, words
 from thawline.data.problems import Problem, Severity, listed
+from thawline.data.transform import Range
 
 BITS = (8, 10, 12, 14, 16)
 """What cameras, scanners and detectors count in; white is the highest number of so many bits."""

@@ -18,11 +18,11 @@ from PIL import Image
 from thawline.config.pictures import MAX_MEGAPIXELS
 from thawline.data.collection import Collection, Dropped, Item
 from thawline.data.decoding import Decoder
-from thawline.data.levels import Range, UndefinedLevelsError
+from thawline.data.levels import UndefinedLevelsError
 from thawline.data.picture_files import UnreadablePictureError
 from thawline.data.samples import Samples
 from thawline.data.store import require_space
-from thawline.data.transform import Transform, UnusablePictureError
+from thawline.data.transform import Range, Transform, UnusablePictureError
 from thawline.machine import cores
 from thawline.progress import progress
 

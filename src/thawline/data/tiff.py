@@ -3,14 +3,12 @@
 from PIL import ImagePalette
 from PIL.TiffImagePlugin import TiffImageFile
 
+from thawline.data.transform import UnusablePictureError
+
 _BITS, _PHOTOMETRIC, _BYTE_COUNTS, _PLANES, _PALETTE, _INKS, _FORMAT = 258, 262, 279, 284, 320, 332, 339
 _WHITE_IS_ZERO, _UNSIGNED, _SIGNED, _SEPARATE, _OTHER_INKS = 0, 1, 2, 2, 2
 _NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 """What Pillow calls big-endian values, and what they are once libtiff has decompressed them."""
-
-
-class UnusablePictureError(ValueError):
-    """A picture that decodes but cannot be shown to a network; the message says why."""
 
 
 def put_right(picture: TiffImageFile) -> None:

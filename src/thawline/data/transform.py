@@ -1,4 +1,4 @@
-"""From a picture to network input: the same code for training, evaluation and serving."""
+"""From pixels to network input: the same code for training, evaluation and serving."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -8,15 +8,17 @@ from PIL import Image
 
 from thawline.config.errors import FieldError
 from thawline.config.sections import Fit, Input
-from thawline.data.levels import Range, black_and_white, remark
-from thawline.data.samples import Load, Samples, decode, load
-from thawline.data.tiff import UnusablePictureError
 
-__all__ = ["Transform", "UnusablePictureError", "transform_of"]
+Range = tuple[float, float]
+"""The values that are shown as black and white."""
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _LONGEST = 64
 """Longer edge, in shorter edges, up to which a picture is resized: more would fill the memory."""
+
+
+class UnusablePictureError(ValueError):
+    """A picture that decodes but cannot be shown to a network; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -45,39 +47,9 @@ class Transform:
         if self.fit not in Fit.__members__:
             raise FieldError("fit", self.fit, ", ".join(Fit.__members__))
 
-    def to_array(self, picture: Image.Image) -> np.ndarray:
-        """Return the picture as the network sees it, `(size, size, channels)` uint8.
-
-        EXIF orientation is applied, transparency is shown on white, values of more than 8 bits are scaled.
-        Raises `UnusablePictureError` for values without a defined black and white, and for slivers.
-        """
-        return self.read(picture)[0]
-
-    def read(self, picture: Image.Image, load: Load = load) -> tuple[np.ndarray, str | None]:
-        """Return what `to_array` does, and what is odd about the picture's values, or None.
-
-        load: decodes a picture in place and turns it upright.
-        """
-        samples = decode(picture, load)
-        if samples is None:
-            return self.squared(to_mode(picture, self.channels)), None
-        shown = black_and_white(samples, self.range)
-        return self.squared(to_mode(samples.shown(*shown), self.channels)), remark(samples.limits, shown)
-
-    def stretched(self, picture: Image.Image, load: Load = load) -> tuple[Image.Image, Samples | None]:
-        """Return the whole picture, upright, in 8-bit gray or RGB, and the values of one of more than 8 bits,
-        which is as bright as it can be: its own lowest value is black and its highest white.
-
-        Raises `UnusablePictureError` for values without a defined black and white.
-        """
-        samples = decode(picture, load)
-        if samples is None:
-            return to_mode(picture, self.channels), None
-        black_and_white(samples, self.range)
-        return to_mode(samples.shown(*samples.limits), self.channels), samples
-
     def squared(self, pixels: Image.Image) -> np.ndarray:
-        """Resize and cut a whole picture to `(size, size, channels)` uint8."""
+        """Resize and cut a whole picture to `(size, size, channels)` uint8. Raises `UnusablePictureError` for
+        slivers."""
         square = _centre(_fitted(pixels, self.fit, self.resize, _FILTERS[self.interpolation]), self.size)
         return np.asarray(square, np.uint8).reshape(self.size, self.size, self.channels)
 

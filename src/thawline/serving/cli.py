@@ -137,18 +137,17 @@ def _fit(given: argparse.Namespace) -> int:
 
 def _predict(given: argparse.Namespace) -> int:
     """Print predictions; return how many files could not be read."""
-    from thawline.machine import keep_freed_memory
-    from thawline.serving.predict import bundle_in, open_bundle, picture_files, predict
+    from thawline.serving.predict import bundle_in, card_of, network_of, picture_files, predict
 
-    keep_freed_memory()
     files = picture_files(given.paths)
-    network, card = open_bundle(given.model or bundle_in(Path("artifacts")))
+    bundle = given.model or bundle_in(Path("artifacts"))
+    card = card_of(bundle)
     failed = 0
     entries = []
     if given.csv:
         write_line(csv_row(csv_header(card.classes)))
     with _told(len(files)) as advance:
-        for prediction in predict(network, card, files, given.batch):
+        for prediction in predict(lambda: network_of(bundle), card, files, given.batch):
             failed += prediction.error is not None
             if given.json:
                 entries.append(entry(prediction))

@@ -1,25 +1,31 @@
-"""Labels for picture files, with the transforms the model was trained with."""
+"""Labels for picture files, with the transforms the model was trained with.
+
+torch is loaded when the first pictures are decoded: its 500 MiB and the 800 MB of a picture of 200 megapixels
+would be more than 1 GiB together.
+"""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
 
 from thawline.artifacts import CARD, MODEL
 from thawline.config.errors import UserError
-from thawline.data.batches import Batches
 from thawline.data.content import file_at
 from thawline.data.decoding import Decoder
 from thawline.data.files import open_files
 from thawline.data.picture_files import EXTENSIONS, UnreadablePictureError, open_picture, pictures_in
 from thawline.data.transform import Transform, UnusablePictureError
-from thawline.machine import cores
-from thawline.models.checkpoint import ModelCard, load_model, read_card
-from thawline.models.inference import probabilities
+from thawline.machine import cores, keep_freed_memory
+from thawline.models.card import ModelCard, read_card
+
+if TYPE_CHECKING:
+    from torch import nn
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +45,22 @@ class Prediction:
     remark: str | None = None
 
 
-def open_bundle(folder: Path) -> tuple[nn.Module, ModelCard]:
-    """Return the model in a bundle made by stage export. Raises `UserError` if there is none."""
+def card_of(folder: Path) -> ModelCard:
+    """Return the card of the model in a bundle made by stage export. Raises `UserError` if there is none."""
     if not (folder / CARD).exists():
         raise UserError(
             f"there is no model in {folder}.\n"
             "  make one: dvc repro; or name another bundle: thawline predict --model FOLDER PICTURES"
         )
-    return load_model(folder / MODEL, folder / CARD)
+    return read_card(folder / CARD)
+
+
+def network_of(folder: Path) -> "nn.Module":
+    """Return the network of a bundle made by stage export."""
+    from thawline.models.checkpoint import load_model
+
+    keep_freed_memory()
+    return load_model(folder / MODEL, folder / CARD)[0]
 
 
 def bundle_in(artifacts: Path) -> Path:
@@ -87,24 +101,25 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def predict(
-    network: nn.Module, card: ModelCard, files: list[Path], batch: int = BATCH
+    open_it: Callable[[], "nn.Module"], card: ModelCard, files: list[Path], batch: int = BATCH
 ) -> Iterator[Prediction]:
     """Yield one prediction per file, in order; unreadable files get their `error`.
 
     The network is asked about `batch` files at once, while other threads read the next ones: two batches are
     in memory at a time, however many files there are.
+
+    open_it: gives the network, and is called once, when the first pictures are decoded.
     """
-    decoder = Decoder(card.transform)
-    blocks = [files[start : start + batch] for start in range(0, len(files), batch)]
+    decoder, network = Decoder(card.transform), cache(open_it)
     readers = ThreadPoolExecutor(cores())
     try:
-        coming = [readers.submit(_read, path, decoder) for path in blocks[0]] if blocks else []
-        for number, block in enumerate(blocks, 1):
+        coming = [readers.submit(_read, path, decoder) for path in files[:batch]]
+        for start in range(0, len(files), batch):
             contents = [each.result() for each in coming]
-            coming = [readers.submit(_read, path, decoder) for path in files[number * batch :][:batch]]
+            coming = [readers.submit(_read, path, decoder) for path in files[start + batch :][:batch]]
             images = [content[0] for content in contents if not isinstance(content, str)]
-            rows = iter(_probabilities(network, np.stack(images), card.transform) if images else [])
-            for path, content in zip(block, contents, strict=True):
+            rows = iter(_probabilities(network(), np.stack(images), card.transform) if images else [])
+            for path, content in zip(files[start : start + batch], contents, strict=True):
                 if isinstance(content, str):
                     yield Prediction(path, None, {}, content)
                 else:
@@ -113,7 +128,10 @@ def predict(
         readers.shutdown(cancel_futures=True)
 
 
-def _probabilities(network: nn.Module, images: np.ndarray, transform: Transform) -> np.ndarray:
+def _probabilities(network: "nn.Module", images: np.ndarray, transform: Transform) -> np.ndarray:
+    from thawline.data.batches import Batches
+    from thawline.models.inference import probabilities
+
     unknown = np.zeros(len(images), np.int64)
     return probabilities(network, Batches(images, unknown, transform, len(images), shuffle=False), "cpu")
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from thawline.config.errors import UserError
+from thawline.config.errors import UserError, first_line
 from thawline.machine import loading
 from thawline.tracking import view
 from thawline.tracking.place import FOLDER, location, settle
@@ -133,7 +134,7 @@ def ask(action: Callable[["MlflowClient"], T]) -> T:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    open_ = connected()
+    open_, outer = connected(), sys.exception()
     if open_.client is None:
         raise LostError
     try:
@@ -142,7 +143,7 @@ def ask(action: Callable[["MlflowClient"], T]) -> T:
         if is_refusal(error):
             raise
         open_.client = None
-        log.warning("MLflow is lost: %s\n  %s", _reason(error, open_.store), _kept_in(open_.unsent))
+        log.warning("MLflow is lost: %s\n  %s", _reason(error, open_.store, outer), _kept_in(open_.unsent))
         raise LostError from error
 
 
@@ -238,17 +239,21 @@ def _explained(store: str) -> Iterator[None]:
         ) from error
 
 
-def _reason(error: BaseException, store: str) -> str:
-    reason = str(_system_error(error) or error).strip().partition("\n")[0] or type(error).__name__
+def _reason(error: BaseException, store: str, outer: BaseException | None = None) -> str:
+    reason = first_line(_system_error(error, outer) or error)
     return shown(reason.replace(store, without_password(store)))
 
 
-def _system_error(error: BaseException | None) -> OSError | None:
+def _system_error(error: BaseException, outer: BaseException | None = None) -> OSError | None:
     """Find the operating system's own error that `error` was raised because of, if there is one: it says in
-    five words what the libraries above it wrap in five lines."""
-    while error is not None and not (isinstance(error, OSError) and error.errno):
-        error = error.__cause__ or error.__context__
-    return error
+    five words what the libraries above it wrap in five lines. What was being handled before, `outer`, is
+    another matter: MLflow is told of errors as well."""
+    found: BaseException | None = error
+    while found is not None and found is not outer:
+        if isinstance(found, OSError) and found.errno:
+            return found
+        found = found.__cause__ or found.__context__
+    return None
 
 
 def _is_server(store: str) -> bool:

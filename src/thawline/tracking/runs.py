@@ -11,7 +11,7 @@ from thawline.tracking.connection import LostError, ask, connected
 from thawline.tracking.origin import is_dead, origin, this_process
 from thawline.tracking.place import settle_run
 from thawline.tracking.text import flatten, shown
-from thawline.tracking.unsent import KEY, PARENT, Story, create, existing, now, tell
+from thawline.tracking.unsent import KEY, PARENT, Story, create, existing, key_of, now, tell
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -76,20 +76,26 @@ def run(
     lock: str | None = None,
     study: str | None = None,
     again: str | None = None,
+    once: str | None = None,
 ) -> Iterator["Run"]:
     """Open one MLflow run for the length of the block.
 
-    `parameters` may be nested and is stored flat (`finetune.head_lr`); `tags` must hold
-    `REQUIRED_TAGS`; `parent` is the id of the run this one is shown under; `lock` is the composed
-    configuration, kept as the artifact params.yaml; `study` is the name of the study whose trial this is;
-    `again` is the id of a run that this one goes on with, where it still exists: its parameters stay. The
-    run ends `complete`, `failed` (with the error's first line as the tag `reason`) or `interrupted`, unless
-    the block ended it itself.
+    `parameters` may be nested and is stored flat (`finetune.head_lr`); `tags` must hold `REQUIRED_TAGS`;
+    `parent` is the id of the run this one is shown under; `lock` is the composed configuration, kept as the
+    artifact params.yaml; `study` is the name of the study whose trial this is; `again` is the id of a run
+    that this one goes on with, where it still exists: its parameters stay; `once` names what is computed, so
+    that the run which this checkout has of the same is gone on with: a stage that is killed after its run
+    ended, and before DVC knows what it made, comes again. The caller sees to it that no two processes compute
+    the same. The run ends `complete`, `failed` (with the error's first line as the tag `reason`) or
+    `interrupted`, unless the block ended it itself.
     """
     if absent := [tag for tag in REQUIRED_TAGS if tag not in tags]:
         raise ValueError(f"run {name!r} lacks the tags {', '.join(absent)}")
     all_tags = {"stage": stage, **tags, **({STUDY_TAG: study} if study else {})}
-    opened = _opened(_story(name, all_tags, parameters, parent), again)
+    story = _story(name, all_tags, parameters, parent)
+    if once is not None:
+        again = story.key = key_of(once, connected().unsent.folder)
+    opened = _opened(story, again)
     try:
         if lock is not None:
             opened.log_text("params.yaml", lock)
@@ -115,13 +121,13 @@ class Run:
 
     def log_history(self, rows: Iterable[Mapping[str, Any]], step: str = "epoch") -> None:
         """Log one metric per column and row, at the row's `step`; skip empty cells, and the seed, which
-        identifies the run."""
+        identifies the run. All at the time at which the run began: told again, it is not there twice."""
         points = [(int(row[step]), {k: v for k, v in row.items() if k not in (step, "seed")}) for row in rows]
-        self._log_points(points)
+        self._log_points(points, self._story.started)
 
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Log one value of each metric."""
-        self._log_points([(0, metrics)])
+        self._log_points([(0, metrics)], now())
 
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags of the run."""
@@ -147,8 +153,7 @@ class Run:
         self._tell("end", tags=tags, status=STATES[state], time=now())
         self._ended = True
 
-    def _log_points(self, points: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        at = now()
+    def _log_points(self, points: Iterable[tuple[int, Mapping[str, Any]]], at: int) -> None:
         self._tell(
             "metrics",
             points=[
@@ -204,7 +209,7 @@ def _opened(story: Story, again: str | None) -> Run:
     run = Run(story)
     if again:
         try:
-            story.id = ask(lambda client: _reopened(client, again))
+            story.id = ask(lambda client: _reopened(client, again, story))
         except LostError:
             story.id = again
         if story.id is not None:
@@ -213,7 +218,7 @@ def _opened(story: Story, again: str | None) -> Run:
     return run
 
 
-def _reopened(client: "MlflowClient", id: str) -> str | None:
+def _reopened(client: "MlflowClient", id: str, story: Story) -> str | None:
     found_id = existing(client, connected().experiment_id, id)
     if found_id is None:
         return None
@@ -223,8 +228,9 @@ def _reopened(client: "MlflowClient", id: str) -> str | None:
     for tag in ("state", "reason"):
         if tag in found.data.tags:
             client.delete_tag(found_id, tag)
-    client.set_tag(found_id, PROCESS_TAG, this_process())
+    tell(client, found_id, {"kind": "tags", "tags": story.tags})
     client.update_run(found_id, status="RUNNING")
+    story.started = found.info.start_time
     return found_id
 
 

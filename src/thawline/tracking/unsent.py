@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -46,6 +47,13 @@ def now() -> int:
 def is_key(id: str) -> bool:
     """Tell if `id` is a run's key, which it has in place of an id while MLflow does not know of it."""
     return id.startswith(_MARK)
+
+
+def key_of(computation: str, folder: Path) -> str:
+    """Return the key of the one run of `computation` in the checkout whose stories are kept in `folder`."""
+    return (
+        _MARK + hashlib.sha256(f"{socket.gethostname()}\n{folder}\n{computation}".encode()).hexdigest()[:32]
+    )
 
 
 @dataclass
@@ -171,7 +179,7 @@ class Unsent:
     def _copied(folder: Path, path: Path, story: Story) -> Path:
         copy = folder / str(len(story.events)) / path.name
         if path.is_dir():
-            shutil.copytree(path, copy)
+            shutil.copytree(path, copy, dirs_exist_ok=True)  # of the same run, begun before
         else:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)

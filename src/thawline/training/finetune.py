@@ -151,6 +151,7 @@ def _finetune_seed(
         parameters=tracked(chosen.recipe, chosen.depth, chosen.unit, linear_head=chosen.linear_head),
         tags=tags,
         lock=lock_of(config),
+        once=f"{work.name}-{seed}",
     )
     with recorded if leads() else nullcontext() as run:
         (network, card, fitted), accumulate = with_less_memory(train, chosen.recipe.batch_size)

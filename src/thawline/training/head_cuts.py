@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from thawline.config.errors import UserError
+from thawline.config.errors import UserError, first_line
 from thawline.config.recipe.fields import AUTO, Finetune
 from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import ClassWeights, Trainer
@@ -94,7 +94,7 @@ def pooled_cuts(
     try:
         several = read_cuts(several, spread_depths(last), seed=0)
     except UserError as error:
-        log.info("heads read the last cut alone: %s", str(error).splitlines()[0])
+        log.info("heads read the last cut alone: %s", first_line(error))
         several = copy.deepcopy(network)
     rows = features(several, {last}, store, trainer, cache=cache, at_once=at_once)[last]
     together = side_by_side(several)

@@ -87,6 +87,7 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> str
     decisive += [code_identity(__name__, rows=()), torch.get_num_threads(), torch.cuda.is_available()]
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}
+    described["once"] = checkpoint.name
     with (
         exclusive(checkpoint.with_suffix(".lock")) if leads() else nullcontext(),
         tracking.run("pretrain", stage="pretrain", **described) if leads() else nullcontext() as run,

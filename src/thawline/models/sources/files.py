@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 
 import torch
 
-from thawline.config.errors import UserError
+from thawline.config.errors import UserError, first_line
 from thawline.models.checkpoint import read_tensors
 
 _AVERAGED = ("state_dict_ema", "model_ema")
@@ -117,8 +117,7 @@ def _unpickled(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise UserError(_refusal(path)) from error
     except (RuntimeError, EOFError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a file of torch.save: {reason}") from error
+        raise UserError(f"{path} is not a file of torch.save: {first_line(error)}") from error
 
 
 def _refusal(path: Path) -> str:

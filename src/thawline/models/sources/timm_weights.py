@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from thawline.config.errors import UserError
+from thawline.config.errors import UserError, first_line
 from thawline.data.transform import Transform
 from thawline.models.sources.published import Published
 
@@ -105,7 +105,7 @@ def _entry(name: str, weights: str) -> Any:
 
 def _without_a_network(entry: Any, error: OSError) -> str:
     """Say which file to put where so that timm finds it."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = first_line(error)
     if not entry.hf_hub_id:
         place = Path(torch.hub.get_dir()) / "checkpoints"
         return f"{entry.url} cannot be downloaded: {reason}\n  Without a network, put that file into {place}."

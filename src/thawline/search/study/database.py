@@ -15,7 +15,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from thawline.config.errors import UserError
+from thawline.config.errors import UserError, first_line
 from thawline.config.search import Search
 
 CONNECT_SECONDS = 5
@@ -157,7 +157,7 @@ def _reason(error: BaseException) -> str:
     """Return the first line of the innermost error: the layers above it only wrap it."""
     while (inner := getattr(error, "orig", None) or error.__cause__) is not None:
         error = inner
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    return first_line(error)
 
 
 def _advice(url: URL, error: BaseException) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from thawline.config.errors import UserError
+from thawline.config.errors import UserError, first_line
 from thawline.search.study.database import is_shared
 from thawline.search.study.engine import POLL_SECONDS, Work
 from thawline.search.study.study import SharedStudy
@@ -62,7 +62,7 @@ def _cluster(ray: ModuleType, work: Work) -> Iterator[None]:
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise UserError(
-            f"The Ray cluster at {address or 'this machine'} does not answer: {str(error).splitlines()[0]}\n"
+            f"The Ray cluster at {address or 'this machine'} does not answer: {first_line(error)}\n"
             "  start it (ray start --head), correct search.address, or run on this machine alone: "
             "search.engine=local"
         ) from error
