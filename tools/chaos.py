@@ -44,7 +44,7 @@ SETTINGS = (
 """A pipeline of a minute, in which every stage has something to do."""
 
 COSTS = (
-    *("costs.json", "seconds.json", "README.md"),
+    *("costs.json", "seconds.json", "README.md", "index.html"),
     *("cost-light.svg", "cost-dark.svg", "best_so_far-light.svg", "best_so_far-dark.svg"),
 )
 """Files that say what was measured by the clock."""

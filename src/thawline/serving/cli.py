@@ -118,12 +118,12 @@ def _report(given: argparse.Namespace) -> int:
     """Print where the last report's page is; return whether no browser could be found to open it."""
     import webbrowser
 
-    from thawline.artifacts import PAGE, Artifacts
+    from thawline.artifacts import PAGE, Artifacts, missing
     from thawline.fit import pipeline_root
 
     page = Artifacts.under(pipeline_root()).reports / PAGE
     if not page.exists():
-        raise UserError(f"{page} does not exist.\n  It is made by the pipeline; run: dvc repro")
+        raise missing(page)
     write_line(str(page))
     return int(given.open and not webbrowser.open(page.as_uri()))
 
