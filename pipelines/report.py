@@ -15,5 +15,5 @@ def report(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    reads = ("pretrain", "plan", "evaluate", "search/{contender}", "finetune/{contender}")
+    reads = ("prepare/pictures", "pretrain", "plan", "evaluate", "search/{contender}", "finetune/{contender}")
     run(__file__, report, reads=reads)

@@ -43,7 +43,7 @@ def test_it_says_how_good_how_much_frozen_at_which_rates_and_where_it_is(tmp_pat
         "accuracy   0.893 (0.870 to 0.914) on 700 test pictures; linear probe 0.893",
         "depth      7 units frozen, up to blocks.1.1",
         "rates      body 0.0003, head 0.003; 8 epochs",
-        "kept       fits/leaves/report/README.md, fits/leaves/model",
+        "kept       fits/leaves/report/index.html, fits/leaves/model",
         "4.5 minutes in all",
     ):
         assert words in text

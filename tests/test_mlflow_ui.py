@@ -1,11 +1,10 @@
 """What a person sees: a real MLflow server over a store written by our tracking, in a real browser."""
 
 import math
-import os
-import shutil
 from pathlib import Path
 
 import pytest
+from tests_browser import chromium
 from tests_tracking import SECONDS, server
 
 from thawline import tracking
@@ -14,7 +13,6 @@ from thawline.tracking import view
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 
 RECIPE = {"body_lr": 1e-3, "head_lr": 1e-2, "epochs": 12, "batch_size": 64, "optimizer": "adamw"}
 RECIPE |= {"method": "lora", "phases": "probe_first"}
@@ -70,28 +68,8 @@ def experiment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    if not (CHROMIUM.exists() and DRIVER.exists()):
-        missing = "needs Debian's browser: apt-get install chromium chromium-driver"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    # it takes more than a second to import, and every call of pytest collects this file
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    profile = tmp_path_factory.mktemp("browser")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for name in ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"):
-        options.add_argument(f"--{name}")
-    for name in ("disable-background-networking", "disable-component-update", "headless=new"):
-        options.add_argument(f"--{name}")
-    options.add_argument("--window-size=2800,1200")
-    options.add_argument(f"--user-data-dir={profile}")
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    yield driver
-    driver.quit()
-    shutil.rmtree(profile, ignore_errors=True)
+    with chromium(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 class Page:

@@ -53,7 +53,7 @@ FIT = ("source.glyphs_per_class=2", "input.size=16", "pretrain.epochs=2", "model
 """What `thawline fit` is told; the rest is for its plan to decide."""
 
 COSTS = (
-    *("costs.json", "seconds.json", "README.md"),
+    *("costs.json", "seconds.json", "README.md", "index.html"),
     *("cost-light.svg", "cost-dark.svg", "best_so_far-light.svg", "best_so_far-dark.svg"),
 )
 """Files that say what was measured by the clock."""

@@ -1,10 +1,10 @@
 """The answer of a pipeline in a few lines, from the files that its stages left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from thawline.artifacts import METRICS, RECOMMENDATION, Artifacts, read_json
+from thawline.artifacts import METRICS, PAGE, RECOMMENDATION, Artifacts, read_json
 
 
 def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
@@ -16,10 +16,10 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
     yield f"accuracy   {_interval(own['accuracy'])} on {own['n_test']} test pictures{_probe(metrics)}"
     yield f"depth      {_depth(recipe)}"
     yield f"rates      {_rates(recipe)}"
-    for words in _not_told(metrics, read_json(artifacts.reports / RECOMMENDATION)):
+    for words in not_told(metrics, read_json(artifacts.reports / RECOMMENDATION)):
         yield f"not told   {words}"
     place = kept.relative_to(artifacts.root)
-    yield f"kept       {place}/report/README.md, {place}/model"
+    yield f"kept       {place}/report/{PAGE}, {place}/model"
     yield f"           thawline predict --model {place}/model FILE|FOLDER"
     yield f"           {seconds / 60:.1f} minutes in all"
 
@@ -52,8 +52,12 @@ def _rates(recipe: dict[str, Any]) -> str:
     return f"{rates}; {values['epochs']} epochs"
 
 
-def _not_told(metrics: dict[str, Any], recommendation: dict[str, Any]) -> Iterator[str]:
-    same = recommendation["indistinguishable_depths"]
+def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what could not be told, each to follow the words “not told:”.
+
+    recommendation: recommendation.json; empty before there was such a file.
+    """
+    same = recommendation.get("indistinguishable_depths")
     if same:
         yield f"which of the depths {', '.join(map(str, same))} is best"
     elif (selected := metrics["recipe"].get("selected")) and (best := selected.get("best")):
@@ -61,7 +65,7 @@ def _not_told(metrics: dict[str, Any], recommendation: dict[str, Any]) -> Iterat
             f"whether trial {best['trial']} is better: right on {best['val_accuracy']:.3f} of the validation "
             f"pictures, this one on {selected['val_accuracy']:.3f}, within one standard error"
         )
-    elif recommendation["best_depth"] is None:
+    elif recommendation and recommendation.get("best_depth") is None:
         yield "which depth is best: every depth had few trials (-S search=depth_curve gives each as many)"
     if metrics["recipe"]["recipe"]["depth"] == "all":
         return

@@ -12,7 +12,8 @@ from thawline.depth_curve import COLUMNS
 from thawline.report.costs import collect_costs
 from thawline.report.figures import gallery
 from thawline.report.findings import read_findings
-from thawline.report.page import cell, page
+from thawline.report.page import content
+from thawline.report.rendering import cell, readme
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def written(shared: Callable[..., Any]) -> Callable[..., str]:
             config, artifacts = shared(**story)
             findings = read_findings(artifacts, config.evaluate.confidence)
             costs = collect_costs(findings)
-            pages[repr(story)] = page(config, findings, costs, gallery(findings, costs))
+            pages[repr(story)] = readme(content(config, findings, costs, gallery(findings, costs)))
         return pages[repr(story)]
 
     return make
@@ -199,6 +200,12 @@ def test_a_depth_curve_is_recommended_from(written: Callable[..., str]) -> None:
     assert section.count('src="figures/accuracy_by_depth-light.svg"') == 1
 
 
+def test_what_could_not_be_told_is_a_section_of_its_own(written: Callable[..., str]) -> None:
+    section = written(curve=True).partition("## What could not be told")[2].partition("## ")[0]
+    assert "* It could not be told which of the depths 0, 1, 2, 3, 4, 5 is best." in section
+    assert "## What could not be told" not in written()
+
+
 def test_a_curve_that_was_not_tested_has_no_column_for_it(written: Callable[..., str]) -> None:
     section = freezing(written(curve=True, tested=False))
     assert "test accuracy" not in section
@@ -238,7 +245,7 @@ def test_why_there_is_no_curve_is_said_after_where_the_recipe_comes_from(
     findings = read_findings(artifacts, config.evaluate.confidence)
     assert findings.curve is None
     costs = collect_costs(findings)
-    section = freezing(page(config, findings, costs, gallery(findings, costs)))
+    section = freezing(readme(content(config, findings, costs, gallery(findings, costs))))
     assert section.index("The recipe is that of trial 7") < section.index("No depth curve was made.")
     assert "| frozen units |" not in section
 

@@ -173,3 +173,28 @@ def test_the_bundle_holds_that_seeds_weights(tmp_path: Path) -> None:
     assert exported.notes == {"seed": 1, "validation_accuracy": 0.7}
     expected = build("tests_networks.Small", 2, seed=1).get_parameter("head.weight")
     assert network.get_parameter("head.weight").equal(expected)
+
+
+def test_report_says_where_the_page_is_and_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) is None)
+    monkeypatch.chdir(tmp_path)
+    write_text(tmp_path / "dvc.yaml", "")
+    page = tmp_path / "reports" / "index.html"
+    assert reported() == f"error: {page} does not exist.\n  It is made by the pipeline; run: dvc repro"
+    write_text(page, "")
+    assert reported() == 0
+    assert capsys.readouterr().out == f"{page}\n"
+    assert opened == []
+    assert reported("--open") == 0
+    assert opened == [page.as_uri()]
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+    assert reported("--open") == 1
+
+
+def reported(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as ended:
+        main(["report", *arguments])
+    return ended.value.code

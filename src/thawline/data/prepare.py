@@ -18,6 +18,7 @@ from thawline.data.losses import Losses
 from thawline.data.overview import overview
 from thawline.data.problems import Problem, Severity, counted, plain, require_usable, said, worst_first
 from thawline.data.scan import Scan, scan
+from thawline.data.showing import write_showing
 from thawline.data.sources import collect
 from thawline.data.split import Split, split
 from thawline.data.split_names import SPLITS
@@ -30,7 +31,8 @@ logger = logging.getLogger(__name__)
 def prepare(config: Config, transform_for: Callable[[Config], Transform], artifacts: Artifacts) -> None:
     """Decode and split the data set that `config.role` names, and write its stores.
 
-    The source goes to `source` (train and val), the target to `target` (train and val) and `test`.
+    The source goes to `source` (train and val), the target to `target` (train and val) and `test`; what the
+    report shows of its pictures, to `pictures`.
     A source that is published weights leaves a note instead of pictures. The same configuration and
     pictures give the same bytes. Raises `UserError` when the pictures are missing or do not suffice.
 
@@ -68,6 +70,8 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         discard_store(artifacts.data_output(name))
     for name, splits in parts.items():
         _write(artifacts, name, splits, scanned, decision, transform, report)
+    if config.role is Role.target:
+        write_showing(artifacts.data_output("pictures"), collection, scanned, decision, report)
 
 
 def _given(data: DataSet) -> Range | None:

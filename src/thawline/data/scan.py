@@ -28,7 +28,7 @@ from thawline.progress import progress
 
 _BATCH = 16
 """Pictures a thread decodes in one go; two such batches per thread are in flight, so memory is flat."""
-_MEASURED = ("content_hash", "width", "height", "perceptual_hash", "low", "high", "integers")
+_MEASURED = ("content_hash", "width", "height", "perceptual_hash", "low", "high", "integers", "kind")
 T = TypeVar("T")
 
 
@@ -36,10 +36,10 @@ T = TypeVar("T")
 class Scan:
     """The pictures that could be read. `images[i]`, `(size, size, channels)` uint8, is row i of `pictures`,
     whose columns are an `Item`'s and content_hash, width, height (upright, as it was read), perceptual_hash
-    (uint64) and, of more than 8 bits, the lowest and highest value (low, high; NaN: 8 bits) and whether
-    these are integers. `positions[i]` is its place in the collection. `undefined` has the limits of
-    pictures that are dropped for want of a defined black and white. `images` is backed by a file that
-    vanishes with the process; those of more than 8 bits are as they should be after `settle`."""
+    (uint64), of more than 8 bits, the lowest and highest value (low, high; NaN: 8 bits) and whether these are
+    integers, and the kind of file (`JPEG, RGB`). `positions[i]` is its place in the collection. `undefined`
+    has the limits of pictures that are dropped for want of a defined black and white. `images` is backed by a
+    file that vanishes with the process; those of more than 8 bits are as they should be after `settle`."""
 
     images: np.ndarray
     pictures: pd.DataFrame
@@ -108,10 +108,18 @@ def scan(
 def _decode(
     collection: Collection, decoder: Decoder, index: int
 ) -> _Decoded | Dropped | UndefinedLevelsError:
-    path = collection.items[index].path
+    path, kinds = collection.items[index].path, [""]
+
+    def open_it() -> Image.Image:
+        picture = collection.open(index)
+        kinds[0] = ", ".join(filter(None, [picture.format, picture.mode]))
+        return picture
+
     try:
-        with decoder.stretched(lambda: collection.open(index)) as (pixels, samples):
-            return _Decoded(decoder.transform.squared(pixels), _measured(pixels, samples))
+        with decoder.stretched(open_it) as (pixels, samples):
+            return _Decoded(
+                decoder.transform.squared(pixels), {**_measured(pixels, samples), "kind": kinds[0]}
+            )
     except UndefinedLevelsError as error:
         return error
     except UnusablePictureError as error:

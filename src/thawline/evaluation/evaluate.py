@@ -6,20 +6,22 @@ from typing import Any
 
 import torch
 
-from thawline.artifacts import CARD, METRICS, MODEL, RECIPE, Artifacts, read_json, write_json
+from thawline.artifacts import CARD, METRICS, MODEL, RECIPE, Artifacts, read_json, seed_weights, write_json
 from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import require_finetuned
 from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of, open_store
-from thawline.evaluation.asking import asked
+from thawline.evaluation.asking import asked, class_order
 from thawline.evaluation.depth_curve import write_depth_curve
+from thawline.evaluation.mistakes import write_mistakes
 from thawline.evaluation.summary import describe, measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
+from thawline.models.checkpoint import load_model
 from thawline.models.device import prepare_device
 
 
 def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
-    """Measure every contender on the test split; write the tables of artifacts/evaluate,
+    """Measure every contender on the test split; write the tables and pictures of artifacts/evaluate,
     reports/metrics.json, reports/depth_curve.csv and reports/recommendation.json.
 
     Returns:
@@ -52,9 +54,22 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
         "recipe": recipe,
         "data": describe(open_store(artifacts.data("target")), test),
     }
+    _show_mistakes(artifacts, test, models, device)
     write_depth_curve(config, artifacts, test, device)
     write_json(artifacts.reports / METRICS, metrics)
     return metrics
+
+
+def _show_mistakes(artifacts: Artifacts, test: Store, models: list[Predicted], device: torch.device) -> None:
+    """Write the pictures that the fine-tuned contender takes for something else, with the maps of its first
+    seed."""
+    name = Contender.finetuned.name
+    mine = [model for model in models if model.contender == name]
+    folder = artifacts.stage("finetune", name)
+    weights = folder / "weights" / seed_weights(mine[0].seed)
+    network, card = load_model(weights, folder / CARD, artifacts.stage("replace_head") / MODEL)
+    outputs = class_order(card, test, weights)
+    write_mistakes(artifacts.stage_output("evaluate", "pictures"), test, mine, network, outputs, device)
 
 
 def predictions(

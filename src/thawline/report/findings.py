@@ -14,9 +14,12 @@ from thawline.artifacts import (
     EVIDENCE,
     HISTORY,
     METRICS,
+    MISTAKES,
     PARETO,
+    PICTURES,
     RECIPE,
     RECOMMENDATION,
+    REVIEW,
     TRIALS,
     Artifacts,
     missing,
@@ -25,6 +28,7 @@ from thawline.artifacts import (
 from thawline.config.sections import Contender
 from thawline.depth_curve import read_curve
 from thawline.evaluation.tables import read_table
+from thawline.report.thumbnails import Thumbnails, read_thumbnails
 from thawline.training.recipe import Chosen, read_chosen
 
 NAMES = {
@@ -68,6 +72,12 @@ class Findings:
     cuts were compared."""
     front: pd.DataFrame | None = None
     """The fine-tuned contender's Pareto front of accuracy and operations; None where none was written."""
+    pictures: Thumbnails = Thumbnails()
+    """What `prepare` shows of the target's pictures."""
+    mistakes: Thumbnails = Thumbnails()
+    """Test pictures that the fine-tuned contender took for something else."""
+    review: Thumbnails = Thumbnails()
+    """Pictures whose labels are worth a second look, and whether more pictures would help."""
 
     @property
     def contenders(self) -> list[str]:
@@ -108,7 +118,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
     stages = ["pretrain", *(f"{stage}/{name}" for stage in ("search", "finetune") for name in names)]
     search = {name: artifacts.stage("search", name) for name in names}
     trials = {name: _optional(folder / TRIALS) for name, folder in search.items()}
-    tested = artifacts.stage("evaluate")
+    tested, reviewed = artifacts.stage("evaluate"), artifacts.stage("review")
     cuts = [_optional(search[name] / EVIDENCE / CUTS) for name in (PROBE, FINETUNED) if name in search]
     return Findings(
         metrics=metrics,
@@ -125,7 +135,14 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         recommendation=read_json(reported / RECOMMENDATION) if (reported / RECOMMENDATION).exists() else {},
         cuts=next((table for table in cuts if table is not None), None),
         front=_optional(search[FINETUNED] / PARETO) if FINETUNED in search else None,
+        pictures=_beside(artifacts.stage("prepare", "pictures") / PICTURES),
+        mistakes=_beside(tested / "pictures" / MISTAKES),
+        review=read_thumbnails(reviewed / REVIEW, reviewed / "pictures"),
     )
+
+
+def _beside(told: Path) -> Thumbnails:
+    return read_thumbnails(told, told.parent)
 
 
 def _curve(path: Path) -> pd.DataFrame | None:

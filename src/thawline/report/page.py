@@ -1,19 +1,16 @@
-"""The page: what was found, in the order people ask for it."""
+"""What README.md and the page say: what was found, once for both templates."""
 
 import math
-import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from thawline.config.sections import Config, Start
 from thawline.evaluation.metrics import METRICS
-from thawline.report import depths, recipes, wording
+from thawline.report import album, depths, recipes, wording
 from thawline.report.costs import saved, stage_name, training_costs
 from thawline.report.figures import Picture
-from thawline.report.figures.confusion import frequent_mistakes
+from thawline.report.figures.confusion import confusion_counts, frequent_mistakes
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 
 METRIC_NAMES = {
@@ -25,69 +22,66 @@ METRIC_NAMES = {
 }
 _FOLDED = 12
 """Classes above which the table of classes is folded away."""
-_SPECIAL = re.compile(r"[\\`*\[\]<>|$~]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")
-"""What GitHub's Markdown would take for markup; an underscore within a word is none."""
 
 
-def page(config: Config, findings: Findings, costs: dict[str, Any], pictures: Mapping[str, Picture]) -> str:
-    """Write the page in GitHub's Markdown.
+def content(
+    config: Config, findings: Findings, costs: dict[str, Any], pictures: Mapping[str, Picture]
+) -> dict[str, Any]:
+    """Return what the templates show, by name. In a text, `**` marks what is strong and a backtick code.
 
     Args:
         costs: from `collect_costs`.
-        pictures: by name; their files are expected in the folder `figures` beside the page.
+        pictures: the figures by name.
     """
-    environment = Environment(
-        loader=PackageLoader("thawline.report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown; `cell` and `alt` escape what a label may contain
-    )
-    environment.filters |= {
-        "cell": cell,
-        "alt": alt,
-        "duration": wording.duration,
-        "percent": wording.percent,
-    }
     rows = contender_rows(findings)
-    return environment.get_template("page.md.jinja").render(
-        title=config.report.title,
-        answer=answer(findings),
-        metrics=[METRIC_NAMES[name] for name in METRICS],
-        contenders=rows,
-        methods=any(row["method"] for row in rows),
-        left_out=[name for key, name in NAMES.items() if key not in findings.contenders],
-        coverage=wording.coverage(findings),
-        pictures=pictures,
-        recipe=recipe_rows(findings),
-        freezing=wording.freezing(findings),
-        depths=depths.rows(findings),
-        tested=depths.tested(findings),
-        source=source(config, findings),
-        target=config.target.dataset.name if config.target.dataset else "the target",
-        classes=findings.metrics["data"]["classes"],
-        sizes=findings.metrics["data"]["sizes"],
-        fingerprints=findings.metrics["data"]["fingerprints"],
-        per_class=class_rows(findings),
-        mistakes=frequent_mistakes(findings),
-        folded=_FOLDED,
-        costs=cost_rows(costs),
-        trainings=training_rows(costs),
-        saved=saved(training_costs(costs)),
-        machine=costs["machine"],
-        reported=costs["reported"].replace("T", " ").replace("+00:00", " UTC"),
-    )
+    return {
+        "title": config.report.title,
+        "answer": answer(findings),
+        "uncertain": wording.uncertain(findings),
+        "metrics": [METRIC_NAMES[name] for name in METRICS],
+        "contenders": rows,
+        "methods": any(row["method"] for row in rows),
+        "left_out": [name for key, name in NAMES.items() if key not in findings.contenders],
+        "coverage": wording.coverage(findings),
+        "pictures": pictures,
+        "recipe": recipe_rows(findings),
+        "freezing": wording.freezing(findings),
+        "depths": depths.rows(findings),
+        "tested": depths.tested(findings),
+        "source": source(config, findings),
+        "target": config.target.dataset.name if config.target.dataset else "the target",
+        "classes": findings.metrics["data"]["classes"],
+        "sizes": findings.metrics["data"]["sizes"],
+        "fingerprints": findings.metrics["data"]["fingerprints"],
+        "per_class": class_rows(findings),
+        "mistakes": frequent_mistakes(findings),
+        "folded": _FOLDED,
+        "costs": cost_rows(costs),
+        "trainings": training_rows(costs),
+        "saved": saved(training_costs(costs)),
+        "machine": costs["machine"],
+        "reported": costs["reported"].replace("T", " ").replace("+00:00", " UTC"),
+        **shown(findings),
+    }
 
 
-def cell(text: object) -> str:
-    """Escape text so that it stays in its cell of a Markdown table and means nothing else there."""
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
-
-
-def alt(text: str) -> str:
-    """Escape text for an HTML attribute."""
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+def shown(findings: Findings) -> dict[str, Any]:
+    """Return what is to be seen of the pictures themselves, and what is known of all of them."""
+    data, cells = findings.metrics["data"], album.cells(findings.mistakes)
+    return {
+        "facts": album.facts(findings.pictures, data["sizes"]),
+        "class_counts": album.class_counts(data["sizes"]),
+        "extremes": album.extremes(findings.pictures),
+        "alike": album.alike(findings.pictures),
+        "excluded": album.excluded(findings.pictures),
+        "doubtful": album.doubtful(findings.review),
+        "doubts": findings.review.told.get("sentence", ""),
+        "more_pictures": album.more_pictures(findings.review),
+        "worst": album.worst(findings.mistakes),
+        "looked_at": album.looked_at(findings.mistakes),
+        "cells": cells,
+        "matrix": album.matrix(data["classes"], confusion_counts(findings), cells),
+    }
 
 
 def answer(findings: Findings) -> list[str]:

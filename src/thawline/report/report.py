@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-from thawline.artifacts import COSTS, Artifacts, write_json, write_text
+from thawline.artifacts import COSTS, PAGE, Artifacts, write_json, write_text
 from thawline.config.sections import Config
 from thawline.report.costs import collect_costs
 from thawline.report.figures import gallery, write_picture
 from thawline.report.findings import read_findings
-from thawline.report.page import page
+from thawline.report.page import content
+from thawline.report.rendering import readme, web_page
 
 
 def report(config: Config, artifacts: Artifacts) -> None:
-    """Write README.md, figures/ and costs.json of the reports' folder.
+    """Write README.md, index.html, figures/ and costs.json of the reports' folder.
 
     Figures of an earlier report that this one has nothing to show for are removed.
     """
@@ -26,7 +27,9 @@ def report(config: Config, artifacts: Artifacts) -> None:
     ]
     _remove_others(folder / "figures", written)
     write_json(folder / COSTS, costs)
-    write_text(folder / "README.md", page(config, findings, costs, pictures))
+    told = content(config, findings, costs, pictures)
+    write_text(folder / "README.md", readme(told))
+    write_text(folder / PAGE, web_page(told, folder / "figures"))
 
 
 def _remove_others(folder: Path, written: list[Path]) -> None:

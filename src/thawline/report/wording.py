@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from thawline.answer import not_told
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 
 Interval = dict[str, float]
@@ -195,6 +196,11 @@ def validated(findings: Findings, name: str = FINETUNED) -> list[str]:
     selected = findings.recipes[name].selected or {}
     reason = (selected.get("validation") or {}).get("reason")
     return [reason] if reason else []
+
+
+def uncertain(findings: Findings) -> list[str]:
+    """Say what could not be told, a sentence each."""
+    return [f"It could not be told {each}." for each in not_told(findings.metrics, findings.recommendation)]
 
 
 def one_class(findings: Findings) -> str | None:

@@ -47,10 +47,13 @@ def _run(given: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="thawline",
-        description="Use the fine-tuned model, and look at the studies that found its recipe.",
+        description="Make a model of photographs, use it, and look at what was found.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_fit(commands)
+    words = "say where the report's page is, or open it"
+    report = commands.add_parser("report", help=words, description=words[0].upper() + words[1:] + ".")
+    report.add_argument("--open", action="store_true", help="open it in the browser")
     predict = commands.add_parser("predict", help="label pictures", description="Label pictures.")
     predict.add_argument("paths", nargs="+", type=_path, metavar="FILE|FOLDER")
     form = predict.add_mutually_exclusive_group()
@@ -135,6 +138,20 @@ def _fit(given: argparse.Namespace) -> int:
     return 0
 
 
+def _report(given: argparse.Namespace) -> int:
+    """Print where the last report's page is; return whether no browser could be found to open it."""
+    import webbrowser
+
+    from thawline.artifacts import PAGE, Artifacts, missing
+    from thawline.fit import pipeline_root
+
+    page = Artifacts.under(pipeline_root()).reports / PAGE
+    if not page.exists():
+        raise missing(page)
+    write_line(str(page))
+    return int(given.open and not webbrowser.open(page.as_uri()))
+
+
 def _predict(given: argparse.Namespace) -> int:
     """Print predictions; return how many files could not be read."""
     from thawline.serving.predict import bundle_in, card_of, network_of, picture_files, predict
@@ -169,4 +186,4 @@ def _told(count: int) -> AbstractContextManager[Advance]:
     return progress("labelling", count)
 
 
-COMMANDS = {"fit": _fit, "predict": _predict, "study": _study}
+COMMANDS = {"fit": _fit, "predict": _predict, "report": _report, "study": _study}

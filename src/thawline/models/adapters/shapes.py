@@ -26,7 +26,7 @@ def shapes_of(trace: Trace, steps: Sequence[fx.Node]) -> tuple[torch.Size, ...]:
 
     Raises `UserError` when no square picture up to 640 x 640 goes through.
     """
-    module = _reporting(trace, steps)
+    module = reporting(trace, steps)
     channels = next((m.in_channels for m in module.modules() if isinstance(m, _ConvNd)), 3)
     accepted: tuple[torch.Size, ...] | None = None
     reason: Exception | None = None
@@ -52,7 +52,7 @@ def shapes_of(trace: Trace, steps: Sequence[fx.Node]) -> tuple[torch.Size, ...]:
 def why_not(trace: Trace, pictures: torch.Size) -> Exception | None:
     """Return what goes wrong when `trace.main` is given pictures of this shape; None: nothing."""
     try:
-        _run(_reporting(trace, results_of(trace.main)), pictures)
+        _run(reporting(trace, results_of(trace.main)), pictures)
     except Exception as error:  # whatever a network raises
         return error
     return None
@@ -71,7 +71,7 @@ def _is_unsure(shape: torch.Size) -> bool:
     return len(shape) == 4 and shape[1] == shape[2] == shape[3]
 
 
-def _reporting(trace: Trace, steps: Sequence[fx.Node]) -> fx.GraphModule:
+def reporting(trace: Trace, steps: Sequence[fx.Node]) -> fx.GraphModule:
     """Return the network up to its logits, with the values of the steps as its output."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}

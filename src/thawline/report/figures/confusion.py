@@ -9,7 +9,7 @@ from thawline.report.figures.style import WIDTH, Picture, Theme, plain_axes
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted
 
-_WRITTEN = 25
+WRITTEN = 25
 """Classes up to which every cell's number is written into it."""
 _LABELLED = 100
 """Classes up to which every row and column has its name."""
@@ -29,12 +29,12 @@ def frequent_mistakes(findings: Findings, most: int = 10) -> list[tuple[str, str
     """List the confusions with the highest counts: class, class it is taken for, pictures (mean over seeds).
     Empty where the figure has a number in every cell."""
     classes, counts = findings.metrics["data"]["classes"], confusion_counts(findings)
-    if len(classes) <= _WRITTEN:
+    if len(classes) <= WRITTEN:
         return []
     errors = counts - np.diag(np.diag(counts))
     rows, columns = np.unravel_index(np.argsort(-errors, axis=None, kind="stable")[:most], errors.shape)
     return [
-        (classes[row], classes[column], _count(errors[row, column]))
+        (classes[row], classes[column], mean_count(errors[row, column]))
         for row, column in zip(rows, columns, strict=True)
         if errors[row, column] > 0
     ]
@@ -50,7 +50,7 @@ def confusion(findings: Findings) -> Picture:
     else:
         sentence = (
             f"The most frequent mistake is to take “{classes[row]}” for “{classes[column]}”: "
-            f"{_count(errors[row, column])} of {counted(round(counts[row].sum()), 'picture')}"
+            f"{mean_count(errors[row, column])} of {counted(round(counts[row].sum()), 'picture')}"
             f"{' in the mean over seeds' if len(findings.metrics[FINETUNED]['seeds']) > 1 else ''}."
         )
 
@@ -62,7 +62,7 @@ def confusion(findings: Findings) -> Picture:
         plain_axes(axes)
         cell = 72 * (side - 1.4) / len(classes)
         _label(axes, classes, cell)
-        if len(classes) <= _WRITTEN:
+        if len(classes) <= WRITTEN:
             _write(axes, counts, errors, cell, theme)
             _rule(axes, len(classes), theme)
         else:
@@ -82,11 +82,12 @@ def _label(axes: Any, classes: list[str], cell: float) -> None:
     places, names = range(0, len(classes), step), classes[::step]
     size = float(np.clip(0.8 * cell * step, 3, 8))
     short = all(len(name) <= 3 for name in names)
-    axes.set_xticks(places, names, rotation=0 if short and len(names) <= _WRITTEN else 90, fontsize=size)
+    axes.set_xticks(places, names, rotation=0 if short and len(names) <= WRITTEN else 90, fontsize=size)
     axes.set_yticks(places, names, fontsize=size)
 
 
-def _count(mean: float) -> str:
+def mean_count(mean: float) -> str:
+    """Write a number of pictures, the mean over seeds: `3` or `2.7`."""
     return f"{mean:.1f}".removesuffix(".0")
 
 
@@ -104,4 +105,4 @@ def _write(axes: Any, counts: np.ndarray, errors: np.ndarray, cell: float, theme
             continue
         strong = row != column and errors[row, column] > 0.6 * errors.max()
         color = theme.background if strong else theme.muted if row == column else theme.ink
-        axes.text(column, row, _count(count), ha="center", va="center", fontsize=size, color=color)
+        axes.text(column, row, mean_count(count), ha="center", va="center", fontsize=size, color=color)
