@@ -195,7 +195,8 @@ EVIDENCE = "evidence"
 DEPTH_CURVE, RECOMMENDATION = "depth_curve.csv", "recommendation.json"
 PARETO = "pareto.csv"
 CUTS = "cuts.csv"
-PICTURES, MISTAKES, REVIEW = "pictures.json", "mistakes.json", "review.json"
+PICTURES, MISTAKES = "pictures.json", "mistakes.json"
+REVIEW = "review.json"
 PAGE = "index.html"
 
 

@@ -21,6 +21,8 @@ _PICTURES, _OF_CELL = 200, 8
 """How many thumbnails there are at most, and how many of one class that was taken for one other."""
 _MAPS, _OF_CLASS = 60, 3
 """How many pictures have a map at most, and how many of one class."""
+_AT_ONCE = 8
+"""How many pictures gradients are computed for at once: each takes tens of megabytes at 224 pixels."""
 _HEAT = (255, 90, 0)
 _OPACITY, _SIDE = 0.75, 56
 
@@ -123,17 +125,19 @@ def _write_maps(
 ) -> str | None:
     """Write what speaks for the class that each chosen picture was taken for; return after which unit that is
     seen, None where the network has no map."""
-    if chosen.empty:
-        return None
-    rows = chosen.to_dict("records")
-    pixels = as_pixels(test.images[chosen["row"].to_numpy()], device)
-    classes = torch.tensor([outputs[row["predicted"]] for row in rows], device=device)
-    maps = grad_cam(network.to(device).eval(), normalised(pixels, test.transform), classes)
-    if maps is None:
-        return None
-    for row, overlay in zip(rows, _overlays(maps.values), strict=True):
-        write_thumbnail(folder / _map_name(row), overlay)
-    return maps.after
+    after, rows = None, chosen.to_dict("records")
+    network.to(device).eval()
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        pixels = as_pixels(test.images[[row["row"] for row in some]], device)
+        classes = torch.tensor([outputs[row["predicted"]] for row in some], device=device)
+        maps = grad_cam(network, normalised(pixels, test.transform), classes)
+        if maps is None:
+            return None
+        after = maps.after
+        for row, overlay in zip(some, _overlays(maps.values), strict=True):
+            write_thumbnail(folder / _map_name(row), overlay)
+    return after
 
 
 def _overlays(maps: np.ndarray) -> Iterator[np.ndarray]:

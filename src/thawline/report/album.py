@@ -159,15 +159,15 @@ def looked_at(mistakes: Thumbnails) -> str:
     )
 
 
-def doubtful(review: Thumbnails) -> list[dict[str, Any]]:
+def doubtful(doubts: Thumbnails) -> list[dict[str, Any]]:
     """Return the pictures whose labels are worth a second look."""
-    entries = [{**each, "sure": percent(each["confidence"])} for each in review.told.get("labels", ())]
-    return review.shown(entries, "labelled {label}", "rather {likelier} ({sure})")
+    entries = [{**each, "sure": percent(each["confidence"])} for each in doubts.told.get("labels", ())]
+    return doubts.shown(entries, "labelled {label}", "rather {likelier} ({sure})")
 
 
-def more_pictures(review: Thumbnails) -> dict[str, Any]:
+def more_pictures(doubts: Thumbnails) -> dict[str, Any]:
     """Return accuracy by the number of training pictures, as cells of a table, and what follows."""
-    told = review.told.get("more_pictures") or {}
+    told = doubts.told.get("more_pictures") or {}
     rows = [
         (
             f"{each['pictures']:,}",

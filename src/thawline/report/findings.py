@@ -76,7 +76,7 @@ class Findings:
     """What `prepare` shows of the target's pictures."""
     mistakes: Thumbnails = Thumbnails()
     """Test pictures that the fine-tuned contender took for something else."""
-    review: Thumbnails = Thumbnails()
+    doubts: Thumbnails = Thumbnails()
     """Pictures whose labels are worth a second look, and whether more pictures would help."""
 
     @property
@@ -137,7 +137,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         front=_optional(search[FINETUNED] / PARETO) if FINETUNED in search else None,
         pictures=_beside(artifacts.stage("prepare", "pictures") / PICTURES),
         mistakes=_beside(tested / "pictures" / MISTAKES),
-        review=read_thumbnails(reviewed / REVIEW, reviewed / "pictures"),
+        doubts=read_thumbnails(reviewed / REVIEW, reviewed / "pictures"),
     )
 
 
