@@ -187,7 +187,13 @@ def words(text: str) -> str:
 
 
 def test_the_page_says_what_the_readme_says(finished: Callable[..., Any]) -> None:
-    told, page = rendered(*finished(curve=True))
+    config, artifacts = finished(curve=True)
+    add_pictures(artifacts)
+    told, page = rendered(config, artifacts)
+    assert (
+        "| groups | 6 pictures of 500 in 2 groups, the largest with 4; a group stays in one split |" in told
+    )
+    assert "| cannot be read | 3 |" in told
     shown = words(re.sub(r"<[^>]+>", " ", unescape(page)))
     assert words(told.splitlines()[4]) in shown
     for row in re.findall(r"^\| (.*) \|\n(?!\| --)", told, re.M):
