@@ -191,7 +191,7 @@ def test_the_page_says_what_the_readme_says(finished: Callable[..., Any]) -> Non
     add_pictures(artifacts)
     told, page = rendered(config, artifacts)
     assert (
-        "| groups | 6 pictures of 500 in 2 groups, the largest with 4; a group stays in one split |" in told
+        "| groups | 6 pictures of 700 in 2 groups, the largest with 4; a group stays in one split |" in told
     )
     assert "| cannot be read | 3 |" in told
     shown = words(re.sub(r"<[^>]+>", " ", unescape(page)))
