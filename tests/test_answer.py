@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from thawline.answer import answer
-from thawline.artifacts import METRICS, RECOMMENDATION, Artifacts, write_json
+from thawline.artifacts import METRICS, RECOMMENDATION, Artifacts, read_json, write_json
 
 METRIC = {"mean": 0.893, "low": 0.87, "high": 0.914}
 
@@ -47,6 +47,16 @@ def test_it_says_how_good_how_much_frozen_at_which_rates_and_where_it_is(tmp_pat
         "4.5 minutes in all",
     ):
         assert words in text
+
+
+def test_without_a_search_no_depth_was_compared(tmp_path: Path) -> None:
+    found = artifacts(tmp_path)
+    metrics = read_json(found.reports / METRICS)
+    metrics["recipe"]["selected"] = None
+    write_json(found.reports / METRICS, metrics)
+    assert "not told   which depth is best: no other was tried (-S search=depth_curve gives each" in said(
+        found
+    )
 
 
 def test_a_solved_head_has_neither_rates_nor_epochs(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> I
             f"pictures, this one on {selected['val_accuracy']:.3f}, within one standard error"
         )
     elif recommendation and recommendation.get("best_depth") is None:
-        yield "which depth is best: every depth had few trials (-S search=depth_curve gives each as many)"
+        why = "every depth had few trials" if selected else "no other was tried"
+        yield f"which depth is best: {why} (-S search=depth_curve gives each as many)"
     if metrics["recipe"]["recipe"]["depth"] == "all":
         return
     difference = metrics.get("difference_linear_probe", {}).get("accuracy")
