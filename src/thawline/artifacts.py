@@ -196,7 +196,7 @@ DEPTH_CURVE, RECOMMENDATION = "depth_curve.csv", "recommendation.json"
 PARETO = "pareto.csv"
 CUTS = "cuts.csv"
 PICTURES, MISTAKES, REVIEW = "pictures.json", "mistakes.json", "review.json"
-PAGE = "index.html"
+PAGE, LABELS = "index.html", "labels.csv"
 
 
 def seed_weights(seed: int) -> str:
