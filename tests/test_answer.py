@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from thawline.answer import answer
-from thawline.artifacts import METRICS, RECOMMENDATION, Artifacts, read_json, write_json
+from thawline.artifacts import METRICS, RECOMMENDATION, REVIEW, Artifacts, read_json, write_json
+from thawline.review.findings import MorePictures, Review, write_review
 
 METRIC = {"mean": 0.893, "low": 0.87, "high": 0.914}
 
@@ -16,6 +17,7 @@ def artifacts(
     low: float = -0.01,
     same: tuple[int, ...] = (),
     best: dict[str, float] | None = None,
+    doubtful: int = 9,
 ) -> Artifacts:
     found = Artifacts.under(root)
     recipe = {"depth": depth, "body_lr": 3e-4, "head_lr": 3e-3, "phases": "one", "epochs": 8}
@@ -28,6 +30,8 @@ def artifacts(
         "difference_linear_probe": {"accuracy": {"mean": 0.01, "low": low, "high": 0.03}},
     }
     write_json(found.reports / METRICS, metrics)
+    looked = Review(300, doubtful, "", (), MorePictures((), None, ""))
+    write_review(found.stage_output("review") / REVIEW, looked)
     best = same[0] if same else None
     write_json(found.reports / RECOMMENDATION, {"indistinguishable_depths": list(same), "best_depth": best})
     return found
@@ -87,3 +91,9 @@ def test_it_says_what_could_not_be_told(
     text = said(artifacts(tmp_path, low=low, same=same))
     assert f"not told   {words}" in text
     assert ("better than the linear probe" in text) == (low < 0)
+
+
+def test_it_says_so_where_more_than_a_tenth_of_the_labels_are_doubtful(tmp_path: Path) -> None:
+    assert "labels " not in said(artifacts(tmp_path, doubtful=30))
+    text = said(artifacts(tmp_path, doubtful=31))
+    assert "labels     31 of 300 are doubtful: fits/leaves/report/labels.csv has the worst first" in text

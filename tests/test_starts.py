@@ -24,6 +24,7 @@ UNWANTED = {
     "evaluate": ("optuna", *NEVER),
     "pretrain": ("optuna", *NEVER),
     "plan": ("optuna", *NEVER),
+    "review": ("optuna", *NEVER),
     "finetune": ("optuna", *NEVER),
     "search": NEVER,
 }

@@ -4,7 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from thawline.artifacts import METRICS, PAGE, RECOMMENDATION, Artifacts, read_json
+from thawline.artifacts import LABELS, METRICS, PAGE, RECOMMENDATION, REVIEW, Artifacts, read_json
+from thawline.review.findings import read_review
+
+ALARMING = 0.1
+"""Share of doubtful labels above which the answer says so."""
 
 
 def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
@@ -19,6 +23,10 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
     for words in not_told(metrics, read_json(artifacts.reports / RECOMMENDATION)):
         yield f"not told   {words}"
     place = kept.relative_to(artifacts.root)
+    looked = read_review(artifacts.stage("review") / REVIEW)
+    if looked.doubtful > ALARMING * looked.pictures:
+        counts = f"{looked.doubtful} of {looked.pictures} are doubtful"
+        yield f"labels     {counts}: {place}/report/{LABELS} has the worst first"
     yield f"kept       {place}/report/{PAGE}, {place}/model"
     yield f"           thawline predict --model {place}/model FILE|FOLDER"
     yield f"           {seconds / 60:.1f} minutes in all"

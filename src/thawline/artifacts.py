@@ -195,9 +195,8 @@ EVIDENCE = "evidence"
 DEPTH_CURVE, RECOMMENDATION = "depth_curve.csv", "recommendation.json"
 PARETO = "pareto.csv"
 CUTS = "cuts.csv"
-PICTURES, MISTAKES = "pictures.json", "mistakes.json"
-REVIEW = "review.json"
-PAGE = "index.html"
+PICTURES, MISTAKES, REVIEW = "pictures.json", "mistakes.json", "review.json"
+PAGE, LABELS = "index.html", "labels.csv"
 
 
 def seed_weights(seed: int) -> str:

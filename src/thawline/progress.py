@@ -138,7 +138,7 @@ class _Shown:
 
     @property
     def text(self) -> str:
-        """Return e.g. `stage 7 of 11, search finetuned: 3/8, epoch 2 of 8, 40 s left, 2 min in all`."""
+        """Return e.g. `stage 7 of 13, search finetuned: 3/8, epoch 2 of 8, 40 s left, 2 min in all`."""
         parts = [f"{self.done}/{self.total}", self.inside, self.note, _in_words(self.left)]
         where = "" if _place is None else f"stage {_place.number} of {_place.of}, "
         return f"{where}{self.what}: {', '.join(part for part in parts if part)}"

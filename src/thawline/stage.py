@@ -37,7 +37,7 @@ Stage = Callable[[Config, Artifacts], None]
 
 STAGES = (
     *("params", "code", "prepare_source", "prepare_target", "pretrain", "replace_head", "plan"),
-    *("search", "finetune", "evaluate", "report", "export"),
+    *("review", "search", "finetune", "evaluate", "report", "export"),
 )
 """Stages in the order in which dvc.yaml has them."""
 
@@ -277,13 +277,14 @@ def _by_hand(artifact: str) -> list[str]:
 def decided_by(artifact: str) -> tuple[str, ...]:
     """Name the configuration sections that decided what lies in an artifact."""
     stage = artifact.partition("/")[0]
-    order = ("prepare", "pretrain", "replace_head", "plan", "search", "finetune", "evaluate")
+    order = ("prepare", "pretrain", "replace_head", "plan", "search", "finetune", "evaluate", "review")
     decides = {
         "prepare": ("seed", "source", "target", "input"),
         "pretrain": ("model", "pretrain", "trainer"),
         "plan": ("plan",),
         "search": ("search", "finetune"),
         "evaluate": ("evaluate",),
+        "review": ("review",),
     }
     return tuple(name for each in order[: order.index(stage) + 1] for name in decides.get(each, ()))
 

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thawline.artifacts import Artifacts
+from thawline.artifacts import REVIEW, Artifacts
 from thawline.config.sections import Config, Evaluate
 from thawline.depth_curve import COLUMNS
 from thawline.evaluation.summary import measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
 from thawline.report.figures import style
 from thawline.report.findings import Findings, read_findings
+from thawline.review.findings import MorePictures, Point, Review, write_review
 
 UNITS = (
     "conv1",
@@ -30,6 +31,19 @@ UNITS = (
     "layer4.0",
     "layer4.1",
 )
+
+REVIEWED = Review(
+    pictures=400,
+    doubtful=3,
+    sentence="3 of 400 labels are worth a second look.",
+    labels=(),
+    more_pictures=MorePictures(
+        points=(Point(51, 0.7, 0.66, 0.74), Point(128, 0.78, 0.74, 0.82), Point(320, 0.84, 0.8, 0.87)),
+        twice=Point(800, 0.87, 0.82, 0.91),
+        sentence="Twice as many pictures (800): +1 to +4 points.",
+    ),
+)
+"""What the stage `review` says where there was one."""
 
 
 @dataclass
@@ -66,6 +80,8 @@ class Story:
     """What recipe.json says of the selected trial, beside its score."""
     cuts: str | None = None
     """Of the heads on cuts that were compared, the chosen cuts; None where none were."""
+    reviewed: bool = False
+    """Whether training and validation pictures were looked at."""
     costs_measured: bool = True
     """Whether the trainings say what they cost; those of earlier versions do not."""
 
@@ -92,6 +108,8 @@ def write_story(story: Story, root: Path) -> Artifacts:
         folder = artifacts.stage_output("finetune", name)
         _dump(folder / "costs.json", {"seconds": 21.5, "seeds": training_costs(story, name)})
         history(generator, range(story.seeds), story.skill[name]).to_csv(folder / "history.csv", index=False)
+    if story.reviewed:
+        write_review(artifacts.stage_output("review") / REVIEW, REVIEWED)
     if story.cuts is not None:
         folder = artifacts.stage_output("search", "linear_probe", "evidence")
         folder.mkdir(parents=True)

@@ -56,8 +56,9 @@ def test_without_a_search_its_figures_are_left_out(drawn: Make) -> None:
         ({"searched": False, "weights": True}, ["cost"]),
         ({"skill": {"finetuned": 50.0}}, ["contenders", "learning_rates", "training_curves", "confusion"]),
         ({"trials": 1}, ["learning_rates"]),
+        ({"reviewed": True}, ["more_pictures"]),
     ],
-    ids=["100 classes", "one class", "odd labels", "no search", "one contender", "one trial"],
+    ids=["100 classes", "one class", "odd labels", "no search", "one contender", "one trial", "reviewed"],
 )
 def test_unusual_findings_can_be_drawn(
     drawn: Make, story: dict[str, Any], names: list[str], tmp_path: Path

@@ -256,3 +256,11 @@ def test_a_report_by_hand_takes_curve_and_metrics_from_the_same_place(finished: 
     assert read_findings(by_hand, config.evaluate.confidence).curve is not None
     write_json(by_hand.reports / "metrics.json", read_json(artifacts.reports / "metrics.json"))
     assert read_findings(by_hand, config.evaluate.confidence).curve is None
+
+
+def test_the_look_at_the_training_pictures_is_told_where_there_was_one(written: Callable[..., str]) -> None:
+    text = written(reviewed=True)
+    assert "## The training pictures\n\n3 of 400 labels are worth a second look.\n" in text
+    assert "Twice as many pictures (800): +1 to +4 points." in text
+    assert text.count('src="figures/more_pictures-light.svg"') == 1
+    assert "## The training pictures" not in written()

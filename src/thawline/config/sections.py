@@ -70,6 +70,7 @@ __all__ = [
     "PrunerName",
     "Range",
     "Report",
+    "Review",
     "Role",
     "SamplerName",
     "ScheduleName",
@@ -117,6 +118,21 @@ class Plan:
 
     def __post_init__(self) -> None:
         positive(self, "minutes")
+
+
+@dataclass
+class Review:
+    """The look at training and validation pictures."""
+
+    repeats: int = 4
+    """How often each picture is left out; more repeats make the curve steadier and take longer."""
+    labels: int = 60
+    """Doubtful labels that are shown at most, with a thumbnail of each."""
+    thumbnail: int = 160
+    """Longest side of a thumbnail, in pixels."""
+
+    def __post_init__(self) -> None:
+        positive(self, "repeats", "labels", "thumbnail")
 
 
 @dataclass
@@ -211,6 +227,7 @@ class Config:
     pretrain: Pretrain = field(default_factory=Pretrain)
     finetune: Finetune = field(default_factory=Finetune)
     plan: Plan = field(default_factory=Plan)
+    review: Review = field(default_factory=Review)
     search: Search = field(default_factory=Search)
     evaluate: Evaluate = field(default_factory=Evaluate)
     report: Report = field(default_factory=Report)

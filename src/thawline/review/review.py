@@ -1,0 +1,121 @@
+"""The stage: labels worth a second look, and whether more pictures would help."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from thawline.artifacts import CARD, LABELS, MODEL, REVIEW, Artifacts, atomic_path, write_table
+from thawline.config.sections import Config, Finetune
+from thawline.data.store import Store, open_store
+from thawline.models.checkpoint import load_model
+from thawline.models.device import prepare_machine
+from thawline.review.findings import MorePictures, Review, Suspect, write_review
+from thawline.review.heads import Look, look
+from thawline.review.labels import Ranking, ranking
+from thawline.review.more_pictures import more_pictures
+from thawline.training.features.cache import PrefixCache
+from thawline.training.head_cuts import pooled_cuts, targets_of
+from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.targets import Targets
+
+log = logging.getLogger(__name__)
+
+NOTHING = "Too few pictures of a class for a linear head on the source model's features to say anything."
+
+
+def review(config: Config, artifacts: Artifacts, head_cuts: Any = None) -> None:
+    """Write review.json, pictures/ and labels.csv of artifacts/review, from the training and validation
+    pictures.
+
+    head_cuts: `finetune.head_cuts`, as a plan may have decided it; heads read the last
+        cut alone where it is no list of cuts that were stored.
+    """
+    folder = artifacts.stage_output("review")
+    prepare_machine(config.trainer)
+    store = open_store(artifacts.data("target"))
+    targets = targets_of(store, len(store.classes), Finetune())
+    features = _features(config, artifacts, store, head_cuts)
+    found = look(features, targets, config.review.repeats, config.seed)
+    if found is None:
+        order, doubtful = np.arange(len(store)), 0
+        result = Review(len(store), 0, NOTHING, (), MorePictures((), None, NOTHING))
+    else:
+        ranked = ranking(store.labels, found.probabilities)
+        order, doubtful = ranked.order, ranked.doubtful
+        result = Review(
+            len(store),
+            doubtful,
+            _sentence(doubtful, len(store)),
+            _suspects(store, ranked, config.review.labels),
+            _more(config, targets, found),
+        )
+    write_table(folder / LABELS, ranked_table(store.manifest, order))
+    _write_thumbnails(folder / "pictures", store, order[: len(result.labels)], config.review.thumbnail)
+    write_review(folder / REVIEW, result)
+    log.info("%s", result.sentence)
+    log.info("%s", result.more_pictures.sentence)
+
+
+def _features(config: Config, artifacts: Artifacts, store: Store, head_cuts: Any) -> list[CutFeatures]:
+    """Return the features of all pictures at the cuts that heads read, which an earlier stage may have
+    stored."""
+    initial = artifacts.stage("replace_head")
+    network, _ = load_model(initial / MODEL, initial / CARD)
+    cuts = pooled_cuts(network, store, config.trainer, cache=PrefixCache(artifacts.prefix, config.trainer))
+    listed = isinstance(head_cuts, list) and head_cuts and set(head_cuts) <= set(cuts)
+    return [cuts[depth] for depth in (head_cuts if listed else [max(cuts)])]
+
+
+def _more(config: Config, targets: Targets, found: Look) -> MorePictures:
+    asked = targets.rows(found.rows)
+    return more_pictures(
+        found.curve,
+        asked.labels,
+        asked.together,
+        len(targets.labels),
+        confidence=config.evaluate.confidence,
+        seed=config.seed,
+    )
+
+
+def _sentence(doubtful: int, pictures: int) -> str:
+    if not doubtful:
+        return f"None of the {pictures:,} labels of training and validation pictures is doubtful."
+    verb = "label is" if doubtful == 1 else "labels are"
+    return f"{doubtful:,} of {pictures:,} {verb} worth a second look: reports/labels.csv, the worst first."
+
+
+def _suspects(store: Store, ranked: Ranking, most: int) -> tuple[Suspect, ...]:
+    paths, labels = store.manifest["path"], store.manifest["label"]
+    return tuple(
+        Suspect(
+            str(paths[row]),
+            str(labels[row]),
+            store.classes[ranked.likelier[row]],
+            round(float(ranked.confidence[row]), 3),
+            f"{place:02}.webp",
+        )
+        for place, row in enumerate(ranked.order[: min(most, ranked.doubtful)], 1)
+    )
+
+
+def ranked_table(manifest: pd.DataFrame, order: np.ndarray) -> pd.DataFrame:
+    """Return the manifest's rows in `order`, with the columns that `target=table` reads."""
+    return manifest.iloc[order][["path", "label", "group", "split"]]
+
+
+def _write_thumbnails(folder: Path, store: Store, rows: np.ndarray, side: int) -> None:
+    """Write the pictures at `rows` as the network sees them, at most `side` pixels high, as 01.webp, …"""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for place, row in enumerate(rows, 1):
+        pixels = store.images[row]
+        picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]).convert("RGB")
+        picture.thumbnail((side, side))
+        with atomic_path(folder / f"{place:02}.webp") as path:
+            picture.save(path, "WEBP", quality=80)

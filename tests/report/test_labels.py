@@ -1,0 +1,70 @@
+"""reports/labels.csv: what a person corrects and gives to the next run."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from thawline.config.sections import DataSet, DataSetName, Role
+from thawline.data.sources import collect
+from thawline.report.labels import labels_table
+
+RANKED = pd.DataFrame(
+    {
+        "path": ["cats/2.png", "dogs/1.png", "cats/1.png"],
+        "label": ["cats", "dogs", "cats"],
+        "group": ["", "rex", ""],
+        "split": ["val", "train", "train"],
+    }
+)
+PREDICTIONS = pd.DataFrame(
+    {"path": ["dogs/9.png", "cats/8.png"] * 2, "label": ["dogs", "cats"] * 2, "seed": 0}
+)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with the files of all pictures."""
+    for path in (*RANKED["path"], *PREDICTIONS["path"]):
+        file = tmp_path / "pets" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(file)
+    return tmp_path / "pets"
+
+
+def test_a_corrected_copy_is_the_next_run_s_input_wherever_it_lies(pictures: Path, tmp_path: Path) -> None:
+    table = labels_table(RANKED, PREDICTIONS, str(pictures))
+    table.loc[table.index[0], "label"] = "dogs"
+    copy = tmp_path / "elsewhere" / "corrected.csv"
+    copy.parent.mkdir()
+    table.to_csv(copy, index=False)
+    found = collect(DataSet(dataset=DataSetName.table, root=str(copy)), Role.target, 0)
+    items = {Path(item.path).relative_to(pictures).as_posix(): item for item in found.items}
+    assert {path: item.split for path, item in items.items()} == {
+        "cats/2.png": "val",
+        "dogs/1.png": "train",
+        "cats/1.png": "train",
+        "cats/8.png": "test",
+        "dogs/9.png": "test",
+    }
+    assert items["cats/2.png"].label == "dogs"
+    assert items["dogs/1.png"].group == "rex"
+
+
+def test_test_pictures_come_last_once_each(pictures: Path) -> None:
+    table = labels_table(RANKED, PREDICTIONS, str(pictures))
+    assert list(table["path"]) == [
+        str(pictures / path) for path in [*RANKED["path"], "cats/8.png", "dogs/9.png"]
+    ]
+
+
+def test_pictures_of_a_table_lie_beside_it(pictures: Path) -> None:
+    (pictures / "labels.csv").touch()
+    table = labels_table(RANKED, PREDICTIONS, str(pictures / "labels.csv"))
+    assert table["path"].iloc[0] == str(pictures / "cats/2.png")
+
+
+def test_without_files_pictures_are_named_as_the_data_set_calls_them() -> None:
+    table = labels_table(RANKED, PREDICTIONS, None)
+    assert list(table["path"][:3]) == list(RANKED["path"])
