@@ -10,7 +10,7 @@ from thawline.report.findings import PROBE, Findings
 
 def more_pictures(findings: Findings) -> Picture | None:
     """Draw the curve with its intervals; None where it has fewer than two points."""
-    found = findings.review.told.get("more_pictures") or {}
+    found = findings.doubts.told.get("more_pictures") or {}
     if len(found.get("points", ())) < 2:
         return None
     names = ("pictures", "accuracy", "low", "high")
