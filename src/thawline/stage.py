@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from thawline import machine
+from thawline import machine, tracking
 from thawline.artifacts import Artifacts, fingerprint
 from thawline.clock import Clock
 from thawline.config.composition import flatten, load_lock, located, to_config
@@ -180,16 +180,17 @@ def _run_stage(
     else:
         artifacts = Artifacts.under(root, scratch_name(values))
         _refuse_other_task(name, artifacts, config, values, reads, given)
-    lock = f"{name}-{config.role.value}"
     place = f"prepare_{config.role.name}" if name == "prepare" else name
     if locked and place in STAGES:
         _say_place(config, artifacts, place)
     timed = locked and config.plan.minutes is not None and machine.leads()
     with (
-        _locked(root, lock) if machine.leads() else nullcontext(),
+        _locked(root, f"{name}-{config.role.value}") if machine.leads() else nullcontext(),
         Clock(artifacts.clock).running() if timed else nullcontext(),
     ):
         stage(config, artifacts)
+        if machine.leads():
+            tracking.send_what_waits(config.tracking.uri, config.tracking.experiment, artifacts.root)
     if not locked:
         logging.getLogger(__name__).info("written below %s", artifacts.outputs.relative_to(root))
 
@@ -197,8 +198,7 @@ def _run_stage(
 def _say_place(config: Config, artifacts: Artifacts, name: str) -> None:
     """Say which stage of all this is, now and in every line of progress."""
     after = partial(seconds_after, config, artifacts, name)
-    place = Place(name, STAGES.index(name) + 1, len(STAGES), after)
-    show_stage(place)
+    show_stage(place := Place(name, STAGES.index(name) + 1, len(STAGES), after))
     logging.getLogger(__name__).info("stage %d of %d: %s", place.number, place.of, name)
 
 
@@ -290,16 +290,12 @@ def decided_by(artifact: str) -> tuple[str, ...]:
 
 
 def _locked(root: Path, name: str) -> FileLock:
-    """Hold a lock while a stage runs: killing dvc leaves its stage running, and a second repro would run the
-    same stage beside it."""
-    folder = root / "scratch" / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{name}.lock", timeout=0)
+    """Hold a lock while a stage runs: a killed DVC may leave it running, beside the next call's."""
+    lock = FileLock(root / "scratch" / "locks" / f"{name}.lock", timeout=0)
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(
-            f"another process is running this stage ({lock.lock_file} is held).\n"
-            "  wait for it, or end it, then run again"
-        ) from None
+        said = f"another process is running this stage ({lock.lock_file} is held)."
+        raise UserError(f"{said}\n  wait for it, or end it, then run again") from None
     return lock

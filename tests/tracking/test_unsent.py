@@ -104,6 +104,18 @@ def test_a_database_that_is_lost_ends_no_run_and_is_told_later(checkout, lose, c
     assert not [path for path in (checkout / "scratch" / "unsent").iterdir() if path.is_dir()]
 
 
+def test_what_waits_is_sent_by_whichever_stage_ends_next(checkout, lose, caplog):
+    tracking.send_what_waits(URI, "thawline", checkout)
+    lose()
+    use("during", checkout)
+    tracking.send_what_waits("sqlite:///missing/folder.db", "thawline", checkout)
+    assert len(kept(checkout)) == 1, "of another store"
+    lose(back=True)
+    tracking.send_what_waits(URI, "thawline", checkout)
+    assert kept(checkout) == []
+    assert whole(runs()["during"], "during")
+
+
 def test_a_stage_that_comes_again_while_the_store_is_lost_has_one_run(checkout, lose):
     with a_run("seed 0", once="finetune-1"):
         pass

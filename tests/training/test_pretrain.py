@@ -1,6 +1,7 @@
 """The stage that makes the source model."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 import pytest
@@ -145,13 +146,13 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_former_one(
     """As where the disk is full, wherever temporary files lie."""
     whole = torch.save
 
-    def full(content: dict[str, object], path: Path) -> None:
+    def full(content: dict[str, object], file: BinaryIO) -> None:
         if content["epoch"] == 2:
-            path.write_bytes(b"PK")
+            file.write(b"PK")
             raise OSError(28, "No space left on device")
-        whole(content, path)
+        whole(content, file)
 
-    monkeypatch.setattr("thawline.training.fit.torch.save", full)
+    monkeypatch.setattr("thawline.training.resumption.torch.save", full)
     with pytest.raises(OSError, match="No space left"):
         pretrain(config_of(tmp_path), artifacts)
     (last,) = tmp_path.rglob("last.ckpt")

@@ -4,7 +4,7 @@ A process calls `connect` once and then opens runs with `run`. Histories are wri
 in one request, so that training never waits for the store.
 """
 
-from thawline.tracking.connection import connect
+from thawline.tracking.connection import connect, send_what_waits
 from thawline.tracking.runs import REQUIRED_TAGS, STATES, Run, reconcile, run, supersede, supersede_all_but
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "connect",
     "reconcile",
     "run",
+    "send_what_waits",
     "supersede",
     "supersede_all_but",
 ]

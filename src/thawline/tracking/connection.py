@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -69,7 +69,7 @@ def connect(uri: str, experiment: str, root: Path) -> str:
     _set_environment()
     home = Path(os.environ.get("DVC_ROOT") or root).resolve()
     store = resolve_uri(uri, home)
-    unsent = Unsent(home / "scratch" / "unsent", without_password(uri), experiment)
+    unsent = _unsent(uri, experiment, home)
     place = None if _is_server(store) else home
     opened = Connection(None, "", root, store, place, unsent)
     try:
@@ -83,6 +83,19 @@ def connect(uri: str, experiment: str, root: Path) -> str:
         log.warning("%s\n  %s", error, _kept_in(unsent))
     _connection = opened
     return opened.experiment_id
+
+
+def send_what_waits(uri: str, experiment: str, root: Path) -> None:
+    """Try once more to tell the store what it could not be told, where there is anything: perhaps no
+    stage that records comes after this one. That it still cannot be reached is logged."""
+    home = Path(os.environ.get("DVC_ROOT") or root).resolve()
+    if _unsent(uri, experiment, home).waiting():
+        with suppress(UserError):
+            connect(uri, experiment, root)
+
+
+def _unsent(uri: str, experiment: str, home: Path) -> Unsent:
+    return Unsent(home / "scratch" / "unsent", without_password(uri), experiment)
 
 
 def _set_environment() -> None:

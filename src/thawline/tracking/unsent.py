@@ -134,11 +134,15 @@ class Unsent:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write(path, json.dumps(asdict(story)))
 
+    def waiting(self) -> bool:
+        """Tell whether there is anything to send."""
+        return any(self._stories())
+
     def send(self, client: "MlflowClient", experiment_id: str) -> int:
         """Send every story that nobody is still telling, and forget it; return how many there were. What
         fails on the way is raised, and what is not sent then stays. A process that sends already is left to
         it."""
-        if not any(self._stories()):
+        if not self.waiting():
             return 0
         try:
             with FileLock(self.folder / f"{self._of}.lock", timeout=0):

@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from thawline.artifacts import atomic_path
 from thawline.config.errors import UserError
 from thawline.config.sections import Trainer
 from thawline.data.batches import Batches
@@ -24,6 +22,7 @@ from thawline.models.layout import in_layout
 from thawline.models.state import load_state, tensors_of
 from thawline.training.history import Row
 from thawline.training.processes import place, require_processes, same_everywhere
+from thawline.training.resumption import save
 
 with loading():
     import pytorch_lightning as pl
@@ -98,8 +97,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
         """Write `checkpoint` to `path`; a former one stays until then."""
-        with atomic_path(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        save(Path(path), checkpoint)
 
 
 def _trainer(settings: Trainer, classifier: Classifier, callbacks: list[Callback]) -> pl.Trainer:

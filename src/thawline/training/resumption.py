@@ -61,8 +61,13 @@ def write_finished(
     if not leads():
         return
     content = {"identity": dict(identity), "history": finished.history, "best": finished.best}
-    with atomic_path(folder / FINISHED) as path:
-        torch.save({**content, "network": dict(state)}, path)
+    save(folder / FINISHED, {**content, "network": dict(state)})
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` to `path` as torch does; a former file stays until it is whole."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)  # given a path, torch would not say that the disk is full
 
 
 def read_finished(folder: Path, identity: Mapping[str, Any], network: torch.nn.Module) -> Finished | None:
