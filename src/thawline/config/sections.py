@@ -128,11 +128,9 @@ class Review:
     """How often each picture is left out; more repeats make the curve steadier and take longer."""
     labels: int = 60
     """Doubtful labels that are shown at most, with a thumbnail of each."""
-    thumbnail: int = 160
-    """Longest side of a thumbnail, in pixels."""
 
     def __post_init__(self) -> None:
-        positive(self, "repeats", "labels", "thumbnail")
+        positive(self, "repeats", "labels")
 
 
 @dataclass

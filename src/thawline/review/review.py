@@ -1,17 +1,15 @@
 """The stage: labels worth a second look, and whether more pictures would help."""
 
 import logging
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from thawline.artifacts import CARD, LABELS, MODEL, REVIEW, Artifacts, atomic_path, write_table
+from thawline.artifacts import CARD, LABELS, MODEL, REVIEW, Artifacts, write_table
 from thawline.config.sections import Config, Finetune
 from thawline.data.store import Store, open_store
+from thawline.data.thumbnails import emptied, write_thumbnail
 from thawline.models.checkpoint import load_model
 from thawline.models.device import prepare_machine
 from thawline.review.findings import MorePictures, Review, Suspect, write_review
@@ -55,7 +53,9 @@ def review(config: Config, artifacts: Artifacts, head_cuts: Any = None) -> None:
             _more(config, targets, found),
         )
     write_table(folder / LABELS, ranked_table(store.manifest, order))
-    _write_thumbnails(folder / "pictures", store, order[: len(result.labels)], config.review.thumbnail)
+    pictures = emptied(folder / "pictures")
+    for place, row in enumerate(order[: len(result.labels)], 1):
+        write_thumbnail(pictures / f"{place:02}.webp", store.images[row])
     write_review(folder / REVIEW, result)
     log.info("%s", result.sentence)
     log.info("%s", result.more_pictures.sentence)
@@ -107,15 +107,3 @@ def _suspects(store: Store, ranked: Ranking, most: int) -> tuple[Suspect, ...]:
 def ranked_table(manifest: pd.DataFrame, order: np.ndarray) -> pd.DataFrame:
     """Return the manifest's rows in `order`, with the columns that `target=table` reads."""
     return manifest.iloc[order][["path", "label", "group", "split"]]
-
-
-def _write_thumbnails(folder: Path, store: Store, rows: np.ndarray, side: int) -> None:
-    """Write the pictures at `rows` as the network sees them, at most `side` pixels high, as 01.webp, …"""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for place, row in enumerate(rows, 1):
-        pixels = store.images[row]
-        picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]).convert("RGB")
-        picture.thumbnail((side, side))
-        with atomic_path(folder / f"{place:02}.webp") as path:
-            picture.save(path, "WEBP", quality=80)
