@@ -53,6 +53,12 @@ class Answer(nn.Module):
         self.eval()
 
     @property
+    def network(self) -> nn.Module:
+        """The network that answers."""
+        found: nn.Module = self.__dict__["_network"]
+        return found
+
+    @property
     def threshold(self) -> float | None:
         """The unknown score above which a picture is unknown; None: none ever is."""
         unknown = self.answering.unknown
