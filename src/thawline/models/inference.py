@@ -105,7 +105,11 @@ def outcomes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return for each picture 1.0 where `network` is right and 0.0 where it is wrong, (N,) float64, and the
     cross-entropy, (N,) float64 in nats. Arguments as for `logits`."""
-    found, labels = logits(network, batches, device, half=half, from_features=from_features)
+    return worth(*logits(network, batches, device, half=half, from_features=from_features))
+
+
+def worth(found: torch.Tensor, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `outcomes` of logits (N, classes) for pictures with these labels (N,)."""
     correct, losses = found.argmax(1) == labels, functional.cross_entropy(found, labels, reduction="none")
     return correct.cpu().double().numpy(), losses.cpu().double().numpy()
 
