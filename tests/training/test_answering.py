@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import write_toy_store
@@ -51,8 +52,27 @@ def test_where_nothing_is_held_out_the_temperature_stays_1_which_is_said(tmp_pat
     answering, features = answering_of(build_small(1).eval(), Finetune(refit=True), store, 0.05, CPU)
     assert answering.temperature == 1
     assert "No picture was held out" in answering.basis
-    assert answering.unknown is None
     assert len(features) == 30
+    assert answering.unknown is not None
+    assert "no promise" in answering.unknown.basis
+
+
+def test_of_a_body_that_learned_from_all_pictures_the_trial_that_chose_its_recipe_tells(
+    tmp_path: Path, build_small
+) -> None:
+    store = write_toy_store(tmp_path, {"train": 10, "val": 5})
+    labels = np.tile([0, 1], 20)
+    # right in three of four cases, and surer than that
+    said = np.where(np.arange(40) % 4 == 0, 1 - labels, labels)
+    np.savez(tmp_path / "left_out.npz", logits=10.0 * np.eye(2)[said], labels=labels)
+    answering, _ = answering_of(
+        build_small(1).eval(), Finetune(refit=True), store, 0.05, CPU, searched=tmp_path / "left_out.npz"
+    )
+    assert (
+        answering.basis
+        == "Fitted on what the trial that chose the recipe said of 40 pictures left out of it."
+    )
+    assert answering.temperature > 5
 
 
 def test_few_pictures_promise_no_small_share_and_say_so(tmp_path: Path, build_small) -> None:
@@ -60,7 +80,7 @@ def test_few_pictures_promise_no_small_share_and_say_so(tmp_path: Path, build_sm
     unknown = answering_of(build_small(1).eval(), Finetune(), store, 0.01, CPU)[0].unknown
     assert unknown is not None
     assert unknown.share == pytest.approx(1 / 9, abs=1e-6)
-    assert "so few cannot promise 1.0%" in unknown.basis
+    assert "So few cannot promise 1.0%" in unknown.basis
 
 
 def test_a_network_that_is_too_sure_gets_a_temperature_above_1(tmp_path: Path, build_small) -> None:

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, RECIPE, Artifacts, read_json, seed_weights
+from thawline.artifacts import (
+    CARD,
+    COSTS,
+    HISTORY,
+    LEFT_OUT,
+    MODEL,
+    RECIPE,
+    Artifacts,
+    read_json,
+    seed_weights,
+)
 from thawline.config.sections import Config, Contender
 from thawline.data.store import open_store
 from thawline.evaluation.costs import read_costs
@@ -32,7 +42,8 @@ def export(config: Config, artifacts: Artifacts) -> None:
     base = artifacts.stage("replace_head") / MODEL
     network, card = load_model(folder / "weights" / seed_weights(seed), folder / CARD, base)
     notes = {**card.notes, "seed": seed, "validation_accuracy": accuracy}
-    network, recipe = merge(network), read_chosen(artifacts.stage("search", name) / RECIPE).recipe
+    searched = artifacts.stage("search", name)
+    network, recipe = merge(network), read_chosen(searched / RECIPE).recipe
     path = config.evaluate.costs
     answering, features = answering_of(
         network,
@@ -42,6 +53,7 @@ def export(config: Config, artifacts: Artifacts) -> None:
         prepare_device(config.trainer),
         None if path is None else read_costs(artifacts.root / Path(path).expanduser(), card.classes),
         recipe.batch_size,
+        searched / LEFT_OUT,
     )
     bundle = artifacts.stage_output("export")
     written = save_model(bundle / MODEL, bundle / CARD, network, replace(card, notes=notes, weights={}))

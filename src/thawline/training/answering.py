@@ -3,17 +3,19 @@
 The test split has no part in it. A network whose body learned is asked about the validation pictures. Where
 nothing but a linear head was solved, every training picture is left out once as well: heads solved on the
 other folds say what they make of it, and its distance is that to the others: the body never saw any of them.
+Where a body learned from all pictures, the trial that chose the recipe said what it made of those left out of it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from thawline.config.sections import AugmentationName, Finetune
-from thawline.data.store import Store
+from thawline.data.store import Store, groups_of
 from thawline.models.answer import Answer, as_rows, scores
 from thawline.models.answering import Answering, Unknown
 from thawline.models.head_cuts import side_by_side
@@ -55,6 +57,7 @@ def answering_of(
     device: torch.device,
     costs: tuple[tuple[float, ...], ...] | None = None,
     batch_size: int = 64,
+    searched: Path | None = None,
 ) -> tuple[Answering, torch.Tensor]:
     """Return how `network`, the exported model that `recipe` made of the pictures of `store`, is to answer,
     and the features (M, D) of its training pictures as float16.
@@ -62,6 +65,7 @@ def answering_of(
     Args:
         share: of pictures like the training ones that may be called unknown.
         costs: of each decision, where there are any; they are passed on.
+        searched: the file of what the trial that chose `recipe` said of left-out pictures; it need not exist.
     """
     answer, (train, val) = Answer(network), _parts(store, recipe)
     train, kept = _at_most(train, MOST)
@@ -74,23 +78,45 @@ def answering_of(
     parts = []
     if len(val):
         of_val, there = everything[1]
-        near = scores(as_rows(there), features.float(), neighbours)
-        parts.append(HeldOut(of_val.numpy(), val.labels, near.numpy(), f"{len(val):,} validation pictures"))
+        near = scores(as_rows(there), features.float(), neighbours).numpy()
+        parts.append(HeldOut(of_val.numpy(), val.labels, near, f"{len(val):,} validation pictures"))
     if kept and solved_alone(network, recipe):
-        parts.append(left_out(network, recipe, train, everything[0][1], features.float(), neighbours))
-    if not parts:
-        reason = "No picture was held out from training, so nothing is known to fit it on."
-        return Answering(basis=reason, costs=costs), features
-    logits, labels, distances = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("logits", "labels", "distances")
-    )
-    which = " and ".join(part.which for part in parts)
+        cuts, targets = _as_solved(network, everything[0][1]), targets_of(train, len(train.classes), recipe)
+        parts.append(left_out(cuts, targets, recipe.head_penalty, features.float(), neighbours))
+    if parts:
+        logits, labels, distances = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("logits", "labels", "distances")
+        )
+        which, sure = " and ".join(part.which for part in parts), True
+    else:
+        together = np.unique(groups_of(train.manifest), return_inverse=True)[1]
+        distances, sure = from_others(features.float(), together, neighbours), False
+        which = f"{len(train):,} training pictures, each compared with the others"
+    unknown = unknown_of(distances, share, neighbours, which, sure=sure)
+    if not parts and searched is not None and searched.is_file():
+        with np.load(searched) as table:
+            logits, labels = np.array(table["logits"]), np.array(table["labels"])
+        which = f"what the trial that chose the recipe said of {len(labels):,} pictures left out of it"
+    elif not parts:
+        reason = "No picture was held out from training, so there is nothing to fit it on."
+        return Answering(basis=reason, unknown=unknown, costs=costs), features
+    fitted = round(temperature_of(logits, labels), 6)
+    return Answering(fitted, f"Fitted on {which}.", unknown, costs), features
+
+
+def unknown_of(distances: np.ndarray, share: float, neighbours: int, which: str, *, sure: bool) -> Unknown:
+    """Return from when on a picture is unknown, by the `distances` (M,) of pictures that `which` names.
+
+    sure: whether they were held out, so that the share is a promise.
+    """
     threshold, promised = threshold_for(distances, share)
-    unknown = Unknown(
-        neighbours, threshold, round(promised, 6), len(distances), _words(share, promised, which)
-    )
-    basis = f"Fitted on {which}."
-    return Answering(round(temperature_of(logits, labels), 6), basis, unknown, costs), features
+    words = f"At most {promised:.1%} of pictures like the training ones, by {which}."
+    if promised > share:
+        words += f" So few cannot promise {share:.1%}."
+    if not sure:
+        words += " The network learned from these, so it may be more: this is no promise."
+    return Unknown(neighbours, threshold, round(promised, 6), len(distances), words)
 
 
 def solved_alone(network: nn.Module, recipe: Finetune) -> bool:
@@ -100,33 +126,40 @@ def solved_alone(network: nn.Module, recipe: Finetune) -> bool:
 
 
 def left_out(
-    network: nn.Module,
-    recipe: Finetune,
-    train: Store,
+    cuts: Sequence[CutFeatures],
+    targets: Targets,
+    penalty: float | None,
     features: torch.Tensor,
-    rows: torch.Tensor,
     neighbours: int,
 ) -> HeldOut:
     """Leave every training picture out once, with its group.
 
     Its logits are those of a head solved on four fifths of the pictures, with the penalty of the head on all
-    of them; its distance is that to all pictures but its group.
+    of them (`penalty`, or the one that out-of-fold predictions choose); its distance is that to all pictures
+    but its group.
 
     Args:
-        features: (N, ...) as the head of `network` reads them.
-        rows: (N, D) the same of length 1.
+        cuts: features of N pictures as the head is solved on them.
+        features: (N, D) of length 1.
     """
+    which = f"{len(features):,} training pictures, each left out once"
+    logits = _left_out_logits(cuts, targets, penalty)
+    return HeldOut(logits, targets.labels, from_others(features, targets.together, neighbours), which)
+
+
+def from_others(features: torch.Tensor, together: np.ndarray, neighbours: int) -> np.ndarray:
+    """Return (N,) how far each of `features` (N, D) is from the others but for its group, of which `together`
+    (N,) has the number."""
+    similar = features @ features.T
+    similar[torch.from_numpy(together[:, None] == together)] = -1
+    found: np.ndarray = (1 - similar.topk(neighbours, dim=1).values[:, -1]).numpy()
+    return found
+
+
+def _as_solved(network: nn.Module, features: torch.Tensor) -> list[CutFeatures]:
+    """Return features (N, ...) at the last cut as the head of `network` was solved on them."""
     flat, together = features.flatten(1).numpy(), side_by_side(network)
-    cuts = [CutFeatures(flat)] if together is None else apart(flat, together.widths)
-    targets = targets_of(train, len(train.classes), recipe)
-    logits = _left_out_logits(cuts, targets, recipe.head_penalty)
-    similar = rows @ rows.T
-    group = torch.from_numpy(targets.together)
-    similar[group[:, None] == group] = -1
-    counted = min(neighbours, len(rows) - int(np.bincount(targets.together).max()))
-    near = 1 - similar.topk(max(counted, 1), dim=1).values[:, -1]
-    which = f"{len(train):,} training pictures, each left out once"
-    return HeldOut(logits, train.labels, near.numpy(), which)
+    return [CutFeatures(flat)] if together is None else apart(flat, together.widths)
 
 
 def _left_out_logits(cuts: Sequence[CutFeatures], targets: Targets, penalty: float | None) -> np.ndarray:
@@ -151,9 +184,3 @@ def _at_most(train: Store, most: int) -> tuple[Store, bool]:
         return train, True
     rows = np.sort(np.random.default_rng(0).permutation(len(train))[:most])
     return train.divided(rows, np.arange(0)), False
-
-
-def _words(share: float, promised: float, which: str) -> str:
-    """Say what is promised, and where fewer were asked for than so few pictures can promise."""
-    less = f", and so few cannot promise {share:.1%}" if promised > share else ""
-    return f"At most {promised:.1%} of pictures like the training ones, by {which}{less}."
