@@ -15,5 +15,5 @@ def evaluate(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    reads = ("prepare/target", "prepare/test", "replace_head", "plan", "search/finetuned")
+    reads = ("prepare/target", "prepare/test", "replace_head", "plan", "search/finetuned", "export")
     run(__file__, evaluate, reads=(*reads, "finetune/{contender}"))

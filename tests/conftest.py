@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from thawline.artifacts import CARD, MODEL, Artifacts
+from thawline.artifacts import CARD, MODEL, RECIPE, Artifacts
 from thawline.data.store import Store, open_store, write_store
 from thawline.data.transform import Transform
 from thawline.tracking import connection
@@ -123,6 +123,16 @@ def write_toy_artifacts(root: Path) -> Artifacts:
     folder = artifacts.stage_output("replace_head")
     save_model(folder / MODEL, folder / CARD, network, card)
     return artifacts
+
+
+def write_toy_recipe(artifacts: Artifacts, **fields: object) -> None:
+    """Leave what the search chose for the fine-tuned contender: the default recipe but for `fields`."""
+    from thawline.config.sections import Contender, Finetune
+    from thawline.training.recipe import Chosen, write_chosen
+
+    recipe = Finetune(**fields)  # type: ignore[arg-type]
+    path = artifacts.stage_output("search", "finetuned") / RECIPE
+    write_chosen(path, Chosen(Contender.finetuned, recipe, 0, None, None))
 
 
 @pytest.fixture

@@ -187,8 +187,10 @@ class Artifacts:
 
 
 MODEL, CARD = "model.safetensors", "card.json"
+FEATURES = "features.safetensors"
 HISTORY, COSTS = "history.csv", "costs.json"
 RECIPE, TRIALS = "recipe.json", "trials.csv"
+LEFT_OUT = "left_out.npz"
 METRICS = "metrics.json"
 PLAN, FORECAST, STOPPED = "plan.json", "forecast.json", "stopped.json"
 EVIDENCE = "evidence"

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from thawline.artifacts import Artifacts, read_json, write_json
+from thawline.artifacts import CARD, MODEL, Artifacts, read_json, write_json
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender, Evaluate, Trainer
 from thawline.data.store import write_store
@@ -90,6 +90,12 @@ def finished(tmp_path: Path) -> Artifacts:
     for contender in Contender:
         strength = 5.0 if contender is Contender.finetuned else -5.0
         models(artifacts.stage_output("finetune", contender.name), strength)
+    bundle, network = artifacts.stage_output("export"), Colours(3)
+    network.head.weight.data = 5.0 * torch.eye(3)
+    network.head.bias.data.zero_()
+    save_model(
+        bundle / MODEL, bundle / CARD, network, ModelCard("tiny_networks.Colours", {}, CLASSES, TRANSFORM, "")
+    )
     recipe = {"contender": "finetuned", "recipe": {"seeds": 2, "depth": 1}, "depth": 1, "unit": "conv"}
     searched = artifacts.stage_output("search", "finetuned")
     write_json(searched / "recipe.json", recipe)

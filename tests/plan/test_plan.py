@@ -46,7 +46,7 @@ def config(minutes: float | None = 5.0, **recipe: object) -> Config:
 def test_a_first_model_comes_before_everything_else(toy_artifacts: Artifacts) -> None:
     plan(config(), toy_artifacts)
     bundle = bundle_in(toy_artifacts.outputs)
-    network, card = network_of(bundle), card_of(bundle)
+    network, card = network_of(bundle).network, card_of(bundle)
     store = open_store(toy_artifacts.data("target"))
     found = probabilities(network, batches(store, 8), "cpu")
     assert card.classes == store.classes

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from thawline.artifacts import CARD, MODEL, RECIPE, TRIALS, Artifacts, read_json
+from thawline.artifacts import CARD, LEFT_OUT, MODEL, RECIPE, TRIALS, Artifacts, read_json
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import contender_of
@@ -69,6 +70,9 @@ def test_the_recipe_is_the_best_trials(toy_artifacts: Artifacts, tmp_path: Path)
     assert recipe["recipe"]["body_lr"] == pytest.approx(best["body_lr"])
     assert recipe["depth"] == best["depth"]
     assert list(trials["state"]) == ["complete"] * 4
+    with np.load(toy_artifacts.stage("search", "finetuned") / LEFT_OUT) as table:
+        right = (table["logits"].argmax(1) == table["labels"]).mean()
+    assert recipe["selected"]["val_accuracy"] == pytest.approx(right)
 
 
 def test_search_off_passes_the_configured_recipe_through(toy_artifacts: Artifacts, tmp_path: Path) -> None:
@@ -79,6 +83,7 @@ def test_search_off_passes_the_configured_recipe_through(toy_artifacts: Artifact
     assert recipe["recipe"]["body_lr"] == 1e-2
     assert recipe["recipe"]["head_lr"] == pytest.approx(1e-1)
     assert trials.empty
+    assert not (toy_artifacts.stage("search", "finetuned") / LEFT_OUT).exists()
 
 
 def test_every_contender_that_trains_gets_as_many_trials(toy_artifacts: Artifacts, tmp_path: Path) -> None:

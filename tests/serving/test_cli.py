@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TRANSFORM, toy_pictures
+import torch
+from conftest import TRANSFORM, toy_pictures, write_toy_recipe, write_toy_store
 from PIL import Image
 
 from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, write_json, write_text
 from thawline.config.sections import Config
-from thawline.models.checkpoint import ModelCard, load_model, save_model
+from thawline.models.answer import save_answering
+from thawline.models.answering import Answering, Unknown
+from thawline.models.checkpoint import ModelCard, load_model, read_card, save_model
 from thawline.models.zoo import build
 from thawline.serving.cli import main
 from thawline.serving.export import best_seed, export
@@ -51,6 +54,21 @@ def test_json_has_label_and_probabilities_by_name(
     for entry in entries:
         assert sum(entry["probabilities"].values()) == pytest.approx(1)
         assert entry["label"] == max(entry["probabilities"], key=entry["probabilities"].get)
+
+
+def test_unknown_is_said_in_place_of_the_label_where_that_is_asked_for(
+    bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # of a training picture that none of these is like
+    answering = Answering(unknown=Unknown(1, 1e-6, 0.01, 99, "x"))
+    save_answering(bundle, read_card(bundle / CARD), answering, -torch.ones(1, 8) / 8**0.5)
+    assert call(bundle, "--jsonl", str(pictures)) == 0
+    beside = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {each["label"] for each in beside} <= {"across", "down"}
+    assert call(bundle, "--jsonl", "--unknown", str(pictures)) == 0
+    instead = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["unknown"] for each in beside + instead] == [True] * 8
+    assert {each["label"] for each in instead} == {"unknown"}
 
 
 def test_a_picture_named_twice_is_labelled_twice(
@@ -160,6 +178,8 @@ def test_seeds_that_validate_alike_are_told_apart_by_their_loss(tmp_path: Path) 
 
 def test_the_bundle_holds_that_seeds_weights(tmp_path: Path) -> None:
     artifacts = Artifacts.under(tmp_path)
+    write_toy_store(artifacts.data_output("target"), {"train": 8, "val": 8})
+    write_toy_recipe(artifacts)
     folder = artifacts.stage_output("finetune", "finetuned")
     card = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
     for seed in (0, 1):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TRANSFORM, toy_pictures
+from conftest import TRANSFORM, toy_pictures, write_toy_recipe, write_toy_store
 from PIL import Image
 from torch import nn
 
@@ -31,6 +31,8 @@ REZERO = replace(SMALL, architecture="tests_networks.ReZero")
 def finetuned(request, tmp_path: Path) -> tuple[Artifacts, nn.Module]:
     """A pipeline that stands before its export, and the network to be exported."""
     artifacts = Artifacts.under(tmp_path)
+    write_toy_store(artifacts.data_output("target"), {"train": 8, "val": 8})
+    write_toy_recipe(artifacts)
     base = artifacts.stage_output("replace_head") / MODEL
     card = REZERO if request.param is Method.prompt else SMALL
     network = build_random(card, seed=1)
@@ -56,7 +58,7 @@ def test_the_bundle_needs_no_base_and_is_plain_where_that_is_possible(finetuned)
     export(Config(), artifacts)
     (artifacts.stage("replace_head") / MODEL).unlink()
     bundle = artifacts.stage("export")
-    exported, card = network_of(bundle), card_of(bundle)
+    exported, card = network_of(bundle).network, card_of(bundle)
     assert card.base is None
     adaptation = adaptation_in(network)
     mergeable = adaptation is None or adaptation.method in (Method.lora, Method.scale_shift)
@@ -79,7 +81,9 @@ def test_pictures_are_labelled_by_what_was_exported(
     assert ended.value.code == 0
     (entry,) = json.loads(capsys.readouterr().out)
     scaled = (torch.from_numpy(image).permute(2, 0, 1)[None] / 255 - 0.5) / 0.25
-    expected = network(scaled).softmax(1)[0].tolist()
+    answering = card_of(artifacts.stage("export")).answering
+    assert answering is not None
+    expected = (network(scaled) / answering.temperature).softmax(1)[0].tolist()
     assert list(entry["probabilities"].values()) == pytest.approx(expected, rel=1e-4)
 
 

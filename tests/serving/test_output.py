@@ -87,7 +87,8 @@ def test_a_table_of_csv_has_a_column_for_each_class(bundle: Path, pictures: Path
         main(["predict", "--csv", "--model", str(bundle), str(pictures)])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
     assert list(rows[0]) == [
-        *("path", "label", "probability new\nline", "probability a\tb", "remark", "error"),
+        *("path", "label", "probability new\nline", "probability a\tb"),
+        *("likeliest", "unknown", "distance", "remark", "error"),
     ]
     assert len(rows) == len(NAMES) + 1
     for each in rows:

@@ -6,25 +6,32 @@ import struct
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import TRANSFORM, toy_pictures
 from PIL import Image
 
 from thawline.config.sections import DataSet, DataSetName
+from thawline.data.batches import normalised
+from thawline.data.decoding import Decoder
 from thawline.data.scan import scan
 from thawline.data.sets import image_folder
+from thawline.models.answer import Answer
+from thawline.models.answering import Answering, Unknown
 from thawline.models.checkpoint import ModelCard, save_model
 from thawline.models.zoo import build
+from thawline.serving.output import csv_cells, csv_header, entry, line
 from thawline.serving.predict import Prediction, picture_files, predict
 
 CARD = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "random")
 
 
 def labelled(files: list[Path]) -> list[Prediction]:
-    return list(predict(lambda: build("tests_networks.Small", 2, seed=0).eval(), CARD, files))
+    return list(predict(lambda: Answer(build("tests_networks.Small", 2, seed=0)), CARD, files))
 
 
 def picture(number: int = 0) -> Image.Image:
@@ -211,7 +218,7 @@ def test_answers_come_in_the_order_of_the_files_and_do_not_depend_on_the_batch(
         Image.fromarray(image).save(tmp_path / f"{index:02d}.png")
     (tmp_path / "05.png").write_bytes(b"no picture")
     files = picture_files([tmp_path])
-    network = build("tests_networks.Small", 2, seed=0)
+    network = Answer(build("tests_networks.Small", 2, seed=0))
     found = list(predict(lambda: network, CARD, files, batch))
     assert [each.path for each in found] == files
     assert [each.path.name for each in found if each.error] == ["05.png"]
@@ -222,9 +229,43 @@ def test_answers_come_in_the_order_of_the_files_and_do_not_depend_on_the_batch(
 
 def test_who_asks_for_the_first_answer_alone_leaves_no_thread(tmp_path: Path) -> None:
     Image.fromarray(toy_pictures(1, 0)[0][0]).save(tmp_path / "one.png")
-    network = build("tests_networks.Small", 2, seed=0)
+    network = Answer(build("tests_networks.Small", 2, seed=0))
     before = threading.active_count()
     answers = predict(lambda: network, CARD, [tmp_path / "one.png"] * 20, 2)
     next(answers)
     answers.close()
     assert threading.active_count() == before
+
+
+def test_pictures_unlike_the_training_ones_are_unknown_beside_their_label(tmp_path: Path) -> None:
+    files = [tmp_path / f"{index}.png" for index in range(3)]
+    for index, path in enumerate(files):
+        picture(index).save(path)
+    network = build("tests_networks.Small", 2, seed=0)
+    decoder = Decoder(TRANSFORM)
+    shown = [decoder.read(partial(Image.open, path))[0] for path in files[:2]]
+    images = torch.from_numpy(np.stack(shown))
+    rows = Answer(network).at_last_cut(normalised(images.permute(0, 3, 1, 2).float(), TRANSFORM)).detach()
+    answer = Answer(network, Answering(unknown=Unknown(1, 1e-5, 0.01, 99, "x")), rows)
+    found = list(predict(lambda: answer, CARD, files))
+    assert [each.unknown for each in found] == [False, False, True]
+    assert all(each.label in CARD.classes for each in found)
+    assert line(found[2]).split("\t")[-1] == "unknown"
+    assert "unknown" not in line(found[0])
+    assert entry(found[2])["unknown"] is True
+    told = dict(zip(csv_header(CARD.classes), csv_cells(found[2], CARD.classes), strict=True))
+    assert told["unknown"] == "true"
+
+
+def test_the_label_is_the_decision_and_the_likeliest_class_is_there_too(tmp_path: Path) -> None:
+    picture().save(tmp_path / "x.png")
+    network = build("tests_networks.Small", 2, seed=0)
+    (plain,) = predict(lambda: Answer(network), CARD, [tmp_path / "x.png"])
+    assert plain.label is not None
+    other = 1 - CARD.classes.index(plain.label)
+    # to miss the other class is ruinous
+    costs = tuple(tuple(1e6 * (truth == other != decision) for decision in (0, 1)) for truth in (0, 1))
+    (found,) = predict(lambda: Answer(network, Answering(costs=costs)), CARD, [tmp_path / "x.png"])
+    assert (found.label, found.likeliest) == (CARD.classes[other], plain.label)
+    assert found.probabilities == pytest.approx(plain.probabilities)
+    assert entry(found)["likeliest"] == plain.label

@@ -49,6 +49,7 @@ __all__ = [
     "DataSetName",
     "EMBEDDED",
     "Evaluate",
+    "Export",
     "Finetune",
     "Fit",
     "HeadVariant",
@@ -144,10 +145,27 @@ class Evaluate:
     calibration_bins: int = 15
     """Equal-width confidence bins of the expected calibration error."""
     batch_size: int = 256
+    costs: str | None = None
+    """A CSV file of what each decision (column) costs where a class (row) is the true one, with the classes'
+    names in the first row and the first column; then decisions are those of least expected cost. null: every
+    mistake costs the same."""
 
     def __post_init__(self) -> None:
         positive(self, "resamples", "calibration_bins", "batch_size", "confidence")
         require(self.confidence < 1, "confidence", self.confidence, "between 0 and 1")
+
+
+@dataclass
+class Export:
+    """The model that answers."""
+
+    unknown_share: float = 0.01
+    """Share of pictures like the training ones that may be called unknown; a smaller one misses more of
+    those that are unlike them."""
+
+    def __post_init__(self) -> None:
+        positive(self, "unknown_share")
+        require(self.unknown_share < 1, "unknown_share", self.unknown_share, "between 0 and 1")
 
 
 @dataclass
@@ -228,6 +246,7 @@ class Config:
     review: Review = field(default_factory=Review)
     search: Search = field(default_factory=Search)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    export: Export = field(default_factory=Export)
     report: Report = field(default_factory=Report)
     tracking: Tracking = field(default_factory=Tracking)
     trainer: Trainer = field(default_factory=Trainer)

@@ -11,6 +11,7 @@ from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import require_finetuned
 from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of, open_store
+from thawline.evaluation.answers import answers_on_test
 from thawline.evaluation.asking import asked, class_order
 from thawline.evaluation.depth_curve import write_depth_curve
 from thawline.evaluation.mistakes import write_mistakes
@@ -51,6 +52,7 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
     write_tables(artifacts.stage_output("evaluate"), truth, models, config.evaluate.calibration_bins)
     metrics = {
         **measured(config, truth.labels, models, groups_of(test.manifest)),
+        "answers": answers_on_test(config, artifacts, test, device),
         "recipe": recipe,
         "data": describe(open_store(artifacts.data("target")), test),
     }

@@ -1,5 +1,8 @@
 """The one loop that asks a network about pictures: for validation, for the test split and for serving."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -7,6 +10,7 @@ from torch.nn import functional
 
 from thawline.config.errors import UserError
 from thawline.data.batches import NOT_COUNTED, Batches
+from thawline.models.answer import Answer
 from thawline.models.cuts import logits_of
 from thawline.models.layout import in_layout, laid_out, layout_of
 
@@ -31,23 +35,64 @@ def logits(
         (N, classes) float32 and the labels, (N,) int64, both on `device`; of a process's share of the
         batches, only pictures that count.
     """
-    was_training, layout = network.training, layout_of(network)
-    network.to(device).eval()
     asked = network.get_submodule("suffix") if from_features else network
     found, labels = [], []
+    for output, of_batch in _outputs(network, asked, batches, device, half):
+        found.append(logits_of(output)[0].float())
+        labels.append(of_batch)
+    if not found:
+        return torch.empty(0, 1, device=device), torch.empty(0, dtype=torch.int64, device=device)
+    return torch.cat(found), torch.cat(labels)
+
+
+def _outputs(
+    network: nn.Module,
+    asked: Callable[[torch.Tensor], Any],
+    batches: Batches,
+    device: torch.device | str,
+    half: bool = False,
+) -> Iterator[tuple[Any, torch.Tensor]]:
+    """Yield what `asked`, of `network`, makes of each batch that counts, and its labels."""
+    was_training, layout = network.training, layout_of(network)
+    network.to(device).eval()
     try:
         with in_layout(network, layout), torch.inference_mode():
             for images, of_batch, indices in batches.on(torch.device(device)):
                 with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
                     output = asked(laid_out(images, layout))
                 if indices[0] != NOT_COUNTED:
-                    found.append(logits_of(output)[0].float())
-                    labels.append(of_batch)
+                    yield output, of_batch
     finally:
         network.train(was_training)
-    if not found:
-        return torch.empty(0, 1, device=device), torch.empty(0, dtype=torch.int64, device=device)
-    return torch.cat(found), torch.cat(labels)
+
+
+def answers(
+    answer: Answer, batches: Batches, device: torch.device | str = "cpu"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what `answer` says of each picture, in order: probabilities (N, classes) float64, decisions (N,)
+    int64 and unknown scores (N,) float64. It is computed in float32.
+
+    Raises `UserError` where a probability is not finite.
+    """
+    found = [output for output, _ in _outputs(answer, answer, batches, device)]
+    probabilities, decisions, scores = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
+    _require_finite(probabilities)
+    return probabilities.astype(np.float64), decisions, scores.astype(np.float64)
+
+
+def at_last_cut(
+    answer: Answer, batches: Batches, device: torch.device | str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return for each picture, in order and on the CPU, the logits (N, classes) and the features (N, ...)
+    that the head of `answer` makes them of, both float32."""
+
+    def asked(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = answer.prefix(pictures)
+        return logits_of(answer.suffix(features))[0].float().cpu(), features.float().cpu()
+
+    found = [output for output, _ in _outputs(answer, asked, batches, device)]
+    logits, features = (torch.cat(part) for part in zip(*found, strict=True))
+    return logits, features
 
 
 def outcomes(
@@ -60,7 +105,11 @@ def outcomes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return for each picture 1.0 where `network` is right and 0.0 where it is wrong, (N,) float64, and the
     cross-entropy, (N,) float64 in nats. Arguments as for `logits`."""
-    found, labels = logits(network, batches, device, half=half, from_features=from_features)
+    return worth(*logits(network, batches, device, half=half, from_features=from_features))
+
+
+def worth(found: torch.Tensor, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `outcomes` of logits (N, classes) for pictures with these labels (N,)."""
     correct, losses = found.argmax(1) == labels, functional.cross_entropy(found, labels, reduction="none")
     return correct.cpu().double().numpy(), losses.cpu().double().numpy()
 
@@ -72,10 +121,14 @@ def probabilities(network: nn.Module, batches: Batches, device: torch.device | s
     output is not finite.
     """
     found = logits(network, batches, device)[0].cpu().double().softmax(1).numpy()
-    broken = int((~np.isfinite(found)).any(1).sum())
+    _require_finite(found)
+    return found
+
+
+def _require_finite(rows: np.ndarray) -> None:
+    broken = int((~np.isfinite(rows)).any(1).sum())
     if broken:
         raise UserError(
-            f"the network's output is not a number for {broken} of {len(found)} pictures: "
+            f"the network's output is not a number for {broken} of {len(rows)} pictures: "
             "its training diverged.\n  Train with lower learning rates."
         )
-    return found

@@ -11,6 +11,7 @@ from thawline.artifacts import (
     COSTS,
     DEPTH_CURVE,
     EVIDENCE,
+    LEFT_OUT,
     PARETO,
     RECIPE,
     TRIALS,
@@ -26,6 +27,7 @@ from thawline.plan.decisions import seconds_for_search, stop_at
 from thawline.search.results.chosen import chosen
 from thawline.search.results.cuts import write_cuts
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
+from thawline.search.results.left_out import write_left_out
 from thawline.search.results.plots import log_plots
 from thawline.search.results.tables import pareto_table, trials_table
 from thawline.search.study.run import run_study
@@ -43,7 +45,8 @@ CONCLUDED = "concluded"
 
 
 def search(config: Config, artifacts: Artifacts) -> None:
-    """Write recipe.json, trials.csv, pareto.csv, costs.json and the folder evidence of every contender.
+    """Write recipe.json, trials.csv, pareto.csv, costs.json, left_out.npz and the folder evidence of every
+    contender.
 
     A search that was finished before, or interrupted, is found again by what decides it.
     """
@@ -65,6 +68,7 @@ def _search(config: Config, artifacts: Artifacts) -> None:
     write_table(folder / PARETO, pareto_table(study, trials.total))
     write_json(folder / COSTS, {"seconds": time.monotonic() - started, "study": study and study.study_name})
     write_cuts(trials)
+    write_left_out(folder / LEFT_OUT, trials, found)
     write_chosen(folder / RECIPE, found)
     log.info("%s: depth %d, %s", *_summary(found))
 

@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from thawline.config.addresses import advice, is_address
@@ -62,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
         "--jsonl", action="store_true", help="print one JSON object a line, as soon as it is known"
     )
     form.add_argument("--csv", action="store_true", help="print a table with all probabilities")
+    predict.add_argument(
+        "--unknown",
+        action="store_true",
+        help="say unknown in place of the label of a picture unlike the training pictures, not beside it",
+    )
     predict.add_argument(
         "--batch", type=_count, default=32, metavar="N", help="pictures at once (default: %(default)s)"
     )
@@ -166,6 +172,8 @@ def _predict(given: argparse.Namespace) -> int:
     with _told(len(files)) as advance:
         for prediction in predict(lambda: network_of(bundle), card, files, given.batch):
             failed += prediction.error is not None
+            if given.unknown and prediction.unknown:
+                prediction = replace(prediction, label="unknown")
             if given.json:
                 entries.append(entry(prediction))
             elif given.csv:

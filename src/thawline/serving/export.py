@@ -1,4 +1,4 @@
-"""The stage that makes the bundle `thawline predict` uses: weights, labels and transform in a folder."""
+"""The stage that makes the bundle `thawline predict` uses: weights, labels, transform and how to answer."""
 
 import math
 from dataclasses import replace
@@ -6,24 +6,58 @@ from pathlib import Path
 
 import pandas as pd
 
-from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, read_json, seed_weights
+from thawline.artifacts import (
+    CARD,
+    COSTS,
+    HISTORY,
+    LEFT_OUT,
+    MODEL,
+    RECIPE,
+    Artifacts,
+    read_json,
+    seed_weights,
+)
 from thawline.config.sections import Config, Contender
+from thawline.data.store import open_store
+from thawline.evaluation.costs import read_costs
 from thawline.models.adapters.adapt import merge
+from thawline.models.answer import save_answering
 from thawline.models.checkpoint import load_model, save_model
+from thawline.models.device import prepare_device
+from thawline.training.answering import answering_of
+from thawline.training.recipe import read_chosen
 
 
-def export(config: Config, artifacts: Artifacts) -> None:  # noqa: ARG001
+def export(config: Config, artifacts: Artifacts) -> None:
     """Write the bundle: of the fine-tuned seeds, the one that did best on the validation pictures (the test
     split decides nothing). It is complete, and plain where what was added to the network can be merged into
-    its weights."""
+    its weights. Its temperature, and from when on a picture is unknown, come from pictures held out of its
+    training.
+
+    Raises `UserError` where `evaluate.costs` is no table of these classes.
+    """
     name = Contender.finetuned.name
     folder = artifacts.stage("finetune", name)
     seed, accuracy = best_seed(folder / HISTORY, folder / COSTS)
     base = artifacts.stage("replace_head") / MODEL
     network, card = load_model(folder / "weights" / seed_weights(seed), folder / CARD, base)
     notes = {**card.notes, "seed": seed, "validation_accuracy": accuracy}
+    searched = artifacts.stage("search", name)
+    network, recipe = merge(network), read_chosen(searched / RECIPE).recipe
+    path = config.evaluate.costs
+    answering, features = answering_of(
+        network,
+        recipe,
+        open_store(artifacts.data("target")),
+        config.export.unknown_share,
+        prepare_device(config.trainer),
+        None if path is None else read_costs(artifacts.root / Path(path).expanduser(), card.classes),
+        recipe.batch_size,
+        searched / LEFT_OUT,
+    )
     bundle = artifacts.stage_output("export")
-    save_model(bundle / MODEL, bundle / CARD, merge(network), replace(card, notes=notes, weights={}))
+    written = save_model(bundle / MODEL, bundle / CARD, network, replace(card, notes=notes, weights={}))
+    save_answering(bundle, written, answering, features)
 
 
 def best_seed(history: Path, costs: Path) -> tuple[int, float | None]:

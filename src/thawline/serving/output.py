@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _ESCAPED = {"\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r"}
 _UNSEEN = ("Cc", "Zl", "Zp")
 """Unicode categories of characters that end a line or move the cursor."""
+_MORE = ("likeliest", "unknown", "distance", "remark")
+"""What is said of some pictures only."""
 
 
 @contextmanager
@@ -74,31 +76,35 @@ def entry(prediction: "Prediction") -> dict[str, object]:
         found["path_base64"] = base64.b64encode(raw).decode()
     if prediction.error is not None:
         return {**found, "error": shown(prediction.error)}
-    remark = {} if prediction.remark is None else {"remark": prediction.remark}
-    return {**found, "label": prediction.label, "probabilities": prediction.probabilities, **remark}
+    found |= {"label": prediction.label, "probabilities": prediction.probabilities}
+    return found | {name: value for name in _MORE if (value := getattr(prediction, name)) is not None}
 
 
 def line(prediction: "Prediction") -> str:
     """Return path, label and the three likeliest classes, tab-separated: `leaf1.jpg maple (maple 0.930, oak
-    0.050, birch 0.010)`, then any remark; of a file that could not be read `error` and why."""
+    0.050, birch 0.010)`, then `unknown` where the picture is unlike the training pictures, and any remark; of
+    a file that could not be read `error` and why."""
     if prediction.error is not None:
         return row([str(prediction.path), "error", prediction.error])
     likeliest = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:3]
     listed = ", ".join(f"{name} {value:.3f}" for name, value in likeliest)
-    remark = [] if prediction.remark is None else [prediction.remark]
-    return row([str(prediction.path), str(prediction.label), f"({listed})", *remark])
+    more = ["unknown"] if prediction.unknown else []
+    more += [] if prediction.remark is None else [prediction.remark]
+    return row([str(prediction.path), str(prediction.label), f"({listed})", *more])
 
 
 def csv_header(classes: Sequence[str]) -> list[str]:
     """Return the names of the columns of `--csv`: a class may be called as another column is."""
-    return ["path", "label", *(f"probability {name}" for name in classes), "remark", "error"]
+    return ["path", "label", *(f"probability {name}" for name in classes), *_MORE, "error"]
 
 
 def csv_cells(prediction: "Prediction", classes: Sequence[str]) -> list[str]:
     """Return the cells of a prediction, which are empty where there is nothing to say."""
     found = [f"{prediction.probabilities[name]:.9g}" if prediction.label else "" for name in classes]
     path = shown(str(prediction.path))
-    return [path, prediction.label or "", *found, prediction.remark or "", shown(prediction.error or "")]
+    more = (getattr(prediction, name) for name in _MORE)
+    told = ["" if each is None else json.dumps(each) if not isinstance(each, str) else each for each in more]
+    return [path, prediction.label or "", *found, *told, shown(prediction.error or "")]
 
 
 def csv_row(cells: list[str]) -> str:

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thawline.artifacts import CARD, MODEL
+from thawline.artifacts import CARD
 from thawline.config.errors import UserError
 from thawline.data.content import file_at
 from thawline.data.decoding import Decoder
 from thawline.data.files import open_files
 from thawline.data.picture_files import EXTENSIONS, UnreadablePictureError, open_picture, pictures_in
-from thawline.data.transform import Transform, UnusablePictureError
+from thawline.data.transform import UnusablePictureError
 from thawline.machine import cores, keep_freed_memory
 from thawline.models.card import ModelCard, read_card
 
 if TYPE_CHECKING:
-    from torch import nn
+    from thawline.models.answer import Answer
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,22 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one file: label and the probability of every class, or why it could
-    not be read. `remark` says what is odd about the values of a picture of more than 8 bits."""
+    """The answer for one file, or why it could not be read.
+
+    `label` is the decision: the likeliest class, or where mistakes have costs the one of least expected cost,
+    and then `likeliest` is there too. `probabilities` are every class's. `distance` is how far the picture is
+    from the training pictures (0..2), and `unknown` whether that is too far to be answered; None where the
+    bundle cannot tell. `remark` says what is odd about the values of a picture of more than 8 bits.
+    """
 
     path: Path
     label: str | None
     probabilities: dict[str, float]
     error: str | None = None
     remark: str | None = None
+    likeliest: str | None = None
+    unknown: bool | None = None
+    distance: float | None = None
 
 
 def card_of(folder: Path) -> ModelCard:
@@ -55,12 +63,12 @@ def card_of(folder: Path) -> ModelCard:
     return read_card(folder / CARD)
 
 
-def network_of(folder: Path) -> "nn.Module":
-    """Return the network of a bundle made by stage export."""
-    from thawline.models.checkpoint import load_model
+def network_of(folder: Path) -> "Answer":
+    """Return what answers in a bundle made by stage export."""
+    from thawline.models.answer import load_answer
 
     keep_freed_memory()
-    return load_model(folder / MODEL, folder / CARD)[0]
+    return load_answer(folder)[0]
 
 
 def bundle_in(artifacts: Path) -> Path:
@@ -101,7 +109,7 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def predict(
-    open_it: Callable[[], "nn.Module"], card: ModelCard, files: list[Path], batch: int = BATCH
+    open_it: Callable[[], "Answer"], card: ModelCard, files: list[Path], batch: int = BATCH
 ) -> Iterator[Prediction]:
     """Yield one prediction per file, in order; unreadable files get their `error`.
 
@@ -118,27 +126,31 @@ def predict(
             contents = [each.result() for each in coming]
             coming = [readers.submit(_read, path, decoder) for path in files[start + batch :][:batch]]
             images = [content[0] for content in contents if not isinstance(content, str)]
-            rows = iter(_probabilities(network(), np.stack(images), card.transform) if images else [])
+            rows = _answers(network(), np.stack(images), card) if images else iter(())
             for path, content in zip(files[start : start + batch], contents, strict=True):
                 if isinstance(content, str):
                     yield Prediction(path, None, {}, content)
                 else:
-                    yield replace(_labelled(path, next(rows), card.classes), remark=content[1])
+                    yield replace(next(rows), path=path, remark=content[1])
     finally:
         readers.shutdown(cancel_futures=True)
 
 
-def _probabilities(network: "nn.Module", images: np.ndarray, transform: Transform) -> np.ndarray:
+def _answers(answer: "Answer", images: np.ndarray, card: ModelCard) -> Iterator[Prediction]:
+    """Yield what is answered about each of `images` (N, size, size, channels), without its path."""
     from thawline.data.batches import Batches
-    from thawline.models.inference import probabilities
+    from thawline.models.inference import answers
 
-    unknown = np.zeros(len(images), np.int64)
-    return probabilities(network, Batches(images, unknown, transform, len(images), shuffle=False), "cpu")
-
-
-def _labelled(path: Path, row: np.ndarray, classes: tuple[str, ...]) -> Prediction:
-    named = {name: float(value) for name, value in zip(classes, row, strict=True)}
-    return Prediction(path, classes[int(row.argmax())], named)
+    nothing = np.zeros(len(images), np.int64)
+    batches = Batches(images, nothing, card.transform, len(images), shuffle=False)
+    for row, decision, distance in zip(*answers(answer, batches), strict=True):
+        named = {name: float(value) for name, value in zip(card.classes, row, strict=True)}
+        found = Prediction(Path(), card.classes[decision], named)
+        if answer.answering.costs is not None:
+            found = replace(found, likeliest=card.classes[int(row.argmax())])
+        if answer.threshold is not None:
+            found = replace(found, unknown=bool(distance > answer.threshold), distance=float(distance))
+        yield found
 
 
 def _read(path: Path, decoder: Decoder) -> tuple[np.ndarray, str | None] | str:

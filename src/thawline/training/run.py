@@ -17,7 +17,7 @@ from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen, hold
 from thawline.models.head import head_parameters
 from thawline.models.head_cuts import standardising
-from thawline.models.inference import outcomes
+from thawline.models.inference import logits, worth
 from thawline.models.selection import Selection, select
 from thawline.models.state import State, load_state, snapshot, tensors_of
 from thawline.training.averaging import towards
@@ -237,9 +237,11 @@ class Training:
             self._renew_statistics()
         return self._asked(validate)
 
-    def outcomes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return `inference.outcomes` of each validation picture, of the weights the network holds now."""
-        return self._asked(outcomes)
+    def outcomes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return `inference.outcomes` of each validation picture and its logits (N, classes), of the weights
+        the network holds now."""
+        found, labels = self._asked(logits)
+        return *worth(found, labels), found.cpu().numpy()
 
     def _asked(self, function: Callable[..., Any]) -> Any:
         # what a held network's prefix makes of the pictures is known already; in half precision it is rounded

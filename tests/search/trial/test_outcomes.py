@@ -1,11 +1,19 @@
 """Outcomes of folds are joined, and what they say of each picture is kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from thawline.search.trial.outcomes import Outcome, joined, load_outcomes, mean_history, save_outcome
+from thawline.search.trial.outcomes import (
+    Outcome,
+    joined,
+    load_logits,
+    load_outcomes,
+    mean_history,
+    save_outcome,
+)
 
 
 def outcome(correct: list[float], memory: float = 1.0, seconds: float = 1.0) -> Outcome:
@@ -35,6 +43,15 @@ def test_the_mean_row_is_over_the_trainings_that_came_so_far() -> None:
     histories = [[{"epoch": 0.0, "loss": 1.0}, {"epoch": 1.0, "loss": 4.0}], [{"epoch": 0.0, "loss": 3.0}]]
     assert [row["loss"] for row in mean_history(histories)] == [2.0, 4.0]
     assert [row["epoch"] for row in mean_history(histories)] == [0, 1]
+
+
+def test_what_was_said_is_kept_where_it_is_known(tmp_path: Path) -> None:
+    told = replace(outcome([1, 1, 0]), logits=np.eye(3))
+    save_outcome(tmp_path, 0, told)
+    save_outcome(tmp_path, 1, outcome([1, 1, 0]))
+    np.testing.assert_array_equal(load_logits(tmp_path, 0), np.eye(3))
+    assert load_logits(tmp_path, 1) is None
+    assert load_logits(tmp_path, 2) is None
 
 
 def test_only_outcomes_that_were_kept_are_found(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import log_softmax
 
 from thawline.artifacts import CARD, MODEL, Artifacts, card_beside
 from thawline.config.choices import Keep, PrunerName, ValidationName
@@ -83,6 +85,7 @@ def test_a_held_out_part_is_asked_once(validating: Callable[..., Validating]) ->
     assert found.history[-1]["val_loss"] == pytest.approx(found.loss, rel=1e-5)
     assert len(found.history) == 2
     assert (made.images, made.steps, made.groups) == (16, 2, None)
+    np.testing.assert_array_equal(found.logits.argmax(1) == made.labels, found.correct == 1)
 
 
 def test_equal_seeds_give_equal_outcomes(validating: Callable[..., Validating]) -> None:
@@ -100,6 +103,10 @@ def test_folds_ask_about_every_picture_once(validating: Callable[..., Validating
     assert np.isfinite(found.losses).all()
     assert len(found.history) == 2
     assert found.history[-1]["val_accuracy"] == pytest.approx(found.accuracy)
+    # what was said is in the order of the labels
+    np.testing.assert_array_equal(found.logits.argmax(1) == made.labels, found.correct == 1)
+    said = -log_softmax(found.logits, axis=1)[np.arange(32), made.labels]
+    np.testing.assert_allclose(said, found.losses, rtol=1e-4, atol=1e-6)
     assert [step for step, _ in asked] == [0, 1]
     assert made.steps == 2
     assert asked[-1][1] == pytest.approx(found.accuracy)
@@ -108,16 +115,16 @@ def test_folds_ask_about_every_picture_once(validating: Callable[..., Validating
 def test_the_outcome_of_folds_is_in_the_order_of_the_store(
     validating: Callable[..., Validating], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def recognised(
-        network: object, pictures: Batches, *_: object, **__: object
-    ) -> tuple[np.ndarray, np.ndarray]:
-        count = len(pictures.images)
-        return np.ones(count), pictures.images.reshape(count, -1).sum(1, dtype=np.float64)
+    def recognised(network: object, pictures: Batches, *_: object, **__: object) -> tuple[torch.Tensor, ...]:
+        sums = pictures.images.reshape(len(pictures.images), -1).sum(1, dtype=np.float32)
+        return torch.from_numpy(np.stack([sums, 0 * sums], axis=1)), torch.from_numpy(pictures.labels)
 
-    monkeypatch.setattr("thawline.training.run.outcomes", recognised)
+    monkeypatch.setattr("thawline.training.run.logits", recognised)
     made = validating(validation=ValidationName.kfold)
     expected = np.array(made.store.images).reshape(32, -1).sum(1)
-    np.testing.assert_array_equal(made.outcome(replace(RECIPE, epochs=1), 0).losses, expected)
+    found = made.outcome(replace(RECIPE, epochs=1), 0)
+    np.testing.assert_array_equal(found.logits[:, 0], expected)
+    np.testing.assert_array_equal(found.correct, made.labels == 0)
 
 
 def test_each_repetition_divides_the_pictures_anew(validating: Callable[..., Validating]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +16,10 @@ class Outcome:
     """The worth of one training, or of the folds of a cross-validation together, on N pictures.
 
     `correct` (N,) is 1 where the prediction was right and 0 where it was wrong, `losses` (N,) the
-    cross-entropy. `epochs` has a row for each epoch, `last` is the one whose weights were kept. Of several
-    folds, `epochs`, `last`, `cost` and `seconds` are of one training: the mean over the folds, weighted by
-    their pictures (of peak memory: the most). `accumulate` is in how many parts batches had to be
-    computed for want of memory, `trainings` how many there were.
+    cross-entropy, `logits` (N, classes) what was said. `epochs` has a row for each epoch, `last` is the one
+    whose weights were kept. Of several folds, `epochs`, `last`, `cost` and `seconds` are of one training: the
+    mean over the folds, weighted by their pictures (of peak memory: the most). `accumulate` is in how many
+    parts batches had to be computed for want of memory, `trainings` how many there were.
     """
 
     correct: np.ndarray
@@ -29,6 +30,7 @@ class Outcome:
     seconds: float
     accumulate: int = 1
     trainings: int = 1
+    logits: np.ndarray | None = None
 
     @property
     def accuracy(self) -> float:
@@ -90,7 +92,17 @@ def _mean_cost(costs: Sequence[dict[str, float]], weights: np.ndarray) -> dict[s
 def save_outcome(folder: Path, number: int, outcome: Outcome) -> None:
     """Keep what the trial `number` said of every picture in the study's `folder`."""
     with atomic_path(_path(folder, number)) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, correct=outcome.correct, losses=outcome.losses)
+        said: dict[str, Any] = {} if outcome.logits is None else {"logits": outcome.logits.astype(np.float32)}
+        np.savez_compressed(file, correct=outcome.correct, losses=outcome.losses, **said)
+
+
+def load_logits(folder: Path, number: int) -> np.ndarray | None:
+    """Return the logits (N, classes) of the trial `number`; None where they are not in `folder`."""
+    path = _path(folder, number)
+    if not path.exists():
+        return None
+    with np.load(path) as table:
+        return np.array(table["logits"]) if "logits" in table else None
 
 
 def load_outcomes(folder: Path, numbers: Sequence[int]) -> tuple[list[int], np.ndarray, np.ndarray]:

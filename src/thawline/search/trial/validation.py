@@ -79,6 +79,11 @@ class Validating:
             self.folds(0)  # refuses at once what cannot be divided
 
     @property
+    def labels(self) -> np.ndarray:
+        """(N,) of the pictures that validate a recipe."""
+        return self._labels if self.folded else self.store.part("val").labels
+
+    @property
     def folded(self) -> bool:
         """True where recipes are cross-validated."""
         return self.validation.kind == "kfold"
@@ -132,7 +137,9 @@ class Validating:
         once = [replace(fold, repeat=0) for fold in folds]
         correct = stitched(once, [part.correct for part in parts])[0]
         losses = stitched(once, [part.losses for part in parts])[0]
-        return joined(parts, correct, losses)
+        of_classes = zip(*[part.logits.T for part in parts if part.logits is not None], strict=True)
+        logits = np.stack([stitched(once, of_class)[0] for of_class in of_classes], axis=1)
+        return replace(joined(parts, correct, losses), logits=logits)
 
     def progress(self, recipe: Finetune, step: int) -> str:
         """Say in words how far a recipe is after the report `step`."""
@@ -173,10 +180,12 @@ class Validating:
             fitted = training.run(listeners)
             observer.after(fitted.history)
             seconds = time.monotonic() - started
-            correct, losses = training.outcomes()
+            correct, losses, logits = training.outcomes()
             if keep is not None:
                 save_model(keep, card_beside(keep), network, card, base=self.initial / MODEL)
-            return Outcome(correct, losses, fitted.history, fitted.row, fitted.cost, seconds, accumulate)
+            return Outcome(
+                correct, losses, fitted.history, fitted.row, fitted.cost, seconds, accumulate, logits=logits
+            )
 
         return with_less_memory(train, recipe.batch_size, accumulate)[0]
 

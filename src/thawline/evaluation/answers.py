@@ -1,0 +1,104 @@
+"""How the bundle's answers do on the test pictures: calibration before and after, unknown pictures, costs.
+
+Everything in the bundle was decided without these pictures; here it is only measured.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from thawline.artifacts import MODEL, Artifacts
+from thawline.config.sections import Config
+from thawline.data.store import Store, groups_of
+from thawline.evaluation.asking import class_order
+from thawline.evaluation.compare import Compared, difference_intervals, intervals
+from thawline.evaluation.metrics import contributions
+from thawline.models.answer import load_answer
+from thawline.models.inference import answers
+from thawline.statistics.bootstrap import clusters_of
+from thawline.statistics.intervals import accuracy_interval, loss_interval
+from thawline.statistics.paired import difference_interval
+from thawline.training.batches import batches
+
+CALIBRATION = ("log_loss", "expected_calibration_error")
+
+
+def answers_on_test(
+    config: Config, artifacts: Artifacts, test: Store, device: torch.device
+) -> dict[str, Any]:
+    """Return what metrics.json says of the bundle in artifacts/export: `temperature`; `calibration` before
+    and after it, and the `difference` after - before; `unknown`, the share of test pictures that it calls so
+    beside the one promised; `costs`, where there are any.
+
+    Raises `UserError` where the bundle is missing or was made for other classes or other input.
+    """
+    bundle = artifacts.stage("export")
+    answer, card = load_answer(bundle)
+    order = class_order(card, test, bundle / MODEL)
+    found, decisions, scores = answers(answer, batches(test, config.evaluate.batch_size), device)
+    found, decisions = found[:, order], np.argsort(order)[decisions]
+    groups, answering = groups_of(test.manifest), answer.answering
+    result: dict[str, Any] = {
+        "temperature": answering.temperature,
+        "basis": answering.basis,
+        "calibration": calibration(found, test.labels, answering.temperature, groups, config),
+    }
+    if answering.unknown is not None:
+        called = (scores > answering.unknown.threshold)[None].astype(np.float64)
+        on_test = _named(float(called.mean()), accuracy_interval(called, config.evaluate.confidence, groups))
+        result["unknown"] = {"promised": answering.unknown.share, "on_test": on_test}
+    if answering.costs is not None:
+        costs = np.array(answering.costs)[np.ix_(order, order)]
+        likeliest = found.argmax(1)
+        result["costs"] = expected_costs(costs, test.labels, decisions, likeliest, groups, config)
+    return result
+
+
+def calibration(
+    found: np.ndarray, labels: np.ndarray, temperature: float, groups: Sequence[str], config: Config
+) -> dict[str, Any]:
+    """Return log-loss and calibration error, with intervals, of the probabilities (N, C) `found`, `after` the
+    temperature, and of those `before` it, and the paired `difference`."""
+    before = found**temperature
+    before /= before.sum(1, keepdims=True)
+    clusters, confidence = clusters_of(len(labels), groups), config.evaluate.confidence
+    bins = config.evaluate.calibration_bins
+    first, second = (Compared.of([contributions(labels, each, bins)]) for each in (before, found))
+    results = {
+        "before": intervals(first, clusters, confidence),
+        "after": intervals(second, clusters, confidence),
+        "difference": difference_intervals(second, first, clusters, confidence),
+    }
+    return {name: {metric: each[metric] for metric in CALIBRATION} for name, each in results.items()}
+
+
+def expected_costs(
+    costs: np.ndarray,
+    labels: np.ndarray,
+    decisions: np.ndarray,
+    likeliest: np.ndarray,
+    groups: Sequence[str],
+    config: Config,
+) -> dict[str, Any]:
+    """Return what a picture costs in the mean, with intervals: of `decisions` (N,), of calling each by its
+    `likeliest` class (N,), and the paired `difference`.
+
+    costs: (C, C), a row for each true class.
+    """
+    ours, theirs = costs[labels, decisions][None], costs[labels, likeliest][None]
+    clusters, confidence = clusters_of(len(labels), groups), config.evaluate.confidence
+    # what always deciding the same costs at least, as if all classes were equally frequent
+    guess = max(float(costs.mean(0).min()), 1e-12)
+    difference = difference_interval(ours, theirs, clusters, confidence, scale=costs.max(), limit=costs.max())
+    return {
+        "decisions": _named(ours.mean(), loss_interval(ours, clusters, guess, confidence)),
+        "likeliest": _named(theirs.mean(), loss_interval(theirs, clusters, guess, confidence)),
+        "difference": _named(ours.mean() - theirs.mean(), difference),
+    }
+
+
+def _named(mean: float, ends: tuple[float, float]) -> dict[str, float]:
+    values = {"mean": mean, "low": ends[0], "high": ends[1]}
+    return {name: round(float(value), 6) + 0.0 for name, value in values.items()}

@@ -1,0 +1,186 @@
+"""What a fine-tuned network needs to answer honestly, found on pictures that it was not trained on.
+
+The test split has no part in it. A network whose body learned is asked about the validation pictures. Where
+nothing but a linear head was solved, every training picture is left out once as well: heads solved on the
+other folds say what they make of it, and its distance is that to the others: the body never saw any of them.
+Where a body learned from all pictures, the trial that chose the recipe said what it made of those left out of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from thawline.config.sections import AugmentationName, Finetune
+from thawline.data.store import Store, groups_of
+from thawline.models.answer import Answer, as_rows, scores
+from thawline.models.answering import Answering, Unknown
+from thawline.models.head_cuts import side_by_side
+from thawline.models.inference import at_last_cut
+from thawline.models.linear_head import linear_head
+from thawline.statistics.conformal import threshold_for
+from thawline.statistics.temperature import temperature_of
+from thawline.training.batches import batches
+from thawline.training.head_cuts import apart, targets_of
+from thawline.training.phases import phases_of
+from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.left_out import FOLDS, folds_of
+from thawline.training.solve.logistic import logistic_head
+from thawline.training.solve.targets import Targets
+
+NEIGHBOURS = 5
+"""Which nearest training picture's distance counts."""
+
+MOST = 5000
+"""Training pictures whose features are kept: more are drawn from (13 MB of 1280 numbers each)."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What is known of M pictures that were held out: `logits` (M, classes) and `labels` (M,), and how far
+    they are from the training pictures, `distances` (M,). `which` says in words which they are."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+    distances: np.ndarray
+    which: str
+
+
+def answering_of(
+    network: nn.Module,
+    recipe: Finetune,
+    store: Store,
+    share: float,
+    device: torch.device,
+    costs: tuple[tuple[float, ...], ...] | None = None,
+    batch_size: int = 64,
+    searched: Path | None = None,
+) -> tuple[Answering, torch.Tensor]:
+    """Return how `network`, the exported model that `recipe` made of the pictures of `store`, is to answer,
+    and the features (M, D) of its training pictures as float16.
+
+    Args:
+        share: of pictures like the training ones that may be called unknown.
+        costs: of each decision, where there are any; they are passed on.
+        searched: the file of what the trial that chose `recipe` said of left-out pictures; it need not exist.
+    """
+    answer, (train, val) = Answer(network), _parts(store, recipe)
+    train, kept = _at_most(train, MOST)
+    everything = [
+        at_last_cut(answer, batches(part, batch_size), device) for part in (train, val) if len(part)
+    ]
+    answer.cpu()
+    features = as_rows(everything[0][1]).half()
+    neighbours = min(NEIGHBOURS, len(features))
+    parts = []
+    if len(val):
+        of_val, there = everything[1]
+        near = scores(as_rows(there), features.float(), neighbours).numpy()
+        parts.append(HeldOut(of_val.numpy(), val.labels, near, f"{len(val):,} validation pictures"))
+    if kept and solved_alone(network, recipe):
+        cuts, targets = _as_solved(network, everything[0][1]), targets_of(train, len(train.classes), recipe)
+        parts.append(left_out(cuts, targets, recipe.head_penalty, features.float(), neighbours))
+    if parts:
+        logits, labels, distances = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("logits", "labels", "distances")
+        )
+        which, sure = " and ".join(part.which for part in parts), True
+    else:
+        together = np.unique(groups_of(train.manifest), return_inverse=True)[1]
+        distances, sure = from_others(features.float(), together, neighbours), False
+        which = f"{len(train):,} training pictures, each compared with the others"
+    unknown = unknown_of(distances, share, neighbours, which, sure=sure)
+    if not parts and searched is not None and searched.is_file():
+        with np.load(searched) as table:
+            logits, labels = np.array(table["logits"]), np.array(table["labels"])
+        which = f"what the trial that chose the recipe said of {len(labels):,} pictures left out of it"
+    elif not parts:
+        reason = "No picture was held out from training, so there is nothing to fit it on."
+        return Answering(basis=reason, unknown=unknown, costs=costs), features
+    fitted = round(temperature_of(logits, labels), 6)
+    return Answering(fitted, f"Fitted on {which}.", unknown, costs), features
+
+
+def unknown_of(distances: np.ndarray, share: float, neighbours: int, which: str, *, sure: bool) -> Unknown:
+    """Return from when on a picture is unknown, by the `distances` (M,) of pictures that `which` names.
+
+    sure: whether they were held out, so that the share is a promise.
+    """
+    threshold, promised = threshold_for(distances, share)
+    words = f"At most {promised:.1%} of pictures like the training ones, by {which}."
+    if promised > share:
+        words += f" So few cannot promise {share:.1%}."
+    if not sure:
+        words += " The network learned from these, so it may be more: this is no promise."
+    return Unknown(neighbours, threshold, round(promised, 6), len(distances), words)
+
+
+def solved_alone(network: nn.Module, recipe: Finetune) -> bool:
+    """Tell whether a solved head is all that `recipe` makes of `network`, on its pictures as they are."""
+    phases = phases_of(recipe, network)
+    return phases[-1].solved and recipe.augmentation is AugmentationName.none and bool(linear_head(network))
+
+
+def left_out(
+    cuts: Sequence[CutFeatures],
+    targets: Targets,
+    penalty: float | None,
+    features: torch.Tensor,
+    neighbours: int,
+) -> HeldOut:
+    """Leave every training picture out once, with its group.
+
+    Its logits are those of a head solved on four fifths of the pictures, with the penalty of the head on all
+    of them (`penalty`, or the one that out-of-fold predictions choose); its distance is that to all pictures
+    but its group.
+
+    Args:
+        cuts: features of N pictures as the head is solved on them.
+        features: (N, D) of length 1.
+    """
+    which = f"{len(features):,} training pictures, each left out once"
+    logits = _left_out_logits(cuts, targets, penalty)
+    return HeldOut(logits, targets.labels, from_others(features, targets.together, neighbours), which)
+
+
+def from_others(features: torch.Tensor, together: np.ndarray, neighbours: int) -> np.ndarray:
+    """Return (N,) how far each of `features` (N, D) is from the others but for its group, of which `together`
+    (N,) has the number."""
+    similar = features @ features.T
+    similar[torch.from_numpy(together[:, None] == together)] = -1
+    found: np.ndarray = (1 - similar.topk(neighbours, dim=1).values[:, -1]).numpy()
+    return found
+
+
+def _as_solved(network: nn.Module, features: torch.Tensor) -> list[CutFeatures]:
+    """Return features (N, ...) at the last cut as the head of `network` was solved on them."""
+    flat, together = features.flatten(1).numpy(), side_by_side(network)
+    return [CutFeatures(flat)] if together is None else apart(flat, together.widths)
+
+
+def _left_out_logits(cuts: Sequence[CutFeatures], targets: Targets, penalty: float | None) -> np.ndarray:
+    penalty = logistic_head(cuts, targets, penalty=penalty).penalty
+    logits = np.zeros((len(targets.labels), targets.classes))
+    for out in folds_of(targets, FOLDS, 0):
+        taught, asked = ([CutFeatures(cut.values[which]) for cut in cuts] for which in (~out, out))
+        logits[out] = logistic_head(taught, targets.rows(~out), penalty=penalty).logits(asked)
+    return logits
+
+
+def _parts(store: Store, recipe: Finetune) -> tuple[Store, Store]:
+    """Return the pictures that `recipe` trains on, and those it leaves for validation."""
+    if recipe.refit:
+        store = store.divided(np.arange(len(store)), np.arange(0))
+    return store.part("train"), store.part("val")
+
+
+def _at_most(train: Store, most: int) -> tuple[Store, bool]:
+    """Return the training pictures, or so many of them drawn at random; and whether they are all."""
+    if len(train) <= most:
+        return train, True
+    rows = np.sort(np.random.default_rng(0).permutation(len(train))[:most])
+    return train.divided(rows, np.arange(0)), False
