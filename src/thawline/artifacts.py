@@ -187,6 +187,7 @@ class Artifacts:
 
 
 MODEL, CARD = "model.safetensors", "card.json"
+FEATURES = "features.safetensors"
 HISTORY, COSTS = "history.csv", "costs.json"
 RECIPE, TRIALS = "recipe.json", "trials.csv"
 METRICS = "metrics.json"

@@ -10,6 +10,7 @@ from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.data.transform import Transform
 from thawline.models.adapters.adaptation import Adaptation
+from thawline.models.answering import Answering
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class ModelCard:
     `weights` maps the name of each file that belongs to this card to its SHA-256 (several fine-tunings
     of one recipe share a card). `adaptation` says what was added to the architecture, `base` is the
     SHA-256 of the file of the model whose tensors complete those in `weights` (None: they are complete).
+    `answering` says how logits become answers (None: the card is of no bundle, or of an older version's).
     """
 
     architecture: str
@@ -38,6 +40,7 @@ class ModelCard:
     weights: dict[str, str] = field(default_factory=dict)
     base: str | None = None
     adaptation: Adaptation | None = None
+    answering: Answering | None = None
 
     @property
     def channels(self) -> int:
@@ -45,14 +48,18 @@ class ModelCard:
         return self.transform.channels
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the card as JSON-like values; `from_dict` undoes it."""
-        return asdict(self) | {
+        """Return the card as JSON-like values, without `answering` where there is none; `from_dict` undoes
+        it."""
+        values = asdict(self) | {
             "classes": list(self.classes),
             "transform": self.transform.to_dict(),
             "head": self.head.name,
             "head_cuts": list(self.head_cuts),
             "adaptation": None if self.adaptation is None else self.adaptation.to_dict(),
         }
+        # a card of no bundle says what it said before there were answers
+        del values["answering"]
+        return values if self.answering is None else {**values, "answering": self.answering.to_dict()}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "ModelCard":
@@ -61,6 +68,7 @@ class ModelCard:
         Raises `ValueError`, `TypeError` or `KeyError` when a field is missing, unknown or damaged.
         """
         names = {item.name for item in fields(cls)}
+        value = {"answering": None, **value}
         if value.keys() != names:
             raise ValueError(f"fields differ: {', '.join(sorted(names ^ value.keys()))}")
         parsed = {
@@ -69,6 +77,7 @@ class ModelCard:
             "head": HeadVariant[value["head"]],
             "head_cuts": tuple(value["head_cuts"]),
             "adaptation": value["adaptation"] and Adaptation.from_dict(value["adaptation"]),
+            "answering": value["answering"] and Answering.from_dict(value["answering"]),
         }
         return cls(**{**value, **parsed})
 
