@@ -1,4 +1,4 @@
-"""The bundle that `thawline predict` uses: weights, labels and transforms in one folder."""
+"""The bundle that `thawline predict` uses, and the model in the other formats that are asked for."""
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
@@ -14,4 +14,4 @@ def export(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, export, reads=("replace_head", "search/finetuned", "finetune/finetuned"))
+    run(__file__, export, reads=("prepare/target", "replace_head", "search/finetuned", "finetune/finetuned"))

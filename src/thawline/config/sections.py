@@ -17,6 +17,7 @@ from thawline.config.choices import (
     Contender,
     DataSetName,
     Engine,
+    ExportFormat,
     Fit,
     Goal,
     HeadVariant,
@@ -49,6 +50,8 @@ __all__ = [
     "DataSetName",
     "EMBEDDED",
     "Evaluate",
+    "Export",
+    "ExportFormat",
     "Finetune",
     "Fit",
     "HeadVariant",
@@ -165,6 +168,29 @@ class Report:
 
 
 @dataclass
+class Export:
+    """The model to take elsewhere."""
+
+    formats: list[ExportFormat] = field(default_factory=lambda: [ExportFormat.bundle])
+    """bundle: for `thawline predict`, always written. onnx, torch_export: one file, the preprocessing
+    inside, written if it answers as the bundle does. mlflow: logged and registered. onnx_int8: quantised,
+    written if it is faster and no worse on the validation pictures."""
+    registered_model: str = "thawline"
+    """Name in MLflow's model registry."""
+
+    def __post_init__(self) -> None:
+        once = len(set(self.formats)) == len(self.formats)
+        names = [each.name for each in self.formats]
+        require(once, "formats", names, f"some of {', '.join(ExportFormat.__members__)}, each once")
+        require(
+            bool(self.registered_model) and not set("/:") & set(self.registered_model),
+            "registered_model",
+            self.registered_model,
+            "a name without / and :",
+        )
+
+
+@dataclass
 class Tracking:
     """Records of runs."""
 
@@ -231,6 +257,7 @@ class Config:
     search: Search = field(default_factory=Search)
     evaluate: Evaluate = field(default_factory=Evaluate)
     report: Report = field(default_factory=Report)
+    export: Export = field(default_factory=Export)
     tracking: Tracking = field(default_factory=Tracking)
     trainer: Trainer = field(default_factory=Trainer)
 

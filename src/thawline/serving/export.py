@@ -1,4 +1,4 @@
-"""The stage that makes the bundle `thawline predict` uses: weights, labels and transform in a folder."""
+"""The stage that makes the bundle `thawline predict` uses, and the model in other formats beside it."""
 
 import math
 from dataclasses import replace
@@ -7,15 +7,16 @@ from pathlib import Path
 import pandas as pd
 
 from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, read_json, seed_weights
-from thawline.config.sections import Config, Contender
+from thawline.config.sections import Config, Contender, ExportFormat
+from thawline.data.store import open_store
 from thawline.models.adapters.adapt import merge
 from thawline.models.checkpoint import load_model, save_model
 
 
-def export(config: Config, artifacts: Artifacts) -> None:  # noqa: ARG001
+def export(config: Config, artifacts: Artifacts) -> None:
     """Write the bundle: of the fine-tuned seeds, the one that did best on the validation pictures (the test
     split decides nothing). It is complete, and plain where what was added to the network can be merged into
-    its weights."""
+    its weights. Then write the other formats that `export.formats` asks for."""
     name = Contender.finetuned.name
     folder = artifacts.stage("finetune", name)
     seed, accuracy = best_seed(folder / HISTORY, folder / COSTS)
@@ -23,7 +24,16 @@ def export(config: Config, artifacts: Artifacts) -> None:  # noqa: ARG001
     network, card = load_model(folder / "weights" / seed_weights(seed), folder / CARD, base)
     notes = {**card.notes, "seed": seed, "validation_accuracy": accuracy}
     bundle = artifacts.stage_output("export")
-    save_model(bundle / MODEL, bundle / CARD, merge(network), replace(card, notes=notes, weights={}))
+    card = save_model(bundle / MODEL, bundle / CARD, merge(network), replace(card, notes=notes, weights={}))
+    formats = set(config.export.formats) - {ExportFormat.bundle}
+    if formats:
+        # what they need takes seconds to load
+        from thawline.serving.formats import registered, write
+
+        store = open_store(artifacts.data("target"))
+        write.write_formats(config.export.formats, bundle, store)
+        if ExportFormat.mlflow in formats:
+            registered.register(config, bundle, card, store, artifacts.root)
 
 
 def best_seed(history: Path, costs: Path) -> tuple[int, float | None]:
