@@ -1,4 +1,4 @@
-"""The bundle that `thawline predict` uses: weights, labels, transforms and how to answer in one folder."""
+"""The bundle that `thawline predict` uses, and the model in the other formats that are asked for."""
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config

@@ -304,3 +304,13 @@ def test_more_runs_than_a_page_are_found(client, monkeypatch):
     search = client.search_runs
     monkeypatch.setattr(client, "search_runs", lambda *a, **k: search(*a, max_results=1, **k))
     assert len(tracking.supersede_all_but(set(), "paged")) == 3
+
+
+def test_a_run_names_its_pictures_once_however_often_it_is_told(experiment, client):
+    data = [tracking.Data("leaves", role, "f" * 64, {"pictures": 3}) for role in ("training", "validation")]
+    with a_run(data=data) as run:
+        run.log_data(data)
+    inputs = client.get_run(run.id).inputs.dataset_inputs
+    assert {(each.dataset.name, each.tags[0].value) for each in inputs} >= {("leaves", "training")}
+    assert {each.dataset.digest for each in inputs} == {"f" * 32}
+    assert len(inputs) <= 2

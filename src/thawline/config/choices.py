@@ -25,6 +25,16 @@ class DataSetName(Enum):
         members[name] = name
 
 
+class ExportFormat(Enum):
+    """What the fine-tuned model is written as."""
+
+    bundle = "bundle"
+    onnx = "onnx"
+    torch_export = "torch_export"
+    mlflow = "mlflow"
+    onnx_int8 = "onnx_int8"
+
+
 class Layout(Enum):
     """What the folders above a picture, or its own name, say about it."""
 

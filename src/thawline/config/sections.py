@@ -17,6 +17,7 @@ from thawline.config.choices import (
     Contender,
     DataSetName,
     Engine,
+    ExportFormat,
     Fit,
     Goal,
     HeadVariant,
@@ -50,6 +51,7 @@ __all__ = [
     "EMBEDDED",
     "Evaluate",
     "Export",
+    "ExportFormat",
     "Finetune",
     "Fit",
     "HeadVariant",
@@ -156,19 +158,6 @@ class Evaluate:
 
 
 @dataclass
-class Export:
-    """The model that answers."""
-
-    unknown_share: float = 0.01
-    """Share of pictures like the training ones that may be called unknown; a smaller one misses more of
-    those that are unlike them."""
-
-    def __post_init__(self) -> None:
-        positive(self, "unknown_share")
-        require(self.unknown_share < 1, "unknown_share", self.unknown_share, "between 0 and 1")
-
-
-@dataclass
 class Report:
     """The page and its figures."""
 
@@ -178,6 +167,34 @@ class Report:
 
     def __post_init__(self) -> None:
         positive(self, "dpi")
+
+
+@dataclass
+class Export:
+    """The model to take elsewhere."""
+
+    formats: list[ExportFormat] = field(default_factory=lambda: [ExportFormat.bundle])
+    """bundle: for `thawline predict`, always written. onnx, torch_export: one file, the preprocessing
+    inside, written if it answers as the bundle does. mlflow: logged and registered. onnx_int8: quantised,
+    written if it is faster and no worse on the validation pictures."""
+    registered_model: str = "thawline"
+    """Name in MLflow's model registry."""
+    unknown_share: float = 0.01
+    """Share of pictures like the training ones that may be called unknown; a smaller one misses more of
+    those that are unlike them."""
+
+    def __post_init__(self) -> None:
+        positive(self, "unknown_share")
+        require(self.unknown_share < 1, "unknown_share", self.unknown_share, "between 0 and 1")
+        once = len(set(self.formats)) == len(self.formats)
+        names = [each.name for each in self.formats]
+        require(once, "formats", names, f"some of {', '.join(ExportFormat.__members__)}, each once")
+        require(
+            bool(self.registered_model) and not set("/:") & set(self.registered_model),
+            "registered_model",
+            self.registered_model,
+            "a name without / and :",
+        )
 
 
 @dataclass
@@ -246,8 +263,8 @@ class Config:
     review: Review = field(default_factory=Review)
     search: Search = field(default_factory=Search)
     evaluate: Evaluate = field(default_factory=Evaluate)
-    export: Export = field(default_factory=Export)
     report: Report = field(default_factory=Report)
+    export: Export = field(default_factory=Export)
     tracking: Tracking = field(default_factory=Tracking)
     trainer: Trainer = field(default_factory=Trainer)
 

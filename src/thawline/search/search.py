@@ -22,6 +22,7 @@ from thawline.artifacts import (
 from thawline.config.recipe.contenders import of_each
 from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import Config, Contender, Goal
+from thawline.data.recorded import recorded
 from thawline.depth_curve import read_curve
 from thawline.plan.decisions import seconds_for_search, stop_at
 from thawline.search.results.chosen import chosen
@@ -95,6 +96,7 @@ def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
         parameters=_parameters(trials),
         tags=trials.tags,
         lock=lock_of(config),
+        data=recorded(trials.store, config.target),
         again=study.user_attrs.get(RUN),
     ) as parent:
         label = f"search {name}"

@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_path,
         help="the bundle (default: artifacts/export, until then the plan's)",
     )
+    _add_serve(commands)
     words = "look at studies, go on with one, or export its trials"
     study = commands.add_parser("study", help=words, description=words[0].upper() + words[1:] + ".")
     _add_study_commands(study.add_subparsers(dest="action", required=True))
@@ -107,6 +108,16 @@ def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     fit.add_argument(
         "-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="any other setting"
     )
+
+
+def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="answer requests with the registered model",
+        description="Run MLflow's server on the newest registered model (export.formats with mlflow).",
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=5001, help="(default: %(default)s)")
 
 
 def _add_study_commands(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -158,6 +169,17 @@ def _report(given: argparse.Namespace) -> int:
     return int(given.open and not webbrowser.open(page.as_uri()))
 
 
+def _serve(given: argparse.Namespace) -> int:
+    from thawline import tracking
+    from thawline.config.composition import load_lock, to_config
+    from thawline.fit import pipeline_root
+
+    root = pipeline_root()
+    config = to_config(load_lock(root))
+    name = config.export.registered_model
+    return tracking.serve(config.tracking.uri, root, name, given.host, given.port)
+
+
 def _predict(given: argparse.Namespace) -> int:
     """Print predictions; return how many files could not be read."""
     from thawline.serving.predict import bundle_in, card_of, network_of, picture_files, predict
@@ -194,4 +216,4 @@ def _told(count: int) -> AbstractContextManager[Advance]:
     return progress("labelling", count)
 
 
-COMMANDS = {"fit": _fit, "predict": _predict, "report": _report, "study": _study}
+COMMANDS = {"fit": _fit, "predict": _predict, "report": _report, "serve": _serve, "study": _study}

@@ -1,4 +1,4 @@
-"""The stage that makes the bundle `thawline predict` uses: weights, labels, transform and how to answer."""
+"""The stage that makes the bundle `thawline predict` uses, and the model in other formats beside it."""
 
 import math
 from dataclasses import replace
@@ -17,7 +17,7 @@ from thawline.artifacts import (
     read_json,
     seed_weights,
 )
-from thawline.config.sections import Config, Contender
+from thawline.config.sections import Config, Contender, ExportFormat
 from thawline.data.store import open_store
 from thawline.evaluation.costs import read_costs
 from thawline.models.adapters.adapt import merge
@@ -32,7 +32,7 @@ def export(config: Config, artifacts: Artifacts) -> None:
     """Write the bundle: of the fine-tuned seeds, the one that did best on the validation pictures (the test
     split decides nothing). It is complete, and plain where what was added to the network can be merged into
     its weights. Its temperature, and from when on a picture is unknown, come from pictures held out of its
-    training.
+    training. Then write the other formats that `export.formats` asks for.
 
     Raises `UserError` where `evaluate.costs` is no table of these classes.
     """
@@ -45,10 +45,11 @@ def export(config: Config, artifacts: Artifacts) -> None:
     searched = artifacts.stage("search", name)
     network, recipe = merge(network), read_chosen(searched / RECIPE).recipe
     path = config.evaluate.costs
+    store = open_store(artifacts.data("target"))
     answering, features = answering_of(
         network,
         recipe,
-        open_store(artifacts.data("target")),
+        store,
         config.export.unknown_share,
         prepare_device(config.trainer),
         None if path is None else read_costs(artifacts.root / Path(path).expanduser(), card.classes),
@@ -58,6 +59,14 @@ def export(config: Config, artifacts: Artifacts) -> None:
     bundle = artifacts.stage_output("export")
     written = save_model(bundle / MODEL, bundle / CARD, network, replace(card, notes=notes, weights={}))
     save_answering(bundle, written, answering, features)
+    formats = set(config.export.formats) - {ExportFormat.bundle}
+    if formats:
+        # what they need takes seconds to load
+        from thawline.serving.formats import registered, write
+
+        write.write_formats(config.export.formats, bundle, store)
+        if ExportFormat.mlflow in formats:
+            registered.register(config, bundle, written, store, artifacts.root)
 
 
 def best_seed(history: Path, costs: Path) -> tuple[int, float | None]:

@@ -21,6 +21,9 @@ FOLDER = "mlartifacts"
 
 _MOVE = "UPDATE experiments SET artifact_location = :address WHERE experiment_id = :number"
 _RUNS = "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = :number"
+_MODELS = "SELECT model_id, artifact_location FROM logged_models WHERE experiment_id = :number"
+_PLACE_MODEL = "UPDATE logged_models SET artifact_location = :address WHERE model_id = :id"
+_PLACE_VERSION = "UPDATE model_versions SET storage_location = :address WHERE source = 'models:/' || :id"
 _PLACE = "UPDATE runs SET artifact_uri = :address WHERE run_uuid = :id"
 
 
@@ -30,8 +33,8 @@ def location(home: Path) -> str:
 
 
 def settle(store: str, experiment: "Experiment", home: Path) -> Path | None:
-    """Let the artifacts of `experiment`, and of those of its runs whose artifacts were brought along, lie
-    below `home`; return the folder in which they lay before, None where that is the same one.
+    """Let the artifacts of `experiment`, and of those of its runs and models whose artifacts were brought
+    along, lie below `home`; return the folder in which they lay before, None where that is the same one.
 
     An experiment whose place somebody else chose stays there. `store` is the address of a database.
     """
@@ -47,6 +50,10 @@ def settle(store: str, experiment: "Experiment", home: Path) -> Path | None:
         for id, address in tables.execute(text(_RUNS), {"number": number}).all():
             if not address.startswith(f"{here}/") and (home / FOLDER / id).is_dir():
                 tables.execute(text(_PLACE), {"address": _of_run(here, id), "id": id})
+        for id, address in tables.execute(text(_MODELS), {"number": number}).all():
+            if not address.startswith(f"{here}/") and (home / FOLDER / "models" / id).is_dir():
+                for statement in (_PLACE_MODEL, _PLACE_VERSION):
+                    tables.execute(text(statement), {"address": f"{here}/models/{id}/artifacts", "id": id})
     return Path(unquote(urlsplit(before).path))
 
 

@@ -1,8 +1,9 @@
 """Runs: opened by one context manager, written to in few requests, always ended."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,17 @@ def supersede_all_but(kept: Collection[str], study: str) -> list[str]:
     return [run.info.run_id for run in strays]
 
 
+@dataclass(frozen=True)
+class Data:
+    """Pictures a run is made from: the data set's name, what they are to the run (`training`, `validation`),
+    what tells them from others, and numbers: of pictures, of classes."""
+
+    name: str
+    role: str
+    fingerprint: str
+    counts: dict[str, int]
+
+
 @contextmanager
 def run(
     name: str,
@@ -77,6 +89,7 @@ def run(
     study: str | None = None,
     again: str | None = None,
     once: str | None = None,
+    data: Sequence[Data] = (),
 ) -> Iterator["Run"]:
     """Open one MLflow run for the length of the block.
 
@@ -86,8 +99,8 @@ def run(
     that this one goes on with, where it still exists: its parameters stay; `once` names what is computed, so
     that the run which this checkout has of the same is gone on with: a stage that is killed after its run
     ended, and before DVC knows what it made, comes again. The caller sees to it that no two processes compute
-    the same. The run ends `complete`, `failed` (with the error's first line as the tag `reason`) or
-    `interrupted`, unless the block ended it itself.
+    the same; `data` are the pictures it is made from. The run ends `complete`, `failed` (with the error's
+    first line as the tag `reason`) or `interrupted`, unless the block ended it itself.
     """
     if absent := [tag for tag in REQUIRED_TAGS if tag not in tags]:
         raise ValueError(f"run {name!r} lacks the tags {', '.join(absent)}")
@@ -99,6 +112,8 @@ def run(
     try:
         if lock is not None:
             opened.log_text("params.yaml", lock)
+        if data:
+            opened.log_data(data)
         yield opened
     except BaseException as error:
         _end_after(opened, error)
@@ -132,6 +147,10 @@ class Run:
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags of the run."""
         self._tell("tags", tags={name: shown(value) for name, value in tags.items()})
+
+    def log_data(self, data: Sequence[Data]) -> None:
+        """Name the pictures that the run is made from."""
+        self._tell("data", sets=[asdict(each) for each in data])
 
     def log_text(self, name: str, text: str) -> None:
         """Keep `text` as the artifact `name` (a file name with its ending)."""

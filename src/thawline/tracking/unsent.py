@@ -24,7 +24,7 @@ from thawline.tracking.origin import is_dead, this_process
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import RunInfo
+    from mlflow.entities import DatasetInput, RunInfo
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,8 @@ def tell(client: "MlflowClient", id: str, event: Event) -> None:
         client.log_batch(id, tags=[RunTag(*pair) for pair in event["tags"].items()])
     elif kind == "parameters":
         client.log_batch(id, params=[Param(*pair) for pair in event["parameters"].items()])
+    elif kind == "data":
+        client.log_inputs(id, [_input(each) for each in event["sets"]])
     elif kind == "text":
         client.log_text(id, event["text"], event["name"])
     elif kind == "artifact":
@@ -102,6 +104,16 @@ def tell(client: "MlflowClient", id: str, event: Event) -> None:
         client.set_terminated(id, event["status"], event["time"])
     else:
         raise ValueError(f"there is no event {kind!r}")
+
+
+def _input(data: dict[str, Any]) -> "DatasetInput":
+    """Return MLflow's word for pictures that a run is made from: its page shows name, digest and context."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    name, counts = data["name"], json.dumps(data["counts"])
+    # MLflow keeps 36 characters of a digest
+    found = Dataset(name, data["fingerprint"][:32], "thawline", json.dumps({"dataset": name}), profile=counts)
+    return DatasetInput(found, [InputTag("mlflow.data.context", data["role"])])
 
 
 class Unsent:

@@ -3,7 +3,8 @@
 The test split has no part in it. A network whose body learned is asked about the validation pictures. Where
 nothing but a linear head was solved, every training picture is left out once as well: heads solved on the
 other folds say what they make of it, and its distance is that to the others: the body never saw any of them.
-Where a body learned from all pictures, the trial that chose the recipe said what it made of those left out of it.
+Where a body learned from all pictures, the trial that chose the recipe said what it made of those left out
+of it.
 """
 
 from collections.abc import Sequence

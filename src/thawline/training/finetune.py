@@ -25,6 +25,7 @@ from thawline.artifacts import (
     write_json,
 )
 from thawline.config.sections import Config, Finetune, Start
+from thawline.data.recorded import recorded
 from thawline.data.store import Store, open_store
 from thawline.identity import code_identity
 from thawline.machine import leads
@@ -145,15 +146,16 @@ def _finetune_seed(
         "seed": seed,
         "data_fingerprint": store.fingerprint,
     }
-    recorded = tracking.run(
+    opened = tracking.run(
         f"{chosen.contender.name} {seed}",
         stage="finetune",
         parameters=tracked(chosen.recipe, chosen.depth, chosen.unit, linear_head=chosen.linear_head),
         tags=tags,
         lock=lock_of(config),
         once=f"{work.name}-{seed}",
+        data=recorded(store, config.target),
     )
-    with recorded if leads() else nullcontext() as run:
+    with opened if leads() else nullcontext() as run:
         (network, card, fitted), accumulate = with_less_memory(train, chosen.recipe.batch_size)
         if run is None:
             return

@@ -26,6 +26,7 @@ from thawline.artifacts import (
 )
 from thawline.config.sections import Config
 from thawline.data.batches import Batches, largest_part
+from thawline.data.recorded import recorded
 from thawline.data.store import Store, open_store
 from thawline.identity import code_identity
 from thawline.machine import leads
@@ -88,6 +89,7 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> str
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}
     described["once"] = checkpoint.name
+    described["data"] = recorded(store, config.source)
     with (
         exclusive(checkpoint.with_suffix(".lock")) if leads() else nullcontext(),
         tracking.run("pretrain", stage="pretrain", **described) if leads() else nullcontext() as run,

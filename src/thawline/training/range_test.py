@@ -22,6 +22,7 @@ from thawline.artifacts import Artifacts, write_table
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune, Phases
 from thawline.data.batches import Batch, Batches
+from thawline.data.recorded import recorded
 from thawline.data.store import open_store
 from thawline.models.device import prepare_machine
 from thawline.models.layout import in_layout
@@ -201,6 +202,7 @@ def range_test(config: Config, artifacts: Artifacts, draw: Callable[[RangeTest, 
         parameters=tracked(recipe),
         tags=tags,
         lock=lock_of(config),
+        data=recorded(store, config.target),
     ) as run:
         found, suggested = tested(training)
         folder = artifacts.stage_output("range_test")

@@ -1,0 +1,51 @@
+"""The bundle as MLflow loads it: `mlflow.pyfunc.load_model(...)` finds `_load_pyfunc` by this module's name.
+
+MLflow is not imported: it calls. What it gives are texts, the paths of files or files themselves in base64.
+"""
+
+import base64
+import binascii
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from thawline.serving.output import entry
+from thawline.serving.predict import card_of, network_of, predict
+
+SERVER = "_MLFLOW_IS_IN_SERVING_ENVIRONMENT"
+"""Environment variable that MLflow sets where it answers the requests of others."""
+
+
+class Served:
+    """A bundle that labels pictures given as texts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._network, self._card = network_of(folder), card_of(folder)
+
+    def predict(self, pictures: Any, params: dict[str, Any] | None = None) -> list[dict[str, object]]:  # noqa: ARG002
+        """Return for each text what `thawline predict --json` says, but for the path.
+
+        pictures: a sequence of texts, or a data frame whose first column they are. Each is the path of a
+        file, or the bytes of one in base64; in a server only the latter, because whoever asks it may not be
+        meant to read files there. What is neither gets an `error`.
+        """
+        texts = pictures.iloc[:, 0] if hasattr(pictures, "iloc") else pictures
+        with TemporaryDirectory() as folder:
+            files = [self._file(str(text), Path(folder, str(number))) for number, text in enumerate(texts)]
+            found = [entry(each) for each in predict(lambda: self._network, self._card, files)]
+        return [{key: value for key, value in each.items() if not key.startswith("path")} for each in found]
+
+    @staticmethod
+    def _file(text: str, place: Path) -> Path:
+        if SERVER not in os.environ and (path := Path(text)).name and len(text) < 4096 and path.is_file():
+            return path
+        try:
+            place.write_bytes(base64.b64decode(text, validate=True))
+        except binascii.Error:
+            place.write_bytes(b"")
+        return place
+
+
+def _load_pyfunc(folder: str) -> Served:
+    return Served(Path(folder))

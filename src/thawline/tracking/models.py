@@ -1,0 +1,127 @@
+"""A model in MLflow: logged to a run and registered, so that MLflow's own tools load and serve it."""
+
+import logging
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from thawline.tracking.connection import LostError, ask, connected, resolve_uri
+from thawline.tracking.runs import Run
+from thawline.tracking.unsent import is_key
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+DEFAULT_STORE = "MLFLOW_TRACKING_URI"
+
+
+@dataclass(frozen=True)
+class Loadable:
+    """A model that answers texts: the folder that holds it, the module with `_load_pyfunc` that loads it, the
+    packages which that imports, an example of a text and of what is answered, and its labels."""
+
+    folder: Path
+    loader: str
+    packages: Sequence[str]
+    example: str
+    answer: dict[str, object]
+    labels: Sequence[str]
+
+
+def register(run: Run, name: str, model: Loadable) -> str | None:
+    """Log `model` with the code of this package to `run` and make it the next version of the registered model
+    `name`; return that version. None where MLflow is not there (any more): then it has to be done again."""
+    if not is_key(run.id):
+        try:
+            return ask(lambda client: _registered(client, run.id, name, model))
+        except LostError:
+            pass
+    log.warning(
+        "the model is not registered, because MLflow does not answer; when it does: dvc repro -f -s export"
+    )
+    return None
+
+
+def _registered(client: "MlflowClient", run_id: str, name: str, model: Loadable) -> str:
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    from mlflow.exceptions import MlflowException
+
+    logged = client.create_logged_model(connected().experiment_id, "model", source_run_id=run_id)
+    with TemporaryDirectory() as folder:
+        _save(Path(folder, "model"), logged, run_id, model)
+        client.log_model_artifacts(logged.model_id, str(Path(folder, "model")))
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    with _as_default(connected().store):
+        made = client.create_model_version(name, f"models:/{logged.model_id}", run_id)
+    return str(made.version)
+
+
+@contextmanager
+def _as_default(store: str) -> Iterator[None]:
+    """Let MLflow look for a model in `store`: it does not ask the client's, but that of the process."""
+    before = os.environ.get(DEFAULT_STORE)
+    os.environ[DEFAULT_STORE] = store
+    try:
+        yield
+    finally:
+        os.environ.pop(DEFAULT_STORE)
+        if before is not None:
+            os.environ[DEFAULT_STORE] = before
+
+
+def _save(path: Path, logged: Any, run_id: str, model: Loadable) -> None:
+    """Write the folder that MLflow loads, with everything named that it would search for itself, which takes
+    it ten seconds."""
+    with warnings.catch_warnings(action="ignore"):  # of MLflow, about its own code
+        import mlflow.pyfunc
+        from mlflow.models import Model, ModelSignature, infer_signature
+        from mlflow.types import ColSpec, Schema
+
+    answers = infer_signature([model.answer], [model.answer]).outputs
+    mlflow.pyfunc.save_model(
+        str(path),
+        mlflow_model=Model(
+            artifact_path=logged.artifact_location,
+            run_id=run_id,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+            metadata={"labels": list(model.labels)},
+        ),
+        loader_module=model.loader,
+        data_path=str(model.folder),
+        code_paths=[str(Path(__file__).parents[1])],
+        signature=ModelSignature(inputs=Schema([ColSpec("string")]), outputs=answers),
+        input_example=[model.example],
+        pip_requirements=[f"{name}=={version(name)}" for name in (*model.packages, "mlflow")],
+    )
+
+
+def serve(uri: str, root: Path, name: str, host: str, port: int) -> int:
+    """Run MLflow's server on the newest version of the registered model `name`, in the store at `uri` (a
+    relative path is taken from `root`), until it is ended; return its exit status."""
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}/latest"]
+    command += ["--env-manager", "local", "--host", host, "--port", str(port)]
+    environment = {**os.environ, DEFAULT_STORE: resolve_uri(uri, root)}
+    # until the server has ended, which Ctrl-C tells it as well
+    with subprocess.Popen(command, env=environment) as server:
+        while True:
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                continue

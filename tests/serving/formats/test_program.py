@@ -1,0 +1,40 @@
+"""The program that is given away answers what the bundle's own module does, whatever that is told."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import TRANSFORM, toy_pictures
+from torch.nn import functional
+
+from thawline.data.batches import as_pixels, normalised
+from thawline.models.answer import Answer
+from thawline.models.answering import Answering, Unknown
+from thawline.models.checkpoint import ModelCard, build_random
+from thawline.serving.formats.program import about, as_program
+
+UNKNOWN = Unknown(2, 0.25, 0.01, 100, "Toy.")
+CARD = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
+ALL = Answering(2.5, "Toy.", UNKNOWN, ((0.0, 1.0), (9.0, 0.0)))
+
+
+@pytest.mark.parametrize("answering", [None, ALL])
+@pytest.mark.parametrize("pictures", [1, 2, 5])
+def test_probabilities_decision_and_unknown_score_are_the_answers(answering, pictures: int) -> None:
+    features = functional.normalize(torch.rand(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    answer = Answer(build_random(CARD, seed=1), answering, features if answering else None)
+    images = np.ascontiguousarray(toy_pictures(3, 0)[0][:pictures])
+    found = as_program(answer, TRANSFORM).module()(torch.from_numpy(images))
+    expected = answer(normalised(as_pixels(images), TRANSFORM))
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one.double(), other.double(), atol=1e-6)
+    assert (found[2].abs().max() > 1e-3) == bool(answering)
+
+
+@pytest.mark.parametrize(("answering", "above"), [(None, None), (ALL, 0.25)])
+def test_it_says_above_which_score_a_picture_is_unknown(answering, above: float | None) -> None:
+    said = about(replace(CARD, answering=answering))
+    assert json.loads(said["unknown_above"]) == above
+    assert json.loads(said["labels"]) == ["across", "down"]
