@@ -96,6 +96,14 @@ def test_every_contender_is_measured_on_the_test_pictures(metrics: dict[str, Any
     assert metrics["data"]["classes"] == ["across", "down"]
 
 
+def test_what_the_bundle_answers_is_measured_on_the_test_pictures(metrics: dict[str, Any]) -> None:
+    found = metrics["answers"]
+    assert found["basis"].startswith("Fitted on")
+    assert found["temperature"] > 0
+    assert set(found["calibration"]) == {"before", "after", "difference"}
+    assert 0 <= found["unknown"]["on_test"]["low"] <= found["unknown"]["on_test"]["high"] <= 1
+
+
 def test_metrics_say_nothing_that_differs_between_two_reproductions(metrics: dict[str, Any]) -> None:
     assert "seconds" not in json.dumps(metrics)
 

@@ -57,7 +57,8 @@ def test_every_script_depends_on_its_own_code() -> None:
         names = re.findall(r"pipelines/(\w+)\.py", stage["cmd"])
         assert [f"artifacts/code/{name}.json" in stage["deps"] for name in names] == [True] * len(names)
         # files of this repository make the lock long, which DVC reads and writes again after every stage
-        assert not [each for each in stage["deps"] if each.endswith(".py")]
+        code = {each for each in stage["deps"] if each.endswith(".py")}
+        assert code <= {"src/thawline/serving/formats/predict_onnx.py"}  # copied, not run
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

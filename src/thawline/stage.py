@@ -37,7 +37,7 @@ Stage = Callable[[Config, Artifacts], None]
 
 STAGES = (
     *("params", "code", "prepare_source", "prepare_target", "pretrain", "replace_head", "plan"),
-    *("review", "search", "finetune", "evaluate", "report", "export"),
+    *("review", "search", "finetune", "export", "evaluate", "report"),
 )
 """Stages in the order in which dvc.yaml has them."""
 
@@ -277,12 +277,23 @@ def _by_hand(artifact: str) -> list[str]:
 def decided_by(artifact: str) -> tuple[str, ...]:
     """Name the configuration sections that decided what lies in an artifact."""
     stage = artifact.partition("/")[0]
-    order = ("prepare", "pretrain", "replace_head", "plan", "search", "finetune", "evaluate", "review")
+    order = (
+        "prepare",
+        "pretrain",
+        "replace_head",
+        "plan",
+        "search",
+        "finetune",
+        "export",
+        "evaluate",
+        "review",
+    )
     decides = {
         "prepare": ("seed", "source", "target", "input"),
         "pretrain": ("model", "pretrain", "trainer"),
         "plan": ("plan",),
         "search": ("search", "finetune"),
+        "export": ("export",),
         "evaluate": ("evaluate",),
         "review": ("review",),
     }

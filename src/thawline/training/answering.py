@@ -3,12 +3,11 @@
 The test split has no part in it. A network whose body learned is asked about the validation pictures. Where
 nothing but a linear head was solved, every training picture is left out once as well: heads solved on the
 other folds say what they make of it, and its distance is that to the others: the body never saw any of them.
-Where a body learned from all pictures, the trial that chose the recipe said what it made of those left out
-of it.
+Where a body learned from all pictures, the trial that chose the recipe was asked about those left out of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +36,8 @@ NEIGHBOURS = 5
 
 MOST = 5000
 """Training pictures whose features are kept: more are drawn from (13 MB of 1280 numbers each)."""
+
+_SAID = ("logits", "labels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,54 +71,48 @@ def answering_of(
     """
     answer, (train, val) = Answer(network), _parts(store, recipe)
     train, kept = _at_most(train, MOST)
-    everything = [
-        at_last_cut(answer, batches(part, batch_size), device) for part in (train, val) if len(part)
-    ]
+    asked = [at_last_cut(answer, batches(part, batch_size), device) for part in (train, val) if len(part)]
     answer.cpu()
-    features = as_rows(everything[0][1]).half()
-    neighbours = min(NEIGHBOURS, len(features))
-    parts = []
+    features = as_rows(asked[0][1]).half()
+    rows, neighbours = features.float(), min(NEIGHBOURS, len(features))
+    found = []
     if len(val):
-        of_val, there = everything[1]
-        near = scores(as_rows(there), features.float(), neighbours).numpy()
-        parts.append(HeldOut(of_val.numpy(), val.labels, near, f"{len(val):,} validation pictures"))
+        near = scores(as_rows(asked[1][1]), rows, neighbours).numpy()
+        found.append(HeldOut(asked[1][0].numpy(), val.labels, near, f"{len(val):,} validation pictures"))
     if kept and solved_alone(network, recipe):
-        cuts, targets = _as_solved(network, everything[0][1]), targets_of(train, len(train.classes), recipe)
-        parts.append(left_out(cuts, targets, recipe.head_penalty, features.float(), neighbours))
-    if parts:
-        logits, labels, distances = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("logits", "labels", "distances")
-        )
-        which, sure = " and ".join(part.which for part in parts), True
+        cuts, targets = _as_solved(network, asked[0][1]), targets_of(train, len(train.classes), recipe)
+        found.append(left_out(cuts, targets, recipe.head_penalty, rows, neighbours))
+    if found:
+        which = " and ".join(part.which for part in found)
+        unknown = unknown_of(np.concatenate([part.distances for part in found]), share, neighbours, which)
+        logits, labels = (np.concatenate([getattr(part, name) for part in found]) for name in _SAID)
     else:
-        together = np.unique(groups_of(train.manifest), return_inverse=True)[1]
-        distances, sure = from_others(features.float(), together, neighbours), False
-        which = f"{len(train):,} training pictures, each compared with the others"
-    unknown = unknown_of(distances, share, neighbours, which, sure=sure)
-    if not parts and searched is not None and searched.is_file():
+        unknown = _unknown_by_what_taught(rows, train, share, neighbours)
+        if searched is None or not searched.is_file():
+            basis = "No picture was held out from training, so there is nothing to fit it on."
+            return Answering(basis=basis, unknown=unknown, costs=costs), features
         with np.load(searched) as table:
-            logits, labels = np.array(table["logits"]), np.array(table["labels"])
+            logits, labels = (np.array(table[name]) for name in _SAID)
         which = f"what the trial that chose the recipe said of {len(labels):,} pictures left out of it"
-    elif not parts:
-        reason = "No picture was held out from training, so there is nothing to fit it on."
-        return Answering(basis=reason, unknown=unknown, costs=costs), features
     fitted = round(temperature_of(logits, labels), 6)
     return Answering(fitted, f"Fitted on {which}.", unknown, costs), features
 
 
-def unknown_of(distances: np.ndarray, share: float, neighbours: int, which: str, *, sure: bool) -> Unknown:
-    """Return from when on a picture is unknown, by the `distances` (M,) of pictures that `which` names.
-
-    sure: whether they were held out, so that the share is a promise.
-    """
+def unknown_of(distances: np.ndarray, share: float, neighbours: int, which: str) -> Unknown:
+    """Return from when on a picture is unknown, by the `distances` (M,) of pictures that `which` names."""
     threshold, promised = threshold_for(distances, share)
     words = f"At most {promised:.1%} of pictures like the training ones, by {which}."
     if promised > share:
         words += f" So few cannot promise {share:.1%}."
-    if not sure:
-        words += " The network learned from these, so it may be more: this is no promise."
     return Unknown(neighbours, threshold, round(promised, 6), len(distances), words)
+
+
+def _unknown_by_what_taught(rows: torch.Tensor, train: Store, share: float, neighbours: int) -> Unknown:
+    together = np.unique(groups_of(train.manifest), return_inverse=True)[1]
+    which = f"{len(train):,} training pictures, each compared with the others"
+    found = unknown_of(from_others(rows, together, neighbours), share, neighbours, which)
+    words = "The network learned from these, so it may be more: this is no promise."
+    return replace(found, basis=f"{found.basis} {words}")
 
 
 def solved_alone(network: nn.Module, recipe: Finetune) -> bool:
