@@ -277,27 +277,19 @@ def _by_hand(artifact: str) -> list[str]:
 def decided_by(artifact: str) -> tuple[str, ...]:
     """Name the configuration sections that decided what lies in an artifact."""
     stage = artifact.partition("/")[0]
-    order = (
-        "prepare",
-        "pretrain",
-        "replace_head",
-        "plan",
-        "search",
-        "finetune",
-        "export",
-        "evaluate",
-        "review",
-    )
     decides = {
         "prepare": ("seed", "source", "target", "input"),
         "pretrain": ("model", "pretrain", "trainer"),
+        "replace_head": (),
         "plan": ("plan",),
         "search": ("search", "finetune"),
+        "finetune": (),
         "export": ("export",),
         "evaluate": ("evaluate",),
         "review": ("review",),
     }
-    return tuple(name for each in order[: order.index(stage) + 1] for name in decides.get(each, ()))
+    order = list(decides)
+    return tuple(name for each in order[: order.index(stage) + 1] for name in decides[each])
 
 
 def _locked(root: Path, name: str) -> FileLock:

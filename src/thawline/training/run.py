@@ -238,8 +238,7 @@ class Training:
         return self._asked(validate)
 
     def outcomes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return `inference.outcomes` of each validation picture and its logits (N, classes), of the weights
-        the network holds now."""
+        """Return `inference.outcomes` of the validation pictures, and their logits (N, classes)."""
         found, labels = self._asked(logits)
         return *worth(found, labels), found.cpu().numpy()
 
