@@ -284,7 +284,7 @@ def decided_by(artifact: str) -> tuple[str, ...]:
         "plan": ("plan",),
         "search": ("search", "finetune"),
         "finetune": (),
-        "export": ("export",),
+        "export": ("export", "evaluate.costs"),
         "evaluate": ("evaluate",),
         "review": ("review",),
     }

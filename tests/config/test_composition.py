@@ -15,6 +15,7 @@ from thawline.config.composition import (
     load_lock,
     located,
     lock_text,
+    require_watched,
     to_config,
     watch,
 )
@@ -247,6 +248,16 @@ def test_dvc_watches_the_pictures_themselves(tmp_path: Path, monkeypatch: pytest
     assert watch("leaves", False) == str(tmp_path / "leaves")
     assert watch("~/leaves", False) == str(tmp_path / "home" / "leaves")
     assert watch(None, False, "model.pth") == str(tmp_path / "model.pth")
+
+
+def test_dvc_watches_what_mistakes_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert config_of("evaluate.costs=null").evaluate.costs_watch == "constraints.txt"
+    (tmp_path / "constraints.txt").touch()
+    config = config_of("evaluate.costs=costs.csv")
+    assert config.evaluate.costs_watch == str(tmp_path / "costs.csv")
+    with pytest.raises(ConfigError, match=r"evaluate\.costs = 'costs\.csv'.*costs\.csv does not exist"):
+        require_watched(config, tmp_path)
 
 
 def test_embedded_and_downloaded_data_depend_on_the_pinned_packages() -> None:

@@ -17,7 +17,7 @@ from thawline.evaluation.tables import (
     write_tables,
 )
 
-TRUTH = Truth(["a.png", "b,c.png", "d.png"], np.array([0, 1, 1]), ("7", "NA"))
+TRUTH = Truth(["a.png", "b,c.png", "d.png"], ["", "7", "NA"], np.array([0, 1, 1]), ("7", "NA"))
 RIGHT = np.array([[0.75, 0.25], [0.1, 0.9], [0.2, 0.8]])
 WRONG = np.array([[0.25, 0.75], [0.1, 0.9], [0.8, 0.2]])
 MODELS = [Predicted("finetuned", 0, RIGHT), Predicted("finetuned", 4, WRONG), Predicted("other", 0, RIGHT)]
@@ -25,10 +25,10 @@ MODELS = [Predicted("finetuned", 0, RIGHT), Predicted("finetuned", 4, WRONG), Pr
 
 def test_predictions_have_a_row_per_picture_and_model() -> None:
     table = predictions_table(TRUTH, MODELS)
-    columns = ["path", "label", "contender", "seed", "predicted", "correct", "confidence", "p_7", "p_NA"]
-    assert list(table.columns) == columns
+    columns = ["path", "group", "label", "contender", "seed", "predicted", "correct", "confidence"]
+    assert list(table.columns) == [*columns, "p_7", "p_NA"]
     assert len(table) == 9
-    assert table.iloc[3].tolist() == ["a.png", "7", "finetuned", 4, "NA", 0, 0.75, 0.25, 0.75]
+    assert table.iloc[3].tolist() == ["a.png", "", "7", "finetuned", 4, "NA", 0, 0.75, 0.25, 0.75]
 
 
 def test_labels_and_paths_survive_the_file(tmp_path: Path) -> None:
@@ -37,6 +37,7 @@ def test_labels_and_paths_survive_the_file(tmp_path: Path) -> None:
     table = read_table(path)
     assert table["label"].tolist() == ["7", "NA", "NA"] * 3
     assert table["path"].tolist() == list(TRUTH.paths) * 3
+    assert table["group"].tolist() == list(TRUTH.groups) * 3
     assert table["correct"].dtype.kind == "i"
 
 

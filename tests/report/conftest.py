@@ -159,7 +159,7 @@ def _evaluated(story: Story, artifacts: Artifacts, generator: np.random.Generato
             shares = np.exp(logits)
             models.append(Predicted(name, seed, shares / shares.sum(1, keepdims=True)))
     paths = [f"{number}.png" for number in range(story.test_pictures)]
-    truth = Truth(paths, labels, story.classes)
+    truth = Truth(paths, [""] * len(paths), labels, story.classes)
     write_tables(artifacts.stage_output("evaluate"), truth, models, 15)
     per_class = {name: int((labels == index).sum()) for index, name in enumerate(story.classes)}
     sizes = {

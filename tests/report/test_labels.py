@@ -19,7 +19,12 @@ RANKED = pd.DataFrame(
     }
 )
 PREDICTIONS = pd.DataFrame(
-    {"path": ["dogs/9.png", "cats/8.png"] * 2, "label": ["dogs", "cats"] * 2, "seed": 0}
+    {
+        "path": ["dogs/9.png", "cats/8.png"] * 2,
+        "label": ["dogs", "cats"] * 2,
+        "group": ["pack", ""] * 2,
+        "seed": 0,
+    }
 )
 
 
@@ -50,6 +55,8 @@ def test_a_corrected_copy_is_the_next_run_s_input_wherever_it_lies(pictures: Pat
     }
     assert items["cats/2.png"].label == "dogs"
     assert items["dogs/1.png"].group == "rex"
+    # without it the next test would count pictures of one dog as independent
+    assert items["dogs/9.png"].group == "pack"
 
 
 def test_test_pictures_come_last_once_each(pictures: Path) -> None:

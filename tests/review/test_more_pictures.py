@@ -57,3 +57,11 @@ def test_two_points_are_shown_and_not_drawn_out() -> None:
     assert len(found.points) == 2
     assert found.twice is None
     assert "too few pictures" in found.sentence
+
+
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_where_all_are_right_the_interval_holds_that_and_no_more(repeats: int) -> None:
+    found = measured([1.0] * 5, [0.8 * PICTURES * share for share in SHARES], repeats)
+    assert found.twice is not None
+    # means of resampled ones are rounded, and a figure refuses a negative length
+    assert 0 <= found.twice.low <= found.twice.accuracy <= found.twice.high <= 1

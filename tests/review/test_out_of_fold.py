@@ -53,5 +53,13 @@ def test_a_share_of_the_others_teaches_and_knows_less() -> None:
     assert few.correct(labels).mean() < all_.correct(labels).mean()
 
 
+def test_the_smallest_share_still_has_a_group_of_each_class() -> None:
+    # groups of 20: a tenth of the others is less than one of each class
+    labels, groups = np.repeat(np.arange(3), 80), np.arange(240) // 20
+    found = asked(np.eye(3)[labels] + 1e-3 * np.arange(240)[:, None], labels, 0.1, groups)
+    assert found is not None
+    assert found.correct(labels).mean() == 1
+
+
 def test_where_no_class_has_two_pictures_nothing_can_be_asked() -> None:
     assert asked(np.eye(3), np.arange(3)) is None

@@ -89,7 +89,16 @@ def test_paths_and_base64_are_answered_as_predict_does_however_often(home: Path,
 
 
 def test_what_is_neither_a_file_nor_base64_gets_an_error(home: Path, tmp_path: Path, pictures) -> None:
-    texts = ["", str(tmp_path), str(tmp_path / "absent.png"), "a" * 5000, in_base64(pictures[0])]
+    texts = [
+        "",
+        str(tmp_path),
+        str(tmp_path / "absent.png"),
+        "a" * 300,
+        "a" * 5000,
+        "größe.jpg",
+        "nul\0",
+        in_base64(pictures[0]),
+    ]
     *broken, whole = Served(home / "b").predict(texts)
     assert all(each.keys() == {"error"} for each in broken)
     assert whole == ours(home, pictures[:1])[0]

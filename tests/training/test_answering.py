@@ -57,6 +57,14 @@ def test_where_nothing_is_held_out_the_temperature_stays_1_which_is_said(tmp_pat
     assert "no promise" in answering.unknown.basis
 
 
+def test_where_all_of_a_class_are_one_group_none_is_left_out(tmp_path: Path, build_small) -> None:
+    store = write_toy_store(tmp_path, {"train": 20, "val": 5})
+    store.manifest["group"] = store.manifest["label"]
+    answering, _ = answering_of(build_small(1).eval(), probe(refit=True), store, 0.05, CPU)
+    assert answering.temperature == 1
+    assert "No picture was held out" in answering.basis
+
+
 def test_of_a_body_that_learned_from_all_pictures_the_trial_that_chose_its_recipe_tells(
     tmp_path: Path, build_small
 ) -> None:

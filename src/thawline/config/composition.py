@@ -44,7 +44,8 @@ def watch(root: str | None, download: bool, weights: str | None = None) -> str:
 
 
 def require_watched(config: Config, root: Path) -> None:
-    """Raise `ConfigError` if DVC, at work in `root`, could not read what it watches of source and target."""
+    """Raise `ConfigError` if DVC, at work in `root`, could not read what it watches: the pictures of source
+    and target, and what mistakes cost."""
     for role, section in (("source", config.source), ("target", config.target)):
         try:
             require_watchable(root / section.watch)
@@ -52,6 +53,10 @@ def require_watched(config: Config, root: Path) -> None:
             weights = getattr(section, "weights", None)
             given = f"{role}.weights = {weights!r}" if weights else f"{role}.root = {section.root!r}"
             raise ConfigError(f"{given}: {error}") from None
+    try:
+        require_watchable(root / config.evaluate.costs_watch)
+    except UserError as error:
+        raise ConfigError(f"evaluate.costs = {config.evaluate.costs!r}: {error}") from None
 
 
 def to_config(values: Any) -> Config:

@@ -151,6 +151,8 @@ class Evaluate:
     """A CSV file of what each decision (column) costs where a class (row) is the true one, with the classes'
     names in the first row and the first column; then decisions are those of least expected cost. null: every
     mistake costs the same."""
+    costs_watch: str = "constraints.txt"
+    """What DVC compares to notice that the table was changed (computed)."""
 
     def __post_init__(self) -> None:
         positive(self, "resamples", "calibration_bins", "batch_size", "confidence")

@@ -58,12 +58,13 @@ class _Show:
     def __init__(self, folder: Path, collection: Collection, scanned: Scan) -> None:
         self.folder, self.scanned = folder, scanned
         self.labels = {item.path: item.label for item in collection.items}
+        self.tested = {item.path for item in collection.items if item.split == "test"}
         self.rows = {path: row for row, path in enumerate(scanned.pictures["path"])}
 
-    def __call__(self, path: str, said: str) -> dict[str, Any]:
+    def __call__(self, path: str, said: str, *, seen: bool = True) -> dict[str, Any]:
         row = self.rows.get(path)
         name = None
-        if row is not None:
+        if row is not None and seen and path not in self.tested:
             content = self.scanned.pictures["content_hash"].iloc[row]
             name = write_thumbnail(self.folder / f"{content[:16]}.webp", self.scanned.images[row])
         return {"path": path, "label": self.labels.get(path, ""), "said": said, "thumbnail": name}
@@ -114,6 +115,8 @@ def _left_out(show: _Show, dropped: Sequence[Dropped]) -> list[dict[str, Any]]:
     for reason, count in Counter(picture.reason for picture in dropped).most_common():
         shown = [picture for picture in dropped if picture.reason == reason][: min(_OF_REASON, room)]
         room -= len(shown)
-        entries = [show(picture.path, picture.detail) for picture in shown]
+        # what looks like a test picture shows it
+        seen = "test picture" not in reason
+        entries = [show(picture.path, picture.detail, seen=seen) for picture in shown]
         found.append({"reason": reason, "pictures": count, "shown": entries})
     return found

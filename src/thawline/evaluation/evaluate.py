@@ -48,7 +48,7 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
             device=device,
         )
     ]
-    truth = Truth(list(test.manifest["path"]), test.labels, test.classes)
+    truth = Truth(list(test.manifest["path"]), list(test.manifest["group"]), test.labels, test.classes)
     write_tables(artifacts.stage_output("evaluate"), truth, models, config.evaluate.calibration_bins)
     metrics = {
         **measured(config, truth.labels, models, groups_of(test.manifest)),

@@ -73,12 +73,14 @@ def _wrong(test: Store, models: Sequence[Predicted]) -> pd.DataFrame:
 
 
 def _worst(wrong: pd.DataFrame, classes: int) -> pd.DataFrame:
-    """Return of each class the pictures whose own class was given the least probability, each once."""
+    """Return of each class the pictures whose own class was given the least probability, each once; of
+    too many classes the worst of all."""
     clearest = wrong.sort_values(["seeds", "confidence"], ascending=False, kind="stable").drop_duplicates(
         "row"
     )
-    worst = clearest.sort_values(["label", "of_true", "path"], kind="stable")
-    return worst.groupby("label").head(max(1, min(_OF_CLASS, _MAPS // classes))).head(_MAPS)
+    worst = clearest.sort_values(["of_true", "path"], kind="stable")
+    shown = worst.groupby("label").head(max(1, min(_OF_CLASS, _MAPS // classes))).head(_MAPS)
+    return shown.sort_values(["label", "of_true", "path"], kind="stable")
 
 
 def _cells(folder: Path, test: Store, wrong: pd.DataFrame) -> list[dict[str, Any]]:

@@ -25,15 +25,17 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Truth:
-    """The test images: `paths` (N,), `labels` (N,) as indices into `classes`."""
+    """The test images: `paths` (N,), the `groups` they were given (N,), empty for none, and `labels` (N,) as
+    indices into `classes`."""
 
     paths: Sequence[str]
+    groups: Sequence[str]
     labels: np.ndarray
     classes: tuple[str, ...]
 
 
 def predictions_table(truth: Truth, models: Sequence[Predicted]) -> pd.DataFrame:
-    """Return one row per image and model: path, label, contender, seed, predicted, correct (1 or 0),
+    """Return one row per image and model: path, group, label, contender, seed, predicted, correct (1 or 0),
     confidence, and the probability of every class in a column `p_<class>`."""
     names = np.array(truth.classes, dtype=object)
     frames = []
@@ -42,6 +44,7 @@ def predictions_table(truth: Truth, models: Sequence[Predicted]) -> pd.DataFrame
         frame = pd.DataFrame(
             {
                 "path": list(truth.paths),
+                "group": list(truth.groups),
                 "label": names[truth.labels],
                 "contender": model.contender,
                 "seed": model.seed,
@@ -109,7 +112,7 @@ def write_tables(folder: Path, truth: Truth, models: Sequence[Predicted], bins: 
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read what `write_tables` wrote. Names stay text, also a class called `7` or `NA`."""
-    names = dict.fromkeys(("path", "label", "predicted", "contender"), str)
+    names = dict.fromkeys(("path", "group", "label", "predicted", "contender"), str)
     numbers = ("precision", "recall", "f1")
     return pd.read_csv(
         path, dtype=names, keep_default_na=False, na_values=dict.fromkeys(numbers, ""), encoding="utf-8"

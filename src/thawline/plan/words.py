@@ -14,7 +14,7 @@ def table(minutes: float, used: float, programme: Programme, expected: Forecast)
     yield _row("until here", used)
     yield _row(f"search: {_search(programme)}", expected.search)
     yield _row(f"finetune: {_final(programme)}", expected.finetune)
-    yield _row("export, evaluate, report", expected.rest)
+    yield _row("review, export, evaluate, report", expected.rest)
     yield _row("in all", used + expected.total)
 
 

@@ -1,4 +1,4 @@
-"""reports/labels.csv: every picture and its label, the most doubtful first, for a person to correct."""
+"""reports/labels.csv: the pictures that were used and their labels, the most doubtful first, to correct."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ def labels_table(ranked: pd.DataFrame, predictions: pd.DataFrame, root: str | No
 
     Args:
         ranked: the training and validation pictures, with `COLUMNS`.
-        predictions: of the test pictures, with the columns `path` and `label`.
+        predictions: of the test pictures, with the columns `path`, `label` and `group`.
     """
-    test = predictions[["path", "label"]].drop_duplicates("path").sort_values("path")
-    found = pd.concat([ranked, test.assign(group="", split="test")], ignore_index=True)[list(COLUMNS)]
+    test = predictions[["path", "label", "group"]].drop_duplicates("path").sort_values("path")
+    found = pd.concat([ranked, test.assign(split="test")], ignore_index=True)[list(COLUMNS)]
     if root is None:
         return found
     folder = Path(root).parent if Path(root).is_file() else Path(root)

@@ -18,10 +18,12 @@ this are looked at one after the other."""
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """`probabilities` (N, classes) of each picture by heads that it did not teach; `curve` by rising
-    numbers of pictures that taught, of the pictures at `rows`: all, or a part of about `MOST`."""
+    """`probabilities` (N, classes) of each picture by heads that it did not teach, where others of its class
+    `taught` (N,) them; `curve` by rising numbers of pictures that taught, of the pictures at `rows`: all, or
+    a part of about `MOST`."""
 
     probabilities: np.ndarray
+    taught: np.ndarray
     curve: list[OutOfFold]
     rows: np.ndarray
 
@@ -40,7 +42,8 @@ def look(cuts: Sequence[CutFeatures], targets: Targets, repeats: int, seed: int)
         return None
     masks = folds_of(targets, -(-pictures // MOST), seed)
     parts = [np.flatnonzero(mask) for mask in masks] or [np.arange(pictures)]
-    said, curve = np.zeros((pictures, targets.classes)), list[OutOfFold]()
+    said, curve, curved = np.zeros((pictures, targets.classes)), list[OutOfFold](), parts[0]
+    taught = np.zeros(pictures, bool)
     for rows in parts:
         table = standardised([CutFeatures(cut.values[rows], cut.pooling) for cut in cuts])
         turned, own = rotated(table.rows)[0], targets.rows(rows)
@@ -49,10 +52,21 @@ def look(cuts: Sequence[CutFeatures], targets: Targets, repeats: int, seed: int)
             out_of_fold(turned, len(table.mean), own, share, repeats=repeats, seed=seed) for share in shares
         ]
         if found[-1] is None:
-            return None
-        said[rows] = found[-1].probabilities.mean(0)
-        curve = curve or [each for each in found if each is not None]
-    return Look(said, [each for each in curve if _enough(each, targets)], parts[0])
+            continue
+        said[rows], taught[rows] = found[-1].probabilities.mean(0), _with_others(own)
+        if not curve:
+            curve, curved = [each for each in found if each is not None], rows
+    if not curve:
+        return None
+    return Look(said, taught, [each for each in curve if _enough(each, targets)], curved)
+
+
+def _with_others(targets: Targets) -> np.ndarray:
+    """Tell of each picture (N,) whether there is another group of its class."""
+    first = np.unique(targets.together, return_index=True)[1]
+    groups = np.bincount(targets.labels[first], minlength=targets.classes)
+    found: np.ndarray = groups[targets.labels] > 1
+    return found
 
 
 def _enough(found: OutOfFold, targets: Targets) -> bool:

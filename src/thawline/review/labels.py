@@ -18,7 +18,7 @@ class Ranking:
     confidence: np.ndarray
 
 
-def ranking(labels: np.ndarray, probabilities: np.ndarray) -> Ranking:
+def ranking(labels: np.ndarray, probabilities: np.ndarray, taught: np.ndarray | None = None) -> Ranking:
     """Rank pictures by how much more probable another class is than their label.
 
     Doubtful is a label that both of the paper's ways to prune take for wrong: among the least probable of its
@@ -28,6 +28,7 @@ def ranking(labels: np.ndarray, probabilities: np.ndarray) -> Ranking:
     Args:
         labels: (N,) in 0 .. classes - 1.
         probabilities: (N, classes) of heads that the picture did not teach.
+        taught: (N,) whether others of its class taught them, without whom nothing is said; None: always.
     """
     # a second, and only this stage needs it
     from cleanlab.filter import find_label_issues
@@ -45,5 +46,6 @@ def ranking(labels: np.ndarray, probabilities: np.ndarray) -> Ranking:
             wrong = find_label_issues(labels, probabilities, filter_by="both", n_jobs=1)
         # of some ways of counting, one is a picture that every head is right on
         wrong &= confidence > probabilities[own]
+        wrong &= True if taught is None else taught
     order = np.lexsort((probabilities[own] - confidence, ~wrong))
     return Ranking(order, int(wrong.sum()), likelier, confidence)

@@ -94,7 +94,9 @@ def drawn_out(
         (min(each[0] for each in found), max(each[1] for each in found)) for found in (intervals, gains)
     )
     now, twice, _ = min(fits, key=lambda fit: fit[2])
-    return now, (twice, float(low), float(high)), (float(least), float(most))
+    # means of what was resampled are rounded, and may end outside of what they are means of
+    low, high = max(0.0, min(float(low), twice)), min(1.0, max(float(high), twice))
+    return now, (twice, low, high), (float(least), float(most))
 
 
 def _power_law(errors: np.ndarray, sizes: np.ndarray, exponent: float) -> tuple[np.ndarray, ...]:

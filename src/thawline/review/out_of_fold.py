@@ -68,7 +68,7 @@ def _some(taught: np.ndarray, targets: Targets, share: float, generator: np.rand
         place[own] = np.arange(len(own)) / len(own)
     order = np.argsort(place, kind="stable")
     sizes = np.bincount(group)[order]
-    kept = order[np.cumsum(sizes) - sizes < share * len(rows) - 0.5]
+    kept = order[(place[order] == 0) | (np.cumsum(sizes) - sizes < share * len(rows) - 0.5)]
     found = np.zeros(len(taught), bool)
     found[rows[np.isin(group, kept)]] = True
     return found

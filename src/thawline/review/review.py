@@ -43,7 +43,7 @@ def review(config: Config, artifacts: Artifacts, head_cuts: Any = None) -> None:
         order, doubtful = np.arange(len(store)), 0
         result = Review(len(store), 0, NOTHING, (), MorePictures((), None, NOTHING))
     else:
-        ranked = ranking(store.labels, found.probabilities)
+        ranked = ranking(store.labels, found.probabilities, found.taught)
         order, doubtful = ranked.order, ranked.doubtful
         result = Review(
             len(store),
@@ -87,7 +87,8 @@ def _sentence(doubtful: int, pictures: int) -> str:
     if not doubtful:
         return f"None of the {pictures:,} labels of training and validation pictures is doubtful."
     verb = "label is" if doubtful == 1 else "labels are"
-    return f"{doubtful:,} of {pictures:,} {verb} worth a second look: reports/labels.csv, the worst first."
+    where = "labels.csv beside the report has the worst first."
+    return f"{doubtful:,} of {pictures:,} {verb} worth a second look; {where}"
 
 
 def _suspects(store: Store, ranked: Ranking, most: int) -> tuple[Suspect, ...]:

@@ -17,6 +17,7 @@ from thawline.artifacts import (
     read_json,
     seed_weights,
 )
+from thawline.config.composition import located
 from thawline.config.sections import Config, Contender, ExportFormat
 from thawline.data.store import open_store
 from thawline.evaluation.costs import read_costs
@@ -52,7 +53,7 @@ def export(config: Config, artifacts: Artifacts) -> None:
         store,
         config.export.unknown_share,
         prepare_device(config.trainer),
-        None if path is None else read_costs(artifacts.root / Path(path).expanduser(), card.classes),
+        None if path is None else read_costs(located(path), card.classes),
         recipe.batch_size,
         searched / LEFT_OUT,
     )

@@ -66,7 +66,7 @@ def connect(uri: str, experiment: str, root: Path) -> str:
     Raises `UserError` when the store cannot be reached (within seconds) or used.
     """
     global _connection
-    _set_environment()
+    set_environment()
     home = Path(os.environ.get("DVC_ROOT") or root).resolve()
     store = resolve_uri(uri, home)
     unsent = _unsent(uri, experiment, home)
@@ -98,7 +98,8 @@ def _unsent(uri: str, experiment: str, home: Path) -> Unsent:
     return Unsent(home / "scratch" / "unsent", without_password(uri), experiment)
 
 
-def _set_environment() -> None:
+def set_environment() -> None:
+    """Let MLflow, in this process and in those it starts, be quiet and give up soon; what is set stays."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from thawline.tracking.connection import LostError, ask, connected, resolve_uri
+from thawline.tracking.connection import LostError, ask, connected, resolve_uri, set_environment
 from thawline.tracking.runs import Run
 from thawline.tracking.unsent import is_key
 
@@ -108,8 +108,13 @@ def _save(path: Path, logged: Any, run_id: str, model: Loadable) -> None:
         code_paths=[str(Path(__file__).parents[1])],
         signature=ModelSignature(inputs=Schema([ColSpec("string")]), outputs=answers),
         input_example=[model.example],
-        pip_requirements=[f"{name}=={version(name)}" for name in (*model.packages, "mlflow")],
+        pip_requirements=[f"{name}=={_release(name)}" for name in (*model.packages, "mlflow")],
     )
+
+
+def _release(name: str) -> str:
+    """Return the version that is installed, without where it was built: an index has no `2.11.0+cu128`."""
+    return version(name).partition("+")[0]
 
 
 def serve(uri: str, root: Path, name: str, host: str, port: int) -> int:
@@ -117,6 +122,7 @@ def serve(uri: str, root: Path, name: str, host: str, port: int) -> int:
     relative path is taken from `root`), until it is ended; return its exit status."""
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}/latest"]
     command += ["--env-manager", "local", "--host", host, "--port", str(port)]
+    set_environment()
     environment = {**os.environ, DEFAULT_STORE: resolve_uri(uri, root)}
     # until the server has ended, which Ctrl-C tells it as well
     with subprocess.Popen(command, env=environment) as server:

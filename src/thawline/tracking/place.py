@@ -23,7 +23,7 @@ _MOVE = "UPDATE experiments SET artifact_location = :address WHERE experiment_id
 _RUNS = "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = :number"
 _MODELS = "SELECT model_id, artifact_location FROM logged_models WHERE experiment_id = :number"
 _PLACE_MODEL = "UPDATE logged_models SET artifact_location = :address WHERE model_id = :id"
-_PLACE_VERSION = "UPDATE model_versions SET storage_location = :address WHERE source = 'models:/' || :id"
+_PLACE_VERSION = "UPDATE model_versions SET storage_location = :address WHERE source = :source"
 _PLACE = "UPDATE runs SET artifact_uri = :address WHERE run_uuid = :id"
 
 
@@ -52,8 +52,9 @@ def settle(store: str, experiment: "Experiment", home: Path) -> Path | None:
                 tables.execute(text(_PLACE), {"address": _of_run(here, id), "id": id})
         for id, address in tables.execute(text(_MODELS), {"number": number}).all():
             if not address.startswith(f"{here}/") and (home / FOLDER / "models" / id).is_dir():
-                for statement in (_PLACE_MODEL, _PLACE_VERSION):
-                    tables.execute(text(statement), {"address": f"{here}/models/{id}/artifacts", "id": id})
+                address = f"{here}/models/{id}/artifacts"
+                tables.execute(text(_PLACE_MODEL), {"address": address, "id": id})
+                tables.execute(text(_PLACE_VERSION), {"address": address, "source": f"models:/{id}"})
     return Path(unquote(urlsplit(before).path))
 
 

@@ -34,6 +34,8 @@ class Comparison:
     interval: tuple[float, float]
     pictures: int
     per_second: tuple[float, float]
+    unknown: tuple[float, float] = (0.0, 0.0)
+    """Share of the validation pictures that are unknown, in float32 and in 8 bits: features move, too."""
 
     @property
     def accuracy(self) -> str:
@@ -55,6 +57,9 @@ class Comparison:
         before, after = self.per_second
         if self.lost > LOSS or self.interval[0] > 0:
             return f"it loses too much: {self.accuracy}"
+        if self.unknown[1] - self.unknown[0] > LOSS:
+            shares = " and ".join(f"{share:.1%}" for share in self.unknown)
+            return f"of the validation pictures float32 and it take {shares} for unknown"
         if after < GAIN * before:
             return f"it gains nothing: it is not {GAIN:g} times as fast as float32 here; {self.accuracy}"
         return None
@@ -85,6 +90,11 @@ def quantise(source: Path, target: Path, images: np.ndarray, input: str) -> None
         weight_type=QuantType.QInt8,
         per_channel=True,
     )
+    # onnxruntime adds words of its own, which are no JSON, to what the model says of itself
+    model = onnx.load(target)
+    del model.metadata_props[:]
+    model.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
+    onnx.save(model, target)
 
 
 class _Reader:
@@ -101,12 +111,16 @@ class _Reader:
         return next(self._batches, None)
 
 
-def compare(whole: Path, quantised: Path, store: Store, input: str) -> Comparison:
-    """Ask both models about the same pictures, at least one: those to validate on."""
+def compare(whole: Path, quantised: Path, store: Store, input: str, threshold: float | None) -> Comparison:
+    """Ask both models about the same pictures, at least one: those to validate on.
+
+    threshold: the score above which a picture is unknown; None: none is."""
     from onnxruntime import InferenceSession
 
     sessions = [InferenceSession(path) for path in (whole, quantised)]
-    right = [_labels(session, store.images, input) == store.labels for session in sessions]
+    said = [_said(session, store.images, input) for session in sessions]
+    right = [labels == store.labels for labels, _ in said]
+    unknown = [0.0 if threshold is None else float((score > threshold).mean()) for _, score in said]
     clusters = np.unique(groups_of(store.manifest), return_inverse=True)[1]
     before, after = (each[None].astype(float) for each in right)
     interval = difference_interval(before, after, clusters, 0.95)
@@ -116,14 +130,18 @@ def compare(whole: Path, quantised: Path, store: Store, input: str) -> Compariso
     speeds = len(batch) / seconds[1:].min(0)
     log.info("onnx_int8: %.0f pictures a second, float32: %.0f", speeds[1], speeds[0])
     lost = float(before.mean() - after.mean())
-    return Comparison(lost, interval, len(store), (float(speeds[0]), float(speeds[1])))
-
-
-def _labels(session: Any, images: np.ndarray, input: str) -> np.ndarray:
-    starts = range(0, len(images), BATCH)
-    return np.concatenate(
-        [session.run(["label"], {input: np.array(images[start : start + BATCH])})[0] for start in starts]
+    return Comparison(
+        lost, interval, len(store), (float(speeds[0]), float(speeds[1])), (unknown[0], unknown[1])
     )
+
+
+def _said(session: Any, images: np.ndarray, input: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index of the label and the unknown score of each picture, (N,) each."""
+    starts = range(0, len(images), BATCH)
+    wanted = ["label", "unknown"]
+    found = [session.run(wanted, {input: np.array(images[start : start + BATCH])}) for start in starts]
+    labels, scores = (np.concatenate(each) for each in zip(*found, strict=True))
+    return labels, scores
 
 
 def _seconds(session: Any, batch: np.ndarray, input: str) -> float:

@@ -98,6 +98,8 @@ def _written(format: ExportFormat, bundle: Path, source: Source) -> str:
         pictures.mkdir()
         try:
             said = WRITERS[format](source, folder, pictures)
+        except (OSError, MemoryError):
+            raise  # another time there is room
         except Exception as error:  # exporters raise whatever their many parts raise
             log.debug("why %s was not written", format.name, exc_info=error)
             reason = first_line(error)
@@ -144,7 +146,7 @@ def _onnx_int8(source: Source, folder: Path, pictures: Path) -> str:
     write_onnx(whole, source.program, source.card)
     _put_script(folder)
     int8.quantise(whole, folder / ONNX, store.part("train").images, INPUT)
-    found = int8.compare(whole, folder / ONNX, store.part("val"), INPUT)
+    found = int8.compare(whole, folder / ONNX, store.part("val"), INPUT, source.answer.threshold)
     if found.refused:
         raise MissedError(found.refused)
     write_json(folder / COSTS, found.speed)
