@@ -287,11 +287,12 @@ def test_the_model_answers_where_there_is_nothing_but_onnxruntime_pillow_and_num
     python = tmp_path / "venv" / "bin" / "python"
     versions = [f"{name}=={version(name)}" for name in ("onnxruntime", "pillow", "numpy")]
     subprocess.run([sys.executable, "-m", "venv", str(python.parents[1])], check=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", *versions], check=True)
+    pip = [str(python), "-I", "-m", "pip"]  # whatever PYTHONPATH says here
+    subprocess.run([*pip, "install", "-q", *versions], check=True)
     pictures = odd_pictures(tmp_path / "pictures")
     command = [str(python), "-I", str(exported / "onnx" / "predict.py"), *map(str, pictures)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     ours = labelled(exported, pictures)
     assert [line.split("\t")[1] for line in said.splitlines()] == [each.label for each in ours]
-    listed = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run([*pip, "list"], check=True, capture_output=True, text=True).stdout
     assert not {"torch", "thawline", "mlflow"} & {line.split()[0] for line in listed.splitlines()}
