@@ -192,7 +192,7 @@ def _predict(given: argparse.Namespace) -> int:
     if given.csv:
         write_line(csv_row(csv_header(card.classes)))
     with _told(len(files)) as advance:
-        for prediction in predict(lambda: network_of(bundle), card, files, given.batch):
+        for number, prediction in enumerate(predict(lambda: network_of(bundle), card, files, given.batch), 1):
             failed += prediction.error is not None
             if given.unknown and prediction.unknown:
                 prediction = replace(prediction, label="unknown")
@@ -202,7 +202,9 @@ def _predict(given: argparse.Namespace) -> int:
                 write_line(csv_row(csv_cells(prediction, card.classes)))
             else:
                 write_line(as_json(entry(prediction)) if given.jsonl else line(prediction))
-            advance()
+            # the answers of a batch come together: one of them is no pace to go by
+            if number % given.batch == 0 or number == len(files):
+                advance((number - 1) % given.batch + 1)
     if given.json:
         write_line(as_json(entries, indent=2))
     return failed
