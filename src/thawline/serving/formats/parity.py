@@ -2,20 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from thawline.data.batches import as_pixels, normalised
-from thawline.data.content import file_at
-from thawline.data.decoding import Decoder
-from thawline.data.picture_files import open_picture
 from thawline.data.store import Store
-from thawline.data.transform import Transform
-from thawline.models.answer import Answer
 from thawline.serving.predict import Prediction
 
 TOLERANCE = 1e-4
@@ -63,24 +55,13 @@ def write_pictures(store: Store, folder: Path) -> list[Path]:
     return paths
 
 
-def unknown_scores(answer: Answer, transform: Transform, files: Sequence[Path]) -> np.ndarray:
-    """Return the unknown score (n,) that the bundle's own answer gives each file, one at a time."""
-    decoder, scores = Decoder(transform), []
-    for path in files:
-        image, _ = decoder.read(partial(open_picture, file_at(path)))
-        with torch.inference_mode():
-            scores.append(answer(normalised(as_pixels(np.array(image[None])), transform))[2].numpy())
-    return np.concatenate(scores)
-
-
-def difference(
-    ours: Sequence[Prediction], scores: np.ndarray, classes: Sequence[str], asked: Asked
-) -> Difference:
+def difference(ours: Sequence[Prediction], classes: Sequence[str], asked: Asked) -> Difference:
     """Return how far the answers of `asked`, in batches of 1, 2 and 7, are from what `thawline predict` says
-    of the same files (`ours`) and from the bundle's unknown `scores` of them."""
+    of the same files (`ours`)."""
     files = [each.path for each in ours]
     probabilities = np.array([[each.probabilities[name] for name in classes] for each in ours])
     labels = np.array([classes.index(str(each.label)) for each in ours])
+    scores = np.array([each.distance or 0.0 for each in ours])  # 0 where the bundle knows no unknown ones
     largest, differing = [0.0, 0.0], np.zeros(len(files), bool)
     for size in BATCHES:
         answers = [asked(files[start : start + size]) for start in range(0, len(files), size)]
