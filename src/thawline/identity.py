@@ -53,7 +53,6 @@ BY_NAME = {
 """Modules that import those of a folder by names which stand in no source, and the folder."""
 
 LIBRARIES = {
-    "cleanlab": "cleanlab",
     "numpy": "numpy",
     "optuna": "optuna",
     "pytorch_lightning": "pytorch-lightning",
