@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from thawline.models.cuts import plan
+from thawline.models.cuts import divide
 from thawline.models.depth import resolve_depth
 from thawline.models.head import attach_heads
 from thawline.models.splitting import part
@@ -82,7 +82,7 @@ def test_every_cut_is_exact(architecture, made):
     assert expected.isfinite().all()
     assert not torch.equal(expected[0], expected[1])
 
-    whole = plan(network)
+    whole = divide(network)
     deepest = len(whole.units)
     checked = {1, deepest // 2, deepest}
     features = pictures
@@ -102,4 +102,4 @@ def test_every_cut_is_exact(architecture, made):
     assert sorted(in_units + in_head) == sorted(name for name, _ in network.named_parameters())
 
     attach_heads(network, 7)
-    assert part(plan(network), deepest)(features).shape == (2, 7)
+    assert part(divide(network), deepest)(features).shape == (2, 7)

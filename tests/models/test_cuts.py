@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from thawline.config.errors import UserError
-from thawline.models.cuts import head_name, plan, units
+from thawline.models.cuts import divide, head_name, units
 from thawline.models.splitting import part, split
 from thawline.models.zoo import build
 
@@ -259,7 +259,7 @@ def test_any_network_of_branches_is_cut_exactly(block, training):
 @given(BLOCKS)
 def test_units_hold_what_the_prefix_holds_and_all_before_the_head(block):
     network = random_network(block)
-    whole = plan(network)
+    whole = divide(network)
     counted = [name for unit in whole.units for name in unit.parameters]
     assert sorted(counted) == sorted(n for n, _ in network.named_parameters() if not n.startswith("4."))
     for depth, unit in enumerate(whole.units, start=1):
@@ -269,17 +269,17 @@ def test_units_hold_what_the_prefix_holds_and_all_before_the_head(block):
 
 def test_a_plan_is_made_once_and_anew_when_the_network_changes() -> None:
     network = Small(3)
-    first = plan(network)
-    assert plan(network) is first
+    first = divide(network)
+    assert divide(network) is first
     network.head = nn.Linear(network.head.in_features, 5)
-    second = plan(network)
+    second = divide(network)
     assert second is not first
     assert second.trace.value("head") is network.head
 
 
 def test_no_copy_takes_a_plan_along() -> None:
     network = Small(3)
-    first = plan(network)
+    first = divide(network)
     for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
-        assert plan(twin) is not first
-        assert plan(twin).trace.network is twin
+        assert divide(twin) is not first
+        assert divide(twin).trace.network is twin

@@ -17,7 +17,7 @@ from thawline.data.transform import Transform
 from thawline.models.adapters.adapt import adapt
 from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
-from thawline.models.cuts import plan, units
+from thawline.models.cuts import divide, units
 from thawline.models.freezing import hold, state_hashes
 from thawline.models.head import head_parameters, with_fresh_head
 from thawline.models.head_cuts import cuts_read, read_cuts, side_by_side
@@ -79,7 +79,7 @@ def test_a_network_is_cut_in_two_before_its_heads_first_cut_and_at_the_end(
     network: nn.Module, pictures: torch.Tensor
 ) -> None:
     several = read_cuts(network, (first := cuts_of(network))[:2], seed=1).eval()
-    whole, last = plan(several), len(units(several))
+    whole, last = divide(several), len(units(several))
     for depth in {1, first[0], last}:
         prefix, suffix = (side.eval() for side in split(several, depth))
         assert torch.equal(suffix(prefix(pictures)), several(pictures))

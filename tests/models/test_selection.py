@@ -17,7 +17,7 @@ from thawline.config.sections import BatchNorm, Finetune, Method
 from thawline.models.adapters.adapt import adapt
 from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.adapters.added import added_parameters
-from thawline.models.cuts import plan, units
+from thawline.models.cuts import divide, units
 from thawline.models.freezing import hold, state_hashes
 from thawline.models.head import head_parameters, replace_head
 from thawline.models.selection import Selection, quiet_units, require_learning, select
@@ -185,12 +185,12 @@ def test_layers_without_estimates_never_move():
 )
 def test_quiet_are_the_leading_units_in_which_nothing_changes(frozen, options, expected):
     network = varied()
-    assert quiet_units(plan(network), select(network, frozen, **options)) == expected
+    assert quiet_units(divide(network), select(network, frozen, **options)) == expected
 
 
 def test_an_unfrozen_unit_in_which_nothing_can_learn_is_quiet():
     network = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4), nn.Linear(4, 2))
-    assert quiet_units(plan(network), select(network, (), method=Method.bias)) == 1
+    assert quiet_units(divide(network), select(network, (), method=Method.bias)) == 1
 
 
 class WithBranch(nn.Module):

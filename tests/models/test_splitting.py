@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from thawline.config.errors import UserError
-from thawline.models.cuts import logits_of, plan, units
+from thawline.models.cuts import divide, logits_of, units
 from thawline.models.splitting import part, require_rows, split
 from thawline.models.zoo import build
 
@@ -13,7 +13,7 @@ from thawline.models.zoo import build
 @torch.no_grad()
 def test_every_cut_is_exact(network, pictures):
     expected = network.eval()(pictures)
-    whole = plan(network)
+    whole = divide(network)
     features = pictures
     for depth in range(len(whole.units) + 1):
         assert len(features) == len(pictures)
@@ -23,7 +23,7 @@ def test_every_cut_is_exact(network, pictures):
 
 
 def test_every_cut_is_exact_while_training(network, pictures):
-    whole = plan(network)
+    whole = divide(network)
     for depth in (1, len(whole.units) // 2, len(whole.units)):
         prefix, suffix = (side.train() for side in split(network, depth))
         torch.manual_seed(3)
@@ -33,7 +33,7 @@ def test_every_cut_is_exact_while_training(network, pictures):
 
 
 def test_the_prefix_is_its_units_one_after_the_other(network, pictures):
-    whole = plan(network.eval())
+    whole = divide(network.eval())
     middle = len(whole.units) // 2
     chained = part(whole, middle, middle + 1)(part(whole, 0, middle)(pictures))
     assert torch.equal(part(whole, 0, middle + 1)(pictures), chained)
@@ -117,7 +117,7 @@ def test_auxiliary_heads_train_where_the_suffix_can_compute_them(googlenet, pict
     found = {}
     for depth in (0, 5, 6, 9, 10):
         _, suffix = split(googlenet, depth)
-        prefix = part(plan(googlenet), 0, depth).eval()
+        prefix = part(divide(googlenet), 0, depth).eval()
         output = suffix.train()(prefix(pictures))
         found[units(googlenet)[depth - 1].name if depth else ""] = len(logits_of(output)[1])
     assert found == {"": 2, "inception3b": 2, "inception4a": 2, "inception4d": 1, "inception4e": 0}

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from thawline.config.errors import UserError
-from thawline.models.cuts import plan, units
+from thawline.models.cuts import divide, units
 from thawline.models.splitting import part, split
 from thawline.models.tracing import trace
 from thawline.models.zoo import build
@@ -74,7 +74,7 @@ class Branching(nn.Module):
 def test_a_module_that_branches_on_its_mode_is_kept_whole():
     network = nn.Sequential(nn.Linear(4, 4), Branching(), nn.Linear(4, 5))
     assert [unit.name for unit in units(network)] == ["0", "1"]
-    noisy = part(plan(network), 1, 2)
+    noisy = part(divide(network), 1, 2)
     features = torch.ones(1, 4)
     assert not torch.equal(noisy.train()(features), noisy(features))
     assert torch.equal(noisy.eval()(features), network[1].layer(features))
@@ -135,7 +135,7 @@ def test_constants_do_not_stay_on_the_network():
     network = Constant()
     before = set(vars(network))
     prefix, suffix = split(network, 1)
-    assert set(vars(network)) - {"_thawline_plan"} == before
+    assert set(vars(network)) - {"_thawline_division"} == before
     assert set(prefix.state_dict()) | set(suffix.state_dict()) == set(network.state_dict())
 
 

@@ -32,7 +32,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Division:
     """A traced network, its units, and the cut at each depth.
 
     `nodes[positions[depth]]` is the last step of the prefix at that depth and `alive[depth]` the step
@@ -67,7 +67,7 @@ def units(network: nn.Module) -> tuple[Unit, ...]:
 
     Raises `UserError` when the network cannot be traced or has no output layer.
     """
-    return plan(network).units
+    return divide(network).units
 
 
 def head_name(network: nn.Module) -> str:
@@ -75,13 +75,13 @@ def head_name(network: nn.Module) -> str:
 
     Raises `UserError` when that step is not a module.
     """
-    return plan(network).head
+    return divide(network).head
 
 
 class _Remembered:
-    """A plan and what of the network it was made of. No copy of a network takes it along."""
+    """A division and what of the network it was made of. No copy of a network takes it along."""
 
-    def __init__(self, made: Plan, parts: list[tuple[str, object]]) -> None:
+    def __init__(self, made: Division, parts: list[tuple[str, object]]) -> None:
         self.made, self.parts = made, parts
 
     def __deepcopy__(self, _: dict[int, Any]) -> None:
@@ -97,25 +97,25 @@ class _Remembered:
         )
 
 
-_PLAN = "_thawline_plan"
+_DIVISION = "_thawline_division"
 
 
-def plan(network: nn.Module) -> Plan:
-    """Return the plan of `network`, made once for as long as it has the same modules and tensors."""
+def divide(network: nn.Module) -> Division:
+    """Return the division of `network`, made once for as long as it has the same modules and tensors."""
     parts: list[tuple[str, object]] = [
         *network.named_modules(remove_duplicate=False),
         *network.named_parameters(remove_duplicate=False),
         *((name, None) for name, _ in network.named_buffers(remove_duplicate=False)),
     ]
-    remembered = network.__dict__.get(_PLAN)
+    remembered = network.__dict__.get(_DIVISION)
     if remembered is None or not remembered.still_holds(parts):
-        remembered = _Remembered(new_plan(network), parts)
-        network.__dict__[_PLAN] = remembered
-    made: Plan = remembered.made
+        remembered = _Remembered(divide_anew(network), parts)
+        network.__dict__[_DIVISION] = remembered
+    made: Division = remembered.made
     return made
 
 
-def new_plan(network: nn.Module) -> Plan:
+def divide_anew(network: nn.Module) -> Division:
     """Trace `network`, cut it and group its steps into units; takes time proportional to their number.
 
     Nothing is run. Raises `UserError` when the network cannot be traced or has no output layer.
@@ -131,7 +131,7 @@ def new_plan(network: nn.Module) -> Plan:
     cuts = {0: nodes[0], **{at: node for at, node in cuts_of(nodes, state, taps) if at < body_end}}
     groups = _groups(nodes, sorted(cuts), state)
     positions = (0, *(group[-1] for group in groups))
-    return Plan(
+    return Division(
         trace=traced,
         nodes=nodes,
         units=_units(nodes, positions, state),

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from thawline.models.cuts import Plan, new_plan, plan
+from thawline.models.cuts import Division, divide, divide_anew
 from thawline.models.modes import frozen_modules, told_to_evaluate
 from thawline.models.selection import Selection, batch_norms, quiet_units
 from thawline.models.splitting import part, require_rows, rest, share_again
@@ -78,7 +78,7 @@ def hold(network: nn.Module, selection: Selection) -> PartlyFrozen:
     """
     _require_known(network, selection)
     thaw(network)
-    whole = plan(network)
+    whole = divide(network)
     depth = quiet_units(whole, selection)
     still = frozen_modules(whole, selection.frozen, depth)
     prefix, suffix, twins = _sides(whole, selection, depth)
@@ -93,12 +93,12 @@ def hold(network: nn.Module, selection: Selection) -> PartlyFrozen:
     return PartlyFrozen(network, prefix, suffix, depth)
 
 
-def _sides(whole: Plan, selection: Selection, depth: int) -> tuple[nn.Module, nn.Module, frozenset[str]]:
+def _sides(whole: Division, selection: Selection, depth: int) -> tuple[nn.Module, nn.Module, frozenset[str]]:
     prefix = part(whole, 0, depth)
     if all(index < depth for index in selection.frozen):
         return prefix, part(whole, depth), frozenset()
-    # frozen units behind others: the steps themselves have to know, those of a plan of their own
-    whole = new_plan(whole.trace.network)
+    # frozen units behind others: the steps themselves have to know, those of a division of their own
+    whole = divide_anew(whole.trace.network)
     told, twins = told_to_evaluate(whole, selection.frozen, depth, selection.moving)
     return prefix, rest(told, depth), twins
 

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from thawline.models.adapters.shapes import channel_axis, reporting
-from thawline.models.cuts import Plan, cuts_of, plan
+from thawline.models.cuts import Division, cuts_of, divide
 from thawline.models.steps import State
 from thawline.models.tracing import results_of
 
@@ -32,7 +32,7 @@ def grad_cam(network: nn.Module, pictures: torch.Tensor, classes: torch.Tensor) 
 
     pictures: (N, channels, H, W), normalised. classes: (N,) int64. Both on the network's device.
     """
-    whole = plan(network)
+    whole = divide(network)
     cut = _last_map(whole, pictures[:1])
     if cut is None:
         return None
@@ -46,7 +46,7 @@ def grad_cam(network: nn.Module, pictures: torch.Tensor, classes: torch.Tensor) 
     return Maps(found.cpu().numpy(), _unit_of(whole, cut))
 
 
-def _last_map(whole: Plan, picture: torch.Tensor) -> fx.Node | None:
+def _last_map(whole: Division, picture: torch.Tensor) -> fx.Node | None:
     """Return the step that makes the last value with rows and columns that alone crosses a cut; None where
     tokens, which have none, come after it."""
     end = next(at for at, node in enumerate(whole.nodes) if str(node.target) == whole.head)
@@ -66,7 +66,7 @@ def _places(shape: torch.Size) -> list[int]:
     return [axis for axis in (1, 2, 3) if axis != channel_axis(shape)]
 
 
-def _unit_of(whole: Plan, node: fx.Node) -> str:
+def _unit_of(whole: Division, node: fx.Node) -> str:
     at = whole.nodes.index(node)
     return next(
         (unit.name for unit, end in zip(whole.units, whole.positions[1:], strict=True) if at <= end),

@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.models.accounting import Accounting, account
-from thawline.models.cuts import Plan, head_name, plan
+from thawline.models.cuts import Division, divide, head_name
 from thawline.models.randomness import own_randomness
 from thawline.models.steps import State
 from thawline.models.thawing import thaw
@@ -50,7 +50,7 @@ def head_names(network: nn.Module) -> tuple[str, ...]:
 
     Raises `UserError` when several layers make up the output together.
     """
-    whole = plan(network)
+    whole = divide(network)
     state = State(whole.trace)
     _require_one_output_layer(whole, state)
     training = whole.trace.training
@@ -62,7 +62,7 @@ def head_names(network: nn.Module) -> tuple[str, ...]:
     return (whole.head, *(str(steps[-1].target) for steps in layers if steps))
 
 
-def _require_one_output_layer(whole: Plan, state: State) -> None:
+def _require_one_output_layer(whole: Division, state: State) -> None:
     steps = [node for node in whole.nodes[whole.positions[-1] + 1 :] if state.weighs(node)]
     beside = set(steps[:-1]) - set(needed(whole.trace.main, steps[-1]))
     if beside:

@@ -14,7 +14,7 @@ from torch import fx, nn
 from thawline.config.errors import UserError
 from thawline.models.adapters.rewriting import install
 from thawline.models.adapters.shapes import channel_axis, shapes_of
-from thawline.models.cuts import Plan, new_plan
+from thawline.models.cuts import Division, divide_anew
 from thawline.models.head import put_linear_head
 from thawline.models.tracing import Leaf, Tap, results_of
 
@@ -89,7 +89,7 @@ def read_cuts(network: nn.Module, cuts: Collection[int], *, seed: int) -> nn.Mod
     """
     if not cuts:
         return network
-    whole = new_plan(network)
+    whole = divide_anew(network)
     last = len(whole.units)
     depths = tuple(sorted({*cuts, last}))
     _require_possible(whole, depths)
@@ -127,7 +127,7 @@ def standardising(network: nn.Module) -> set[str]:
     return set(names) if side_by_side(network) is not None else set()
 
 
-def _require_possible(whole: Plan, depths: tuple[int, ...]) -> None:
+def _require_possible(whole: Division, depths: tuple[int, ...]) -> None:
     network, last = whole.trace.network, len(whole.units)
     if whole.taps:
         raise UserError(f"the head of this {type(network).__name__} reads several cuts already")
@@ -154,7 +154,7 @@ def _pool(depth: int, shape: torch.Size) -> Pooled:
     return Pooled(tuple(each for each in range(1, len(shape)) if each != axis))
 
 
-def _read(whole: Plan, depths: tuple[int, ...]) -> None:
+def _read(whole: Division, depths: tuple[int, ...]) -> None:
     """Change the steps of `whole`: taps behind the cuts, the head on what they read, nothing behind it."""
     graph, taps = whole.trace.main, list[fx.Node]()
     for depth in depths:

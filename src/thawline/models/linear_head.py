@@ -3,7 +3,7 @@
 import torch
 from torch import fx, nn
 
-from thawline.models.cuts import plan
+from thawline.models.cuts import divide
 from thawline.models.head import Head
 from thawline.models.steps import State, drops
 
@@ -11,7 +11,7 @@ from thawline.models.steps import State, drops
 def linear_head(network: nn.Module) -> nn.Linear | None:
     """Return the layer that makes logits of the flattened features at the last cut of `network`; None where
     something else than dropout is between them or follows, or where the head has no single linear layer."""
-    whole = plan(network)
+    whole = divide(network)
     state = State(whole.trace)
     for node in whole.nodes[whole.positions[-1] + 1 :]:
         if not (str(node.target) == whole.head or node.op == "output" or _passes(node, state)):

@@ -10,21 +10,21 @@ from collections.abc import Collection, Iterable, Iterator
 
 from torch import fx, nn
 
-from thawline.models.cuts import Plan
+from thawline.models.cuts import Division
 
 _MODE = "training"
 _TWIN = "_while_frozen"
 
 
-def frozen_modules(whole: Plan, frozen: Collection[int], depth: int) -> frozenset[str]:
+def frozen_modules(whole: Division, frozen: Collection[int], depth: int) -> frozenset[str]:
     """Return the module paths that, from the cut at `depth` on, only units with the indices `frozen` use."""
     still = set(_steps(whole, frozen, depth))
     return _used(whole, still) - _used(whole, _others(whole, still, depth))
 
 
 def told_to_evaluate(
-    whole: Plan, frozen: Collection[int], depth: int, moving: Collection[str]
-) -> tuple[Plan, frozenset[str]]:
+    whole: Division, frozen: Collection[int], depth: int, moving: Collection[str]
+) -> tuple[Division, frozenset[str]]:
     """Return `whole` with the steps of the units `frozen` from `depth` on in evaluation mode, and the paths
     of the modules that came to be for it.
 
@@ -49,7 +49,7 @@ def told_to_evaluate(
     return dataclasses.replace(whole, trace=told), frozenset(paths)
 
 
-def _steps(whole: Plan, units: Collection[int], depth: int) -> Iterator[fx.Node]:
+def _steps(whole: Division, units: Collection[int], depth: int) -> Iterator[fx.Node]:
     """Yield the steps of these units from `depth` on, in the graph of either mode."""
     for index in sorted(units):
         if index >= depth:
@@ -59,7 +59,7 @@ def _steps(whole: Plan, units: Collection[int], depth: int) -> Iterator[fx.Node]
                     yield whole.trace.twins[node]
 
 
-def _others(whole: Plan, still: Collection[fx.Node], depth: int) -> Iterator[fx.Node]:
+def _others(whole: Division, still: Collection[fx.Node], depth: int) -> Iterator[fx.Node]:
     """Yield all other steps that are not before the cut at `depth`."""
     before = set(_steps(whole, range(depth), 0))
     graphs = [whole.trace.main, *([whole.trace.training] if whole.trace.training else [])]
@@ -69,7 +69,7 @@ def _others(whole: Plan, still: Collection[fx.Node], depth: int) -> Iterator[fx.
                 yield node
 
 
-def _used(whole: Plan, nodes: Iterable[fx.Node]) -> frozenset[str]:
+def _used(whole: Division, nodes: Iterable[fx.Node]) -> frozenset[str]:
     """Return the paths of the modules these steps call or read, of all around and all inside of them."""
     paths = set()
     for node in nodes:

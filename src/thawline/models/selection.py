@@ -11,7 +11,7 @@ from thawline.config.recipe.meaning import AFFINE, MOVING
 from thawline.config.sections import BatchNorm, Method
 from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.implementation import implementation
-from thawline.models.cuts import Plan, plan
+from thawline.models.cuts import Division, divide
 from thawline.models.head import head_parameters
 from thawline.models.splitting import part
 from thawline.models.thawing import held_parameters
@@ -54,7 +54,7 @@ def select(
     Raises:
         ValueError: an index is not one of the network's units.
     """
-    whole = plan(network)
+    whole = divide(network)
     unknown = sorted(set(frozen) - set(range(len(whole.units))))
     if unknown:
         raise ValueError(f"no units {unknown} to freeze: indices go from 0 to {len(whole.units) - 1}")
@@ -92,7 +92,7 @@ def require_learning(
 
     The arguments are those of `select`; `network` is adapted already where `method` adds something.
     """
-    others = len(plan(network).units) - len(frozen)
+    others = len(divide(network).units) - len(frozen)
     if method is Method.full or not others:
         return
     heads = head_parameters(network)
@@ -122,7 +122,7 @@ def batch_norms(network: nn.Module) -> dict[str, batchnorm._NormBase]:
     }
 
 
-def quiet_units(whole: Plan, selection: Selection) -> int:
+def quiet_units(whole: Division, selection: Selection) -> int:
     """Return how many leading units there are in which nothing learns and no statistics move, and behind
     which the network can be cut in two."""
     for unit in whole.units:
@@ -132,7 +132,7 @@ def quiet_units(whole: Plan, selection: Selection) -> int:
     return len(whole.units)
 
 
-def _without_idle(whole: Plan, selection: Selection) -> Selection:
+def _without_idle(whole: Division, selection: Selection) -> Selection:
     """Leave out what hangs off the quiet units: it is not computed, so nothing learns or moves there."""
     depth = quiet_units(whole, selection)
     rest = part(whole, depth)

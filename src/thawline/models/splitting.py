@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 
 from thawline.config.errors import UserError
-from thawline.models.cuts import Plan, batch_sizes, plan
+from thawline.models.cuts import Division, batch_sizes, divide
 from thawline.models.tracing import output_of, results_of
 
 
@@ -25,11 +25,11 @@ def split(network: nn.Module, depth: int) -> tuple[nn.Module, nn.Module]:
     """
     if depth == 0:
         return nn.Identity(), network
-    whole = plan(network)
+    whole = divide(network)
     return part(whole, 0, depth), part(whole, depth)
 
 
-def part(whole: Plan, start: int, stop: int | None = None) -> nn.Module:
+def part(whole: Division, start: int, stop: int | None = None) -> nn.Module:
     """Return the part of a network from the cut at depth `start` to the one at `stop`; None: to the end.
 
     Raises `ValueError` unless 0 <= start <= stop <= the number of units, and where the part would need what a
@@ -47,7 +47,7 @@ def part(whole: Plan, start: int, stop: int | None = None) -> nn.Module:
     return rest(whole, start) if stop is None else _module(whole, _stretch(whole, start, stop))
 
 
-def rest(whole: Plan, start: int) -> nn.Module:
+def rest(whole: Division, start: int) -> nn.Module:
     """Return the part from the cut at depth `start` to the end, made from the steps of `whole` even
     where it is everything."""
     main = _stretch(whole, start, None)
@@ -71,7 +71,7 @@ def require_rows(features: Any, pictures: torch.Tensor) -> None:
         )
 
 
-def _stretch(whole: Plan, start: int, stop: int | None) -> fx.Graph:
+def _stretch(whole: Division, start: int, stop: int | None) -> fx.Graph:
     end = len(whole.nodes) if stop is None else whole.positions[stop] + 1
     result = output_of(whole.trace.main) if stop is None else whole.alive[stop]
     builder = _Builder(whole.alive[start], batch_sizes(whole.nodes), clone=start > 0)
@@ -81,7 +81,7 @@ def _stretch(whole: Plan, start: int, stop: int | None) -> fx.Graph:
     return builder.finish(builder.known[result])
 
 
-def _training_stretch(whole: Plan, training: fx.Graph, start: int) -> fx.Graph:
+def _training_stretch(whole: Division, training: fx.Graph, start: int) -> fx.Graph:
     """Copy the steps from a cut to the logits and to every auxiliary head that reads nothing before it."""
     nodes, twins = list(training.nodes), whole.trace.twins
     builder = _Builder(twins[whole.alive[start]], batch_sizes(nodes), clone=start > 0)
@@ -129,7 +129,7 @@ class _Builder:
         return self.graph.call_method("size", (self.input, 0))
 
 
-def _module(whole: Plan, graph: fx.Graph) -> fx.GraphModule:
+def _module(whole: Division, graph: fx.Graph) -> fx.GraphModule:
     """Make the graph a module that holds the network's own layers and parameters."""
     trace = whole.trace
     attributes = {target: _own(trace.value(target)) for target in _targets(graph)}

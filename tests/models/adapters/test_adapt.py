@@ -13,7 +13,7 @@ from thawline.models.adapters.adapt import adapt, adaptation_in, merge
 from thawline.models.adapters.adaptation import Adaptation, adaptation_of
 from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.weights import plain_name
-from thawline.models.cuts import plan, units
+from thawline.models.cuts import divide, units
 from thawline.models.freezing import state_hashes
 from thawline.models.head import head_parameters, with_fresh_head
 from thawline.models.splitting import part
@@ -70,7 +70,7 @@ def changes_nothing_at_first(network, pictures, method):
 
     changed = disturb(network)(pictures)
     assert not torch.allclose(changed, expected)
-    whole, features = plan(network), pictures
+    whole, features = divide(network), pictures
     for depth in range(len(found)):
         features = part(whole, depth, depth + 1)(features)
     assert torch.equal(part(whole, len(found))(features), changed)

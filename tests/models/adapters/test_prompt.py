@@ -13,7 +13,7 @@ from thawline.config.sections import Finetune, Method
 from thawline.models.adapters.adapt import adapt
 from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.adapters.added import added_parameters
-from thawline.models.cuts import plan, units
+from thawline.models.cuts import divide, units
 from thawline.models.freezing import state_hashes
 from thawline.models.head import with_fresh_head
 from thawline.models.splitting import part
@@ -64,7 +64,7 @@ def test_prompts_change_the_output_and_keep_units_and_cuts(transformer, pictures
     assert not torch.allclose(changed, expected)
     after = units(transformer)
     assert [unit.name for unit in after] == [unit.name for unit in before]
-    whole, features = plan(transformer), pictures
+    whole, features = divide(transformer), pictures
     for depth in range(len(after)):
         features = part(whole, depth, depth + 1)(features)
     assert torch.equal(part(whole, len(after))(features), changed)

@@ -8,7 +8,7 @@ from thawline.models.adapters.adaptation import Adaptation
 from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.implementation import implementation
 from thawline.models.adapters.weights import merge_weights
-from thawline.models.cuts import new_plan
+from thawline.models.cuts import divide_anew
 from thawline.models.randomness import own_randomness
 
 # Attribute of an adapted network, on the network so that a copy of it has it too.
@@ -34,7 +34,7 @@ def adapt(network: nn.Module, adaptation: Adaptation, *, seed: int) -> nn.Module
             f"tensors.\n  Choose a method that adds nothing ({_ADD_NOTHING}), or another source model."
         )
     # steps may be put into its graphs, so no other may read them
-    whole = new_plan(network)
+    whole = divide_anew(network)
     learning = [unit for unit in whole.units if unit.index not in set(adaptation.frozen)]
     if learning:
         with own_randomness(seed):

@@ -10,7 +10,7 @@ from thawline.config.errors import UserError
 from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.rewriting import Rewriting
 from thawline.models.adapters.shapes import channel_axis, shapes_of
-from thawline.models.cuts import Plan, Unit
+from thawline.models.cuts import Division, Unit
 from thawline.models.tracing import Added
 
 NAME = "adapters"
@@ -55,7 +55,7 @@ def learning(network: nn.Module) -> set[str]:
     return set(added_parameters(network))
 
 
-def add(whole: Plan, units: Sequence[Unit], *, adapter_width: int) -> None:
+def add(whole: Division, units: Sequence[Unit], *, adapter_width: int) -> None:
     """Put an adapter behind each of `units`, at its cut.
 
     Raises `UserError` for a network whose units hand over other than 2 to 4 axes.

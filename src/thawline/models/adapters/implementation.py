@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 from torch import nn
 
 from thawline.config.recipe.methods import Method
-from thawline.models.cuts import Plan, Unit
+from thawline.models.cuts import Division, Unit
 
 
 class Implementation(Protocol):
@@ -16,7 +16,7 @@ class Implementation(Protocol):
     def learning(self, network: nn.Module) -> set[str]:
         """Return the names of the parameters of `network` that learn under this method, wherever they are."""
 
-    def add(self, whole: Plan, units: Sequence[Unit], **settings: Any) -> None:
+    def add(self, whole: Division, units: Sequence[Unit], **settings: Any) -> None:
         """Add to `units` what the method needs, told its own fields of the recipe. Only of methods whose row
         says that they add something."""
 

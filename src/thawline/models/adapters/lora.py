@@ -8,7 +8,7 @@ from torch import nn
 
 from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.weights import MATRICES, change_weights
-from thawline.models.cuts import Plan, Unit
+from thawline.models.cuts import Division, Unit
 from thawline.models.tracing import Added
 
 
@@ -17,7 +17,7 @@ def learning(network: nn.Module) -> set[str]:
     return set(added_parameters(network))
 
 
-def add(whole: Plan, units: Sequence[Unit], *, lora_rank: int, lora_scale: float) -> None:
+def add(whole: Division, units: Sequence[Unit], *, lora_rank: int, lora_scale: float) -> None:
     """Add a change of low rank to every matrix and kernel of `units`."""
     names = [name for unit in units for name in unit.parameters]
     add_low_rank(whole.trace.network, names, lora_rank, lora_scale)

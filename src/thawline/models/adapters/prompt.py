@@ -11,7 +11,7 @@ from thawline.config.errors import UserError
 from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.rewriting import Rewriting
 from thawline.models.adapters.shapes import shapes_of, why_not
-from thawline.models.cuts import Plan, Unit, cuts_of
+from thawline.models.cuts import Division, Unit, cuts_of
 from thawline.models.randomness import own_randomness
 from thawline.models.splitting import part
 from thawline.models.steps import State
@@ -66,7 +66,7 @@ def learning(network: nn.Module) -> set[str]:
     return set(added_parameters(network))
 
 
-def add(whole: Plan, units: Sequence[Unit], *, prompt_tokens: int, prompt_deep: bool) -> None:
+def add(whole: Division, units: Sequence[Unit], *, prompt_tokens: int, prompt_deep: bool) -> None:
     """Add `prompt_tokens` tokens before each of `units` that is given tokens, lets them see each other and
     hands on as many, and take them away behind it (deep); or before the first and away behind the last such
     unit (shallow).
@@ -106,7 +106,7 @@ def add(whole: Plan, units: Sequence[Unit], *, prompt_tokens: int, prompt_deep: 
     rewriting.install()
 
 
-def _places(whole: Plan, units: Sequence[Unit]) -> tuple[list[_Place], torch.Size]:
+def _places(whole: Division, units: Sequence[Unit]) -> tuple[list[_Place], torch.Size]:
     """Return the places for prompts, and the shape of the pictures they were found with."""
     cuts = dict(cuts_of(whole.nodes, State(whole.trace)))
     steps = [whole.nodes[0], *whole.alive, *cuts.values()]
@@ -123,7 +123,7 @@ def _places(whole: Plan, units: Sequence[Unit]) -> tuple[list[_Place], torch.Siz
     return places, shape[whole.nodes[0]]
 
 
-def _attends(whole: Plan, place: _Place, shape: torch.Size) -> bool:
+def _attends(whole: Division, place: _Place, shape: torch.Size) -> bool:
     """Tell whether what a unit makes of other tokens depends on the last one, by its structure.
 
     Its weights say nothing here: a branch that starts at zero sees nothing before it is trained, and a

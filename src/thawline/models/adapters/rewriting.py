@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 
 from thawline.models.adapters.shapes import graph_module
-from thawline.models.cuts import Plan
+from thawline.models.cuts import Division
 from thawline.models.tracing import Trace
 
 Given = tuple[fx.Node, ...]
@@ -21,7 +21,7 @@ class Rewriting:
     `insert` them, then `install` them. What they call must be a sub-module of the network already.
     """
 
-    def __init__(self, whole: Plan) -> None:
+    def __init__(self, whole: Division) -> None:
         self.whole = whole
         self._ways = [_Way(whole.trace.main, {node: node for node in whole.nodes})]
         if whole.trace.training is not None:

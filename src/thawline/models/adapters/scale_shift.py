@@ -7,7 +7,7 @@ from torch import nn
 
 from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.weights import MATRICES, change_weights
-from thawline.models.cuts import Plan, Unit
+from thawline.models.cuts import Division, Unit
 from thawline.models.steps import NORMALISATIONS
 from thawline.models.tracing import Added
 
@@ -17,7 +17,7 @@ def learning(network: nn.Module) -> set[str]:
     return set(added_parameters(network))
 
 
-def add(whole: Plan, units: Sequence[Unit]) -> None:
+def add(whole: Division, units: Sequence[Unit]) -> None:
     """Add scale and shift to every layer of `units`."""
     add_scale_and_shift(whole.trace.network, [name for unit in units for name in unit.parameters])
 

@@ -10,7 +10,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from thawline.data.batches import Batches
-from thawline.models.cuts import plan
+from thawline.models.cuts import divide
 from thawline.models.layout import laid_out, lay_out, layout_of
 from thawline.models.splitting import part, require_rows
 
@@ -45,7 +45,7 @@ def features_in_memory(
 
     The network, or the `PartlyFrozen` that holds it, is moved to `device` and stays there.
     """
-    whole, layout = plan(getattr(network.to(device), "_network", network)), layout_of(network)
+    whole, layout = divide(getattr(network.to(device), "_network", network)), layout_of(network)
     bounds = sorted(set(depths))
     sides = [part(whole, *pair) for pair in zip([0, *bounds], bounds, strict=False)]
     sides = [quick(side, fold=not half, layout=layout) for side in sides]
@@ -60,7 +60,7 @@ def features_in_memory(
 def sizes(network: nn.Module, pictures: torch.Tensor) -> dict[int, int]:
     """Return how many numbers cross the cut for each picture, at every depth from 0 (the picture itself) to
     all units. The network is moved to the device of `pictures` (B, C, H, W) and stays there."""
-    layout, whole = layout_of(network), plan(network.to(pictures.device))
+    layout, whole = layout_of(network), divide(network.to(pictures.device))
     found = {0: pictures[0].numel()}
     for depth in range(len(whole.units)):
         pictures = computed(part(whole, depth, depth + 1).eval(), pictures, False, layout)

@@ -20,7 +20,7 @@ from thawline.config.sections import AugmentationName, Trainer
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.identity import code_identity
-from thawline.models.cuts import plan
+from thawline.models.cuts import divide
 from thawline.models.device import in_half_precision
 from thawline.models.freezing import state_hashes
 from thawline.models.layout import layout_of
@@ -60,7 +60,7 @@ class StoredPrefix:
         self.depth, self.device, self.folder, self.batch = depth, device, folder, batch
         self.half, self.limit = in_half_precision(settings), int(settings.prefix_cache_gib * GIBIBYTE)
         self.checked = checked
-        self.layout, self.whole = layout_of(network), plan(getattr(network, "_network", network))
+        self.layout, self.whole = layout_of(network), divide(getattr(network, "_network", network))
         self.side = part(self.whole, 0, depth).eval()
         # of tensors, which parts of different depth share
         self.hashes: dict[int, str] = {}
