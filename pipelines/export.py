@@ -14,4 +14,8 @@ def export(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, export, reads=("prepare/target", "replace_head", "search/finetuned", "finetune/finetuned"))
+    run(
+        __file__,
+        export,
+        reads=("prepare/target", "replace_head", "supervise", "search/finetuned", "finetune/finetuned"),
+    )

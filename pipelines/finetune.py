@@ -15,4 +15,8 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, finetune, reads=("prepare/target", "replace_head", "plan", "search/{contender}"))
+    run(
+        __file__,
+        finetune,
+        reads=("prepare/target", "replace_head", "supervise", "plan", "search/{contender}"),
+    )

@@ -14,4 +14,4 @@ def plan(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, plan, reads=("prepare/target", "replace_head"))
+    run(__file__, plan, reads=("prepare/target", "replace_head", "supervise"))

@@ -20,4 +20,4 @@ def range_test(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, range_test, reads=("prepare/target", "replace_head"))
+    run(__file__, range_test, reads=("prepare/target", "replace_head", "supervise"))

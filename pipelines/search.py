@@ -15,4 +15,4 @@ def search(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, search, reads=("prepare/target", "replace_head", "plan"))
+    run(__file__, search, reads=("prepare/target", "replace_head", "supervise", "plan"))

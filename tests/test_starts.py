@@ -18,6 +18,7 @@ NEVER = ("timm", "torch._dynamo", "sympy", "sklearn", "scipy.stats", "matplotlib
 UNWANTED = {
     "params": ("torch", "pandas", "numpy", "optuna", *NEVER),
     "prepare": ("torch", "torchvision", "optuna", "scipy.sparse", *NEVER),
+    "supervise": ("torch", "torchvision", "optuna", "scipy.sparse", "cleanlab", *NEVER),
     "report": ("torch", "torchvision", "optuna", *NEVER),
     "replace_head": ("optuna", *NEVER),
     "export": ("optuna", *NEVER),

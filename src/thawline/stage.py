@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from thawline import machine, tracking
-from thawline.artifacts import Artifacts, fingerprint
+from thawline.artifacts import TARGETS, Artifacts, fingerprint
 from thawline.clock import Clock
 from thawline.config.composition import flatten, load_lock, located, to_config
 from thawline.config.errors import UserError
@@ -36,8 +36,8 @@ from thawline.progress import stage as show_stage
 Stage = Callable[[Config, Artifacts], None]
 
 STAGES = (
-    *("params", "code", "prepare_source", "prepare_target", "pretrain", "replace_head", "plan"),
-    *("review", "search", "finetune", "export", "evaluate", "report"),
+    *("params", "code", "prepare_source", "prepare_target", "pretrain", "replace_head", "supervise"),
+    *("plan", "review", "search", "finetune", "export", "evaluate", "report"),
 )
 """Stages in the order in which dvc.yaml has them."""
 
@@ -239,6 +239,8 @@ def _refuse_other_task(
     named = [each.format(contender=one.name) for each in reads for one in config.contenders]
     if config.plan.minutes is None:
         named = [each for each in named if each != "plan"]  # nobody reads what nothing decided
+    if not config.supervised and not (artifacts.find("supervise") / TARGETS).exists():
+        named = [each for each in named if each != "supervise"]
     inputs = [each for each in named if not (artifacts.outputs / each).exists()]
     absent = [each for each in inputs if not artifacts.find(each).exists()]
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
@@ -281,6 +283,7 @@ def decided_by(artifact: str) -> tuple[str, ...]:
         "prepare": ("seed", "source", "target", "input"),
         "pretrain": ("model", "pretrain", "trainer"),
         "replace_head": (),
+        "supervise": ("supervise",),
         "plan": ("plan",),
         "search": ("search", "finetune"),
         "finetune": (),

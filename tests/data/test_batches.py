@@ -320,3 +320,11 @@ def test_batches_are_made_on_the_device_that_is_asked_for():
     elsewhere = usual.on(torch.device("meta"))
     assert {each.device.type for batch in elsewhere for each in batch} == {"meta"}
     assert {each.device.type for batch in usual for each in batch} == {"cpu"}
+
+
+def test_targets_come_in_place_of_labels():
+    targets = np.random.default_rng(1).random((COUNT, 5))
+    batches = Batches(IMAGES, targets, TRANSFORM, 4, shuffle=True)
+    _, found, indices = epoch(batches)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, targets[indices], rtol=1e-6)

@@ -81,3 +81,14 @@ def test_a_small_alpha_hardly_mixes():
     images, labels = batch()
     largest = [mix(images, labels, 100, Mix.mixup, 0.01)[1].max().item() for _ in range(50)]
     assert sum(share > 0.99 for share in largest) > 40
+
+
+@pytest.mark.parametrize("kind", MIXING)
+def test_targets_are_mixed_with_their_weights(kind):
+    torch.manual_seed(2)
+    images, labels = batch()
+    weights = torch.arange(1.0, len(labels) + 1)
+    targets = torch.nn.functional.one_hot(labels, CLASSES) * weights[:, None]
+    mixed, found = mix(images, targets, CLASSES, kind, 1.0)
+    # picture k has the colour k + 1 and the weight k + 1
+    torch.testing.assert_close(found.sum(1), mixed.mean((1, 2, 3)))

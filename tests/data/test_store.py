@@ -273,3 +273,25 @@ def test_absence_is_explained(directory):
     with pytest.raises(UserError, match="holds no pictures: the source is published weights"):
         open_store(directory)
     assert [path.name for path in directory.iterdir()] == ["card.json"]
+
+
+def test_targets_go_with_their_pictures_and_change_what_a_training_is_but_not_its_features(toy_store):
+    rows = np.random.default_rng(0).random((len(toy_store), 2))
+    told = toy_store.taught(rows)
+    assert toy_store.supervision is toy_store.labels
+    np.testing.assert_array_equal(told.part("val").targets, rows[16:].astype(np.float32))
+    np.testing.assert_array_equal(
+        told.divided(np.array([3, 1]), np.array([0])).supervision, told.targets[[3, 1, 0]]
+    )
+    assert told.fingerprint != toy_store.fingerprint
+    assert told.fingerprint != toy_store.taught(rows[::-1]).fingerprint
+    # which pictures these are is known by the store that they come from
+    assert told.part("train").origin[0] is toy_store
+
+
+@pytest.mark.parametrize(
+    "rows", [np.ones((3, 2)), np.zeros((32, 2)), -np.ones((32, 2)), np.full((32, 2), np.nan)]
+)
+def test_targets_that_teach_nothing_are_refused(toy_store, rows):
+    with pytest.raises(ValueError, match="targets"):
+        toy_store.taught(rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import timm.optim
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from thawline.config.sections import Finetune
 from thawline.models.cuts import units
 from thawline.models.zoo import build
-from thawline.training.parameter_groups import learning_groups
+from thawline.training.parameter_groups import balanced_weights, learning_groups
 
 Build = Callable[[int], nn.Module]
 
@@ -99,3 +100,10 @@ def test_tied_weights_are_in_one_group() -> None:
     found = rates(network, recipe(layer_decay=0.5))
     assert sum("conv.weight" in name for name in found) == 1
     assert torch.isfinite(torch.tensor([rate for rate, _ in found.values()])).all()
+
+
+def test_balanced_weights_of_targets_count_what_pictures_weigh() -> None:
+    labels = np.array([0, 0, 0, 1])
+    torch.testing.assert_close(balanced_weights(np.eye(2)[labels], 2), balanced_weights(labels, 2))
+    targets = np.array([[2.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    torch.testing.assert_close(balanced_weights(targets, 2), torch.tensor([4 / 5, 4 / 3]))

@@ -118,6 +118,11 @@ class ClassWeights(Enum):
     balanced = "balanced"
 
 
+class Doubt(Enum):
+    none = "none"
+    weigh = "weigh"
+
+
 class Keep(Enum):
     best = "best"
     last = "last"

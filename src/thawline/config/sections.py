@@ -16,6 +16,7 @@ from thawline.config.choices import (
     ClassWeights,
     Contender,
     DataSetName,
+    Doubt,
     Engine,
     ExportFormat,
     Fit,
@@ -39,6 +40,7 @@ from thawline.config.pictures import DataSet, Input, Source, Target
 from thawline.config.recipe.fields import Finetune, Optimization, Pretrain
 from thawline.config.recipe.methods import Method
 from thawline.config.search import Limit, Range, Search, Space
+from thawline.config.supervision import Supervise
 
 __all__ = [
     "AugmentationName",
@@ -261,6 +263,7 @@ class Config:
     model: Model = field(default_factory=Model)
     pretrain: Pretrain = field(default_factory=Pretrain)
     finetune: Finetune = field(default_factory=Finetune)
+    supervise: Supervise = field(default_factory=Supervise)
     plan: Plan = field(default_factory=Plan)
     review: Review = field(default_factory=Review)
     search: Search = field(default_factory=Search)
@@ -269,6 +272,11 @@ class Config:
     export: Export = field(default_factory=Export)
     tracking: Tracking = field(default_factory=Tracking)
     trainer: Trainer = field(default_factory=Trainer)
+
+    @property
+    def supervised(self) -> bool:
+        """Tell whether trainings may be told anything but labels."""
+        return self.supervise.doubt is not Doubt.none
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")

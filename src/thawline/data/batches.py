@@ -31,6 +31,8 @@ class Batches:
     one last given to `set_epoch`; iterating does not advance it. `in_parts` cuts every batch into several,
     `shared` makes them one process's part, `given` has something stored in place of the images. What comes
     may share its memory with the other batches of the epoch: labels and indices are to be left as they are.
+    In place of labels there may be targets, `(b, classes)` float32: shares of the classes whose sum is the
+    picture's weight.
 
     images: `(n, size, size, channels)` uint8, may be memory-mapped. views: how many variants of each
     picture augmentation makes, which epochs take in turn; 0: a new one every epoch. device: where batches
@@ -55,7 +57,8 @@ class Batches:
             raise ValueError(f"{len(images)} images but {len(labels)} labels")
         if batch_size < 1:
             raise ValueError(f"batch_size = {batch_size} is below 1")
-        self.images, self.labels, self.transform = images, np.asarray(labels, np.int64), transform
+        kind = np.float32 if np.ndim(labels) == 2 else np.int64
+        self.images, self.labels, self.transform = images, np.asarray(labels, kind), transform
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.augmentation, self.mirror, self.device = augmentation, mirror, torch.device(device)
         self.views = views

@@ -15,8 +15,9 @@ def mix(
     global CPU generator. Neither input is changed. Give it shuffled batches, or the same neighbours
     mix in every epoch.
 
-    images: `(b, channels, h, w)` float. labels: `(b,)` int64. Returns images of the same shape and
-    labels `(b, classes)` float32 that sum to 1; with `Mix.none` both as they came.
+    images: `(b, channels, h, w)` float. labels: `(b,)` int64, or targets `(b, classes)` float32, weights and
+    all. Returns images of the same shape and labels `(b, classes)` float32 that sum to 1 (targets: to the
+    mean of both weights); with `Mix.none` both as they came.
     """
     if kind is Mix.none:
         return images, labels

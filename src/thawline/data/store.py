@@ -1,5 +1,6 @@
 """Pictures decoded once: an array to memory-map, its manifest, and a card that says both are whole."""
 
+import hashlib
 import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +26,9 @@ class Store:
     `images` is `(n, size, size, channels)` uint8, read-only and memory-mapped; `manifest` has one row
     per picture and the columns `COLUMNS`; `classes` are the label names in the order of the model's
     outputs; `fingerprint` changes whenever any byte of the content does. `origin` is the store these
-    pictures were taken from and their rows in it, None where they were taken from none.
+    pictures were taken from and their rows in it, None where they were taken from none. `targets` is what a
+    training is told of each picture in place of its label: `(n, classes)` float32, shares of the classes
+    whose sum is the picture's weight; None: labels as they are.
     """
 
     images: np.ndarray
@@ -34,6 +37,7 @@ class Store:
     transform: Transform
     fingerprint: str
     origin: tuple["Store", np.ndarray] | None = None
+    targets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -43,6 +47,30 @@ class Store:
         """Index into `classes` of each picture, `(n,)` int64."""
         index = {name: position for position, name in enumerate(self.classes)}
         return np.array([index[label] for label in self.manifest["label"]], np.int64)
+
+    @property
+    def supervision(self) -> np.ndarray:
+        """What a training is told: targets where there are some, else labels."""
+        return self.labels if self.targets is None else self.targets
+
+    def taught(self, targets: np.ndarray) -> "Store":
+        """Return the same pictures with `targets`: the fingerprint is another one, but stored features of the
+        pictures are found as before.
+
+        Raises `ValueError` unless they are `(n, classes)`, finite and not negative, with a sum above 0.
+        """
+        rows = np.ascontiguousarray(targets, np.float32)
+        if rows.shape != (len(self), len(self.classes)):
+            raise ValueError(f"targets {rows.shape} for {len(self)} pictures of {len(self.classes)} classes")
+        if not (np.isfinite(rows).all() and rows.min(initial=0.0) >= 0 and rows.sum() > 0):
+            raise ValueError("targets must be finite and not negative, and not all be 0")
+        told = hashlib.sha256(rows.tobytes()).hexdigest()
+        return replace(
+            self,
+            targets=rows,
+            fingerprint=fingerprint([self.fingerprint, told]),
+            origin=self._origin(np.arange(len(self))),
+        )
 
     def part(self, split: str) -> "Store":
         """Return the pictures of one split (`train`, `val` or `test`), without copying any; may be empty."""
@@ -56,6 +84,7 @@ class Store:
             manifest=self.manifest.iloc[first:last].reset_index(drop=True),
             fingerprint=fingerprint([self.fingerprint, split]),
             origin=self._origin(np.arange(first, last)),
+            targets=None if self.targets is None else self.targets[first:last],
         )
 
     def divided(self, train: np.ndarray, val: np.ndarray) -> "Store":
@@ -71,6 +100,7 @@ class Store:
                 [self.fingerprint, [int(row) for row in train], [int(row) for row in val]]
             ),
             origin=self._origin(rows),
+            targets=None if self.targets is None else self.targets[rows],
         )
 
     def _origin(self, rows: np.ndarray) -> tuple["Store", np.ndarray]:

@@ -31,7 +31,8 @@ from thawline.config.sections import (
     Phases,
     Precision,
 )
-from thawline.data.store import Store, open_store
+from thawline.data.store import Store
+from thawline.data.supervision import open_training
 from thawline.models.checkpoint import load_model, save_model
 from thawline.models.cuts import units as found_units
 from thawline.models.device import prepare_machine
@@ -75,7 +76,7 @@ def plan(config: Config, artifacts: Artifacts) -> None:
         clock.start("plan")
     began = time.monotonic()
     prepare_machine(config.trainer)
-    store = open_store(artifacts.data("target"))
+    store = open_training(artifacts)
     cuts = first_model(config, artifacts, store)
     log.info("a first model is ready: thawline predict FILE|FOLDER (%.0f s)", clock.used() or 0)
     basis = _basis(config, artifacts, store)

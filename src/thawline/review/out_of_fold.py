@@ -42,8 +42,8 @@ def out_of_fold(
     for repeat in range(seed * repeats, (seed + 1) * repeats):
         folds = folds_of(targets, FOLDS, repeat)
         generator = np.random.default_rng(repeat)
-        for taught, asked, labels, weights in left_out(rows, targets, folds):
-            parts.append((_some(taught, targets, share, generator), asked, labels, weights))
+        for taught, asked, of_asked in left_out(rows, targets, folds):
+            parts.append((_some(taught, targets, share, generator), asked, of_asked))
         order += [np.flatnonzero(out) for out in folds]
     if not parts:
         return None

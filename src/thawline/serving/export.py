@@ -19,7 +19,7 @@ from thawline.artifacts import (
 )
 from thawline.config.composition import located
 from thawline.config.sections import Config, Contender, ExportFormat
-from thawline.data.store import open_store
+from thawline.data.supervision import open_training
 from thawline.evaluation.costs import read_costs
 from thawline.models.adapters.adapt import merge
 from thawline.models.answer import save_answering
@@ -46,7 +46,7 @@ def export(config: Config, artifacts: Artifacts) -> None:
     searched = artifacts.stage("search", name)
     network, recipe = merge(network), read_chosen(searched / RECIPE).recipe
     path = config.evaluate.costs
-    store = open_store(artifacts.data("target"))
+    store = open_training(artifacts)
     answering, features = answering_of(
         network,
         recipe,

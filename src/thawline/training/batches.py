@@ -26,10 +26,11 @@ def batches(
     mirror: bool = False,
     views: int = 0,
 ) -> Batches:
-    """Return the store's pictures in batches; shuffled and augmented only with a `seed`."""
+    """Return the store's pictures in batches; only with a `seed`, which is to train, are they shuffled and
+    augmented and come with the store's targets in place of labels, where it has some."""
     return Batches(
         store.images,
-        store.labels,
+        store.labels if seed is None else store.supervision,
         store.transform,
         batch_size,
         shuffle=seed is not None,

@@ -160,12 +160,11 @@ class Classifier(pl.LightningModule):
         return self.batch_loss(batch)
 
     def batch_loss(self, batch: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return what a step makes smaller: the loss of the images, labels and indices of a batch, or of a
-        part of one."""
-        images, labels, indices = batch
-        targets = labels
+        """Return what a step makes smaller: the loss of the images, labels or targets, and indices of a
+        batch, or of a part of one."""
+        images, targets, indices = batch
         if self.settings.mix is not Mix.none:
-            images, targets = mix(images, labels, self.classes, self.settings.mix, self.settings.mix_alpha)
+            images, targets = mix(images, targets, self.classes, self.settings.mix, self.settings.mix_alpha)
         with SynchronizedBatchNorm(_counts(indices)) if place()[1] > 1 else nullcontext():
             output = self(images)
         share, weight, count = self._share(targets, indices)

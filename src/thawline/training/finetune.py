@@ -26,7 +26,8 @@ from thawline.artifacts import (
 )
 from thawline.config.sections import Config, Finetune, Start
 from thawline.data.recorded import recorded
-from thawline.data.store import Store, open_store
+from thawline.data.store import Store
+from thawline.data.supervision import open_training
 from thawline.identity import code_identity
 from thawline.machine import leads
 from thawline.models.adapters.adapt import adapt
@@ -65,7 +66,7 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
     if leads():
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
-    store = open_store(artifacts.data("target"))
+    store = open_training(artifacts)
     for contender in config.contenders:
         _finetune_contender(config, contender.name, store, artifacts)
 

@@ -117,6 +117,7 @@ def targets_of(store: Store, classes: int, recipe: Finetune, variants: int = 1) 
         classes,
         pictures=np.tile(np.arange(len(store)), variants),
         groups=np.tile(groups, variants) if len(np.unique(groups)) < len(store) else None,
-        class_weights=balanced_weights(store.labels, classes).numpy() if weighted else None,
+        class_weights=balanced_weights(store.supervision, classes).numpy() if weighted else None,
         label_smoothing=recipe.label_smoothing,
+        given=None if store.targets is None else np.tile(store.targets, (variants, 1)),
     )

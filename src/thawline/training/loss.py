@@ -3,6 +3,9 @@
 import torch
 from torch.nn import functional
 
+SMALLEST = 1e-12
+"""Weight that pictures are divided by where none of a batch counts."""
+
 
 def cross_entropy(
     logits: torch.Tensor,
@@ -10,26 +13,28 @@ def cross_entropy(
     class_weights: torch.Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """Return the mean cross-entropy of (B, classes) logits; targets are (B,) labels or (B, classes) shares.
+    """Return the mean cross-entropy of (B, classes) logits; targets are (B,) labels, or (B, classes) shares
+    whose sum is the picture's weight.
 
-    Shares of 0 and 1 give what labels give: PyTorch divides a weighted loss by the sum of the pictures'
-    weights for labels, but by their number for shares, which is made up for here.
+    The mean is over weights: the sum of the pictures' losses is divided by `weight_of` them, so that shares
+    of 0 and 1 give what labels give (PyTorch would divide by their number). Smoothing spreads its part of a
+    picture's weight over all classes.
     """
-    shares = targets.is_floating_point()
-    if class_weights is None or not shares:
+    if not targets.is_floating_point():
         return functional.cross_entropy(
             logits, targets, weight=class_weights, label_smoothing=label_smoothing
         )
-    total = functional.cross_entropy(
-        logits, targets, weight=class_weights, label_smoothing=label_smoothing, reduction="sum"
-    )
+    weights = targets.sum(1, keepdim=True)
+    shares = (1 - label_smoothing) * targets + label_smoothing / targets.shape[1] * weights
+    total = functional.cross_entropy(logits, shares, weight=class_weights, reduction="sum")
     return total / weight_of(targets, class_weights)
 
 
 def weight_of(targets: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
-    """Return () float32: what `cross_entropy` divides the sum of the pictures' losses by."""
+    """Return () float32: what `cross_entropy` divides the sum of the pictures' losses by, above 0."""
+    if targets.is_floating_point():
+        weighted = targets if class_weights is None else targets * class_weights
+        return weighted.sum().clamp(min=SMALLEST)
     if class_weights is None:
         return torch.tensor(float(len(targets)), device=targets.device)
-    if targets.is_floating_point():
-        return (targets @ class_weights).sum()
     return class_weights[targets].sum()

@@ -61,8 +61,12 @@ def _by_rate(
     ]
 
 
-def balanced_weights(labels: np.ndarray, classes: int) -> torch.Tensor:
-    """Return (classes,) float32: the inverse of each class's share of `labels`, all 1 for equal shares
-    (King & Zeng 2001; scikit-learn's `balanced`)."""
-    counts = np.bincount(labels, minlength=classes)
-    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
+def balanced_weights(supervision: np.ndarray, classes: int) -> torch.Tensor:
+    """Return (classes,) float32: the inverse of each class's share of `supervision`, all 1 for equal shares
+    (King & Zeng 2001; scikit-learn's `balanced`).
+
+    supervision: labels (N,), or targets (N, classes), whose sums over the pictures are the counts.
+    """
+    targets = supervision.ndim == 2
+    counts = supervision.sum(0, dtype=float) if targets else np.bincount(supervision, minlength=classes)
+    return torch.tensor(counts.sum() / (classes * np.maximum(counts, 1)), dtype=torch.float32)

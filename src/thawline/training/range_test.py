@@ -23,7 +23,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune, Phases
 from thawline.data.batches import Batch, Batches
 from thawline.data.recorded import recorded
-from thawline.data.store import open_store
+from thawline.data.supervision import open_training
 from thawline.models.device import prepare_machine
 from thawline.models.layout import in_layout
 from thawline.training.finetune import initial_network
@@ -186,7 +186,7 @@ def range_test(config: Config, artifacts: Artifacts, draw: Callable[[RangeTest, 
     prepare_machine(config.trainer)
     initial, seed = artifacts.stage("replace_head"), config.seed * 1000
     recipe = config.finetune
-    store = open_store(artifacts.data("target"))
+    store = open_training(artifacts)
     network, card = initial_network(recipe, initial, seed)
     training = Training(network, recipe, store, config.trainer, seed=seed, mirror=config.target.mirror)
     if training.phases[-1].solved:

@@ -200,7 +200,7 @@ class Training:
             recipe,
             seed=self.seed,
             classes=classes,
-            class_weights=balanced_weights(self.pictures.train.labels, classes) if weighted else None,
+            class_weights=balanced_weights(self.pictures.train.supervision, classes) if weighted else None,
             keep=recipe.keep,
             penalty=self.penalty,
             **more,

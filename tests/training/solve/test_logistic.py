@@ -165,3 +165,33 @@ def test_a_few_hundred_pictures_a_thousand_columns_and_seven_classes_take_no_tim
     started = time.process_time()
     logistic_head([CutFeatures(values)], Targets(labels, 7))
     assert time.process_time() - started < 3  # about 0.4 on one idle core
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_of_shares_are_weighted_copies_of_their_pictures(
+    classes: int, weighted: bool, draw: Draw
+) -> None:
+    values, labels = draw(60, 12, classes)
+    generator = np.random.default_rng(3)
+    given = generator.dirichlet(np.ones(classes), 60) * generator.gamma(1.0, size=(60, 1))
+    of_classes = balanced(labels, classes) if weighted else np.ones(classes)
+    cuts = [CutFeatures(values)]
+    targets = Targets(labels, classes, class_weights=of_classes, given=given)
+    found = logistic_head(cuts, targets, penalty=2.0).probabilities(cuts)
+    rows = standardised(cuts).rows
+    model = LogisticRegression(C=0.5, tol=1e-8, max_iter=10_000)
+    model.fit(np.repeat(rows, classes, 0), np.tile(np.arange(classes), 60), (given * of_classes).ravel())
+    assert np.abs(found - model.predict_proba(rows)).max() < 1e-4
+
+
+def test_left_out_rows_are_judged_by_their_shares(draw: Draw) -> None:
+    values, labels = draw(80, 12, 3)
+    cuts, generator = [CutFeatures(values)], np.random.default_rng(0)
+    wrong = generator.random(80) < 0.4
+    noisy = np.where(wrong, generator.integers(3, size=80), labels)
+    plain = logistic_head(cuts, Targets(noisy, 3)).path
+    weighed = logistic_head(cuts, Targets(noisy, 3, given=np.eye(3)[noisy] * ~wrong[:, None])).path
+    assert plain is not None
+    assert weighed is not None
+    assert weighed.loss.min() < plain.loss.min() - 0.1

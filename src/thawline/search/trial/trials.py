@@ -16,7 +16,8 @@ from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import contender_of, recipe_of
 from thawline.config.sections import Config, Finetune, Method, Objective, Start
 from thawline.data.recorded import recorded
-from thawline.data.store import Store, open_store
+from thawline.data.store import Store
+from thawline.data.supervision import open_training
 from thawline.identity import code_identity
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import Unit, units
@@ -58,7 +59,7 @@ class Trials:
         self.config, self.artifacts, self.search = config, artifacts, config.search
         self.contender = contender_of(config)
         self.initial = artifacts.stage("replace_head")
-        self.store: Store = open_store(artifacts.data("target"))
+        self.store: Store = open_training(artifacts)
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
         self.linear_head = linear_head(network) is not None
         self.base = recipe_of(self.contender, config.finetune, self.linear_head)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.paired import difference_interval
@@ -144,10 +144,7 @@ def _deciding(targets: Targets, seed: int) -> np.ndarray:
 
 def _beats(one: np.ndarray, other: np.ndarray, asked: Targets, confidence: float) -> bool:
     """Tell whether logits (N, classes) lose less than other ones, by more than chance."""
-    losses = [
-        -log_softmax(each, axis=1)[np.arange(len(each)), asked.labels] * asked.weights / asked.weights.mean()
-        for each in (one, other)
-    ]
+    losses = [asked.losses(each) * asked.weights / asked.weights.mean() for each in (one, other)]
     clusters = clusters_of(len(asked.labels), asked.together)
     ends = difference_interval(losses[0][None], losses[1][None], clusters, confidence, limit=np.inf)
     return ends[1] < 0

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import log_softmax
 
 from thawline.training.solve.head import PenaltyPath
 from thawline.training.solve.minimise import regressions
@@ -13,8 +12,8 @@ FOLDS = 5
 ENOUGH = 1e-3
 """Tolerance of solutions that only compare penalties: their log-loss is right to 1e-4 or better."""
 
-Asked = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Which rows (N,) solve a head, and coordinates, labels and weights of the rows that it is asked about."""
+Asked = tuple[np.ndarray, np.ndarray, Targets]
+"""Which rows (N,) solve a head, and coordinates and targets of the rows that it is asked about."""
 
 
 def folds_of(targets: Targets, count: int, seed: int) -> list[np.ndarray]:
@@ -35,7 +34,7 @@ def folds_of(targets: Targets, count: int, seed: int) -> list[np.ndarray]:
 
 def left_out(rows: np.ndarray, targets: Targets, folds: Sequence[np.ndarray]) -> list[Asked]:
     """Return what each fold asks of a head that all other rows (N, r) solve."""
-    return [(~out, rows[out], targets.labels[out], targets.weights[out]) for out in folds]
+    return [(~out, rows[out], targets.rows(out)) for out in folds]
 
 
 def path_of(
@@ -47,16 +46,19 @@ def path_of(
     Returns the path, and of the penalty it chooses what heads say of the pictures left out: logits
     (M, classes), part after part.
     """
-    labels, weights = (np.concatenate(each) for each in zip(*[part[2:] for part in parts], strict=True))
+    labels = np.concatenate([asked.labels for *_, asked in parts])
+    weights = np.concatenate([asked.weights for *_, asked in parts])
     paths = [regressions(rows[taught], targets.shares[taught], penalties, ENOUGH) for taught, *_ in parts]
     right: list[float] = []
     losses: list[float] = []
     said: list[np.ndarray] = []
     for solutions in zip(*paths, strict=True):
         found = zip(parts, solutions, strict=True)
-        said.append(np.concatenate([asked @ weight.T + bias for (_, asked, *_), (weight, bias) in found]))
+        answers = [asked @ weight.T + bias for (_, asked, _), (weight, bias) in found]
+        said.append(np.concatenate(answers))
         right.append(float((said[-1].argmax(1) == labels).mean()))
-        each = -log_softmax(said[-1], axis=1)[np.arange(len(labels)), labels]
+        pairs = zip(parts, answers, strict=True)
+        each = np.concatenate([asked.losses(answer) for (*_, asked), answer in pairs])
         losses.append(float(each @ weights / weights.sum()))
         if len(losses) > 2 and min(losses[-2:]) > min(losses[:-2]):
             break

@@ -46,7 +46,7 @@ def logistic_head(
         else:
             other = Targets(held_out[1], targets.classes, class_weights=targets.class_weights)
             others = (pooled(held_out[0]) - table.mean) * table.scale @ axes.T
-            asked = [(np.full(len(rows), True), others, other.labels, other.weights)]
+            asked = [(np.full(len(rows), True), others, other)]
         path = path_of(rows, targets, tried, asked)[0] if asked else None
         penalty = float(tried[path.chosen if path else len(tried) // 2])
     warm = [value for value in tried if value > penalty]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import log_softmax
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +18,8 @@ class Targets:
         groups: (N,) equal for what belongs together; None: each picture on its own.
         class_weights: (classes,) or None: all 1.
         label_smoothing: in 0 .. 1, the share of a picture that is spread over all classes.
+        given: (N, classes) shares of the classes whose sum is the row's weight, and labels only divide rows
+            into folds; None: each row is its label's, and weighs 1.
     """
 
     labels: np.ndarray
@@ -25,18 +28,28 @@ class Targets:
     groups: np.ndarray | None = None
     class_weights: np.ndarray | None = None
     label_smoothing: float = 0.0
+    given: np.ndarray | None = None
 
     @property
     def weights(self) -> np.ndarray:
-        """(N,): class weight over the number of views."""
-        return self._class_weights[self.labels] / self._views
+        """(N,): the class weights of what is given, over the number of views."""
+        return self._given @ self._class_weights / self._views
 
     @property
     def shares(self) -> np.ndarray:
         """(N, classes): each class's weight times its share of the row, as PyTorch's cross-entropy has it."""
-        shares = np.full((len(self.labels), self.classes), self.label_smoothing / self.classes)
-        shares[np.arange(len(self.labels)), self.labels] += 1 - self.label_smoothing
+        given, spread = self._given, self.label_smoothing
+        shares = spread / self.classes * given.sum(1, keepdims=True) + (1 - spread) * given
         return shares * self._class_weights / self._views[:, None]
+
+    def losses(self, logits: np.ndarray) -> np.ndarray:
+        """Return (N,) what the answers (N, classes) of a head lose on each row, for a weight of 1 and without
+        smoothing; 0 for a row without weight."""
+        wanted = self._given * self._class_weights
+        sums = wanted.sum(1, keepdims=True)
+        shares = np.divide(wanted, sums, out=np.zeros_like(wanted), where=sums > 0)
+        found: np.ndarray = -(shares * log_softmax(logits, axis=1)).sum(1)
+        return found
 
     @property
     def together(self) -> np.ndarray:
@@ -46,8 +59,14 @@ class Targets:
 
     def rows(self, chosen: np.ndarray) -> "Targets":
         """Return those of the rows that `chosen`, a mask or indices, names."""
-        pictures, groups = (None if each is None else each[chosen] for each in (self.pictures, self.groups))
-        return replace(self, labels=self.labels[chosen], pictures=pictures, groups=groups)
+        pictures, groups, given = (
+            None if each is None else each[chosen] for each in (self.pictures, self.groups, self.given)
+        )
+        return replace(self, labels=self.labels[chosen], pictures=pictures, groups=groups, given=given)
+
+    @property
+    def _given(self) -> np.ndarray:
+        return np.eye(self.classes)[self.labels] if self.given is None else self.given.astype(float)
 
     @property
     def _class_weights(self) -> np.ndarray:
