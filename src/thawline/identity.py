@@ -39,6 +39,7 @@ DECIDES_NOTHING = {
     "thawline.config.sections": "declares settings, whose values count themselves",
     "thawline.config.weight_files": "says which values are paths",
     "thawline.config.recipe.fields": "declares settings, whose values count themselves",
+    "thawline.config.recipe.rewards": "declares settings, whose values count themselves",
     "thawline.config.recipe.words": "words for recipes",
 }
 """Modules (and all below them) that change no result, and why not; nothing that only they import counts."""

@@ -270,3 +270,17 @@ def test_relative_paths_start_at_the_real_repository(tmp_path: Path, monkeypatch
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert located("pictures") == tmp_path / "pictures"
     assert located("/pictures") == Path("/pictures")
+
+
+def test_a_search_watches_what_mistakes_cost_only_where_that_is_rewarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    costs = "evaluate.costs=costs.csv"
+    assert config_of(costs).evaluate.reward_watch == "constraints.txt"
+    found = config_of(costs, "finetune.reward=costs").evaluate.reward_watch
+    assert found == str(tmp_path / "costs.csv")
+    with pytest.raises(ConfigError, match=r"evaluate\.costs = None(?s:.*)because finetune\.reward is costs"):
+        config_of("finetune.reward=costs")
+    with pytest.raises(ConfigError, match=r"finetune\.mix = 'mixup'(?s:.*)because reward is costs"):
+        config_of(costs, "finetune.reward=costs", "finetune.mix=mixup")

@@ -229,3 +229,19 @@ def test_nothing_that_varies_between_runs_is_in_the_metrics(finished: Artifacts)
     evaluate(CONFIG, finished)
     text = json.dumps(read_json(finished.reports / "metrics.json"))
     assert not any(word in text for word in ("seconds", "date", str(finished.root)))
+
+
+def test_the_models_before_and_after_a_reward_phase_are_compared(finished: Artifacts) -> None:
+    """Before it they are as good as any: the phase gained nothing, and that is said."""
+    models(finished.stage_output("finetune", "finetuned", "before_reward"), 5.0)
+    recipe = read_json(finished.stage("search", "finetuned") / "recipe.json")
+    recipe |= {"selected": None, "recipe": {**recipe["recipe"], "reward": "balanced_accuracy"}}
+    write_json(finished.stage_output("search", "finetuned") / "recipe.json", recipe)
+    found = evaluate(CONFIG, finished)["reward"]
+    assert found["reward"] == "balanced_accuracy"
+    assert found["arms"]["reward"] == found["arms"]["likelihood"] == found["arms"]["likelihood_decided"]
+    assert found["differences"]["reward"]["mean"] == 0
+
+
+def test_without_a_reward_phase_nothing_is_said_of_one(finished: Artifacts) -> None:
+    assert "reward" not in evaluate(CONFIG, finished)

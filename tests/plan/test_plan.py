@@ -8,6 +8,7 @@ import torch
 
 from thawline.artifacts import FORECAST, PLAN, STOPPED, Artifacts, read_json
 from thawline.clock import Clock
+from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import (
     Config,
     DataSetName,
@@ -138,6 +139,14 @@ def test_a_curve_has_trials_and_seeds_at_every_depth() -> None:
 def test_what_chooses_between_epochs_needs_its_validation_pictures() -> None:
     found = settings(Finetune(keep=Keep.best), WORK, COSTS, 3, Programme(1, 8, 2, (2, 0)))
     assert "finetune.refit" not in found
+
+
+def test_a_reward_keeps_its_held_out_pictures_and_is_left_out_where_there_is_no_time_for_it() -> None:
+    recipe = Finetune(reward=Reward.balanced_accuracy)
+    found = settings(recipe, WORK, COSTS, 3, Programme(1, 8, 2, (2, 0)))
+    assert not {"finetune.refit", "finetune.reward"} & found.keys()
+    for programme in (Programme(1, 2, 2, (2, 0)), Programme(1, 1, 1, ())):
+        assert settings(recipe, WORK, COSTS, 3, programme)["finetune.reward"] == "none"
 
 
 # --- steps are timed and leave no trace

@@ -13,7 +13,7 @@ from thawline.report.costs import collect_costs
 from thawline.report.figures import gallery
 from thawline.report.findings import read_findings
 from thawline.report.page import content
-from thawline.report.rendering import cell, readme
+from thawline.report.rendering import cell, readme, web_page
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +264,25 @@ def test_the_look_at_the_training_pictures_is_told_where_there_was_one(written: 
     assert "Twice as many pictures (800): +1 to +4 points." in text
     assert text.count('src="figures/more_pictures-light.svg"') == 1
     assert "## The training pictures" not in written()
+
+
+def test_what_a_reward_came_to_is_a_section_of_its_own(
+    finished: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the figures are not drawn
+    monkeypatch.setattr("thawline.report.rendering._address", str)
+    config, artifacts = finished(recipe={"reward": "balanced_accuracy", "soup": 1})
+    path = artifacts.reports / "metrics.json"
+    value = {"mean": 0.9, "low": 0.8, "high": 0.95}
+    gap = {"mean": 0.0, "low": -0.1, "high": 0.1}
+    names = ("likelihood", "likelihood_decided", "reward", "reward_decided")
+    told = {"arms": dict.fromkeys(names, value), "differences": dict.fromkeys(names, gap)}
+    write_json(path, {**read_json(path), "reward": {"reward": "balanced_accuracy", **told}})
+    findings = read_findings(artifacts, config.evaluate.confidence)
+    costs = collect_costs(findings)
+    page = content(config, findings, costs, gallery(findings, costs))
+    assert "a reward phase for balanced accuracy in the last 30% of the epochs" in page["answer"][0]
+    assert "| then the reward, the best decision | 90.0 % (80.0 to 95.0) | 0.0 (−10.0 to +10.0) points |" in (
+        readme(page)
+    )
+    assert "<td>0.0 (−10.0 to +10.0) points</td>" in web_page(page, artifacts.reports)

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from tests_tracking import recorded
 from torch import nn
 
-from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, RECIPE, Artifacts, read_json
+from thawline.artifacts import BEFORE_REWARD, CARD, COSTS, HISTORY, MODEL, RECIPE, Artifacts, read_json
 from thawline.config.errors import FieldError
+from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import (
     AugmentationName,
     BatchNorm,
@@ -30,14 +31,14 @@ from thawline.config.sections import (
     Target,
     Trainer,
 )
-from thawline.data.store import Store
+from thawline.data.store import Store, open_store
 from thawline.models.adapters.added import added_parameters
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
 from thawline.serving.export import export
 from thawline.training.classifier import Classifier
-from thawline.training.finetune import finetune
+from thawline.training.finetune import finetune, initial_network
 from thawline.training.history import Fitted, Row, TrainingDivergedError
 from thawline.training.parameter_groups import balanced_weights, learning_groups
 from thawline.training.recipe import Chosen, write_chosen
@@ -230,6 +231,25 @@ def test_the_stage_writes_one_model_per_seed(toy_artifacts: Artifacts, tmp_path:
     assert 0 < cost["trainable_parameters"] < cost["total_parameters"]
     assert cost["forward_flops"] < cost["step_flops"] < 3 * cost["forward_flops"]
     assert min(cost["seconds_per_epoch"], cost["pictures_per_second"], cost["peak_memory_bytes"]) > 0
+
+
+def test_what_a_reward_phase_began_with_is_kept_beside_what_it_made(
+    toy_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    settings = recipe(depth=1, seeds=1, reward=Reward.balanced_accuracy)
+    choose(toy_artifacts, Contender.finetuned, settings, 1)
+    finetune(stage_config(tmp_path), toy_artifacts)
+    folder, base = toy_artifacts.stage("finetune", "finetuned"), toy_artifacts.stage("replace_head") / MODEL
+    before, after = (
+        load_model(place / "weights" / "seed_0.safetensors", place / CARD, base)[0]
+        for place in (folder / BEFORE_REWARD, folder)
+    )
+    assert state_hashes(before) != state_hashes(after)
+    again, _ = initial_network(settings, toy_artifacts.stage("replace_head"), 0)
+    train(again, open_store(toy_artifacts.data("target")), 1, epochs=2)
+    # on pictures, not on stored features: the last bits differ
+    for name, tensor in again.state_dict().items():
+        torch.testing.assert_close(before.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_a_seed_may_be_a_soup_of_adapted_networks_and_is_saved_as_what_it_adds(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thawline.config.errors import FieldError
+from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Finetune, Phases
 from thawline.training.optimization import Span
 from thawline.training.phases import phases
@@ -94,3 +95,23 @@ def test_phases_follow_each_other_and_end_with_all_that_may_learn(
     assert found[-1].frozen == frozen
     for before, after in zip(found, found[1:], strict=False):
         assert before.frozen > after.frozen
+
+
+@pytest.mark.parametrize("kind", Phases)
+def test_a_reward_phase_takes_its_share_of_the_epochs_and_the_rates_of_the_one_before(kind: Phases) -> None:
+    settings = recipe(phases=kind, reward=Reward.balanced_accuracy, reward_share=0.2)
+    *before, last = phases(settings, 5, {0})
+    assert before == list(phases(recipe(phases=kind, epochs=8), 5, {0}))
+    assert (last.name, last.first, last.epochs, last.span) == ("reward", 8, 2, Span(8, 2))
+    assert (last.frozen, last.head_lr, last.body_lr) == (
+        before[-1].frozen,
+        before[-1].head_lr,
+        before[-1].body_lr,
+    )
+    assert [phase.rewarded for phase in (*before, last)] == [False] * len(before) + [True]
+
+
+def test_some_epochs_are_left_for_either() -> None:
+    for share, epochs in ((0.01, (2, 1)), (0.99, (1, 2))):
+        found = phases(recipe(epochs=3, reward=Reward.balanced_accuracy, reward_share=share), 3, {0})
+        assert tuple(phase.epochs for phase in found) == epochs

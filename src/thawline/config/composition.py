@@ -11,6 +11,7 @@ from thawline.config.errors import ConfigError, FieldError, UserError
 from thawline.config.explain import field_message
 from thawline.config.paths import require_watchable
 from thawline.config.plugin import install
+from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Config
 from thawline.config.weight_files import is_weight_file
 
@@ -41,6 +42,12 @@ def watch(root: str | None, download: bool, weights: str | None = None) -> str:
     if weights is not None and is_weight_file(weights):
         return str(located(weights))
     return "constraints.txt"
+
+
+def watch_reward(costs: str | None, reward: str) -> str:
+    """Return the path that DVC compares to notice that a reward changed: the table of costs where these are
+    rewarded."""
+    return watch(costs, download=reward != Reward.costs.name)
 
 
 def require_watched(config: Config, root: Path) -> None:

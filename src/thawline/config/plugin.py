@@ -62,11 +62,12 @@ def _explained(compose: Any, overrides: list[str], run_mode: Any, checkout: Path
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from thawline.config.composition import require_watched, to_config, watch
+    from thawline.config.composition import require_watched, to_config, watch, watch_reward
     from thawline.config.errors import ConfigError
     from thawline.config.explain import composition_message
 
     OmegaConf.register_new_resolver("watch", watch, replace=True)
+    OmegaConf.register_new_resolver("watch_reward", watch_reward, replace=True)
     try:
         values = compose()
     except HydraException as error:

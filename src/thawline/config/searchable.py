@@ -13,6 +13,7 @@ from thawline.config.checks import require
 from thawline.config.errors import FieldError, closest
 from thawline.config.kinds import describe
 from thawline.config.recipe.fields import Finetune
+from thawline.config.recipe.rewards import RewardFields
 
 ELSEWHERE = {
     "depth": "search.space.depths, which lists the depths to try",
@@ -21,6 +22,10 @@ ELSEWHERE = {
     "start": "finetune.start; the contender from_scratch starts random and has a search of its own",
     "units": "finetune.units; what learns is searched as search.space.depths",
     "head_cuts": "finetune.head_cuts: auto chooses them by out-of-fold predictions, without a trial",
+    **dict.fromkeys(
+        (each.name for each in fields(RewardFields)),
+        "finetune.reward and its kin: trials are compared by accuracy, which no reward is for",
+    ),
     "seeds": "finetune.seeds: fine-tunings of the chosen recipe, which a trial has none of",
     "soup": "finetune.soup: trainings of a final fine-tuning that are averaged; a trial is one training",
     "keep": "finetune.keep: best chooses the epoch by the pictures that score the trial, to win by luck",

@@ -155,6 +155,8 @@ class Evaluate:
     mistake costs the same."""
     costs_watch: str = "constraints.txt"
     """What DVC compares to notice that the table was changed (computed)."""
+    reward_watch: str = "constraints.txt"
+    """The same, for the search of a recipe that is rewarded by these costs (computed)."""
 
     def __post_init__(self) -> None:
         positive(self, "resamples", "calibration_bins", "batch_size", "confidence")
@@ -286,6 +288,7 @@ class Config:
         grid = self.search.enabled and self.search.sampler is SamplerName.grid
         allowed = "null, because search.sampler is grid, of which a part would leave out whole depths"
         require(self.plan.minutes is None or not grid, "plan.minutes", self.plan.minutes, allowed)
+        self.finetune.require_costs(self.evaluate.costs)
         if self.source.weights is None:
             require(
                 self.input.size is not None,

@@ -15,6 +15,7 @@ from thawline.evaluation.answers import answers_on_test
 from thawline.evaluation.asking import asked, class_order
 from thawline.evaluation.depth_curve import write_depth_curve
 from thawline.evaluation.mistakes import write_mistakes
+from thawline.evaluation.rewards import rewards_on_test
 from thawline.evaluation.summary import describe, measured
 from thawline.evaluation.tables import Predicted, Truth, write_tables
 from thawline.models.checkpoint import load_model
@@ -50,9 +51,11 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
     ]
     truth = Truth(list(test.manifest["path"]), list(test.manifest["group"]), test.labels, test.classes)
     write_tables(artifacts.stage_output("evaluate"), truth, models, config.evaluate.calibration_bins)
+    rewards = rewards_on_test(config, artifacts, test, models, device)
     metrics = {
         **measured(config, truth.labels, models, groups_of(test.manifest)),
         "answers": answers_on_test(config, artifacts, test, device),
+        **({"reward": rewards} if rewards else {}),
         "recipe": recipe,
         "data": describe(open_store(artifacts.data("target")), test),
     }

@@ -18,6 +18,7 @@ from thawline.artifacts import (
 )
 from thawline.clock import Clock
 from thawline.config.recipe.contenders import recipe_of
+from thawline.config.recipe.rewards import Reward
 from thawline.config.search import EACH_DEPTH, LINEAR_PROBE
 from thawline.config.sections import (
     AugmentationName,
@@ -190,16 +191,20 @@ def _stored(recipe: Finetune, config: Config) -> bool:
 def settings(recipe: Finetune, work: Work, costs: Costs, units: int, programme: Programme) -> dict[str, Any]:
     """Return what `programme` means, as values of the configuration."""
     found: dict[str, Any] = {"trainer.precision": "bfloat16" if costs.half else "float32"}
-    if recipe.keep is Keep.last and recipe.early_stopping == 0 and recipe.soup == 1:
+    kept = recipe.keep is Keep.last and recipe.early_stopping == 0 and recipe.soup == 1
+    if kept and recipe.reward is Reward.none:  # whose best decision is found on pictures that were held out
         # pictures are few, and once they have chosen the recipe nothing is left for them to choose
         found["finetune.refit"] = True
     if not programme.depths:
         solved = {"search.enabled": False, "finetune.depth": "all", "finetune.units": None}
+        solved["finetune.reward"] = Reward.none.name
         return found | solved | {"finetune.seeds": 1}
     folded = programme.folds > 1
     if recipe.phases is Phases.one and recipe.method is Method.full and programme.epochs >= 2:
         # a head that is solved costs nothing, and everything else then starts from one that is right
         found["finetune.phases"] = Phases.probe_first.name
+    if recipe.reward is not Reward.none and programme.epochs < 3:
+        found["finetune.reward"] = Reward.none.name
     found |= {
         "finetune.epochs": programme.epochs,
         "finetune.seeds": programme.seeds,

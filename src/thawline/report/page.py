@@ -12,6 +12,7 @@ from thawline.report.costs import saved, stage_name, training_costs
 from thawline.report.figures import Picture
 from thawline.report.figures.confusion import confusion_counts, frequent_mistakes
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
+from thawline.report.rewards import rewards
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -41,6 +42,7 @@ def content(
         "metrics": [METRIC_NAMES[name] for name in METRICS],
         "contenders": rows,
         "methods": any(row["method"] for row in rows),
+        "rewards": rewards(findings),
         "left_out": [name for key, name in NAMES.items() if key not in findings.contenders],
         "coverage": wording.coverage(findings),
         "pictures": pictures,

@@ -19,8 +19,8 @@ from thawline.artifacts import (
 )
 from thawline.config.composition import located
 from thawline.config.sections import Config, Contender, ExportFormat
+from thawline.data.costs import read_costs
 from thawline.data.supervision import open_training
-from thawline.evaluation.costs import read_costs
 from thawline.models.adapters.adapt import merge
 from thawline.models.answer import save_answering
 from thawline.models.checkpoint import load_model, save_model

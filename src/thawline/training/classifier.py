@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -26,6 +27,7 @@ from thawline.training.loss import cross_entropy, weight_of
 from thawline.training.optimization import Group, Span, build_optimizer, factor
 from thawline.training.processes import place, summed
 from thawline.training.resumption import require_same
+from thawline.training.rewards import Objective
 from thawline.training.synchronized_batch_norm import SynchronizedBatchNorm
 
 AUXILIARY_WEIGHT = 0.3
@@ -56,6 +58,7 @@ class Classifier(pl.LightningModule):
         classes: how many; needed only where pictures are mixed.
         ema: decay per step of an average of the weights, which is then what is validated and kept; 0: none.
         penalty: on the distance from where the weights started, or None.
+        objective: made smaller in place of the cross-entropy; None: nothing else.
         history: of the phases before this one; epochs are counted on from there.
         first: epochs planned before this training, and `span`: those its schedule runs over; None:
             this training's own.
@@ -79,6 +82,7 @@ class Classifier(pl.LightningModule):
         keep: Keep = Keep.last,
         ema: float = 0.0,
         penalty: L2SP | None = None,
+        objective: Objective | None = None,
         history: Sequence[Row] = (),
         first: int = 0,
         span: Span | None = None,
@@ -90,6 +94,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.network, self.groups, self.settings = network, groups, settings
         self.seed, self.classes, self.keep, self.penalty = seed, classes, keep, penalty
+        self.objective = objective
         self.average = MovingAverage(network, ema) if ema else None
         if self.average is not None:
             # or processes that train together would wait for its gradients
@@ -127,7 +132,10 @@ class Classifier(pl.LightningModule):
         return self.network if self.average is None else self.average.module
 
     def forward(self, images: torch.Tensor) -> Any:
-        asked = self.network.get_submodule("suffix") if self.from_features else self.network
+        return self._ask(images, self.network)
+
+    def _ask(self, images: torch.Tensor, network: nn.Module) -> Any:
+        asked = network.get_submodule("suffix") if self.from_features else network
         return asked(laid_out(images, self.layout))
 
     def configure_optimizers(self) -> Any:
@@ -168,7 +176,11 @@ class Classifier(pl.LightningModule):
         with SynchronizedBatchNorm(_counts(indices)) if place()[1] > 1 else nullcontext():
             output = self(images)
         share, weight, count = self._share(targets, indices)
-        loss = self.loss(output, targets) * share
+        if self.objective is None:
+            loss = self.loss(output, targets) * share
+        else:
+            before = self.objective.asked(partial(self._ask, images), images.device)
+            loss = self.objective(logits_of(output)[0], before, targets) * share
         if self.parts == 1:
             self._note(loss, count)
             return loss

@@ -14,6 +14,7 @@ from torch import nn
 
 from thawline import tracking
 from thawline.artifacts import (
+    BEFORE_REWARD,
     CARD,
     MODEL,
     RECIPE,
@@ -39,6 +40,7 @@ from thawline.models.device import prepare_machine
 from thawline.models.head import with_fresh_head
 from thawline.models.head_cuts import read_cuts
 from thawline.models.selection import require_learning
+from thawline.models.state import load_state
 from thawline.progress import Advance, progress
 from thawline.training.by_heart import by_heart
 from thawline.training.features.cache import PrefixCache
@@ -55,7 +57,7 @@ log = logging.getLogger(__name__)
 
 def finetune(config: Config, artifacts: Artifacts) -> None:
     """Write weights/seed_<k>.safetensors for every seed, card.json, history.csv and costs.json of every
-    contender.
+    contender; where a reward phase made them, before_reward/ has weights and card of what it began with.
 
     What was finished before is not trained again: seeds before an interruption, and the contenders of the
     last call whose recipe, data and code are still the same. Of several processes each takes part in the
@@ -162,6 +164,10 @@ def _finetune_seed(
             return
         # first to disk: the tracking server may be gone by now
         save_model(work / seed_weights(seed), work / CARD, network, card, base=initial / MODEL)
+        if fitted.before is not None:
+            load_state(network, fitted.before)
+            beside = work / BEFORE_REWARD
+            save_model(beside / seed_weights(seed), beside / CARD, network, card, base=initial / MODEL)
         run.log_history(fitted.curve)
         run.log_metrics(fitted.cost)
         warning = by_heart(fitted.history, fitted.epoch, store.part("val").labels)

@@ -11,7 +11,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from thawline.artifacts import CARD, COSTS, HISTORY, atomic_path, read_json, seed_weights, write_json
+from thawline.artifacts import (
+    BEFORE_REWARD,
+    CARD,
+    COSTS,
+    HISTORY,
+    atomic_path,
+    read_json,
+    seed_weights,
+    write_json,
+)
 from thawline.training.pretrain import write_history
 
 FINISHED = "finished"
@@ -23,9 +32,11 @@ def collect(work: Path, folder: Path) -> None:
     be needed to go on with them."""
     seeds = sorted(int(path.stem) for path in work.glob("[0-9]*.json"))
     results = {seed: read_json(work / f"{seed}.json") for seed in seeds}
-    for seed in results:
-        _copy(work / seed_weights(seed), folder / "weights" / seed_weights(seed))
-    _copy(work / CARD, folder / CARD)
+    for made, place in ((work, folder), (work / BEFORE_REWARD, folder / BEFORE_REWARD)):
+        if (made / CARD).exists():
+            for seed in results:
+                _copy(made / seed_weights(seed), place / "weights" / seed_weights(seed))
+            _copy(made / CARD, place / CARD)
     write_history(folder / HISTORY, {seed: result["history"] for seed, result in results.items()})
     costs: dict[str, Any] = {str(seed): result["cost"] for seed, result in results.items()}
     total = sum(cost["seconds"] for cost in costs.values())

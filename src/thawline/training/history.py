@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from thawline.config.errors import UserError
+from thawline.models.state import State
 
 COLUMNS = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
 
@@ -23,13 +24,15 @@ class Fitted:
     weights were averaged after the last epoch, one more row says what the average achieves (its training
     loss is NaN). `cost` has the fields of `Cost` that could be counted and `training_flops`, the operations
     of all steps of all phases; `soup` are the trainings that were averaged into the kept weights, None
-    without a soup.
+    without a soup. `before` has the network's tensors at the end of likelihood training where a reward phase
+    followed.
     """
 
     history: list[Row]
     epoch: int
     cost: dict[str, float] = field(default_factory=dict)
     soup: tuple[int, ...] | None = None
+    before: State | None = None
 
     @property
     def curve(self) -> list[Row]:

@@ -6,8 +6,9 @@ from itertools import groupby
 
 from torch import nn
 
-from thawline.config.recipe.meaning import Situation, solved
-from thawline.config.sections import AugmentationName, Finetune, Mix, Phases
+from thawline.config.recipe.meaning import Situation, likelihood_epochs, rewarded, solved
+from thawline.config.recipe.rewards import Reward
+from thawline.config.sections import AugmentationName, ClassWeights, Finetune, Mix, Phases
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
 from thawline.models.linear_head import linear_head
@@ -22,7 +23,8 @@ class Phase:
     `first` is the phase's first epoch (from 0, counted over all phases), `frozen` are the indices of the
     frozen units. `span` is what the schedule runs over: the phase, or the whole training. A solved phase
     counts as one epoch where it is the only one and as none before others, for which the head is then
-    `head_scale` times as large.
+    `head_scale` times as large. A `rewarded` one, the last of all, is for the recipe's reward in place of the
+    likelihood.
     """
 
     name: str
@@ -34,10 +36,14 @@ class Phase:
     span: Span
     solved: bool = False
     head_scale: float = 1.0
+    rewarded: bool = False
 
     def applied(self, recipe: Finetune) -> Finetune:
         """Return `recipe` as this phase alone: its epochs, its rates, and plain pictures for a head that is
-        solved before anything else learns."""
+        solved before anything else learns. Class weights are the likelihood's."""
+        recipe = replace(recipe, reward=Reward.none)
+        if self.rewarded:
+            recipe = replace(recipe, class_weights=ClassWeights.none, early_stopping=0)
         if self.solved and not self.epochs:
             return replace(
                 recipe, phases=Phases.one, augmentation=AugmentationName.none, views=0, mix=Mix.none
@@ -58,6 +64,9 @@ def phases(recipe: Finetune, units: int, frozen: Collection[int], linear: bool =
     """Return the phases of `recipe` for a network of `units` units of which `frozen` never learn; `linear`
     says whether its head can be solved.
 
+    A reward phase follows where there is a reward: `reward_share` of the epochs, with what learns and the
+    rates of the phase before it and a schedule of its own.
+
     one: a single phase. probe_first (LP-FT, Kumar et al. 2022): first the head alone, which is solved, then
     everything that may learn does so at body_lr, the head included; a head that is not linear is trained for
     `phase_share` of the epochs instead. Each phase has a schedule of its own. gradual (ULMFiT, Howard & Ruder
@@ -66,6 +75,8 @@ def phases(recipe: Finetune, units: int, frozen: Collection[int], linear: bool =
     once. One schedule runs over all phases. Where no unit may learn there is one phase, whatever the recipe
     says.
     """
+    if rewarded(vars(recipe)):
+        return _and_rewarded(recipe, units, frozen, linear)
     learning = sorted(set(range(units)) - set(frozen))
     head_lr = recipe.head_lr
     assert head_lr is not None  # Finetune resolves it
@@ -107,3 +118,14 @@ def _epochs_before(recipe: Finetune) -> int:
     """Return the epochs before everything that may learn does: at least one before and one after (there are
     two or more: `Finetune` checks it)."""
     return min(max(1, round(recipe.phase_share * recipe.epochs)), recipe.epochs - 1)
+
+
+def _and_rewarded(recipe: Finetune, units: int, frozen: Collection[int], linear: bool) -> tuple[Phase, ...]:
+    most = recipe.epochs - likelihood_epochs(vars(recipe))
+    epochs = min(max(1, round(recipe.reward_share * recipe.epochs)), most)
+    first = recipe.epochs - epochs
+    before = phases(replace(recipe, reward=Reward.none, epochs=first), units, frozen, linear)
+    if before[-1].solved:
+        return before
+    span = Span(first, epochs)
+    return (*before, replace(before[-1], name="reward", first=first, epochs=epochs, span=span, rewarded=True))

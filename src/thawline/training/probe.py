@@ -9,6 +9,7 @@ from scipy.special import log_softmax
 from torch import nn
 
 from thawline.config.errors import UserError
+from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import AugmentationName, Finetune, Mix, Trainer
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.head_cuts import SideBySide, side_by_side
@@ -35,6 +36,12 @@ def require_stored_pictures(recipe: Finetune) -> None:
         raise UserError(
             f"finetune.{name} = {getattr(recipe, name)} averages weights of a training, but a linear head "
             f"on frozen features is solved, without one.\n  set finetune.{name}={neutral}"
+        )
+    if recipe.reward is not Reward.none:
+        raise UserError(
+            f"finetune.reward = {recipe.reward.name} is trained for step by step, but a linear head on "
+            "frozen features is solved, without a step.\n  set finetune.reward=none (evaluate.costs decides "
+            "for the least expected cost without training), or a lower finetune.depth, for units to learn"
         )
     if recipe.augmentation is not AugmentationName.none and recipe.views == 0:
         raise UserError(

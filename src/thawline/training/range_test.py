@@ -8,7 +8,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter1d
 from thawline import tracking
 from thawline.artifacts import Artifacts, write_table
 from thawline.config.errors import UserError
+from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Config, Finetune, Phases
 from thawline.data.batches import Batch, Batches
 from thawline.data.recorded import recorded
@@ -181,11 +182,11 @@ def range_test(config: Config, artifacts: Artifacts, draw: Callable[[RangeTest, 
     """Test the rates of the configured recipe: write range_test.csv and, by `draw`, range_test.png, record an
     MLflow run and log what is suggested.
 
-    Of a recipe with phases it is the last one, in which everything learns that may.
+    Of a recipe with phases it is the last one before a reward, in which everything learns that may.
     """
     prepare_machine(config.trainer)
     initial, seed = artifacts.stage("replace_head"), config.seed * 1000
-    recipe = config.finetune
+    recipe = replace(config.finetune, reward=Reward.none)
     store = open_training(artifacts)
     network, card = initial_network(recipe, initial, seed)
     training = Training(network, recipe, store, config.trainer, seed=seed, mirror=config.target.mirror)

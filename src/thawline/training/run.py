@@ -33,6 +33,7 @@ from thawline.training.phases import Phase, phases_of
 from thawline.training.probe import require_stored_pictures, solve_head
 from thawline.training.recipe import tracked
 from thawline.training.resumption import Finished, read_finished, write_finished
+from thawline.training.rewards import objective_of, require_whole_batches
 
 if TYPE_CHECKING:
     from thawline.training.classifier import Classifier
@@ -76,6 +77,7 @@ class Training:
             held = hold(network, self._selection(self.phases[-1]))  # the phase that needs most
             parts = parts_that_fit(held, self._batch_shape[0], recipe.batch_size, trainer)
             self.accumulate = max(accumulate, parts)
+        require_whole_batches(recipe, self.accumulate)
         self.pictures = Pictures(store, recipe, seed, mirror, self.accumulate)
         self.start = snapshot(network) if recipe.wise_ft < 1 else {}
         self.penalty = pull_to_source(network, self.learning, recipe.l2_sp) if recipe.l2_sp else None
@@ -106,6 +108,7 @@ class Training:
             folder = checkpoint and checkpoint / f"phase-{index}"
             identity = self._identity(phase)
             held = self.freeze(phase)
+            before = snapshot(self.network) if phase.rewarded else None
             flops = flops_if_possible(held, *self._batch_shape)
             if phase.solved:
                 rows, variants = self._by_solving(phase, held, after_epoch)
@@ -116,14 +119,15 @@ class Training:
                 done = self._by_gradient(phase, history, identity, after_epoch, folder)
                 if folder:
                     write_finished(folder, identity, done, tensors_of(self.network))
-            spent.append(flops and flops.step * (len(done.history) - len(history)))
+            # what the phase started from is asked in every step, too
+            step = flops and flops.step + phase.rewarded * flops.forward
+            spent.append(step and step * (len(done.history) - len(history)))
             history, best = done.history, done.best or best
         cost = measured(held, *self._batch_shape, history, spent, len(self.pictures.train), self.device)
-        if best is None:
-            fitted = Fitted(history, len(history) - 1, cost)
-        else:
+        if best is not None:
             load_state(self.network, best)
-            fitted = Fitted(history, best_epoch(history), cost)
+        kept = len(history) - 1 if best is None else best_epoch(history)
+        fitted = Fitted(history, kept, cost, before=before)
         return self._towards_source(fitted) if self.recipe.wise_ft < 1 else fitted
 
     def _by_solving(self, phase: Phase, held: PartlyFrozen, after_epoch: Listeners) -> tuple[list[Row], int]:
@@ -176,7 +180,7 @@ class Training:
             train,
             val,
             self.trainer,
-            early_stopping=self.recipe.early_stopping,
+            early_stopping=phase.applied(self.recipe).early_stopping,
             checkpoint=folder,
             accumulate=self.accumulate,
         )
@@ -203,6 +207,7 @@ class Training:
             class_weights=balanced_weights(self.pictures.train.supervision, classes) if weighted else None,
             keep=recipe.keep,
             penalty=self.penalty,
+            objective=objective_of(self.recipe, self.held, self.pictures.train) if phase.rewarded else None,
             **more,
         )
 

@@ -5,8 +5,18 @@ from typing import Any
 
 import pytest
 
-from thawline.config.recipe.meaning import CONDITIONS, NEUTRAL, TRAINED, Situation, matters, solved
-from thawline.config.sections import BatchNorm, Finetune, Method, Mix, Phases, Start
+from thawline.config.errors import FieldError
+from thawline.config.recipe.meaning import (
+    CONDITIONS,
+    NEUTRAL,
+    TRAINED,
+    Situation,
+    matters,
+    reconciled,
+    solved,
+)
+from thawline.config.recipe.rewards import Reward
+from thawline.config.sections import BatchNorm, Config, Finetune, Keep, Method, Mix, Phases, Start
 
 HALF, ALL = Situation(2, 4), Situation(4, 4)
 NAMES = {each.name for each in fields(Finetune)}
@@ -89,3 +99,48 @@ def test_only_a_head_that_is_solved_reads_several_cuts() -> None:
     ):
         assert matters("head_cuts", vars(Finetune(phases=phases, head_cuts=[1])), at) is means
     assert not matters("head_cuts", vars(Finetune(head_cuts=[1])), Situation(4, 4, linear_head=False))
+
+
+def test_a_reward_means_something_where_something_is_trained() -> None:
+    values = vars(Finetune(reward=Reward.f_beta, reward_class="a"))
+    means = {name for name in NAMES if name.startswith("reward") and matters(name, values, HALF)}
+    assert means == {"reward", "reward_share", "reward_kl", "reward_class", "reward_beta"}
+    assert not any(matters(name, values, ALL) for name in NAMES if name.startswith("reward"))
+    plain = vars(Finetune())
+    assert {name for name in NAMES if name.startswith("reward") and matters(name, plain, HALF)} == {"reward"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"mix": Mix.mixup},
+            "mix = .*mixup.* is not allowed(?s:.*)none, because reward is balanced_accuracy",
+        ),
+        ({"keep": Keep.best}, "keep = (?s:.*)because reward is balanced_accuracy, and the best epoch"),
+        ({"soup": 2}, "soup = 2 (?s:.*)a soup is chosen by accuracy"),
+        ({"wise_ft": 0.5}, "wise_ft = 0.5 (?s:.*)reward_kl is what holds the model"),
+        ({"epochs": 1}, "reward = .*because epochs is 1(?s:.*)|reward = (?s:.*)needs 2 or more"),
+        (
+            {"epochs": 2, "phases": Phases.gradual},
+            "reward = (?s:.*)phases is gradual, and .* needs 3 or more",
+        ),
+        ({"reward": Reward.f_beta}, "reward_class = None (?s:.*)the name of a class"),
+        ({"reward_share": 1.0}, "reward_share = 1.0 (?s:.*)between 0 and 1"),
+        ({"reward_kl": -1.0}, "reward_kl = -1.0 (?s:.*)0 or more"),
+        ({"reward_costs": [[0, 1]]}, "reward_costs = (?s:.*)as many rows as columns"),
+    ],
+)
+def test_what_a_reward_rules_out_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(FieldError, match=message):
+        Finetune(**{"reward": Reward.balanced_accuracy, **changes})
+
+
+def test_where_a_head_is_solved_a_reward_is_left_out() -> None:
+    values = reconciled(vars(Finetune(reward=Reward.balanced_accuracy)) | {"depth": "all"}, ALL)
+    assert values["reward"] is Reward.none
+
+
+def test_a_reward_for_costs_needs_a_table_of_them() -> None:
+    with pytest.raises(FieldError, match=r"evaluate\.costs = None(?s:.*)because finetune\.reward is costs"):
+        Config(finetune=Finetune(reward=Reward.costs))

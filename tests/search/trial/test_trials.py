@@ -17,6 +17,7 @@ from thawline import tracking
 from thawline.artifacts import CARD, MODEL, Artifacts
 from thawline.config.choices import Goal, Keep, Objective, PrunerName, SamplerName, ValidationName
 from thawline.config.errors import UserError
+from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Config, Contender, Finetune, Limit, Range, Search, Space, Trainer
 from thawline.models.checkpoint import build_random, read_card, save_model
 from thawline.search.results.chosen import chosen
@@ -359,3 +360,27 @@ def test_two_workers_try_what_one_does(
     tried = [[(trial.params, trial.value) for trial in counted(study)] for study in (alone, together)]
     assert tried[0] == tried[1]
     assert len(tried[0]) == 6
+
+
+def test_what_mistakes_cost_is_part_of_a_recipe_that_is_rewarded_by_it(
+    toy_artifacts: Artifacts, config: Make, tmp_path: Path
+) -> None:
+    table = tmp_path / "costs.csv"
+    table.write_text("true,down,across\ndown,0,5\nacross,1,0\n")
+
+    def trials(**recipe: Any) -> Trials:
+        made = config()
+        costs = replace(made.evaluate, costs=str(table))
+        return Trials(
+            replace(made, finetune=replace(made.finetune, epochs=2, **recipe), evaluate=costs), toy_artifacts
+        )
+
+    rewarded = trials(reward=Reward.costs)
+    assert rewarded.base.reward_costs == [[0.0, 1.0], [5.0, 0.0]]
+    assert trials().base.reward_costs is None
+    names = {rewarded.name, trials().name}
+    table.write_text("true,down,across\ndown,0,7\nacross,1,0\n")
+    assert trials(reward=Reward.costs).name not in names
+    assert trials().name in names
+    with pytest.raises(UserError, match="no class is called so; nearest"):
+        trials(reward=Reward.f_beta, reward_class="acros")

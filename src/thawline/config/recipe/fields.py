@@ -22,6 +22,7 @@ from thawline.config.choices import (
 )
 from thawline.config.recipe.meaning import needs_body_rate, ruled_out
 from thawline.config.recipe.methods import Method, MethodFields
+from thawline.config.recipe.rewards import RewardFields
 
 AUTO = "auto"
 """Instead of a list of cuts: out-of-fold predictions choose them."""
@@ -78,7 +79,7 @@ class Pretrain(Optimization):
 
 
 @dataclass
-class Finetune(Optimization, MethodFields):
+class Finetune(Optimization, MethodFields, RewardFields):
     """The recipe: everything that decides one fine-tuning. Once it is made, `head_lr` is a number.
 
     Which fields mean something in which recipe is said in `thawline.config.recipe.meaning`.
@@ -156,6 +157,7 @@ class Finetune(Optimization, MethodFields):
     def __post_init__(self) -> None:
         Optimization.__post_init__(self)
         MethodFields.__post_init__(self)
+        RewardFields.__post_init__(self)
         positive(self, "body_lr", "head_lr", "head_scale", "seeds", "soup", "layer_decay", "wise_ft")
         positive(self, "phase_share", "head_penalty")
         not_negative(self, "early_stopping", "l2_sp", "views")

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from thawline.config.choices import AugmentationName, BatchNorm, Mix, OptimizerName, Phases, Start
+from thawline.config.choices import AugmentationName, BatchNorm, Keep, Mix, OptimizerName, Phases, Start
 from thawline.config.recipe.methods import Method, MethodFields
+from thawline.config.recipe.rewards import FIELDS, Reward, RewardFields
 
 Values = Mapping[str, Any]
 
@@ -48,6 +49,7 @@ nothing."""
 TRAINED = (
     *("epochs", "batch_size", "optimizer", "momentum", "schedule", "warmup", "weight_decay", "decay_all"),
     *("head_lr", "body_lr", "early_stopping", "keep", "ema", "soup", "mix", "mix_alpha"),
+    *(each.name for each in fields(RewardFields)),
 )
 """Fields about training step by step, which a solved head has none of."""
 
@@ -136,6 +138,21 @@ def _has_layer_decay(values: Values, at: Situation) -> bool:
     return body_learns(values, at) and (at.units is None or at.units - first >= 2)
 
 
+def rewarded(values: Values) -> bool:
+    """Tell whether a reward phase follows likelihood training, where anything is trained at all."""
+    return values["reward"] is not Reward.none
+
+
+def _of_reward(name: str) -> Callable[[Values, Situation], bool]:
+    owners = [reward for reward, names in FIELDS.items() if name in names]
+    return lambda values, _: values["reward"] in owners if owners else rewarded(values)
+
+
+def likelihood_epochs(values: Values) -> int:
+    """Return the least epochs before a reward phase: phases need two."""
+    return 1 if values["phases"] is Phases.one else 2
+
+
 def _of_method(name: str) -> Callable[[Values, Situation], bool]:
     return lambda values, at: thawed(values, at) and name in values["method"].row.fields
 
@@ -151,7 +168,9 @@ CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
     "phase_share": _has_phase_share,
     "layer_decay": _has_layer_decay,
     "l2_sp": lambda values, at: body_learns(values, at) and values["method"].row.source_learns,
-    "wise_ft": lambda values, at: body_learns(values, at) and values["method"].row.averages,
+    "wise_ft": lambda values, at: (
+        body_learns(values, at) and values["method"].row.averages and not rewarded(values)
+    ),
     "momentum": lambda values, _: values["optimizer"] is OptimizerName.sgd,
     "decay_all": lambda values, _: values["weight_decay"] > 0,
     # a solved head sees stored pictures: several variants of each, or plain ones
@@ -161,6 +180,9 @@ CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
     "head_cuts": head_is_solved,
     "head_penalty": head_is_solved,
     "head_scale": starts_solved,
+    # a reward leaves these no choice
+    **{name: lambda values, _: not rewarded(values) for name in ("mix", "keep", "soup")},
+    **{each.name: _of_reward(each.name) for each in fields(RewardFields) if each.name != "reward"},
     **{each.name: _of_method(each.name) for each in fields(MethodFields)},
 }
 """Fields that mean something only sometimes; all others always do, but for those of `TRAINED`."""
@@ -188,7 +210,21 @@ def ruled_out(values: Values) -> dict[str, tuple[Any, str]]:
         found |= {"wise_ft": (1.0, reason), "soup": (1, reason)}
     if values["epochs"] < 2:
         found["phases"] = (Phases.one, f"because epochs is {values['epochs']} and phases need 2 or more")
-    return found
+    return found | (_ruled_out_by_reward(values) if rewarded(values) else {})
+
+
+def _ruled_out_by_reward(values: Values) -> dict[str, tuple[Any, str]]:
+    because, least = f"because reward is {values['reward'].name}", likelihood_epochs(values) + 1
+    if values["epochs"] < least:
+        phased = "" if least == 2 else f" and phases is {values['phases'].name}"
+        reason = f"because epochs is {values['epochs']}{phased}, and a reward phase needs {least} or more"
+        return {"reward": (Reward.none, reason)}
+    return {
+        "mix": (Mix.none, f"{because}, and a label drawn for mixed pictures is right for none of them"),
+        "keep": (Keep.last, f"{because}, and the best epoch is that of the best accuracy"),
+        "soup": (1, f"{because}, and a soup is chosen by accuracy"),
+        "wise_ft": (1.0, f"{because}, and reward_kl is what holds the model near its start"),
+    }
 
 
 def reconciled(values: Values, at: Situation) -> dict[str, Any]:
@@ -196,7 +232,7 @@ def reconciled(values: Values, at: Situation) -> dict[str, Any]:
     `wise_ft` 1 where the method is lora."""
     found = dict(values) | {name: only for name, (only, _) in ruled_out(values).items()}
     if solved(found, at):
-        found |= {"mix": Mix.none, "soup": 1, "ema": 0.0}
+        found |= {"mix": Mix.none, "soup": 1, "ema": 0.0, "reward": Reward.none}
         if found["views"] == 0:
             found["augmentation"] = AugmentationName.none
     return found

@@ -11,6 +11,7 @@ from thawline.config.choices import BatchNorm, Phases
 from thawline.config.recipe.fields import Finetune
 from thawline.config.recipe.meaning import Situation, body_learns, matters, some_frozen, thawed
 from thawline.config.recipe.methods import Method
+from thawline.config.recipe.rewards import Reward
 
 _BATCH_NORM = {
     BatchNorm.frozen: "BatchNorm held fixed",
@@ -24,7 +25,7 @@ _FROZEN_BATCH_NORM = {
 }
 _OFF = (
     *("units", "phases", "layer_decay", "l2_sp", "ema", "wise_ft", "soup", "early_stopping", "views", "mix"),
-    *("decay_all", "label_smoothing", "class_weights", "head_cuts"),
+    *("decay_all", "label_smoothing", "class_weights", "head_cuts", "reward"),
 )
 """Fields whose default is "off": not worth showing unless they were turned on."""
 
@@ -100,8 +101,19 @@ def besides(recipe: Finetune, at: Situation) -> list[str]:
             recipe.soup > 1 and matters("soup", values, at),
             f"a greedy soup of {recipe.soup} trainings per seed",
         ),
+        (recipe.reward is not Reward.none and matters("reward", values, at), reward_words(recipe)),
     ]
     return [words for so, words in found if so]
+
+
+def reward_words(recipe: Finetune) -> str:
+    """Return what the reward phase is for, with its share of the epochs."""
+    what = recipe.reward.value
+    if recipe.reward is Reward.f_beta:
+        what = f"F{recipe.reward_beta:g} of {recipe.reward_class}"
+    elif recipe.reward is Reward.abstention:
+        what = f"accuracy where it answers ({1 - recipe.reward_abstention:.0%} of the pictures)"
+    return f"a reward phase for {what} in the last {recipe.reward_share:.0%} of the epochs"
 
 
 def _batch_norm(recipe: Finetune, at: Situation) -> list[tuple[bool, str]]:

@@ -39,6 +39,7 @@ from thawline.training.head_cuts import chosen_cuts, decided
 from thawline.training.phases import phases_of
 from thawline.training.probe import require_stored_pictures
 from thawline.training.recipe import plain, tracked
+from thawline.training.rewards import with_costs
 from thawline.training.solve.choice import CutChoice
 
 SEARCH_SEED = 999
@@ -62,7 +63,8 @@ class Trials:
         self.store: Store = open_training(artifacts)
         network, self.card = load_model(self.initial / MODEL, self.initial / CARD)
         self.linear_head = linear_head(network) is not None
-        self.base = recipe_of(self.contender, config.finetune, self.linear_head)
+        recipe = with_costs(config.finetune, config, self.store.classes)
+        self.base = recipe_of(self.contender, recipe, self.linear_head)
         if phases_of(self.base, network)[-1].solved:
             require_stored_pictures(self.base)
         self.units: tuple[Unit, ...] = units(network)

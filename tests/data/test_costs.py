@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from thawline.config.errors import UserError
-from thawline.evaluation.costs import read_costs
+from thawline.data.costs import read_costs
 
 CLASSES = ("cat", "dog")
 

@@ -1,0 +1,54 @@
+"""The models before and after a reward phase are asked about the test pictures, each decided for in two
+ways."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from thawline.artifacts import BEFORE_REWARD, CARD, MODEL, RECIPE, Artifacts, seed_weights
+from thawline.config.sections import Config, Contender
+from thawline.data.store import Store, groups_of, open_store
+from thawline.evaluation.asking import asked
+from thawline.evaluation.decisions import Asked, arms, compared
+from thawline.evaluation.tables import Predicted
+from thawline.statistics.bootstrap import clusters_of
+from thawline.training.recipe import read_chosen
+
+
+def rewards_on_test(
+    config: Config, artifacts: Artifacts, test: Store, models: Sequence[Predicted], device: torch.device
+) -> dict[str, Any] | None:
+    """Return what metrics.json says of the reward: `compared`, of the fine-tuned contender's `models`; None
+    where no reward phase made them."""
+    name = Contender.finetuned.name
+    folder = artifacts.stage("finetune", name)
+    before = folder / BEFORE_REWARD
+    if not before.is_dir():
+        return None
+    recipe = read_chosen(artifacts.stage("search", name) / RECIPE).recipe
+    store, base = open_store(artifacts.data("target")), artifacts.stage("replace_head") / MODEL
+    size = config.evaluate.batch_size
+    train, val = store.part("train"), store.part("val")
+    if recipe.refit:
+        train, val = store, val.divided(np.arange(0), np.arange(0))
+
+    def said(place: Path, seed: int, of_test: np.ndarray | None = None) -> Asked:
+        weights = place / "weights" / seed_weights(seed)
+        ask = partial(asked, weights, place / CARD, base=base, batch_size=size, device=device)
+        of_test = ask(test) if of_test is None else of_test
+        return Asked(of_test, ask(val) if len(val) else of_test[:0], val.labels)
+
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    found = [
+        arms(
+            recipe, counts, test.classes, said(before, each.seed), said(folder, each.seed, each.probabilities)
+        )
+        for each in models
+        if each.contender == name
+    ]
+    clusters = clusters_of(len(test), groups_of(test.manifest))
+    return compared(recipe, test.labels, test.classes, found, clusters, config.evaluate.confidence)
