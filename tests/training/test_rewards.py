@@ -14,9 +14,9 @@ from torch.nn import functional
 from thawline.config.errors import UserError
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Finetune
+from thawline.training.parameter_groups import balanced_weights
 from thawline.training.rewards import (
     Objective,
-    by_class,
     by_cost,
     counts_of,
     expected_f_beta,
@@ -53,10 +53,10 @@ def f_beta(labels: tuple[int, ...], truth: list[int], beta: float) -> float:
 
 def rewards(truth: list[int], probabilities: torch.Tensor) -> dict[str, tuple[Callable, Callable]]:
     """Each reward: as it is computed of (probabilities, shares), and of labels that were drawn."""
-    counts = np.array([7, 2, 4])
+    counts = [7, 2, 4]
     sure = probabilities.detach().max(1).values.topk(3).indices.tolist()
     gain = by_cost(COSTS).double()
-    balanced = by_class(counts).double()
+    balanced = torch.diag(balanced_weights(np.repeat([0, 1, 2], counts), 3)).double()
     return {
         "costs": (
             lambda p, s: expected_gain(p, s, gains=gain),
@@ -128,7 +128,7 @@ def test_the_mean_over_an_epochs_batches_is_balanced_accuracy() -> None:
     labels, answers = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 1, 0, 0, 1, 0])
     sure = functional.one_hot(torch.from_numpy(answers), 3).float()
     shares = functional.one_hot(torch.from_numpy(labels), 3).float()
-    gains = by_class(np.bincount(labels))
+    gains = torch.diag(balanced_weights(labels, 3))
     batches = [expected_gain(sure[rows], shares[rows], gains=gains) for rows in ([0, 1, 2], [3, 4, 5])]
     assert torch.stack(batches).mean() == pytest.approx((3 / 4 + 1 + 0) / 3)
 
@@ -151,7 +151,7 @@ def test_rows_of_shares_are_as_many_pictures_as_they_weigh() -> None:
 def test_equal_costs_reward_what_accuracy_does() -> None:
     equal = by_cost([[0.0, 3.0], [3.0, 0.0]])
     torch.testing.assert_close(equal, torch.eye(2))
-    torch.testing.assert_close(by_class(np.array([5, 5])), torch.eye(2))
+    torch.testing.assert_close(torch.diag(balanced_weights(np.array([0, 1, 1, 0]), 2)), torch.eye(2))
 
 
 def test_where_nothing_costs_anything_nothing_is_preferred() -> None:
@@ -187,6 +187,19 @@ def test_labels_are_shares_of_one_class() -> None:
     shares = functional.one_hot(labels, 3).float()
     before = torch.zeros_like(logits)
     torch.testing.assert_close(objective(logits, before, labels), objective(logits, before, shares))
+
+
+@pytest.mark.parametrize("reward", [each for each in Reward if each not in (Reward.none, Reward.costs)])
+def test_a_picture_without_weight_counts_for_nothing(reward: Reward) -> None:
+    recipe = Finetune(reward=reward, reward_class="b", reward_abstention=0.5)
+    rewarding = rewarding_of(recipe, np.array([0, 1, 2]), CLASSES)
+    objective = Objective(rewarding, nn.Identity(), 0.5)
+    logits, labels = drawn(2)
+    shares = functional.one_hot(labels, 3).float()
+    before, nothing = torch.zeros_like(logits), torch.zeros(4, 3)
+    found = objective(torch.cat([logits, -logits]), torch.cat([before, before]), torch.cat([shares, nothing]))
+    torch.testing.assert_close(found, objective(logits, before, shares))
+    assert torch.isfinite(objective(logits, before, nothing))
 
 
 def test_a_class_that_does_not_exist_is_named() -> None:

@@ -23,6 +23,8 @@ from thawline.config.sections import Config, Finetune
 from thawline.data.costs import read_costs
 from thawline.data.store import Store
 from thawline.models.cuts import logits_of
+from thawline.training.loss import SMALLEST
+from thawline.training.parameter_groups import balanced_weights
 from thawline.training.processes import place
 
 NO_MEANS = (Reward.f_beta, Reward.abstention)
@@ -47,7 +49,7 @@ class Objective:
         shares = targets if targets.is_floating_point() else functional.one_hot(targets, logits.shape[1])
         shares = shares.to(torch.float32)
         now, then, weights = logits.float().log_softmax(1), before.float().log_softmax(1), shares.sum(1)
-        divergence = ((now.exp() * (now - then)).sum(1) * weights).sum() / weights.sum()
+        divergence = ((now.exp() * (now - then)).sum(1) * weights).sum() / weights.sum().clamp(min=SMALLEST)
         return 1 - self.rewarding(now.exp(), shares) + self.kl * divergence
 
     def asked(self, ask: Callable[[nn.Module], object], device: torch.device) -> torch.Tensor:
@@ -60,16 +62,17 @@ def objective_of(recipe: Finetune, held: nn.Module, train: Store) -> Objective:
     """Return what the reward phase of `recipe` makes smaller, on the pictures of `train`; `held` is the
     network as it is when the phase begins, and is copied. Raises `UserError` as `require_class` does."""
     reference = copy.deepcopy(held).eval().requires_grad_(False)
-    return Objective(rewarding_of(recipe, train.labels, train.classes), reference, recipe.reward_kl)
+    return Objective(rewarding_of(recipe, train.supervision, train.classes), reference, recipe.reward_kl)
 
 
-def rewarding_of(recipe: Finetune, labels: np.ndarray, classes: Sequence[str]) -> Rewarding:
-    """Return the reward that `recipe` is for; labels: (N,) of the training pictures."""
+def rewarding_of(recipe: Finetune, supervision: np.ndarray, classes: Sequence[str]) -> Rewarding:
+    """Return the reward that `recipe` is for; supervision: labels (N,) of the training pictures, or targets
+    (N, K)."""
     require_class(recipe, classes)
     if recipe.reward is Reward.costs:
         return partial(expected_gain, gains=by_cost(recipe.reward_costs))
     if recipe.reward is Reward.balanced_accuracy:
-        return partial(expected_gain, gains=by_class(np.bincount(labels, minlength=len(classes))))
+        return partial(expected_gain, gains=torch.diag(balanced_weights(supervision, len(classes))))
     if recipe.reward is Reward.f_beta:
         at = classes.index(str(recipe.reward_class))
         return partial(expected_f_beta, at=at, beta=recipe.reward_beta)
@@ -115,17 +118,6 @@ def by_cost(costs: Sequence[Sequence[float]]) -> torch.Tensor:
     return 1 - table / largest if largest > 0 else torch.ones_like(table)
 
 
-def by_class(counts: np.ndarray) -> torch.Tensor:
-    """Return (K, K) gains whose mean over the training pictures, of which each class has `counts` (K,), is
-    the mean recall of the classes that have any."""
-    present = counts > 0
-    return torch.diag(
-        torch.tensor(
-            np.where(present, counts.sum() / (present.sum() * np.maximum(counts, 1)), 0), dtype=torch.float32
-        )
-    )
-
-
 def expected_gain(probabilities: torch.Tensor, shares: torch.Tensor, *, gains: torch.Tensor) -> torch.Tensor:
     """Return the mean gain, a mean over pictures: `gains` (K, K) of drawing a class (column) where another
     (row) is true.
@@ -134,7 +126,7 @@ def expected_gain(probabilities: torch.Tensor, shares: torch.Tensor, *, gains: t
     training pictures, so that the mean over an epoch's batches is their expected balanced accuracy, exactly.
     """
     drawn = probabilities @ gains.to(probabilities.device).T
-    return (shares * drawn).sum() / shares.sum()
+    return (shares * drawn).sum() / shares.sum().clamp(min=SMALLEST)
 
 
 def expected_f_beta(
@@ -182,6 +174,8 @@ def expected_where_answered(
     as it is: it changes in steps, so between these the gradient is exact. A picture that is answered and
     wrong loses certainty, and so comes to be left out.
     """
-    answered = max(1, round((1 - abstention) * len(probabilities)))
+    counted = shares.sum(1) > 0
+    probabilities, shares = probabilities[counted], shares[counted]
+    answered = min(len(shares), max(1, round((1 - abstention) * len(shares))))
     kept = probabilities.detach().max(1).values.topk(answered).indices
-    return (shares[kept] * probabilities[kept]).sum() / shares[kept].sum()
+    return (shares[kept] * probabilities[kept]).sum() / shares[kept].sum().clamp(min=SMALLEST)
