@@ -281,7 +281,7 @@ def test_what_a_reward_came_to_is_a_section_of_its_own(
     findings = read_findings(artifacts, config.evaluate.confidence)
     costs = collect_costs(findings)
     page = content(config, findings, costs, gallery(findings, costs))
-    assert "a reward phase for balanced accuracy in the last 30% of the epochs" in page["answer"][0]
+    assert "a reward phase for balanced accuracy in the last 30 % of the epochs" in page["answer"][0]
     assert "| then the reward, the best decision | 90.0 % (80.0 to 95.0) | 0.0 (−10.0 to +10.0) points |" in (
         readme(page)
     )

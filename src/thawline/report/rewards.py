@@ -75,7 +75,11 @@ def _training(gaps: Mapping[str, Interval], sign: int) -> str:
             "takes less time and does as well."
         )
     words = [f"{'better' if sign * gap['mean'] > 0 else 'worse'} with {how}" for how, gap in told.items()]
-    return f"Compared with that, the model after the reward phase is {' and '.join(words)}."
+    return (
+        f"Compared with that, the model after the reward phase is {' and '.join(words)}; but it has learned "
+        "for more epochs, and only a run with `finetune.reward=none` says what likelihood training makes of "
+        "these."
+    )
 
 
 def _cost(value: Interval) -> str:

@@ -112,8 +112,8 @@ def reward_words(recipe: Finetune) -> str:
     if recipe.reward is Reward.f_beta:
         what = f"F{recipe.reward_beta:g} of {recipe.reward_class}"
     elif recipe.reward is Reward.abstention:
-        what = f"accuracy where it answers ({1 - recipe.reward_abstention:.0%} of the pictures)"
-    return f"a reward phase for {what} in the last {recipe.reward_share:.0%} of the epochs"
+        what = f"accuracy where it answers ({100 * (1 - recipe.reward_abstention):g} % of the pictures)"
+    return f"a reward phase for {what} in the last {100 * recipe.reward_share:g} % of the epochs"
 
 
 def _batch_norm(recipe: Finetune, at: Situation) -> list[tuple[bool, str]]:
