@@ -1,14 +1,26 @@
 """The stage: one row of shares of the classes for each training picture, where labels are not enough."""
 
-from thawline.artifacts import Artifacts
+from thawline.artifacts import TAUGHT, Artifacts
 from thawline.config.sections import Config
+from thawline.data.store import discard_store, open_store
 from thawline.data.supervision import write_supervision
 
 NOTHING = "Every picture counts alike, as what its label says."
 
 
 def supervise(config: Config, artifacts: Artifacts) -> None:
-    """Write supervise.json and, where pictures are told more than their labels, targets.npy."""
+    """Write supervise.json and, where pictures are told more than their labels, targets.npy; where unlabelled
+    pictures teach, the store of all that do."""
     folder = artifacts.stage_output("supervise")
+    discard_store(folder / TAUGHT)
     if not config.supervised:
         write_supervision(folder, {"sentences": [NOTHING]}, None)
+        return
+    # torch takes seconds to load
+    from thawline.models.device import prepare_machine
+    from thawline.supervise.unlabelled import learn_from_unlabelled
+
+    prepare_machine(config.trainer)
+    store = open_store(artifacts.data("target"))
+    found, targets = learn_from_unlabelled(config, artifacts, folder, store)
+    write_supervision(folder, found, store, targets)
