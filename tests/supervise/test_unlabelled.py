@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import TRANSFORM, toy_pictures, write_toy_artifacts
 
-from thawline.artifacts import SUPERVISE, TARGETS, Artifacts, read_json
+from thawline.artifacts import CARD, SUPERVISE, TOLD, Artifacts, read_json
 from thawline.config.choices import Phases, ValidationName
 from thawline.config.sections import Config, DataSetName, Finetune, Review, Search, Target, Trainer
 from thawline.data.store import PSEUDO, Store, open_store, write_store
@@ -53,6 +53,11 @@ def with_a_gain(root: Path) -> Artifacts:
         patch.setattr(unlabelled, "difference_interval", lambda *_: (0.01, 0.2))
         supervise(config_of(), artifacts)
     return artifacts
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [each for each in folder.rglob("*") if each.is_file()]
+    return {str(each.relative_to(folder)): each.read_bytes() for each in files}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +113,8 @@ def test_a_gain_is_kept_where_its_interval_is_above_zero() -> None:
 
 def test_without_a_gain_trainings_see_what_they_would_without(tmp_path: Path) -> None:
     artifacts = with_more(tmp_path)
-    before = open_training(artifacts)
+    supervise(Config(), artifacts)
+    before, told = open_training(artifacts), contents(artifacts.stage("supervise", TOLD))
     supervise(config_of(), artifacts)
     said = read_json(artifacts.stage("supervise") / SUPERVISE)
     assert not said["unlabelled"]["kept"]
@@ -116,6 +122,7 @@ def test_without_a_gain_trainings_see_what_they_would_without(tmp_path: Path) ->
     after = open_training(artifacts)
     assert after.targets is None
     assert after.fingerprint == before.fingerprint
+    assert contents(artifacts.stage("supervise", TOLD)) == told
     assert relabelled(artifacts, after) is None
 
 
@@ -140,16 +147,10 @@ def test_pictures_that_teach_lie_behind_the_training_pictures_with_their_targets
 def test_equal_pictures_leave_equal_bytes_and_nothing_once_none_teach(
     taught: Artifacts, tmp_path: Path
 ) -> None:
-    def written(artifacts: Artifacts) -> dict[str, bytes]:
-        folder = artifacts.stage("supervise")
-        files = [each for each in folder.rglob("*") if each.is_file()]
-        return {str(each.relative_to(folder)): each.read_bytes() for each in files}
-
     again = with_a_gain(tmp_path)
-    assert written(again) == written(taught)
+    assert contents(again.stage("supervise")) == contents(taught.stage("supervise"))
     supervise(Config(trainer=Trainer(accelerator="cpu", threads=1)), again)
-    folder = again.stage("supervise")
-    assert not (folder / TARGETS).exists()
+    assert [each.name for each in again.stage("supervise", TOLD).rglob("*") if each.is_file()] == [CARD]
     assert open_training(again).fingerprint == open_store(again.data("target")).fingerprint
 
 

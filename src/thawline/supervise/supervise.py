@@ -1,18 +1,16 @@
 """The stage: one row of shares of the classes for each training picture, where labels are not enough."""
 
-from thawline.artifacts import TAUGHT, Artifacts
+from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
-from thawline.data.store import discard_store, open_store
+from thawline.data.store import open_store
 from thawline.data.supervision import write_supervision
 
 NOTHING = "Every picture counts alike, as what its label says."
 
 
 def supervise(config: Config, artifacts: Artifacts) -> None:
-    """Write supervise.json and, where pictures are told more than their labels, targets.npy; where unlabelled
-    pictures teach, the store of all that do."""
+    """Write supervise.json and told/, what trainings are told where that is more than labels."""
     folder = artifacts.stage_output("supervise")
-    discard_store(folder / TAUGHT)
     if not config.supervised:
         write_supervision(folder, {"sentences": [NOTHING]}, None)
         return
@@ -22,5 +20,5 @@ def supervise(config: Config, artifacts: Artifacts) -> None:
 
     prepare_machine(config.trainer)
     store = open_store(artifacts.data("target"))
-    found, targets = learn_from_unlabelled(config, artifacts, folder, store)
-    write_supervision(folder, found, store, targets)
+    found, pseudo = learn_from_unlabelled(config, artifacts, store)
+    write_supervision(folder, found, store, None, pseudo)

@@ -1,17 +1,17 @@
 """Pictures without a label: which teach, as what, and whether that can be shown to help."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from thawline.artifacts import CARD, COORDINATES, MODEL, TAUGHT, Artifacts, atomic_path
+from thawline.artifacts import CARD, MODEL, Artifacts
 from thawline.config.sections import Config, Finetune
 from thawline.data.problems import counted
-from thawline.data.store import PSEUDO, Store, open_store, write_store
+from thawline.data.store import PSEUDO, Store, open_store
+from thawline.data.supervision import Pseudo
 from thawline.data.unlabelled import UNLABELLED
 from thawline.models.answer import as_rows, scores
 from thawline.models.checkpoint import load_model
@@ -126,14 +126,12 @@ def _distances(taught: np.ndarray, more: np.ndarray, together: np.ndarray) -> tu
 
 
 def learn_from_unlabelled(
-    config: Config, artifacts: Artifacts, folder: Path, store: Store
-) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Look at the pictures that `target.unlabelled` names and, where some teach, leave the store of all that
-    do in `folder`, the stage's.
+    config: Config, artifacts: Artifacts, store: Store
+) -> tuple[dict[str, Any], Pseudo | None]:
+    """Look at the pictures that `target.unlabelled` names. Return what supervise.json says and, where some of
+    them teach, all pictures that trainings see.
 
     store: training and validation pictures, with targets where labels are not all there is to say of them.
-
-    Returns what supervise.json says, and the targets of all pictures that trainings see.
     """
     more, initial = open_store(artifacts.data(UNLABELLED)), artifacts.stage("replace_head")
     network, _ = load_model(initial / MODEL, initial / CARD)
@@ -157,18 +155,15 @@ def learn_from_unlabelled(
         "agreed": int(found.pseudo.any(1).sum()),
         "kept": found.kept(confidence),
         "cuts": list(found.cuts),
-        "penalty": found.penalty,
         "accuracy": None if found.right is None else [round(float(each), 6) for each in found.right.mean(1)],
         "gain": [round(each, 6) for each in found.gain(confidence)],
-        "seed": config.seed,
     }
-    targets = _left(folder, store, more, found) if said["kept"] else store.targets
-    return {"sentences": [in_words(found, len(more), confidence)], "unlabelled": said}, targets
+    pseudo = _joined(store, more, found, config.seed) if said["kept"] else None
+    return {"sentences": [in_words(found, len(more), confidence)], "unlabelled": said}, pseudo
 
 
-def _left(folder: Path, store: Store, more: Store, found: SelfTrained) -> np.ndarray:
-    """Write the store of all pictures that trainings see, those of `more` that teach behind the training
-    pictures, and what heads read of each; return their targets."""
+def _joined(store: Store, more: Store, found: SelfTrained, seed: int) -> Pseudo:
+    """Return all pictures that trainings see: those of `more` that teach lie behind the training pictures."""
     used = found.pseudo.any(1)
     rows, pseudo, train = found.rows[used], found.pseudo[used], len(store.part("train"))
     extra = more.manifest.iloc[rows].assign(split=PSEUDO, label=np.array(store.classes)[pseudo.argmax(1)])
@@ -180,12 +175,14 @@ def _left(folder: Path, store: Store, more: Store, found: SelfTrained) -> np.nda
     def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return np.concatenate([first[:train], second, first[train:]])
 
-    manifest = pd.concat([store.manifest[:train], extra, store.manifest[train:]], ignore_index=True)
-    images = between(store.images, more.images[rows])
-    write_store(folder / TAUGHT, images, manifest, store.classes, store.transform)
-    with atomic_path(folder / COORDINATES) as path, path.open("wb") as file:
-        np.save(file, between(own, others[used]).astype(np.float32))
-    return between(given, pseudo)
+    return Pseudo(
+        between(store.images, more.images[rows]),
+        pd.concat([store.manifest[:train], extra, store.manifest[train:]], ignore_index=True),
+        between(given, pseudo),
+        between(own, others[used]),
+        found.penalty,
+        seed,
+    )
 
 
 def in_words(found: SelfTrained, pictures: int, confidence: float) -> str:

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from thawline.artifacts import COORDINATES, SUPERVISE, Artifacts, read_json
+from thawline.artifacts import CARD, COORDINATES, TOLD, Artifacts, read_json
 from thawline.config.sections import Finetune
 from thawline.data.store import PSEUDO, Store
 from thawline.training.head_cuts import targets_of
@@ -21,24 +21,23 @@ def relabelled(artifacts: Artifacts, store: Store) -> Relabelled | None:
 
     Which pictures have pseudo-labels, and what heads read of them, stays as all training pictures decided.
     """
-    folder, pseudo = artifacts.stage("supervise"), (store.manifest["split"] == PSEUDO).to_numpy()
+    folder, pseudo = artifacts.stage("supervise", TOLD), (store.manifest["split"] == PSEUDO).to_numpy()
     if not pseudo.any():
         return None
     rows = np.load(folder / COORDINATES).astype(float)
-    said = read_json(folder / SUPERVISE)["unlabelled"]
+    card = read_json(folder / CARD)
     targets = targets_of(store, len(store.classes), Finetune())
 
     @cache
     def labels(taught: bytes) -> np.ndarray:
         known = np.frombuffer(taught, np.int64)
-        return pseudo_labels(
-            Known(rows[known], targets.rows(known), rows[pseudo], said["penalty"]), said["seed"]
-        )
+        asked = Known(rows[known], targets.rows(known), rows[pseudo], card["penalty"])
+        return pseudo_labels(asked, card["seed"])
 
     def again(divided: Store, taught: np.ndarray) -> Store:
         assert divided.targets is not None, "pseudo-labelled pictures have targets"
-        told = divided.targets.copy()
-        told[divided.manifest["split"] == PSEUDO] = labels(taught.astype(np.int64).tobytes())
-        return divided.taught(told)
+        targets = divided.targets.copy()
+        targets[divided.manifest["split"] == PSEUDO] = labels(taught.astype(np.int64).tobytes())
+        return divided.taught(targets)
 
     return again
