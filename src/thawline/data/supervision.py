@@ -66,7 +66,7 @@ def write_supervision(
 ) -> None:
     """Write supervise.json, which holds `found`, and told/: the `targets` (n, classes) of the pictures of
     `store`, or `pseudo`, which has others among them; nothing to be told where both are None."""
-    files, card = folder / TOLD, {"store": None if store is None or targets is None else store.fingerprint}
+    files, card = folder / TOLD, dict[str, Any](store=None)
     discard_store(files / TAUGHT)
     for name in (TARGETS, COORDINATES):
         (files / name).unlink(missing_ok=True)
@@ -75,8 +75,9 @@ def write_supervision(
         targets = pseudo.targets
         write_store(files / TAUGHT, pseudo.images, pseudo.manifest, store.classes, store.transform)
         _write_array(files / COORDINATES, pseudo.coordinates)
-        card |= {"store": store.fingerprint, "penalty": pseudo.penalty, "seed": pseudo.seed}
-    if targets is not None:
+        card |= {"penalty": pseudo.penalty, "seed": pseudo.seed}
+    if store is not None and targets is not None:
+        card["store"] = store.fingerprint
         _write_array(files / TARGETS, targets)
     write_json(files / CARD, card)
     write_json(folder / SUPERVISE, found)
