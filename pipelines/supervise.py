@@ -14,4 +14,4 @@ def supervise(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, supervise, reads=("prepare/target", "replace_head"))
+    run(__file__, supervise, reads=("prepare/target", "prepare/unlabelled", "replace_head"))

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from thawline import machine, tracking
-from thawline.artifacts import TARGETS, Artifacts, fingerprint
+from thawline.artifacts import TARGETS, TOLD, Artifacts, fingerprint
 from thawline.clock import Clock
 from thawline.config.composition import flatten, load_lock, located, to_config
 from thawline.config.errors import UserError
@@ -239,7 +239,7 @@ def _refuse_other_task(
     named = [each.format(contender=one.name) for each in reads for one in config.contenders]
     if config.plan.minutes is None:
         named = [each for each in named if each != "plan"]  # nobody reads what nothing decided
-    if not config.supervised and not (artifacts.find("supervise") / TARGETS).exists():
+    if not config.supervised and not (artifacts.stage("supervise", TOLD) / TARGETS).exists():
         named = [each for each in named if each != "supervise"]
     inputs = [each for each in named if not (artifacts.outputs / each).exists()]
     absent = [each for each in inputs if not artifacts.find(each).exists()]

@@ -260,6 +260,19 @@ def test_dvc_watches_what_mistakes_cost(tmp_path: Path, monkeypatch: pytest.Monk
         require_watched(config, tmp_path)
 
 
+def test_dvc_watches_pictures_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / "constraints.txt").touch()
+    assert config_of().target.unlabelled_watch == "constraints.txt"
+    config = config_of("target.unlabelled=more")
+    assert config.target.unlabelled_watch == str(tmp_path / "more")
+    assert config.supervised
+    for target in (ROOT / "conf" / "target").glob("*.yaml"):
+        assert "unlabelled_watch: ${watch:${.unlabelled},false}" in target.read_text()
+    with pytest.raises(ConfigError, match=r"target\.unlabelled = 'more': .*more does not exist"):
+        require_watched(config, tmp_path)
+
+
 def test_embedded_and_downloaded_data_depend_on_the_pinned_packages() -> None:
     assert (
         watch(None, False) == watch("downloads", True) == watch(None, False, "DEFAULT") == "constraints.txt"

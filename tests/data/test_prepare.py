@@ -60,7 +60,7 @@ def test_a_target_becomes_two_stores(tmp_path, write_pictures):
         "test": {"cat": 5, "dog": 10},
     }
     names = {path.name for path in artifacts.data_output("target").parent.iterdir()}
-    assert names == {"target", "test", "pictures"}
+    assert names == {"target", "test", "unlabelled", "pictures"}
 
 
 def test_rows_hold_the_pictures_their_paths_name(tmp_path, write_pictures, transform):
@@ -245,7 +245,7 @@ def test_damaged_pictures_give_the_same_bytes_wherever_and_whenever(tmp_path, wr
         arguments = [sys.executable, "-c", command, str(tmp_path / name), str(root)]
         subprocess.run(arguments, check=True, cwd=Path(__file__).resolve().parents[2])
     files = {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()}
-    assert len([name for name in files if name.suffix != ".webp"]) == 7
+    assert len([name for name in files if name.suffix != ".webp"]) == 8
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     assert "0x" not in (tmp_path / "a/artifacts/prepare/target/card.json").read_text()

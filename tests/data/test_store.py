@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from thawline.artifacts import file_hash
 from thawline.config.errors import UserError
 from thawline.data import store as store_module
-from thawline.data.store import COLUMNS, groups_of, open_store, write_absence, write_store
+from thawline.data.store import COLUMNS, PSEUDO, groups_of, open_store, write_absence, write_store
 
 SPLITS = ["train", "train", "train", "val", "val"]
 
@@ -295,3 +295,26 @@ def test_targets_go_with_their_pictures_and_change_what_a_training_is_but_not_it
 def test_targets_that_teach_nothing_are_refused(toy_store, rows):
     with pytest.raises(ValueError, match="targets"):
         toy_store.taught(rows)
+
+
+def test_pseudo_labelled_pictures_teach_and_are_in_no_other_part(tmp_path, transform):
+    splits = ["train", "train", PSEUDO, PSEUDO, "val"]
+    write_store(
+        tmp_path / "s", pictures(5), manifest(["a", "b", "a", "b", "a"], splits), ("a", "b"), transform
+    )
+    store = open_store(tmp_path / "s")
+    assert list(store.labelled) == [0, 1, 4]
+    assert (len(store.part("train")), len(store.teaching())) == (2, 4)
+    np.testing.assert_array_equal(store.teaching().images, store.images[:4])
+    divided = store.divided(np.array([4, 0]), np.array([1]))
+    assert list(divided.manifest["split"]) == ["train", "train", PSEUDO, PSEUDO, "val"]
+    np.testing.assert_array_equal(divided.images, store.images[[4, 0, 2, 3, 1]])
+
+
+def test_without_them_those_that_teach_are_the_training_pictures(toy_store):
+    assert toy_store.teaching().fingerprint == toy_store.part("train").fingerprint
+
+
+def test_a_picture_may_have_no_label(tmp_path, transform):
+    write_store(tmp_path / "s", pictures(2), manifest(["", "b"]), ("a", "b"), transform)
+    assert list(open_store(tmp_path / "s").labels) == [-1, 1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from thawline.artifacts import Artifacts, read_json, write_json
+from thawline.artifacts import SUPERVISE, Artifacts, read_json, write_json
 from thawline.depth_curve import COLUMNS
 from thawline.report.costs import collect_costs
 from thawline.report.figures import gallery
@@ -286,3 +286,17 @@ def test_what_a_reward_came_to_is_a_section_of_its_own(
         readme(page)
     )
     assert "<td>0.0 (−10.0 to +10.0) points</td>" in web_page(page, artifacts.reports)
+
+
+def test_what_trainings_were_told_is_said_where_it_is_more_than_labels(finished: Callable[..., Any]) -> None:
+    config, artifacts = finished()
+    said = "No unlabelled picture teaches, because no gain was shown."
+    write_json(artifacts.stage_output("supervise") / SUPERVISE, {"sentences": [said]})
+    findings = read_findings(artifacts, 0.95)
+
+    def text() -> str:
+        return readme(content(config, findings, collect_costs(findings), {}))
+
+    assert said not in text()
+    config.target.unlabelled = "more"
+    assert f"## The training pictures\n\n{said}\n" in text()

@@ -52,7 +52,7 @@ def watch_reward(costs: str | None, reward: str) -> str:
 
 def require_watched(config: Config, root: Path) -> None:
     """Raise `ConfigError` if DVC, at work in `root`, could not read what it watches: the pictures of source
-    and target, and what mistakes cost."""
+    and target, those without labels, and what mistakes cost."""
     for role, section in (("source", config.source), ("target", config.target)):
         try:
             require_watchable(root / section.watch)
@@ -60,10 +60,15 @@ def require_watched(config: Config, root: Path) -> None:
             weights = getattr(section, "weights", None)
             given = f"{role}.weights = {weights!r}" if weights else f"{role}.root = {section.root!r}"
             raise ConfigError(f"{given}: {error}") from None
-    try:
-        require_watchable(root / config.evaluate.costs_watch)
-    except UserError as error:
-        raise ConfigError(f"evaluate.costs = {config.evaluate.costs!r}: {error}") from None
+    further = (
+        ("target.unlabelled", config.target.unlabelled, config.target.unlabelled_watch),
+        ("evaluate.costs", config.evaluate.costs, config.evaluate.costs_watch),
+    )
+    for name, value, watched in further:
+        try:
+            require_watchable(root / watched)
+        except UserError as error:
+            raise ConfigError(f"{name} = {value!r}: {error}") from None
 
 
 def to_config(values: Any) -> Config:

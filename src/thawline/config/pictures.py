@@ -118,8 +118,18 @@ class Source(DataSet):
 class Target(DataSet):
     """The data set the model is fine-tuned for."""
 
+    unlabelled: str | None = None
+    """A folder or .tar/.zip of more pictures of the same sort, without labels; their shares of the classes
+    are taken to be about those of the labelled ones. The stage `supervise` learns from them if that can be
+    shown to help. What looks like a labelled picture is left out, so it may be the labelled folder itself,
+    where `train_per_class` leaves some over. null: there are none."""
+    unlabelled_watch: str = "constraints.txt"
+    """The path whose content DVC compares to notice that these pictures changed (computed)."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        more = self.unlabelled or ""
+        require(not is_address(more), "unlabelled", more, advice(more))
         require(self.dataset is not None, "dataset", self.dataset, "a data set's name")
 
 

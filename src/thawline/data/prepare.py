@@ -24,6 +24,7 @@ from thawline.data.split import Split, split
 from thawline.data.split_names import SPLITS
 from thawline.data.store import discard_store, write_absence, write_store
 from thawline.data.transform import Range, Transform
+from thawline.data.unlabelled import UNLABELLED, prepare_unlabelled
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ logger = logging.getLogger(__name__)
 def prepare(config: Config, transform_for: Callable[[Config], Transform], artifacts: Artifacts) -> None:
     """Decode and split the data set that `config.role` names, and write its stores.
 
-    The source goes to `source` (train and val), the target to `target` (train and val) and `test`; what the
-    report shows of its pictures, to `pictures`.
+    The source goes to `source` (train and val), the target to `target` (train and val) and `test`; pictures
+    without a label to `unlabelled`; what the report shows of all these, to `pictures`.
     A source that is published weights leaves a note instead of pictures. The same configuration and
     pictures give the same bytes. Raises `UserError` when the pictures are missing or do not suffice.
 
@@ -66,12 +67,14 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         {"source": SPLITS[:2]} if config.role is Role.source else {"target": SPLITS[:2], "test": SPLITS[2:]}
     )
     # A killed process must not leave a new target beside the test pictures of another split.
-    for name in parts:
+    for name in (*parts, UNLABELLED):
         discard_store(artifacts.data_output(name))
     for name, splits in parts.items():
         _write(artifacts, name, splits, scanned, decision, transform, report)
     if config.role is Role.target:
-        write_showing(artifacts.data_output("pictures"), collection, scanned, decision, report)
+        folder, classes = artifacts.data_output(UNLABELLED), _classes(scanned, decision)
+        more = prepare_unlabelled(config.target, scanned.pictures, decision.names, classes, transform, folder)
+        write_showing(artifacts.data_output("pictures"), collection, scanned, decision, report, more)
 
 
 def _given(data: DataSet) -> Range | None:
@@ -98,9 +101,12 @@ def _write(
     # Split by split, so that the pictures of each lie next to each other.
     rows = np.concatenate([np.flatnonzero(decision.names == part) for part in splits])
     manifest = scanned.pictures.iloc[rows].assign(split=decision.names[rows])
-    classes = tuple(sorted(set(scanned.pictures["label"][decision.names == "train"])))
-    directory = artifacts.data_output(name)
+    directory, classes = artifacts.data_output(name), _classes(scanned, decision)
     write_store(directory, scanned.images, manifest, classes, transform, rows=rows, card=report)
+
+
+def _classes(scanned: Scan, decision: Split) -> tuple[str, ...]:
+    return tuple(sorted(set(scanned.pictures["label"][decision.names == "train"])))
 
 
 def _losses(collection: Collection, scanned: Scan) -> Losses:

@@ -27,11 +27,16 @@ _COMMON = 5
 
 
 def write_showing(
-    folder: Path, collection: Collection, scanned: Scan, decision: Split, report: dict[str, Any]
+    folder: Path,
+    collection: Collection,
+    scanned: Scan,
+    decision: Split,
+    report: dict[str, Any],
+    more: Sequence[Dropped] = (),
 ) -> None:
     """Write pictures.json and its thumbnails to `folder`, which is made anew.
 
-    report: what the stores' cards say of the data set.
+    report: what the stores' cards say of the data set. more: further pictures that were left out.
     """
     show = _Show(emptied(folder), collection, scanned)
     names = decision.names
@@ -47,7 +52,7 @@ def write_showing(
             "groups": sorted(Counter(used["group"][used["group"] != ""]).values(), reverse=True),
             "extremes": _extremes(show, np.flatnonzero((names == "train") | (names == "val"))),
             "near_duplicates": _near_duplicates(show, decision),
-            "left_out": _left_out(show, [*collection.dropped, *scanned.dropped, *decision.dropped]),
+            "left_out": _left_out(show, [*collection.dropped, *scanned.dropped, *decision.dropped, *more]),
         },
     )
 

@@ -79,7 +79,7 @@ def _clean(pictures: pd.DataFrame, data: DataSet, section: str, result: Split) -
     """Leave out what is under two labels or looks like given validation and test pictures; return the number
     of each picture's cluster, `(n,)`."""
     _drop_conflicts(pictures, result)
-    alike = duplicates.components(*_keys(pictures, data.near_duplicate_bits))
+    alike = duplicates.components(*compared_by(pictures, data.near_duplicate_bits))
     _list_near_duplicates(pictures, alike, section, result)
     _drop_leaks(pictures, data.near_duplicate_bits, result)
     return _with_groups(alike, pictures)
@@ -131,7 +131,7 @@ def _drop_conflicts(pictures: pd.DataFrame, result: Split) -> None:
     )
 
 
-def _keys(pictures: pd.DataFrame, bits: int) -> tuple[np.ndarray, int]:
+def compared_by(pictures: pd.DataFrame, bits: int) -> tuple[np.ndarray, int]:
     """Return what to compare pictures by, and the most bits that may differ; without perceptual comparison
     only identical pixels count."""
     if bits >= 0:
@@ -154,7 +154,7 @@ def _list_near_duplicates(pictures: pd.DataFrame, alike: np.ndarray, section: st
 
 def _apart(pictures: pd.DataFrame) -> np.ndarray:
     """Return the clusters that there would be if only equal pixels counted as looking alike."""
-    return _fixed(pictures, _with_groups(duplicates.components(*_keys(pictures, -1)), pictures))
+    return _fixed(pictures, _with_groups(duplicates.components(*compared_by(pictures, -1)), pictures))
 
 
 def _with_groups(alike: np.ndarray, pictures: pd.DataFrame) -> np.ndarray:
@@ -178,7 +178,7 @@ def _fixed(pictures: pd.DataFrame, clusters: np.ndarray) -> np.ndarray:
 
 def _drop_leaks(pictures: pd.DataFrame, bits: int, result: Split) -> None:
     """Leave out what shows the same thing as a given validation or test picture."""
-    keys, bits = _keys(pictures, bits)
+    keys, bits = compared_by(pictures, bits)
     groups, paths = pictures["group"].to_numpy(str), pictures["path"].to_numpy()
     for name, other in (("val", "test"), ("train", "test"), ("train", "val")):
         rows, given = np.flatnonzero(result.names == name), np.flatnonzero(result.names == other)

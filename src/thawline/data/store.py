@@ -15,6 +15,9 @@ from thawline.config.errors import UserError
 from thawline.data.transform import Transform
 
 FORMAT = 1
+PSEUDO = "pseudo"
+"""The split of pictures that heads have labelled and nobody else: trainings learn from them, and nobody is
+asked about them. They lie behind the training pictures; a store of data has none."""
 COLUMNS = ("path", "label", "split", "group", "content_hash", "width", "height")
 _BLOCK_BYTES = 32 * 2**20
 
@@ -44,8 +47,8 @@ class Store:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Index into `classes` of each picture, `(n,)` int64."""
-        index = {name: position for position, name in enumerate(self.classes)}
+        """Index into `classes` of each picture, `(n,)` int64; -1 where it has no label."""
+        index = {"": -1} | {name: position for position, name in enumerate(self.classes)}
         return np.array([index[label] for label in self.manifest["label"]], np.int64)
 
     @property
@@ -72,26 +75,43 @@ class Store:
             origin=self._origin(np.arange(len(self))),
         )
 
+    @property
+    def labelled(self) -> np.ndarray:
+        """The rows of the pictures whose label people gave, rising."""
+        return np.flatnonzero(self.manifest["split"] != PSEUDO)
+
+    def teaching(self) -> "Store":
+        """Return the pictures that a training learns from: those of the split train and, where there are
+        some, pseudo-labelled ones behind them. None are copied."""
+        taught = self.manifest["split"].isin(["train", PSEUDO])
+        if not (self.manifest["split"] == PSEUDO).any():
+            return self.part("train")
+        return self._slice(np.flatnonzero(taught), f"train and {PSEUDO}")
+
     def part(self, split: str) -> "Store":
         """Return the pictures of one split (`train`, `val` or `test`), without copying any; may be empty."""
-        rows = np.flatnonzero(self.manifest["split"] == split)
+        return self._slice(np.flatnonzero(self.manifest["split"] == split), split)
+
+    def _slice(self, rows: np.ndarray, name: str) -> "Store":
         first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
         if last - first != len(rows):
-            raise ValueError(f"the {split} pictures are not next to each other in the store")
+            raise ValueError(f"the {name} pictures are not next to each other in the store")
         return replace(
             self,
             images=self.images[first:last],
             manifest=self.manifest.iloc[first:last].reset_index(drop=True),
-            fingerprint=fingerprint([self.fingerprint, split]),
+            fingerprint=fingerprint([self.fingerprint, name]),
             origin=self._origin(np.arange(first, last)),
             targets=None if self.targets is None else self.targets[first:last],
         )
 
     def divided(self, train: np.ndarray, val: np.ndarray) -> "Store":
         """Return the same pictures otherwise divided: those of the rows `train` to learn from and those of
-        the rows `val` to validate on, each part in the order given. The pictures are copied."""
-        rows = np.concatenate([train, val]).astype(np.int64)
-        split = np.repeat(["train", "val"], [len(train), len(val)])
+        the rows `val` to validate on, each part in the order given; pseudo-labelled ones, which are in
+        neither, stay what they are. The pictures are copied."""
+        pseudo = np.flatnonzero(self.manifest["split"] == PSEUDO)
+        rows = np.concatenate([train, pseudo, val]).astype(np.int64)
+        split = np.repeat(["train", PSEUDO, "val"], [len(train), len(pseudo), len(val)])
         return replace(
             self,
             images=self.images[rows],

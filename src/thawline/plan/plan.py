@@ -146,7 +146,7 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
     """Time steps at some depths, and say what there is to do."""
     initial = artifacts.stage("replace_head")
     network, _ = load_model(initial / MODEL, initial / CARD)
-    recipe, train = config.finetune, store.part("train")
+    recipe, train = config.finetune, store.teaching()
     device = prepare_machine(config.trainer)
     pictures, labels, _ = next(iter(batches(train, BATCH).on(device)))
     curve = config.search.goal is Goal.depth_curve

@@ -20,6 +20,7 @@ from thawline.artifacts import (
     RECIPE,
     RECOMMENDATION,
     REVIEW,
+    SUPERVISE,
     TRIALS,
     Artifacts,
     missing,
@@ -72,6 +73,8 @@ class Findings:
     cuts were compared."""
     front: pd.DataFrame | None = None
     """The fine-tuned contender's Pareto front of accuracy and operations; None where none was written."""
+    supervised: tuple[str, ...] = ()
+    """What the stage `supervise` says about the targets of the training pictures."""
     pictures: Thumbnails = Thumbnails()
     """What `prepare` shows of the target's pictures."""
     mistakes: Thumbnails = Thumbnails()
@@ -119,6 +122,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
     search = {name: artifacts.stage("search", name) for name in names}
     trials = {name: _optional(folder / TRIALS) for name, folder in search.items()}
     tested, reviewed = artifacts.stage("evaluate"), artifacts.stage("review")
+    told = artifacts.stage("supervise") / SUPERVISE
     cuts = [_optional(search[name] / EVIDENCE / CUTS) for name in (PROBE, FINETUNED) if name in search]
     return Findings(
         metrics=metrics,
@@ -135,6 +139,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         recommendation=read_json(reported / RECOMMENDATION) if (reported / RECOMMENDATION).exists() else {},
         cuts=next((table for table in cuts if table is not None), None),
         front=_optional(search[FINETUNED] / PARETO) if FINETUNED in search else None,
+        supervised=tuple(read_json(told).get("sentences", ())) if told.exists() else (),
         pictures=_beside(artifacts.stage("prepare", "pictures") / PICTURES),
         mistakes=_beside(tested / "pictures" / MISTAKES),
         doubts=read_thumbnails(reviewed / REVIEW, reviewed / "pictures"),

@@ -54,6 +54,7 @@ def content(
         "target": config.target.dataset.name if config.target.dataset else "the target",
         "classes": findings.metrics["data"]["classes"],
         "sizes": findings.metrics["data"]["sizes"],
+        "supervised": findings.supervised if config.supervised else (),
         "fingerprints": findings.metrics["data"]["fingerprints"],
         "per_class": class_rows(findings),
         "mistakes": frequent_mistakes(findings),

@@ -171,7 +171,7 @@ def _left_out_logits(cuts: Sequence[CutFeatures], targets: Targets, penalty: flo
 def _parts(store: Store, recipe: Finetune) -> tuple[Store, Store]:
     """Return the pictures that `recipe` trains on, and those it leaves for validation."""
     if recipe.refit:
-        store = store.divided(np.arange(len(store)), np.arange(0))
+        store = store.divided(store.labelled, np.arange(0))
     return store.part("train"), store.part("val")
 
 

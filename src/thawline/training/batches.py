@@ -53,7 +53,7 @@ class Pictures:
 
     @cached_property
     def train(self) -> Store:
-        return self.store.part("train")
+        return self.store.teaching()
 
     @cached_property
     def val(self) -> Store:

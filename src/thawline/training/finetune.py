@@ -76,7 +76,7 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
 def _finetune_contender(config: Config, name: str, store: Store, artifacts: Artifacts) -> None:
     chosen = read_chosen(artifacts.stage("search", name) / RECIPE)
     if chosen.recipe.refit:
-        store = store.divided(np.arange(len(store)), np.arange(0))
+        store = store.divided(store.labelled, np.arange(0))
     initial = artifacts.stage("replace_head")
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
     cache = PrefixCache(artifacts.prefix, config.trainer)

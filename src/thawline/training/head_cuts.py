@@ -12,7 +12,7 @@ from thawline.config.errors import UserError, first_line
 from thawline.config.recipe.fields import AUTO, Finetune
 from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import ClassWeights, Trainer
-from thawline.data.store import Store, groups_of
+from thawline.data.store import PSEUDO, Store, groups_of
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_cuts, resolve_depth
 from thawline.models.head_cuts import read_cuts, side_by_side
@@ -120,4 +120,5 @@ def targets_of(store: Store, classes: int, recipe: Finetune, variants: int = 1) 
         class_weights=balanced_weights(store.supervision, classes).numpy() if weighted else None,
         label_smoothing=recipe.label_smoothing,
         given=None if store.targets is None else np.tile(store.targets, (variants, 1)),
+        guessed=np.tile(store.manifest["split"] == PSEUDO, variants),
     )

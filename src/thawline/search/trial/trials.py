@@ -38,6 +38,7 @@ from thawline.training.features.cache import PrefixCache
 from thawline.training.head_cuts import chosen_cuts, decided
 from thawline.training.phases import phases_of
 from thawline.training.probe import require_stored_pictures
+from thawline.training.pseudo import relabelled
 from thawline.training.recipe import plain, tracked
 from thawline.training.rewards import with_costs
 from thawline.training.solve.choice import CutChoice
@@ -79,7 +80,8 @@ class Trials:
     @cached_property
     def validating(self) -> Validating:
         """Validates its recipes."""
-        return Validating(self.store, self.initial, self.config, self.artifacts.prefix)
+        again = relabelled(self.artifacts, self.store)
+        return Validating(self.store, self.initial, self.config, self.artifacts.prefix, again)
 
     @property
     def seed(self) -> int:

@@ -19,6 +19,7 @@ from thawline.training.features.cache import PrefixCache
 from thawline.training.finetune import initial_network
 from thawline.training.history import Row
 from thawline.training.memory import with_less_memory
+from thawline.training.pseudo import Relabelled
 from thawline.training.run import Training
 
 REPORTS_PER_TRIAL = 10
@@ -54,14 +55,22 @@ class Validating:
     which of them belong together, None where none do. `steps` is into how many steps a training is divided:
     the report `steps` - 1 is the last of a recipe that trains, and one with fewer epochs than steps
     leaves some out; on a held-out part a solved head reports nothing.
-    `cache` is the folder for what frozen prefixes make of the pictures.
+    `cache` is the folder for what frozen prefixes make of the pictures. `relabelled` gives pseudo-labelled
+    ones, where there are some, the labels they have without a fold's validation pictures.
     """
 
-    def __init__(self, store: Store, initial: Path, config: Config, cache: Path | None = None) -> None:
-        self.store, self.initial, self.config = store, initial, config
+    def __init__(
+        self,
+        store: Store,
+        initial: Path,
+        config: Config,
+        cache: Path | None = None,
+        relabelled: Relabelled | None = None,
+    ) -> None:
+        self.store, self.initial, self.config, self.relabelled = store, initial, config, relabelled
         self.trainer: Trainer = replace(config.trainer, devices=1, nodes=1)
         self.cache = None if cache is None else PrefixCache(cache, self.trainer)
-        self._rows = np.flatnonzero(store.manifest["split"] != "test")
+        self._rows = store.labelled
         everything, self._labels = self._groups(self._rows), store.labels[self._rows]
         held_out = np.flatnonzero(store.manifest["split"] == "val")
         self.validation: Validation = validation_by(
@@ -126,7 +135,9 @@ class Validating:
             return self._train(recipe, self.store, seed, keep, observer, listeners, 1)
         folds, parts = self.folds(repeat), list[Outcome]()
         for index, fold in enumerate(folds):
-            store = self.store.divided(self._rows[fold.train], self._rows[fold.val])
+            taught = self._rows[fold.train]
+            store = self.store.divided(taught, self._rows[fold.val])
+            store = self.relabelled(store, taught) if self.relabelled else store
             kept = keep if index == repeat % len(folds) else None
             accumulate = parts[-1].accumulate if parts else 1
             with part("fold", index + 1, len(folds)):

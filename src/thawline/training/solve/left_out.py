@@ -20,16 +20,20 @@ def folds_of(targets: Targets, count: int, seed: int) -> list[np.ndarray]:
     """Return masks (N,) of the rows left out, one for each fold: every picture once, with its views and its
     group, and of each class about the same share.
 
-    There are none where no class has two pictures, or two groups of them.
+    There are none where no class has two pictures, or two groups of them. Pseudo-labelled rows are never left
+    out: what heads say of pictures is no judge of other heads.
     """
-    _, first, part = np.unique(targets.together, return_index=True, return_inverse=True)
+    judged = np.flatnonzero(~targets.pseudo)
+    _, first, part = np.unique(targets.together[judged], return_index=True, return_inverse=True)
     # dealt out class after class like cards; a group counts for the class of its first picture
-    labels = targets.labels[first]
+    labels = targets.labels[judged[first]]
     count = min(count, int(np.bincount(labels).max()))
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     dealt = np.empty(len(labels), int)
     dealt[shuffled[np.argsort(labels[shuffled], kind="stable")]] = np.arange(len(labels)) % max(count, 1)
-    return [dealt[part] == fold for fold in range(count)] if count > 1 else []
+    places = np.full(len(targets.labels), -1)
+    places[judged] = dealt[part]
+    return [places == fold for fold in range(count)] if count > 1 else []
 
 
 def left_out(rows: np.ndarray, targets: Targets, folds: Sequence[np.ndarray]) -> list[Asked]:

@@ -20,6 +20,7 @@ class Targets:
         label_smoothing: in 0 .. 1, the share of a picture that is spread over all classes.
         given: (N, classes) shares of the classes whose sum is the row's weight, and labels only divide rows
             into folds; None: each row is its label's, and weighs 1.
+        guessed: (N,) true for rows that heads have labelled and nobody else; None: none.
     """
 
     labels: np.ndarray
@@ -29,6 +30,12 @@ class Targets:
     class_weights: np.ndarray | None = None
     label_smoothing: float = 0.0
     given: np.ndarray | None = None
+    guessed: np.ndarray | None = None
+
+    @property
+    def pseudo(self) -> np.ndarray:
+        """(N,) bool: rows that teach, and by which nothing is judged."""
+        return np.zeros(len(self.labels), bool) if self.guessed is None else self.guessed
 
     @property
     def weights(self) -> np.ndarray:
@@ -59,10 +66,9 @@ class Targets:
 
     def rows(self, chosen: np.ndarray) -> "Targets":
         """Return those of the rows that `chosen`, a mask or indices, names."""
-        pictures, groups, given = (
-            None if each is None else each[chosen] for each in (self.pictures, self.groups, self.given)
-        )
-        return replace(self, labels=self.labels[chosen], pictures=pictures, groups=groups, given=given)
+        names = ("pictures", "groups", "given", "guessed")
+        found = {name: each[chosen] for name in names if (each := getattr(self, name)) is not None}
+        return replace(self, labels=self.labels[chosen], **found)
 
     @property
     def _given(self) -> np.ndarray:
