@@ -6,8 +6,8 @@
 
 Subsets of five data sets, two networks with ImageNet weights. A cell is one strategy on one subset; each is a
 file below scratch/strategies, written when it is finished, so that an interrupted run goes on and `--fit` may
-look at what there is. A seed draws subset, head and order. Every subset is seen once before any is seen again.
-What a cell keeps is 0 or 1 for each test picture; nothing chooses by them here.
+look at what there is. A seed draws subset, head and order. Every subset is seen once before any is seen
+again. What a cell keeps is 0 or 1 for each test picture; nothing chooses by them here.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from thawline.config.sections import (
     DataSet,
     DataSetName,
     Finetune,
+    Method,
     Precision,
     Role,
     Start,
@@ -52,8 +53,8 @@ STRATEGIES: dict[str, tuple[str, float]] = {
     "full": ("full", 0),
     "bias": ("bias", 0),
 }
-"""Presets of conf/finetune at a depth, with the source's statistics of BatchNorm; probes are measured beside
-them."""
+"""Presets of conf/finetune at a depth, with the source's statistics of BatchNorm. LP-FT starts from the head
+that is the linear probe, whatever cuts it reads."""
 FACTORS = {"low": 1 / 3, "high": 3.0, "moving": 1.0}
 """On the rates of a preset, in variants of the first four; with `moving`, BatchNorm goes on estimating."""
 TRAINER = Trainer(accelerator="cpu", threads=1, precision=Precision.bfloat16)
@@ -92,18 +93,17 @@ class Place:
 
 
 def cells() -> Iterator[Cell]:
-    """Yield all cells in the order in which they are measured: heads, which cost next to nothing, then each
-    seed, small pictures first; after the first seed variants, LoRA and training from scratch on half of the
+    """Yield all cells in the order in which they are measured: all strategies on one subset after the other,
+    small pictures first; after the first seed variants, LoRA and training from scratch on half of the
     sizes."""
 
     def subsets(seed: int, sizes: tuple[int, ...] = SIZES) -> list[Subset]:
         return [Subset(data, source, each, seed) for data in SIDES for each in sizes for source in SOURCES]
 
     for seed in range(SEEDS):
-        yield from (Cell(subset, "heads") for subset in subsets(seed))
-    for seed in range(SEEDS):
         for each in (10, 40, 5, 20):
-            yield from (Cell(subset, name) for subset in subsets(seed, (each,)) for name in STRATEGIES)
+            names = ("heads", *STRATEGIES)
+            yield from (Cell(subset, name) for subset in subsets(seed, (each,)) for name in names)
         if seed:
             continue
         some = subsets(seed, SIZES[1::2])
@@ -123,6 +123,8 @@ def recipe_of(cell: Cell, pictures: int) -> Finetune:
     name, depth = STRATEGIES.get(cell.strategy, (cell.strategy, 0))
     found = preset(to_config(load_lock(ROOT)), ROOT, name, FACTORS.get(cell.variant, 1.0))
     epochs = max(EPOCHS, -(-STEPS // -(-pictures // found.batch_size)))
+    if found.method is Method.bias:  # most of these networks' biases are BatchNorm's shifts
+        return replace(found, epochs=epochs, batch_norm=BatchNorm.affine)
     still = found.start is Start.source and cell.variant != "moving"
     return replace(
         found,
@@ -225,10 +227,12 @@ def _fine_tuned(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, p
     from thawline.models import zoo
     from thawline.models.cuts import units
     from thawline.models.depth import frozen_units
+    from thawline.models.head_cuts import read_cuts
     from thawline.models.inference import outcomes
     from thawline.training.batches import batches
     from thawline.training.features.cache import PrefixCache
     from thawline.training.finetune import with_method
+    from thawline.training.head_cuts import cuts_of
     from thawline.training.run import Training
 
     nobody = np.arange(0)
@@ -237,8 +241,11 @@ def _fine_tuned(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, p
     if recipe.start is Start.random:
         network = zoo.build(ARCHITECTURES[cell.subset.source], classes, seed=cell.subset.seed)
     else:
-        network = _network(cell.subset, classes, place)
+        # as a planned run does: the head that fine-tuning starts from is the linear probe's
+        cuts = list(read_json(Cell(cell.subset, "heads").path(place.folder))["cuts"])
+        recipe, network = replace(recipe, head_cuts=cuts), _network(cell.subset, classes, place)
         frozen = frozen_units(recipe.depth, recipe.units, units(network))
+        network = read_cuts(network, cuts_of(recipe, network), seed=cell.subset.seed)
         network = with_method(network, recipe, frozen, cell.subset.seed)
     cache = PrefixCache(place.folder / "prefix", TRAINER)
     training = Training(network, recipe, learn, TRAINER, seed=cell.subset.seed, mirror=False, cache=cache)
@@ -276,11 +283,17 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=ROOT.parent / "shared" / "weights")
     parser.add_argument("--folder", type=Path, default=ROOT / "scratch" / "strategies")
     parser.add_argument("--progress", action="store_true", help="only say how far it is")
+    parser.add_argument("--fit", action="store_true", help="only write what the finished cells support")
     chosen = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if chosen.progress:
         log.info("%s", progress(chosen.folder))
+        return
+    if chosen.fit:
+        from strategy_page import write
+
+        write(chosen.folder)
         return
     logging.getLogger("thawline").setLevel(logging.WARNING)
     from thawline.models.device import prepare_machine
