@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from cut_features import SOURCES, of_each_class
 
 from thawline.artifacts import read_json, write_json
 from thawline.config.sections import (
@@ -98,7 +97,9 @@ def cells() -> Iterator[Cell]:
     sizes."""
 
     def subsets(seed: int, sizes: tuple[int, ...] = SIZES) -> list[Subset]:
-        return [Subset(data, source, each, seed) for data in SIDES for each in sizes for source in SOURCES]
+        return [
+            Subset(data, source, each, seed) for data in SIDES for each in sizes for source in ARCHITECTURES
+        ]
 
     for seed in range(SEEDS):
         for each in (10, 40, 5, 20):
@@ -137,6 +138,8 @@ def recipe_of(cell: Cell, pictures: int) -> Finetune:
 def measured(cell: Cell, place: Place) -> dict[str, Any]:
     """Return what a cell finds: 0 or 1 for each test picture, of `heads` what is known before any training as
     well; and seconds."""
+    from cut_features import of_each_class
+
     started = time.monotonic()
     store, subset = _store(cell.subset.data, cell.subset.source, place), cell.subset
     pool = np.flatnonzero(store.manifest["split"] == "train")
@@ -158,6 +161,8 @@ def _store(data: str, source: str, place: Place) -> Store:
 
 
 def _write_store(data: str, source: str, place: Place, folder: Path) -> None:
+    from cut_features import SOURCES, of_each_class
+
     from thawline.data.scan import scan
     from thawline.data.sources import collect
 
@@ -180,6 +185,8 @@ def _write_store(data: str, source: str, place: Place, folder: Path) -> None:
 
 
 def _network(subset: Subset, classes: int, place: Place) -> Any:
+    from cut_features import SOURCES
+
     from thawline.models.head import replace_head
 
     return replace_head(SOURCES[subset.source].build(place.weights), classes, subset.seed)[0].eval()

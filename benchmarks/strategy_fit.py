@@ -1,5 +1,6 @@
 """The rule that the measurements of strategies.py support, and what following it costs."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,10 @@ from thawline.strategy.rule import NUMBERS, PROBE, Condition, Facts, Rule, Side,
 ORDER = (PROBE, "bias", "mostly_frozen", "half_frozen", "lp_ft", "full")
 """Strategies that may be advised, the more of the network learns the later."""
 MARGIN = 0.005
-"""By how much another condition has to raise the mean accuracy, so that chance alone adds none."""
+"""By how much a condition, or a strategy that is not solved, has to raise the mean accuracy, so that chance
+adds none."""
+LEAST = 4
+"""Subsets on each side of a rule."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,10 @@ class Measured:
     facts: Facts
     right: Mapping[str, np.ndarray]
 
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.data, self.source
+
     @cached_property
     def accuracy(self) -> dict[str, float]:
         return {name: float(right.mean()) for name, right in self.right.items()}
@@ -35,84 +43,73 @@ class Measured:
         return self.accuracy[name] - self.accuracy[PROBE]
 
 
-def interval(values: Sequence[float], places: Sequence[tuple[str, str]]) -> tuple[float, float, float]:
+Pairs = Sequence[tuple[tuple[str, str], float]]
+"""Gains, each with its data set and source."""
+
+
+def interval(pairs: Pairs) -> tuple[float, float | None, float | None]:
     """Return the mean over pairs of data set and source, each counting alike, and the ends of a 95 % interval
-    that takes these for what was drawn (Student's t); NaN ends where there is one of them."""
-    by_place: dict[tuple[str, str], list[float]] = {}
-    for value, place in zip(values, places, strict=True):
-        by_place.setdefault(place, []).append(value)
+    that takes these for what was drawn (Student's t); None where there is one of them."""
+    by_place = defaultdict(list)
+    for place, value in pairs:
+        by_place[place].append(value)
     means = np.array([np.mean(each) for each in by_place.values()])
+    mean = float(means.mean())
     if len(means) < 2:
-        return float(means.mean()), float("nan"), float("nan")
+        return mean, None, None
     half = float(t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
-    return float(means.mean()), float(means.mean()) - half, float(means.mean()) + half
+    return mean, mean - half, mean + half
 
 
-def _mean(units: Sequence[Measured], name: str) -> float:
-    return interval([unit.gain(name) for unit in units], [(unit.data, unit.source) for unit in units])[0]
-
-
-def _sides(
-    units: Sequence[Measured], conditions: tuple[Condition, ...]
-) -> tuple[list[Measured], list[Measured]]:
-    """Return the subsets for which not all conditions hold, and those for which all do."""
-    held = [all(each.holds(unit.facts) for each in conditions) for unit in units]
-    found = [
-        [unit for unit, holds in zip(units, held, strict=True) if holds == side] for side in (False, True)
-    ]
-    return found[0], found[1]
-
-
-def _split(units: Sequence[Measured], conditions: tuple[Condition, ...]) -> tuple[float, str, str] | None:
-    """Return the mean gain of a rule with these conditions and its strategies, of which the second leaves no
-    less to learn than the first; None where a side has less than a tenth of the subsets."""
-    low, high = _sides(units, conditions)
-    if min(len(low), len(high)) < max(2, len(units) // 10):
-        return None
-    pairs = ((one, two) for at, one in enumerate(ORDER) for two in ORDER[at:])
-
-    def gain(pair: tuple[str, str]) -> float:
-        values = [unit.gain(pair[0]) for unit in low] + [unit.gain(pair[1]) for unit in high]
-        return interval(values, [(unit.data, unit.source) for unit in (*low, *high)])[0]
-
-    best = max(pairs, key=gain)
-    return gain(best), *best
-
-
-def _thresholds(units: Sequence[Measured], number: str) -> list[float]:
-    values = np.unique([NUMBERS[number](unit.facts) for unit in units])
-    middles = (values[1:] + values[:-1]) / 2
-    return [float(f"{each:.3g}") for each in middles[:: max(1, len(middles) // 12)]]
+def gains(units: Sequence[Measured], name: str) -> Pairs:
+    """Return what a strategy gained on the linear probe on each subset."""
+    return [(unit.place, unit.gain(name)) for unit in units]
 
 
 def fitted(units: Sequence[Measured]) -> Rule:
-    """Return the rule with the highest mean gain over the linear probe, data sets counting alike; each of at
-    most two conditions must be worth `MARGIN`."""
+    """Return the rule that is worth most: its mean gain over the linear probe, pairs of data set and source
+    counting alike, less `MARGIN` for each of its at most two conditions and for each strategy but the
+    probe. On its side where all conditions hold no less is learnt than on the other."""
     single = [Condition(name, least) for name in NUMBERS for least in _thresholds(units, name)]
     pairs = [pair for pair in combinations(single, 2) if pair[0].number != pair[1].number]
-    always = max(ORDER, key=lambda name: _mean(units, name))
-    best, chosen = _mean(units, always), ((), always, always)
-    for candidates in ([(each,) for each in single], pairs):
-        found = [(split, each) for each in candidates if (split := _split(units, each)) is not None]
-        if found:
-            (gain, one, two), conditions = max(found, key=lambda each: each[0][0])
-            if gain >= best + MARGIN and one != two:
-                best, chosen = gain, (conditions, one, two)
+    places = [unit.place for unit in units]
+    weights = np.array([1 / (places.count(place) * len(set(places))) for place in places])
+    table = weights[:, None] * np.array([[unit.gain(name) for name in ORDER] for unit in units])
+    dear = np.array([float(name != PROBE) for name in ORDER])
+    best, chosen = -np.inf, ((), PROBE, PROBE)
+    for conditions in ((), *((each,) for each in single), *pairs):
+        held = np.array([all(each.holds(unit.facts) for each in conditions) for unit in units])
+        if conditions and min(held.sum(), (~held).sum()) < LEAST:
+            continue
+        worth = table[~held].sum(0)[:, None] + table[held].sum(0)[None]
+        # a strategy on both sides is paid for once, and without conditions there is one side
+        worth = worth - MARGIN * (dear[:, None] + dear[None] - np.diag(dear) + len(conditions))
+        worth[np.tril_indices(len(ORDER), -1)] = -np.inf
+        if not conditions:
+            worth[~np.eye(len(ORDER), dtype=bool)] = -np.inf
+        one, two = np.unravel_index(worth.argmax(), worth.shape)
+        if worth[one, two] > best:
+            best, chosen = worth[one, two], (conditions, ORDER[one], ORDER[two])
     return _ruled(units, *chosen)
 
 
-def _ruled(units: Sequence[Measured], conditions: tuple[Condition, ...], one: str, two: str) -> Rule:
-    low, high = _sides(units, conditions) if conditions else (list(units), list(units))
+def _thresholds(units: Sequence[Measured], number: str) -> list[float]:
+    """Return at most a dozen values between those of the subsets."""
+    values = np.unique([NUMBERS[number](unit.facts) for unit in units])
+    middles = (values[1:] + values[:-1]) / 2
+    return [float(f"{each:.3g}") for each in middles[:: max(1, -(-len(middles) // 12))]]
 
-    def side(name: str, of: Sequence[Measured]) -> Side:
-        places = [(unit.data, unit.source) for unit in of]
-        ends = interval([unit.gain(name) for unit in of], places)
-        return Side(name, *(round(each, 3) for each in ends), len(of))
+
+def _ruled(units: Sequence[Measured], conditions: tuple[Condition, ...], one: str, two: str) -> Rule:
+    def side(name: str, held: bool) -> Side:
+        of = [u for u in units if all(each.holds(u.facts) for each in conditions) == held or not conditions]
+        ends = (each if each is None else round(each, 3) for each in interval(gains(of, name)))
+        return Side(name, *ends, len(of))
 
     each = [round(NUMBERS["each"](unit.facts)) for unit in units]
     classes = [unit.facts.classes for unit in units]
     spans = (min(each), max(each)), (min(classes), max(classes))
-    return Rule(conditions, side(one, low), side(two, high), *spans)
+    return Rule(conditions, side(one, False), side(two, True), *spans)
 
 
 def left_out(units: Sequence[Measured]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from strategies import FACTORS, STRATEGIES, Cell, Subset, cells
-from strategy_fit import ORDER, Measured, fitted, interval, regrets
+from strategy_fit import ORDER, Measured, Pairs, fitted, interval, regrets
 
 from thawline.artifacts import read_json, write_text
 from thawline.config.sections import Finetune
@@ -17,10 +17,6 @@ PAGE, RULE = ROOT / "docs" / "strategy.md", ROOT / "src" / "thawline" / "strateg
 RATES = {"": 1.0, "low": FACTORS["low"], "high": FACTORS["high"]}
 ENOUGH = 4
 """Pairs of data set and source from which on a gain is believed, where its interval lies above zero."""
-
-
-Pairs = list[tuple[tuple[str, str], float]]
-"""Gains, each with its data set and source."""
 
 
 def right(cell: Cell, folder: Path, key: str = "correct") -> np.ndarray | None:
@@ -66,8 +62,8 @@ def points(pairs: Pairs) -> str:
     """Write a mean gain in percentage points with its interval."""
     if not pairs:
         return "–"
-    mean, low, high = interval([gain for _, gain in pairs], [place for place, _ in pairs])
-    return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    mean, low, high = interval(pairs)
+    return f"{100 * mean:+.1f}" + ("" if low is None else f" ({100 * low:+.1f} to {100 * high:+.1f})")
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -93,13 +89,14 @@ def accuracies(found: dict[Subset, Measured]) -> str:
 def regret_table(units: Sequence[Measured]) -> str:
     """Return the table of regrets, by data set and over all."""
     sets = list(dict.fromkeys(unit.data for unit in units))
-    places = [(unit.data, unit.source) for unit in units]
+    if len(sets) < 2:
+        return "Not told yet: no data set can be left out."
     lines = []
     for name, values in regrets(units).items():
         by_set = [
             np.mean([v for v, unit in zip(values, units, strict=True) if unit.data == one]) for one in sets
         ]
-        whole = points(list(zip(places, values, strict=True)))
+        whole = points([(unit.place, v) for v, unit in zip(values, units, strict=True)])
         lines.append([name.replace("_", " "), *(f"{100 * each:+.1f}" for each in by_set), whole])
     return table(["", *sets, "mean (95 %)"], lines)
 
@@ -134,12 +131,11 @@ def prior(folder: Path) -> Prior | None:
         for variant, factor in RATES.items():
             pairs = compared(folder, (name, variant), ("lp_ft", "moving"))
             if len({place for place, _ in pairs}) >= ENOUGH:
-                ends = interval([gain for _, gain in pairs], [place for place, _ in pairs])
-                found[name, factor] = ends
+                found[name, factor] = interval(pairs)
     if not found:
         return None
     name, factor = max(found, key=lambda each: found[each][0])
-    if found[name, factor][1] <= 0:
+    if (found[name, factor][1] or 0) <= 0:
         return None
     return Prior(STRATEGIES[name][1], float(f"{factor * rate:.1g}"))
 

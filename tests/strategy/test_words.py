@@ -1,12 +1,14 @@
 """Three sentences: which strategy, why for these pictures, what would change it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from thawline.strategy.rule import NUMBERS, Condition, Facts, Rule, Side, advise
 from thawline.strategy.words import STRATEGIES, sentences
 
+ROOT = Path(__file__).resolve().parents[2]
 FACTS = Facts(pictures=280, classes=7, last=0.75, best=0.78, peak=0.5)
 RULE = Rule(
     (Condition("error", 0.2), Condition("each", 15)),
@@ -28,8 +30,8 @@ def test_which_strategy_comes_with_the_settings_that_are_it() -> None:
 
 def test_why_tells_heads_pictures_and_what_was_measured() -> None:
     why = told(FACTS, found="this search saw nothing")[1]
-    assert "78 % of 280 training pictures" in why
-    assert "75 % on the last cut alone, the best single cut lies after 50 % of the units" in why
+    assert "78 % of the 280 training pictures right out of fold" in why
+    assert "75 % on the last cut alone; the best single cut lies after 50 % of the units" in why
     assert "40 of a class" in why
     assert "+3.1 percentage points (95 % interval +1.0 to +5.0)" in why
     assert why.endswith("; this search saw nothing.")
@@ -56,9 +58,12 @@ def test_there_are_words_for_every_condition_that_may_be_measured(number: str, l
 
 
 def test_every_side_of_a_rule_has_words() -> None:
-    for name in STRATEGIES:
+    for name, (called, settings, _) in STRATEGIES.items():
         side = replace(RULE.freeze, strategy=name)
-        assert STRATEGIES[name] in told(FACTS, replace(RULE, conditions=(), freeze=side))[0]
+        which = told(FACTS, replace(RULE, conditions=(), freeze=side))[0]
+        assert f"**{called}** (`{settings}`)" in which
+        preset = settings.split()[0].removeprefix("finetune=")
+        assert (ROOT / "conf" / "finetune" / f"{preset}.yaml").is_file()
 
 
 def test_a_guess_is_called_one() -> None:

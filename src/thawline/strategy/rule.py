@@ -51,12 +51,13 @@ class Condition:
 @dataclass(frozen=True)
 class Side:
     """The strategy on one side of a rule, and its gain over the linear probe there: mean and ends of a 95 %
-    interval in shares of test pictures, over so many measured `subsets`."""
+    interval (None: one data set and source alone) in shares of test pictures, over so many measured
+    `subsets`."""
 
     strategy: str
     gain: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     subsets: int
 
 

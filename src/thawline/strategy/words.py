@@ -1,18 +1,24 @@
 """What an advice says: which strategy, why for these pictures, what would change it; a sentence each."""
 
-from thawline.strategy.rule import NUMBERS, Advice, Condition, Facts, Side
+from thawline.strategy.rule import NUMBERS, PROBE, Advice, Condition, Facts, Side
 
 STRATEGIES = {
-    "probe": "a linear probe: everything frozen, the head solved (`finetune=linear_probe`)",
-    "bias": "few parameters: only biases learn (`finetune=bias`)",
-    "mostly_frozen": "partly frozen: the head solved, then the last quarter of the units fine-tuned from it "
-    "(`finetune=lp_ft finetune.depth=0.75`)",
-    "half_frozen": "partly frozen: the head solved, then the second half of the units fine-tuned from it "
-    "(`finetune=lp_ft finetune.depth=0.5`)",
-    "lp_ft": "full fine-tuning from a solved head (`finetune=lp_ft`)",
-    "full": "full fine-tuning (`finetune=full`)",
+    "probe": ("the linear probe", "finetune=linear_probe", "everything frozen, the head solved"),
+    "bias": ("few parameters", "finetune=bias", "only biases learn"),
+    "mostly_frozen": (
+        "freezing three quarters",
+        "finetune=lp_ft finetune.depth=0.75",
+        "the head solved, then the last quarter of the units fine-tuned from it",
+    ),
+    "half_frozen": (
+        "freezing half",
+        "finetune=lp_ft finetune.depth=0.5",
+        "the head solved, then the second half of the units fine-tuned from it",
+    ),
+    "lp_ft": ("full fine-tuning from a solved head", "finetune=lp_ft", "nothing frozen"),
+    "full": ("full fine-tuning", "finetune=full", "nothing frozen, a new head"),
 }
-"""What each strategy that may be advised is, with its preset."""
+"""Each strategy that may be advised: what it is called, its settings, and what it does."""
 
 
 def sentences(advice: Advice, found: str = "") -> list[str]:
@@ -21,36 +27,36 @@ def sentences(advice: Advice, found: str = "") -> list[str]:
 
 
 def _which(advice: Advice) -> str:
-    return f"The measurements in docs/strategy.md speak for {STRATEGIES[advice.side.strategy]}."
+    name, settings, does = STRATEGIES[advice.side.strategy]
+    return f"What was measured elsewhere (docs/strategy.md) speaks for **{name}** (`{settings}`): {does}."
 
 
 def _why(advice: Advice, found: str) -> str:
     facts, side = advice.facts, advice.side
-    heads = (
-        f"heads on frozen features get {_percent(facts.best)} of {facts.pictures:,} training pictures right"
-    )
-    heads += f" that they were not solved on ({_percent(facts.last)} on the last cut alone"
+    heads = f"heads solved on frozen features get {_percent(facts.best)} of the {facts.pictures:,} training"
+    heads += f" pictures right out of fold ({_percent(facts.last)} on the last cut alone"
     heads += (
-        ")" if facts.peak == 1 else f", the best single cut lies after {_percent(facts.peak)} of the units)"
+        ")" if facts.peak == 1 else f"; the best single cut lies after {_percent(facts.peak)} of the units)"
     )
-    there = f"there are {_each(facts)} of a class"
-    if side.strategy == "probe":
-        gain = f"on {_subsets(side)} nothing else gained on the probe on average"
-    else:
-        gain = f"on {_subsets(side)} it gained {_points(side)} on the probe"
-    return f"Why: {heads}, {there}, and {gain}{'; ' + found if found else ''}."
+    like = (
+        f"{side.subsets} measured subsets like that" if side.subsets != 1 else "one measured subset like that"
+    )
+    gain = "no other strategy was better by half a point on average"
+    if side.strategy != PROBE:
+        gain = f"it gained {_points(side)} on the linear probe"
+    why = f"Why: {heads}, there are {_each(facts)} of a class, and on {like} {gain}"
+    return f"{why}; {found}." if found else f"{why}."
 
 
 def _what_would_change(advice: Advice) -> str:
-    beyond = (
-        " These pictures lie outside of what was measured, so that this is a guess." if advice.beyond else ""
-    )
+    beyond = " These pictures lie outside of what was measured, so this is a guess." if advice.beyond else ""
     if advice.other is None:
-        text = "No number that is known before training told where something else is better"
-        return f"{text}: a search may find it.{beyond}"
+        told = "No number that is known before training tells where another strategy is better"
+        return f"{told}: a search may find one.{beyond}"
     words = [_condition(each, advice.facts) for each in advice.decisive]
-    joined = (" or " if all(each.holds(advice.facts) for each in advice.decisive) else " and ").join(words)
-    return f"It would be {STRATEGIES[advice.other.strategy]} {joined}.{beyond}"
+    holding = all(each.holds(advice.facts) for each in advice.decisive)
+    change = (" or " if holding else " and ").join(words)
+    return f"It would be **{STRATEGIES[advice.other.strategy][0]}** {change}.{beyond}"
 
 
 def _condition(condition: Condition, facts: Facts) -> str:
@@ -65,13 +71,11 @@ def _condition(condition: Condition, facts: Facts) -> str:
     }[condition.number]
 
 
-def _subsets(side: Side) -> str:
-    return f"{side.subsets} measured subsets like that"
-
-
 def _points(side: Side) -> str:
-    ends = "" if side.low != side.low else f" (95 % interval {100 * side.low:+.1f} to {100 * side.high:+.1f})"
-    return f"{100 * side.gain:+.1f} percentage points{ends}"
+    gain = f"{100 * side.gain:+.1f} percentage points"
+    if side.low is None or side.high is None:
+        return gain
+    return f"{gain} (95 % interval {100 * side.low:+.1f} to {100 * side.high:+.1f})"
 
 
 def _each(facts: Facts) -> str:
