@@ -89,8 +89,8 @@ def accuracies(found: dict[Subset, Measured]) -> str:
 def regret_table(units: Sequence[Measured]) -> str:
     """Return the table of regrets, by data set and over all."""
     sets = list(dict.fromkeys(unit.data for unit in units))
-    if len(sets) < 2:
-        return "Not told yet: no data set can be left out."
+    if rule_of(units) is None:
+        return "Not told yet: too few data sets are finished."
     lines = []
     for name, values in regrets(units).items():
         by_set = [
@@ -140,14 +140,23 @@ def prior(folder: Path) -> Prior | None:
     return Prior(STRATEGIES[name][1], float(f"{factor * rate:.1g}"))
 
 
-def written(rule: Rule, known: Prior | None, done: int, everything: int) -> str:
+def rule_of(units: Sequence[Measured]) -> Rule | None:
+    """Return the rule that fits; None where too little is measured to leave out a data set."""
+    places = {unit.place for unit in units}
+    return fitted(units) if len(places) >= ENOUGH and len({data for data, _ in places}) > 2 else None
+
+
+def written(rule: Rule | None, known: Prior | None, done: int, everything: int) -> str:
     """Return the module measured.py."""
+    used = [each for each in ("Condition", "Side") if f"{each}(" in repr(rule)]
+    names = ", ".join(sorted(["Prior", "Rule", *used]))
     return (
         f'"""Numbers of the rule and the prior, from {done} of {everything} subsets (docs/strategy.md).\n\n'
         "Written by: python benchmarks/strategies.py --fit\n"
         '"""\n\n'
-        "from thawline.strategy.rule import Condition, Prior, Rule, Side\n\n"
-        f"RULE = {rule!r}\n\n"
+        f"from thawline.strategy.rule import {names}\n\n"
+        f"RULE: Rule | None = {rule!r}\n"
+        '"""None where too little is measured."""\n\n'
         f"PRIOR: Prior | None = {known!r}\n"
         '"""None where no recipe was better than the usual ones by more than chance."""\n'
     )
@@ -175,5 +184,5 @@ def write(folder: Path) -> None:
     for name, text in tables.items():
         page = insert(page, name, text)
     write_text(PAGE, page)
-    rule = fitted(list(found.values()))
+    rule = rule_of(list(found.values()))
     write_text(RULE, written(rule, prior(folder), len(found), everything))

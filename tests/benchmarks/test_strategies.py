@@ -126,16 +126,20 @@ def test_tables_and_numbers_are_of_the_cells_that_are_there(
     document.write_text("\n".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->" for name in names))
     monkeypatch.setattr(page, "PAGE", document)
     monkeypatch.setattr(page, "RULE", module)
-    for data in ("digits", "rsscn7"):
+    keep(page, tmp_path, "digits", moving=70, half=85)
+    page.write(tmp_path)
+    assert "Not told yet: too few data sets are finished." in document.read_text()
+    assert "RULE: Rule | None = None" in module.read_text()
+    for data in ("hotdog256", "rsscn7", "signdigits"):
         keep(page, tmp_path, data, moving=70, half=85)
     page.write(tmp_path)
     text = document.read_text()
     assert "old" not in text
-    assert "8 of 120 subsets are measured." in text
+    assert "16 of 120 subsets are measured." in text
     assert "| digits | lite0 | 5 | 1 | 0.800 | 0.800 | 0.800 | 0.800 | **0.850** | 0.800 | 0.800 |" in text
-    assert "| always probe | +5.0 | +5.0 | +5.0 (+5.0 to +5.0) |" in text
-    assert "| lp ft | 4 | +0.0 (+0.0 to +0.0) | +0.0 (+0.0 to +0.0) | -10.0 (-10.0 to -10.0) |" in text
+    assert "| always probe | +5.0 | +5.0 | +5.0 | +5.0 | +5.0 (+5.0 to +5.0) |" in text
+    assert "| lp ft | 8 | +0.0 (+0.0 to +0.0) | +0.0 (+0.0 to +0.0) | -10.0 (-10.0 to -10.0) |" in text
     names = {}
     exec(module.read_text(), names)
     assert names["RULE"].freeze.strategy == "half_frozen"
-    assert names["PRIOR"] is None
+    assert names["PRIOR"] == page.Prior(0.5, 3e-4)

@@ -7,10 +7,20 @@ from typing import Any
 import pytest
 
 from thawline.artifacts import STRATEGY, read_json
+from thawline.report import strategy as module
 from thawline.report.findings import read_findings
 from thawline.report.report import report
 from thawline.report.strategy import facts_of, strategy
-from thawline.strategy.rule import Facts
+from thawline.strategy.rule import Condition, Facts, Rule, Side
+
+RULE = Rule(
+    (Condition("each", 15),), Side("probe", 0, 0, 0, 9), Side("lp_ft", 0.1, 0, 0, 9), (5, 40), (2, 10)
+)
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RULE", RULE)
 
 
 @pytest.fixture
@@ -45,9 +55,15 @@ def test_it_is_written_and_on_both_pages(finished: Callable[..., Any]) -> None:
     config, artifacts = finished(cuts="5 7 9")
     report(config, artifacts)
     found = read_json(artifacts.reports / STRATEGY)
+    assert found["strategy"] == "lp_ft"
     assert len(found["sentences"]) == 3
     assert " ".join(found["sentences"]) in (artifacts.reports / "README.md").read_text()
     assert 'id="strategy"' in (artifacts.reports / "index.html").read_text()
+
+
+def test_without_a_rule_nothing_is_advised(findings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RULE", None)
+    assert strategy(findings) == {"strategy": None, "sentences": [module.NO_RULE]}
 
 
 def test_without_heads_to_compare_nothing_is_advised(finished: Callable[..., Any]) -> None:

@@ -15,18 +15,19 @@ from thawline.strategy.measured import RULE
 from thawline.strategy.rule import Facts, advise
 from thawline.strategy.words import sentences
 
-NOTHING = (
+NO_HEADS = (
     "No strategy is advised: no heads on frozen features were compared, because the contender "
     "`linear_probe` was left out or the head is not linear."
 )
+NO_RULE = "No strategy is advised: too few subsets are measured for a rule (docs/strategy.md)."
 
 
 def strategy(findings: Findings) -> dict[str, Any]:
-    """Return the content of strategy.json: `strategy`, its `sentences` and the `facts` they rest on; the
-    sentence that says why not where no heads were compared."""
+    """Return the content of strategy.json: `strategy`, its `sentences` and the `facts` they rest on; where
+    nothing is advised, a sentence that says why."""
     facts = facts_of(findings)
-    if facts is None:
-        return {"strategy": None, "sentences": [NOTHING]}
+    if facts is None or RULE is None:
+        return {"strategy": None, "sentences": [NO_HEADS if facts is None else NO_RULE]}
     advice = advise(facts, RULE)
     told = sentences(advice, unfreezing(findings, facts))
     return {"strategy": advice.side.strategy, "sentences": told, "facts": asdict(facts)}
@@ -38,14 +39,14 @@ def facts_of(findings: Findings) -> Facts | None:
         return None
     table = findings.cuts.assign(cuts=findings.cuts["cuts"].astype(str))
     single = table[~table["cuts"].str.contains(" ")].drop_duplicates("cuts")
-    depths = single["cuts"].astype(int)
-    chosen, units = table[table["chosen"].astype(bool)], int(depths.max())
+    depths, accuracies = single["cuts"].astype(int).to_numpy(), single["accuracy"].to_numpy(float)
+    chosen = table.loc[table["chosen"].astype(bool), "accuracy"].to_numpy(float)
     return Facts(
         pictures=findings.size("train"),
         classes=len(findings.metrics["data"]["classes"]),
-        last=float(single.loc[depths.idxmax(), "accuracy"]),
-        best=float(chosen["accuracy"].iloc[0]),
-        peak=float(depths[single["loss"].idxmin()]) / units,
+        last=float(accuracies[depths.argmax()]),
+        best=float(chosen[0]),
+        peak=float(depths[single["loss"].to_numpy(float).argmin()] / depths.max()),
     )
 
 

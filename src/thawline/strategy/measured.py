@@ -3,15 +3,10 @@
 Written by: python benchmarks/strategies.py --fit
 """
 
-from thawline.strategy.rule import Condition, Prior, Rule, Side
+from thawline.strategy.rule import Prior, Rule
 
-RULE = Rule(
-    conditions=(Condition("error", 0.2), Condition("each", 15.0)),
-    freeze=Side("probe", 0.0, 0.0, 0.0, 10),
-    unfreeze=Side("half_frozen", 0.02, 0.01, 0.03, 10),
-    each=(5, 40),
-    classes=(2, 10),
-)
+RULE: Rule | None = None
+"""None where too little is measured."""
 
 PRIOR: Prior | None = None
 """None where no recipe was better than the usual ones by more than chance."""
