@@ -289,6 +289,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--weights", type=Path, default=ROOT.parent / "shared" / "weights")
     parser.add_argument("--folder", type=Path, default=ROOT / "scratch" / "strategies")
+    parser.add_argument(
+        "--share", default="0/1", help="0/2 and 1/2: two processes, of which each takes half of the subsets"
+    )
     parser.add_argument("--progress", action="store_true", help="only say how far it is")
     parser.add_argument("--fit", action="store_true", help="only write what the finished cells support")
     chosen = parser.parse_args()
@@ -307,7 +310,9 @@ def main() -> None:
 
     prepare_machine(TRAINER)
     place = Place(chosen.data, chosen.weights, chosen.folder)
-    for cell in cells():
+    mine, shares = map(int, chosen.share.split("/"))
+    order = list(dict.fromkeys(cell.subset for cell in cells()))
+    for cell in (each for each in cells() if order.index(each.subset) % shares == mine):
         path = cell.path(place.folder)
         if not path.is_file():
             found = measured(cell, place)
