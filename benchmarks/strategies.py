@@ -14,72 +14,22 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from strategy_cells import ARCHITECTURES, ROOT, SIDES, SIZES, Cell, Subset, cells, recipe_of
 
 from thawline.artifacts import read_json, write_json
-from thawline.config.sections import (
-    BatchNorm,
-    DataSet,
-    DataSetName,
-    Finetune,
-    Method,
-    Precision,
-    Role,
-    Start,
-    Trainer,
-)
+from thawline.config.sections import DataSet, DataSetName, Precision, Role, Start, Trainer
 from thawline.data.store import Store, open_store, write_store
 
-ROOT = Path(__file__).resolve().parents[1]
-SIDES = {"digits": 32, "signdigits": 64, "antsbees256": 160, "hotdog256": 160, "rsscn7": 160}
-"""Side in pixels that the networks see of each data set; 224 would take twice as long."""
-SIZES = (5, 10, 20, 40)
-"""Training pictures of each class."""
-SEEDS = 3
 TESTED = 700
 """Test pictures, as many of each class, where there are more."""
-EPOCHS, STEPS = 5, 30
-"""A fine-tuning has so many epochs, and more where these have fewer than so many steps."""
-STRATEGIES: dict[str, tuple[str, float]] = {
-    "mostly_frozen": ("lp_ft", 0.75),
-    "half_frozen": ("lp_ft", 0.5),
-    "lp_ft": ("lp_ft", 0),
-    "full": ("full", 0),
-    "bias": ("bias", 0),
-}
-"""Presets of conf/finetune at a depth, with the source's statistics of BatchNorm. LP-FT starts from the head
-that is the linear probe, whatever cuts it reads."""
-FACTORS = {"low": 1 / 3, "high": 3.0, "moving": 1.0}
-"""On the rates of a preset, in variants of the first four; with `moving`, BatchNorm goes on estimating."""
 TRAINER = Trainer(accelerator="cpu", threads=1, precision=Precision.bfloat16)
 """Of fine-tunings and what is asked of them; solved heads have features in float32."""
-ARCHITECTURES = {"lite0": "timm:tf_efficientnet_lite0", "mobilenet_v2": "mobilenet_v2"}
 log = logging.getLogger("strategies")
-
-
-class Subset(NamedTuple):
-    """Pictures that are learnt from: `each` of every class of a data set, drawn by `seed`, for a source."""
-
-    data: str
-    source: str
-    each: int
-    seed: int
-
-
-class Cell(NamedTuple):
-    """One measurement; `variant` is a name of `FACTORS`, or empty."""
-
-    subset: Subset
-    strategy: str
-    variant: str = ""
-
-    def path(self, folder: Path) -> Path:
-        return folder / "cells" / ("-".join([*map(str, self.subset), self.strategy, self.variant]) + ".json")
 
 
 @dataclass(frozen=True)
@@ -89,50 +39,6 @@ class Place:
     data: Path
     weights: Path
     folder: Path
-
-
-def cells() -> Iterator[Cell]:
-    """Yield all cells in the order in which they are measured: all strategies on one subset after the other,
-    small pictures first; after the first seed variants, LoRA and training from scratch on half of the
-    sizes."""
-
-    def subsets(seed: int, sizes: tuple[int, ...] = SIZES) -> list[Subset]:
-        return [
-            Subset(data, source, each, seed) for data in SIDES for each in sizes for source in ARCHITECTURES
-        ]
-
-    for seed in range(SEEDS):
-        for each in (10, 40, 5, 20):
-            names = ("heads", *STRATEGIES)
-            yield from (Cell(subset, name) for subset in subsets(seed, (each,)) for name in names)
-        if seed:
-            continue
-        some = subsets(seed, SIZES[1::2])
-        for variant in FACTORS:
-            for strategy in list(STRATEGIES)[:4]:
-                yield from (Cell(subset, strategy, variant) for subset in some)
-        yield from (Cell(subset, "lora") for subset in some)
-        yield from (Cell(subset, "from_scratch") for subset in some if subset.source == "lite0")
-
-
-def recipe_of(cell: Cell, pictures: int) -> Finetune:
-    """Return the recipe of a cell, which learns from so many pictures."""
-    from methods import recipe_of as preset
-
-    from thawline.config.composition import load_lock, to_config
-
-    name, depth = STRATEGIES.get(cell.strategy, (cell.strategy, 0))
-    found = preset(to_config(load_lock(ROOT)), ROOT, name, FACTORS.get(cell.variant, 1.0))
-    epochs = max(EPOCHS, -(-STEPS // -(-pictures // found.batch_size)))
-    if found.method is Method.bias:  # most of these networks' biases are BatchNorm's shifts
-        return replace(found, epochs=epochs, batch_norm=BatchNorm.affine)
-    still = found.start is Start.source and cell.variant != "moving"
-    return replace(
-        found,
-        depth=depth,
-        epochs=epochs,
-        batch_norm=BatchNorm.frozen if still else BatchNorm.train,
-    )
 
 
 def measured(cell: Cell, place: Place) -> dict[str, Any]:
@@ -271,17 +177,6 @@ def _digits(right: np.ndarray) -> str:
     return "".join(map(str, right.astype(int)))
 
 
-def progress(folder: Path) -> str:
-    """Say how many cells of each strategy and seed there are."""
-    found: dict[str, list[int]] = {}
-    for cell in cells():
-        count = found.setdefault(f"seed {cell.subset.seed} {cell.strategy} {cell.variant}".strip(), [0, 0])
-        count[0] += cell.path(folder).is_file()
-        count[1] += 1
-    done, everything = (sum(each[at] for each in found.values()) for at in (0, 1))
-    return "\n".join([f"{a} of {b}: {name}" for name, (a, b) in found.items()] + [f"{done} of {everything}"])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -297,13 +192,12 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if chosen.progress:
-        log.info("%s", progress(chosen.folder))
-        return
-    if chosen.fit:
-        from strategy_page import write
+    if chosen.progress or chosen.fit:
+        from strategy_page import progress, write
 
-        write(chosen.folder)
+        if chosen.fit:
+            write(chosen.folder)
+        log.info("%s", progress(chosen.folder))
         return
     logging.getLogger("thawline").setLevel(logging.WARNING)
     from thawline.models.device import prepare_machine

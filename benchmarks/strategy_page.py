@@ -5,18 +5,28 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from strategies import FACTORS, STRATEGIES, Cell, Subset, cells
+from strategy_cells import FACTORS, ROOT, STRATEGIES, Cell, Subset, cells
 from strategy_fit import ORDER, Measured, Pairs, fitted, interval, regrets
 
 from thawline.artifacts import read_json, write_text
 from thawline.config.sections import Finetune
 from thawline.strategy.rule import PROBE, Facts, Prior, Rule
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE, RULE = ROOT / "docs" / "strategy.md", ROOT / "src" / "thawline" / "strategy" / "measured.py"
 RATES = {"": 1.0, "low": FACTORS["low"], "high": FACTORS["high"]}
 ENOUGH = 4
 """Pairs of data set and source from which on a gain is believed, where its interval lies above zero."""
+
+
+def progress(folder: Path) -> str:
+    """Say how many cells of each strategy and seed there are."""
+    found: dict[str, list[int]] = {}
+    for cell in cells():
+        count = found.setdefault(f"seed {cell.subset.seed} {cell.strategy} {cell.variant}".strip(), [0, 0])
+        count[0] += cell.path(folder).is_file()
+        count[1] += 1
+    done, everything = (sum(each[at] for each in found.values()) for at in (0, 1))
+    return "\n".join([f"{a} of {b}: {name}" for name, (a, b) in found.items()] + [f"{done} of {everything}"])
 
 
 def right(cell: Cell, folder: Path, key: str = "correct") -> np.ndarray | None:

@@ -1,5 +1,6 @@
 """The rule that is fitted to measured strategies, and what following it costs."""
 
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from tests_benchmarks import loaded
 
-from thawline.artifacts import write_json
 from thawline.strategy.rule import PROBE, Facts, advise
 
 
@@ -86,9 +86,18 @@ def test_means_are_of_data_sets_not_of_subsets(fit: ModuleType) -> None:
     assert fit.interval(pairs[:9]) == (pytest.approx(0.1), None, None)
 
 
+def test_every_subset_is_seen_before_any_is_seen_again(page: ModuleType) -> None:
+    order = list(page.cells())
+    assert len(set(order)) == len(order)
+    for name in page.STRATEGIES:
+        seeds = [each.subset.seed for each in order if each[1:] == (name, "")]
+        assert seeds == sorted(seeds)
+        assert len(seeds) == 3 * 5 * 2 * 4
+
+
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    for name in ("strategies", "strategy_fit"):
+    for name in ("strategy_cells", "strategy_fit"):
         monkeypatch.setitem(sys.modules, name, loaded(name))
     return loaded("strategy_page")
 
@@ -105,7 +114,9 @@ def keep(page: ModuleType, folder: Path, data: str, *, moving: int, half: int) -
         )
         heads |= {"singles": {"2": [0.7, 0.5], "4": [0.6, 0.9]}} if heads else {}
         heads |= {"sets": [[[4], 0.6, 0.9], [[2, 4], 0.8, 0.4]]} if heads else {}
-        write_json(each.path(folder), {"correct": digits, "pictures": 2 * each.subset.each, **heads})
+        each.path(folder).parent.mkdir(exist_ok=True)
+        found = {"correct": digits, "pictures": 2 * each.subset.each, **heads}
+        each.path(folder).write_text(json.dumps(found))
 
 
 def test_a_prior_is_what_beats_the_usual_recipe_by_more_than_chance(page: ModuleType, tmp_path: Path) -> None:
