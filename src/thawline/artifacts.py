@@ -202,6 +202,7 @@ PARETO = "pareto.csv"
 CUTS = "cuts.csv"
 PICTURES, MISTAKES, REVIEW = "pictures.json", "mistakes.json", "review.json"
 PAGE, LABELS = "index.html", "labels.csv"
+STRATEGY = "strategy.json"
 
 
 def seed_weights(seed: int) -> str:

@@ -118,9 +118,11 @@ def test_a_programme_without_depths_is_the_solved_head_alone() -> None:
 
 
 def test_each_depth_is_tried_from_a_solved_head_and_then_the_rest() -> None:
+    found = settings(Finetune(), WORK, COSTS, 3, Programme(1, 8, 2, (2, 0)))
+    assert found["search.known"] == ["linear_probe", "each_depth"]
     found = settings(Finetune(), WORK, COSTS, 3, Programme(1, 8, 2, (2, 0), free=3))
     assert found["search.space.depths"] == [0, 2, 3]
-    assert found["search.known"] == ["linear_probe", "each_depth"]
+    assert found["search.known"] == ["linear_probe", "each_depth", "measured"]
     assert (found["search.trials"], found["finetune.epochs"], found["finetune.seeds"]) == (6, 8, 2)
     assert (found["finetune.phases"], found["search.validation"]) == ("probe_first", "holdout")
 

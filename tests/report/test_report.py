@@ -21,7 +21,7 @@ def test_page_figures_and_costs_are_written(finished: Callable[..., Any]) -> Non
     (figures / "of_an_earlier_report-light.svg").touch()
     report(config, artifacts)
     names = sorted(path.name for path in artifacts.reports.iterdir())
-    assert names == ["README.md", "costs.json", "figures", "index.html", "metrics.json"]
+    assert names == ["README.md", "costs.json", "figures", "index.html", "metrics.json", "strategy.json"]
     page = (artifacts.reports / "README.md").read_text()
     written = {f"figures/{path.name}" for path in figures.iterdir()}
     assert written == set(re.findall(r'(?:src|srcset)="([^"]*)"', page))

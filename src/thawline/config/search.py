@@ -15,8 +15,8 @@ from thawline.config.choices import (
 from thawline.config.errors import closest
 from thawline.config.searchable import checked_choices
 
-LINEAR_PROBE, EACH_DEPTH = "linear_probe", "each_depth"
-KNOWN = (LINEAR_PROBE, EACH_DEPTH, "full", "lp_ft", "bit")
+LINEAR_PROBE, EACH_DEPTH, MEASURED = "linear_probe", "each_depth", "measured"
+KNOWN = (LINEAR_PROBE, EACH_DEPTH, MEASURED, "full", "lp_ft", "bit")
 """Names of the known good recipes (`thawline.search.space.known_recipes` says what they are)."""
 
 WILCOXON_FOLDS = 5
@@ -93,7 +93,7 @@ class Search:
     """Trials at each depth (goal depth_curve)."""
     seeds_per_depth: int = 5
     """Fresh trainings of each depth's best recipe (goal depth_curve)."""
-    known: list[str] = field(default_factory=lambda: [LINEAR_PROBE, "full", "lp_ft", "bit"])
+    known: list[str] = field(default_factory=lambda: [LINEAR_PROBE, MEASURED, "full", "lp_ft", "bit"])
     """Known good recipes that the fine-tuned model tries first, after the configured one; []: none."""
     sampler: SamplerName = SamplerName.tpe
     """What proposes trials: tpe (Watanabe 2023), random, grid (every combination), cmaes (Hansen 2016), gp

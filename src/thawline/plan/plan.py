@@ -19,7 +19,7 @@ from thawline.artifacts import (
 from thawline.clock import Clock
 from thawline.config.recipe.contenders import recipe_of
 from thawline.config.recipe.rewards import Reward
-from thawline.config.search import EACH_DEPTH, LINEAR_PROBE
+from thawline.config.search import EACH_DEPTH, LINEAR_PROBE, MEASURED
 from thawline.config.sections import (
     AugmentationName,
     Config,
@@ -217,5 +217,7 @@ def settings(recipe: Finetune, work: Work, costs: Costs, units: int, programme: 
         counts = {"trials_per_depth": programme.trials, "seeds_per_depth": programme.again}
         return found | {f"search.{name}": value for name, value in counts.items()}
     first = len(programme.depths) + 1
-    known = {"known": [LINEAR_PROBE, EACH_DEPTH], "startup_trials": first, "trials": first + programme.free}
+    # of the free trials, one is where measurements of other pictures say that it is likely to be best
+    named = [LINEAR_PROBE, EACH_DEPTH, *([MEASURED] if programme.free else [])]
+    known = {"known": named, "startup_trials": first, "trials": first + programme.free}
     return found | {f"search.{name}": value for name, value in known.items()}

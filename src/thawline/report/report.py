@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from thawline.artifacts import COSTS, LABELS, PAGE, Artifacts, write_json, write_table, write_text
+from thawline.artifacts import COSTS, LABELS, PAGE, STRATEGY, Artifacts, write_json, write_table, write_text
 from thawline.config.sections import Config
 from thawline.report.costs import collect_costs
 from thawline.report.figures import gallery, write_picture
@@ -12,10 +12,11 @@ from thawline.report.findings import read_findings
 from thawline.report.labels import labels_table
 from thawline.report.page import content
 from thawline.report.rendering import readme, web_page
+from thawline.report.strategy import strategy
 
 
 def report(config: Config, artifacts: Artifacts) -> None:
-    """Write README.md, index.html, figures/, costs.json and labels.csv of the reports' folder.
+    """Write README.md, index.html, figures/, strategy.json, costs.json and labels.csv of the reports' folder.
 
     Figures of an earlier report that this one has nothing to show for are removed.
     """
@@ -30,10 +31,12 @@ def report(config: Config, artifacts: Artifacts) -> None:
     ]
     _remove_others(folder / "figures", written)
     write_json(folder / COSTS, costs)
+    advised = strategy(findings)
+    write_json(folder / STRATEGY, advised)
     if (ranked := artifacts.stage("review") / LABELS).exists():
         table = pd.read_csv(ranked, dtype=str, keep_default_na=False)
         write_table(folder / LABELS, labels_table(table, findings.predictions, config.target.root))
-    told = content(config, findings, costs, pictures)
+    told = content(config, findings, costs, pictures) | {"strategy": advised["sentences"]}
     write_text(folder / "README.md", readme(told))
     write_text(folder / PAGE, web_page(told, folder / "figures"))
 

@@ -19,11 +19,23 @@ from thawline.config.sections import (
     Space,
     Start,
 )
+from thawline.search.space import known_recipes
 from thawline.search.space.known_recipes import RECIPES, known
 from thawline.search.space.parameters import TrialSpace, recipe_of_trial
+from thawline.strategy.rule import Prior
 
 BASE = Finetune(depth=2, body_lr=1e-3, head_lr=5e-3)
 ALL = [0, 1, 2, 3]
+
+
+@pytest.fixture(autouse=True)
+def nothing_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_recipes, "PRIOR", None)
+
+
+@pytest.fixture
+def half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_recipes, "PRIOR", Prior(depth=0.5, body_lr=2e-3))
 
 
 def names(search: Search | None = None, base: Finetune = BASE, allowed: list[int] = ALL) -> list[str]:
@@ -80,6 +92,22 @@ def test_bit_is_the_papers_rule() -> None:
     bit = recipes()["bit"]
     assert (bit.optimizer, bit.momentum, bit.weight_decay) == (OptimizerName.sgd, 0.9, 0.0)
     assert (bit.depth, bit.head_lr, bit.body_lr, bit.schedule) == (0, 3e-3, 3e-3, ScheduleName.step)
+
+
+def test_what_was_measured_to_be_best_is_tried_at_the_nearest_depth_that_learns(half: None) -> None:
+    assert names() == ["configured", "linear_probe", "measured", "full", "lp_ft", "bit"]
+    best = recipes()["measured"]
+    assert (best.depth, best.body_lr, best.phases) == (2, 2e-3, Phases.probe_first)
+    assert best.batch_norm is BatchNorm.frozen
+    (slot,) = [
+        each for each in known(TrialSpace(Search(), BASE, [0, 3], 3)) if each.attrs["known"] == "measured"
+    ]
+    assert slot.params["depth"] == 0
+
+
+def test_it_is_left_out_where_nothing_or_too_briefly_is_fine_tuned(half: None) -> None:
+    assert "measured" not in names(allowed=[3])
+    assert "measured" not in names(base=replace(BASE, epochs=1))
 
 
 def test_what_the_space_holds_is_a_parameter_and_the_rest_a_change() -> None:

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from thawline.config.recipe.fields import AUTO
-from thawline.config.search import EACH_DEPTH
+from thawline.config.search import EACH_DEPTH, MEASURED
 from thawline.config.searchable import plain_value
 from thawline.config.sections import (
     BatchNorm,
@@ -21,6 +21,7 @@ from thawline.config.sections import (
 )
 from thawline.search.space.parameters import BODY_LR, CHANGES, DEPTH, HEAD_LR, METHOD, TrialSpace, point
 from thawline.search.task import Slot
+from thawline.strategy.measured import PRIOR
 
 CONFIGURED = "configured"
 
@@ -81,8 +82,19 @@ def bit(base: Finetune) -> Finetune:
     )
 
 
+def measured(base: Finetune) -> Finetune:
+    """Return the recipe that did best on average in docs/strategy.md: a solved head, then what is not frozen
+    fine-tuned from it, with the source's statistics of BatchNorm; `base` where the measurements do not say
+    that any recipe is better than the others."""
+    if PRIOR is None:
+        return base
+    recipe = replace(lp_ft(base), batch_norm=BatchNorm.frozen, body_lr=PRIOR.body_lr)
+    return replace(recipe, depth=PRIOR.depth or 0)
+
+
 RECIPES: dict[str, Callable[[Finetune], Finetune]] = {
     "linear_probe": linear_probe,
+    MEASURED: measured,
     "full": full,
     "lp_ft": lp_ft,
     "bit": bit,
@@ -110,7 +122,9 @@ def known(space: TrialSpace) -> list[Slot]:
             ]
         elif _possible(name, space):
             recipe = RECIPES[name](base)
-            params = point(replace(space, base=recipe), _count(recipe.depth, units))
+            wanted = _count(recipe.depth, units)
+            near = [each for each in depths if each < units] if name == MEASURED else [wanted]
+            params = point(replace(space, base=recipe), min(near, key=lambda each: abs(each - wanted)))
             found.append(_slot(name, recipe, base, params, space.search))
     return [slot for index, slot in enumerate(found) if not any(_same(slot, each) for each in found[:index])]
 
@@ -130,7 +144,10 @@ def _possible(name: str, space: TrialSpace) -> bool:
     if name == "linear_probe":
         return space.units in space.depths
     asked = space.search.space.choices.get(METHOD, [base.method.name])
-    return 0 in space.depths and Method.full.name in asked and (name != "lp_ft" or base.epochs >= 2)
+    long = base.epochs >= 2 or name not in ("lp_ft", MEASURED)
+    # it is moved to the nearest depth at which something learns; the others are what they are at depth 0
+    searched = min(space.depths) < space.units if name == MEASURED else 0 in space.depths
+    return searched and Method.full.name in asked and long
 
 
 def _slot(name: str, recipe: Finetune, base: Finetune, params: dict[str, Any], search: Search) -> Slot:

@@ -1,0 +1,219 @@
+"""What each strategy of fine-tuning is worth on few labelled pictures: measurements for docs/strategy.md.
+
+    OMP_NUM_THREADS=1 python benchmarks/strategies.py --data ../shared/data --weights ../shared/weights
+    python benchmarks/strategies.py --progress
+    python benchmarks/strategies.py --fit
+
+Subsets of five data sets, two networks with ImageNet weights. A cell is one strategy on one subset; each is a
+file below scratch/strategies, written when it is finished, so that an interrupted run goes on and `--fit` may
+look at what there is. A seed draws subset, head and order. Every subset is seen once before any is seen
+again. What a cell keeps is 0 or 1 for each test picture; nothing chooses by them here.
+"""
+
+import argparse
+import logging
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from strategy_cells import ARCHITECTURES, ROOT, SIDES, SIZES, Cell, Subset, cells, recipe_of
+
+from thawline.artifacts import read_json, write_json
+from thawline.config.sections import DataSet, DataSetName, Precision, Role, Start, Trainer
+from thawline.data.store import Store, open_store, write_store
+
+TESTED = 700
+"""Test pictures, as many of each class, where there are more."""
+TRAINER = Trainer(accelerator="cpu", threads=1, precision=Precision.bfloat16)
+"""Of fine-tunings and what is asked of them; solved heads have features in float32."""
+log = logging.getLogger("strategies")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where pictures and weights are, and where to keep what is measured."""
+
+    data: Path
+    weights: Path
+    folder: Path
+
+
+def measured(cell: Cell, place: Place) -> dict[str, Any]:
+    """Return what a cell finds: 0 or 1 for each test picture, of `heads` what is known before any training as
+    well; and seconds."""
+    from cut_features import of_each_class
+
+    started = time.monotonic()
+    store, subset = _store(cell.subset.data, cell.subset.source, place), cell.subset
+    pool = np.flatnonzero(store.manifest["split"] == "train")
+    train = np.flatnonzero(of_each_class(store.labels, pool, subset.each, subset.seed))
+    test = np.flatnonzero(store.manifest["split"] == "val")
+    if cell.strategy == "heads":
+        found = _heads(cell, store, train, test, place)
+    else:
+        found = {"correct": _fine_tuned(cell, store, train, test, place)}
+    return {**found, "pictures": len(train), "seconds": round(time.monotonic() - started, 1)}
+
+
+def _store(data: str, source: str, place: Place) -> Store:
+    """Return the pictures as the source sees them: `train` those to draw from, `val` the test pictures."""
+    folder = place.folder / "stores" / f"{data}-{source}"
+    if not (folder / "card.json").is_file():
+        _write_store(data, source, place, folder)
+    return open_store(folder)
+
+
+def _write_store(data: str, source: str, place: Place, folder: Path) -> None:
+    from cut_features import SOURCES, of_each_class
+
+    from thawline.data.scan import scan
+    from thawline.data.sources import collect
+
+    side, transform = SIDES[data], SOURCES[source].transform
+    resized = transform.resize * side // transform.size if side > 32 else side
+    transform = replace(transform, size=side, resize=resized)
+    section = DataSet(dataset=DataSetName.image_folder, root=str(place.data / f"{data}.tar"))
+    if data == "digits":
+        section = DataSet(dataset=DataSetName.digits)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = scan(collect(section, Role.target, 0), transform, folder)
+    names, labels = np.unique(found.pictures["label"].to_numpy(str), return_inverse=True)
+    test = (found.pictures["split"] == "test").to_numpy()
+    if data == "digits":
+        test = ~of_each_class(labels, np.arange(len(labels)), 2 * max(SIZES), 0)
+    chosen = of_each_class(labels, np.flatnonzero(test), TESTED // len(names), 0)
+    rows = np.concatenate([np.flatnonzero(~test), np.flatnonzero(chosen)])
+    manifest = found.pictures.iloc[rows].assign(split=np.where(test[rows], "val", "train"))
+    write_store(folder, found.images, manifest, tuple(names), transform, rows=rows)
+
+
+def _network(subset: Subset, classes: int, place: Place) -> Any:
+    from cut_features import SOURCES
+
+    from thawline.models.head import replace_head
+
+    return replace_head(SOURCES[subset.source].build(place.weights), classes, subset.seed)[0].eval()
+
+
+def _heads(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, place: Place) -> dict[str, Any]:
+    """Return what solved heads say, on the last cut and on the cuts that are chosen: out of fold of the
+    training pictures at each cut, and of the test pictures."""
+    from thawline.models.cuts import units
+    from thawline.training.head_cuts import pooled_cuts
+    from thawline.training.solve.choice import choose_cuts
+    from thawline.training.solve.features import CutFeatures
+    from thawline.training.solve.logistic import logistic_head
+    from thawline.training.solve.targets import Targets
+
+    path = place.folder / "features" / f"{cell.subset.data}-{cell.subset.source}.npz"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        network = _network(cell.subset, len(store.classes), place)
+        cuts = pooled_cuts(network, store, replace(TRAINER, precision=Precision.float32))
+        np.savez(path, units=len(units(network)), **{str(depth): cut.values for depth, cut in cuts.items()})
+    with np.load(path) as stored:
+        values = {int(key): stored[key] for key in stored.files if key != "units"}
+        count = int(stored["units"])
+    targets = Targets(store.labels[train], len(store.classes))
+    choice = choose_cuts({depth: CutFeatures(each[train]) for depth, each in values.items()}, targets)
+
+    def right(depths: tuple[int, ...]) -> str:
+        head = logistic_head([CutFeatures(values[depth][train]) for depth in depths], targets)
+        said = head.logits([CutFeatures(values[depth][test]) for depth in depths])
+        return _digits(said.argmax(1) == store.labels[test])
+
+    return {
+        "classes": len(store.classes),
+        "units": count,
+        "cuts": choice.cuts,
+        "singles": {depth: (each.accuracy, each.loss) for depth, each in choice.singles.items()},
+        "sets": [(cuts, each.accuracy, each.loss) for cuts, each in choice.sets.items()],
+        "correct": right((max(values),)),
+        "several": right(choice.cuts),
+    }
+
+
+def _fine_tuned(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, place: Place) -> str:
+    from thawline.models import zoo
+    from thawline.models.cuts import units
+    from thawline.models.depth import frozen_units
+    from thawline.models.head_cuts import read_cuts
+    from thawline.models.inference import outcomes
+    from thawline.training.batches import batches
+    from thawline.training.features.cache import PrefixCache
+    from thawline.training.finetune import with_method
+    from thawline.training.head_cuts import cuts_of
+    from thawline.training.run import Training
+
+    nobody = np.arange(0)
+    learn, asked = store.divided(train, nobody), store.divided(nobody, test).part("val")
+    recipe, classes = recipe_of(cell, len(train)), len(store.classes)
+    if recipe.start is Start.random:
+        network = zoo.build(ARCHITECTURES[cell.subset.source], classes, seed=cell.subset.seed)
+    else:
+        # as a planned run does: the head that fine-tuning starts from is the linear probe's
+        cuts = list(read_json(Cell(cell.subset, "heads").path(place.folder))["cuts"])
+        recipe, network = replace(recipe, head_cuts=cuts), _network(cell.subset, classes, place)
+        frozen = frozen_units(recipe.depth, recipe.units, units(network))
+        network = read_cuts(network, cuts_of(recipe, network), seed=cell.subset.seed)
+        network = with_method(network, recipe, frozen, cell.subset.seed)
+    cache = PrefixCache(place.folder / "prefix", TRAINER)
+    training = Training(network, recipe, learn, TRAINER, seed=cell.subset.seed, mirror=False, cache=cache)
+    training.run()
+    pictures = batches(asked, recipe.batch_size)
+    if not training.features:
+        return _digits(outcomes(network, pictures, training.device, half=True)[0])
+    held = training.held
+    assert held is not None
+    prefix = cache.prefix(held, held.depth, training.device, recipe.batch_size)
+    pictures = pictures.given(prefix.variants(asked, pictures))
+    return _digits(outcomes(held, pictures, training.device, half=True, from_features=True)[0])
+
+
+def _digits(right: np.ndarray) -> str:
+    return "".join(map(str, right.astype(int)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--weights", type=Path, default=ROOT.parent / "shared" / "weights")
+    parser.add_argument("--folder", type=Path, default=ROOT / "scratch" / "strategies")
+    parser.add_argument(
+        "--share", default="0/1", help="0/2 and 1/2: two processes, of which each takes half of the subsets"
+    )
+    parser.add_argument("--progress", action="store_true", help="only say how far it is")
+    parser.add_argument("--fit", action="store_true", help="only write what the finished cells support")
+    chosen = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if chosen.progress or chosen.fit:
+        from strategy_page import progress, write
+
+        if chosen.fit:
+            write(chosen.folder)
+        log.info("%s", progress(chosen.folder))
+        return
+    logging.getLogger("thawline").setLevel(logging.WARNING)
+    from thawline.models.device import prepare_machine
+
+    prepare_machine(TRAINER)
+    place = Place(chosen.data, chosen.weights, chosen.folder)
+    mine, shares = map(int, chosen.share.split("/"))
+    order = list(dict.fromkeys(cell.subset for cell in cells()))
+    for cell in (each for each in cells() if order.index(each.subset) % shares == mine):
+        path = cell.path(place.folder)
+        if not path.is_file():
+            found = measured(cell, place)
+            write_json(path, found)
+            right = read_json(path)["correct"]
+            log.info("%s: %.3f in %.0f s", path.stem, right.count("1") / len(right), found["seconds"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What strategies.py measures: data sets, sources, sizes, strategies, and in which order."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from thawline.config.sections import BatchNorm, Finetune, Method, Start
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDES = {"digits": 32, "signdigits": 64, "antsbees256": 160, "hotdog256": 160, "rsscn7": 160}
+"""Side in pixels that the networks see of each data set; 224 would take twice as long."""
+SIZES = (5, 10, 20, 40)
+"""Training pictures of each class."""
+SEEDS = 3
+EPOCHS, STEPS = 5, 30
+"""A fine-tuning has so many epochs, and more where these have fewer than so many steps."""
+STRATEGIES: dict[str, tuple[str, float]] = {
+    "mostly_frozen": ("lp_ft", 0.75),
+    "half_frozen": ("lp_ft", 0.5),
+    "lp_ft": ("lp_ft", 0),
+    "full": ("full", 0),
+    "bias": ("bias", 0),
+}
+"""Presets of conf/finetune at a depth, with the source's statistics of BatchNorm. LP-FT starts from the head
+that is the linear probe, whatever cuts it reads."""
+FACTORS = {"low": 1 / 3, "high": 3.0, "moving": 1.0}
+"""On the rates of a preset, in variants of the first four; with `moving`, BatchNorm goes on estimating."""
+ARCHITECTURES = {"lite0": "timm:tf_efficientnet_lite0", "mobilenet_v2": "mobilenet_v2"}
+
+
+class Subset(NamedTuple):
+    """Pictures that are learnt from: `each` of every class of a data set, drawn by `seed`, for a source."""
+
+    data: str
+    source: str
+    each: int
+    seed: int
+
+
+class Cell(NamedTuple):
+    """One measurement; `variant` is a name of `FACTORS`, or empty."""
+
+    subset: Subset
+    strategy: str
+    variant: str = ""
+
+    def path(self, folder: Path) -> Path:
+        return folder / "cells" / ("-".join([*map(str, self.subset), self.strategy, self.variant]) + ".json")
+
+
+def cells() -> Iterator[Cell]:
+    """Yield all cells in the order in which they are measured: all strategies on one subset after the other,
+    small pictures first; after the first seed variants, LoRA and training from scratch on half of the
+    sizes."""
+
+    def subsets(seed: int, sizes: tuple[int, ...] = SIZES) -> list[Subset]:
+        return [
+            Subset(data, source, each, seed) for data in SIDES for each in sizes for source in ARCHITECTURES
+        ]
+
+    for seed in range(SEEDS):
+        for each in (10, 40, 5, 20):
+            names = ("heads", *STRATEGIES)
+            yield from (Cell(subset, name) for subset in subsets(seed, (each,)) for name in names)
+        if seed:
+            continue
+        some = subsets(seed, SIZES[1::2])
+        for variant in FACTORS:
+            for strategy in list(STRATEGIES)[:4]:
+                yield from (Cell(subset, strategy, variant) for subset in some)
+        yield from (Cell(subset, "lora") for subset in some)
+        yield from (Cell(subset, "from_scratch") for subset in some if subset.source == "lite0")
+
+
+def recipe_of(cell: Cell, pictures: int) -> Finetune:
+    """Return the recipe of a cell, which learns from so many pictures."""
+    from methods import recipe_of as preset
+
+    from thawline.config.composition import load_lock, to_config
+
+    name, depth = STRATEGIES.get(cell.strategy, (cell.strategy, 0))
+    found = preset(to_config(load_lock(ROOT)), ROOT, name, FACTORS.get(cell.variant, 1.0))
+    epochs = max(EPOCHS, -(-STEPS // -(-pictures // found.batch_size)))
+    if found.method is Method.bias:  # most of these networks' biases are BatchNorm's shifts
+        return replace(found, epochs=epochs, batch_norm=BatchNorm.affine)
+    still = found.start is Start.source and cell.variant != "moving"
+    return replace(
+        found,
+        depth=depth,
+        epochs=epochs,
+        batch_norm=BatchNorm.frozen if still else BatchNorm.train,
+    )

@@ -1,0 +1,198 @@
+"""What strategies.py measured, as it stands: tables of docs/strategy.md, and strategy/measured.py."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from strategy_cells import FACTORS, ROOT, STRATEGIES, Cell, Subset, cells
+from strategy_fit import ORDER, Measured, Pairs, fitted, interval, regrets
+
+from thawline.artifacts import read_json, write_text
+from thawline.config.sections import Finetune
+from thawline.strategy.rule import PROBE, Facts, Prior, Rule
+
+PAGE, RULE = ROOT / "docs" / "strategy.md", ROOT / "src" / "thawline" / "strategy" / "measured.py"
+RATES = {"": 1.0, "low": FACTORS["low"], "high": FACTORS["high"]}
+ENOUGH = 4
+"""Pairs of data set and source from which on a gain is believed, where its interval lies above zero."""
+
+
+def progress(folder: Path) -> str:
+    """Say how many cells of each strategy and seed there are."""
+    found: dict[str, list[int]] = {}
+    for cell in cells():
+        count = found.setdefault(f"seed {cell.subset.seed} {cell.strategy} {cell.variant}".strip(), [0, 0])
+        count[0] += cell.path(folder).is_file()
+        count[1] += 1
+    done, everything = (sum(each[at] for each in found.values()) for at in (0, 1))
+    return "\n".join([f"{a} of {b}: {name}" for name, (a, b) in found.items()] + [f"{done} of {everything}"])
+
+
+def right(cell: Cell, folder: Path, key: str = "correct") -> np.ndarray | None:
+    """Return for each test picture whether a cell is right, (N,); None where it is not measured yet."""
+    path = cell.path(folder)
+    return np.array(list(read_json(path)[key])) == "1" if path.is_file() else None
+
+
+def measured(folder: Path) -> dict[Subset, Measured]:
+    """Return the subsets on which every strategy was measured."""
+    found = {}
+    for subset in {cell.subset: None for cell in cells()}:
+        known = {name: right(Cell(subset, name), folder) for name in STRATEGIES}
+        heads = Cell(subset, "heads")
+        known |= {PROBE: right(heads, folder, "several"), "last_cut": right(heads, folder)}
+        complete = {name: each for name, each in known.items() if each is not None}
+        if len(complete) == len(known):
+            found[subset] = Measured(subset.data, subset.source, facts(heads, folder), complete)
+    return found
+
+
+def facts(heads: Cell, folder: Path) -> Facts:
+    """Return what was known of a subset before anything was fine-tuned."""
+    told = read_json(heads.path(folder))
+    sets = {tuple(cuts): accuracy for cuts, accuracy, _ in told["sets"]}
+    peak = min(told["singles"], key=lambda depth: told["singles"][depth][1])
+    last = sets[told["units"],]
+    best = sets[tuple(told["cuts"])]
+    return Facts(told["pictures"], told["classes"], last, best, int(peak) / told["units"])
+
+
+def compared(folder: Path, one: tuple[str, ...], other: tuple[str, ...]) -> Pairs:
+    """Return the gain of one strategy (with its variant) on another wherever both were measured."""
+    found = []
+    for subset in {cell.subset: None for cell in cells()}:
+        first, second = (right(Cell(subset, *each), folder) for each in (one, other))
+        if first is not None and second is not None:
+            found.append(((subset.data, subset.source), float(first.mean() - second.mean())))
+    return found
+
+
+def points(pairs: Pairs) -> str:
+    """Write a mean gain in percentage points with its interval."""
+    if not pairs:
+        return "–"
+    mean, low, high = interval(pairs)
+    return f"{100 * mean:+.1f}" + ("" if low is None else f" ({100 * low:+.1f} to {100 * high:+.1f})")
+
+
+def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    lines = [names, ["--"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def accuracies(found: dict[Subset, Measured]) -> str:
+    """Return the table of every strategy's test accuracy, the best of a row in bold."""
+    names, rows = ("last_cut", *ORDER), defaultdict(list)
+    for subset, unit in found.items():
+        rows[subset[:3]].append(unit)
+    lines = []
+    for place, units in rows.items():
+        means = [float(np.mean([unit.accuracy[name] for unit in units])) for name in names]
+        best = max(means)
+        written = [f"**{each:.3f}**" if each == best else f"{each:.3f}" for each in means]
+        lines.append([*map(str, place), str(len(units)), *written])
+    return table(["data", "source", "a class", "seeds", *(name.replace("_", " ") for name in names)], lines)
+
+
+def regret_table(units: Sequence[Measured]) -> str:
+    """Return the table of regrets, by data set and over all."""
+    sets = list(dict.fromkeys(unit.data for unit in units))
+    if rule_of(units) is None:
+        return "Not told yet: too few data sets are finished."
+    lines = []
+    for name, values in regrets(units).items():
+        by_set = [
+            np.mean([v for v, unit in zip(values, units, strict=True) if unit.data == one]) for one in sets
+        ]
+        whole = points([(unit.place, v) for v, unit in zip(values, units, strict=True)])
+        lines.append([name.replace("_", " "), *(f"{100 * each:+.1f}" for each in by_set), whole])
+    return table(["", *sets, "mean (95 %)"], lines)
+
+
+def variants(folder: Path) -> str:
+    """Return the table of what other rates and moving statistics of BatchNorm are worth, paired."""
+    lines = []
+    for name in list(STRATEGIES)[:4]:
+        gains = [compared(folder, (name, variant), (name,)) for variant in FACTORS]
+        lines.append([name.replace("_", " "), str(min(map(len, gains))), *map(points, gains)])
+    names = ("rates / 3", "rates x 3", "BatchNorm estimating")
+    return table(["", "subsets", *names], lines)
+
+
+def others(folder: Path) -> str:
+    """Return the table of strategies that were measured on some subsets alone, against the head on the last
+    cut."""
+    lines = []
+    for name in ("lora", "from_scratch"):
+        gains = compared(folder, (name,), ("heads",))
+        lines.append([name.replace("_", " "), str(len(gains)), points(gains)])
+    return table(["", "subsets", "minus the last cut's head"], lines)
+
+
+def prior(folder: Path) -> Prior | None:
+    """Return the best of the partly frozen recipes and LP-FT at three rates; None unless it beats `lp_ft` as
+    its preset is, whose BatchNorm goes on estimating, by more than chance."""
+    rate = Finetune().body_lr
+    assert rate is not None
+    found = {}
+    for name in list(STRATEGIES)[:3]:
+        for variant, factor in RATES.items():
+            pairs = compared(folder, (name, variant), ("lp_ft", "moving"))
+            if len({place for place, _ in pairs}) >= ENOUGH:
+                found[name, factor] = interval(pairs)
+    if not found:
+        return None
+    name, factor = max(found, key=lambda each: found[each][0])
+    if (found[name, factor][1] or 0) <= 0:
+        return None
+    return Prior(STRATEGIES[name][1], float(f"{factor * rate:.1g}"))
+
+
+def rule_of(units: Sequence[Measured]) -> Rule | None:
+    """Return the rule that fits; None where too little is measured to leave out a data set."""
+    places = {unit.place for unit in units}
+    return fitted(units) if len(places) >= ENOUGH and len({data for data, _ in places}) > 2 else None
+
+
+def written(rule: Rule | None, known: Prior | None, done: int, everything: int) -> str:
+    """Return the module measured.py."""
+    used = [each for each in ("Condition", "Side") if f"{each}(" in repr(rule)]
+    names = ", ".join(sorted(["Prior", "Rule", *used]))
+    return (
+        f'"""Numbers of the rule and the prior, from {done} of {everything} subsets (docs/strategy.md).\n\n'
+        "Written by: python benchmarks/strategies.py --fit\n"
+        '"""\n\n'
+        f"from thawline.strategy.rule import {names}\n\n"
+        f"RULE: Rule | None = {rule!r}\n"
+        '"""None where too little is measured."""\n\n'
+        f"PRIOR: Prior | None = {known!r}\n"
+        '"""None where no recipe was better than the usual ones by more than chance."""\n'
+    )
+
+
+def insert(document: str, name: str, text: str) -> str:
+    """Return `document` with `text` between the comments that name the table `name`."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = document.split(begin, 1)
+    return f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}"
+
+
+def write(folder: Path) -> None:
+    """Write the tables and the numbers that the cells in `folder` support."""
+    found = measured(folder)
+    everything = len({cell.subset for cell in cells()})
+    page = PAGE.read_text(encoding="utf-8")
+    tables = {
+        "done": f"{len(found)} of {everything} subsets are measured.",
+        "accuracies": accuracies(found),
+        "regrets": regret_table(list(found.values())),
+        "variants": variants(folder),
+        "others": others(folder),
+    }
+    for name, text in tables.items():
+        page = insert(page, name, text)
+    write_text(PAGE, page)
+    rule = rule_of(list(found.values()))
+    write_text(RULE, written(rule, prior(folder), len(found), everything))

@@ -1,0 +1,1 @@
+"""Which strategy of fine-tuning suits some pictures: a rule, its measured numbers, its words."""
