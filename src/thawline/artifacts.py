@@ -201,6 +201,7 @@ PARETO = "pareto.csv"
 CUTS = "cuts.csv"
 PICTURES, MISTAKES, REVIEW = "pictures.json", "mistakes.json", "review.json"
 PAGE, LABELS = "index.html", "labels.csv"
+SOURCE, SOURCES = "source.json", "sources.csv"
 
 
 def seed_weights(seed: int) -> str:

@@ -20,6 +20,7 @@ from thawline.artifacts import (
     RECIPE,
     RECOMMENDATION,
     REVIEW,
+    SOURCES,
     TRIALS,
     Artifacts,
     missing,
@@ -72,6 +73,8 @@ class Findings:
     cuts were compared."""
     front: pd.DataFrame | None = None
     """The fine-tuned contender's Pareto front of accuracy and operations; None where none was written."""
+    sources: pd.DataFrame | None = None
+    """The sources that were compared, with the columns of sources.csv; None where there was one."""
     pictures: Thumbnails = Thumbnails()
     """What `prepare` shows of the target's pictures."""
     mistakes: Thumbnails = Thumbnails()
@@ -135,6 +138,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         recommendation=read_json(reported / RECOMMENDATION) if (reported / RECOMMENDATION).exists() else {},
         cuts=next((table for table in cuts if table is not None), None),
         front=_optional(search[FINETUNED] / PARETO) if FINETUNED in search else None,
+        sources=_optional(reported / SOURCES),
         pictures=_beside(artifacts.stage("prepare", "pictures") / PICTURES),
         mistakes=_beside(tested / "pictures" / MISTAKES),
         doubts=read_thumbnails(reviewed / REVIEW, reviewed / "pictures"),
