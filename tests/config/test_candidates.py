@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from thawline.config.candidates import Candidate
+from thawline.config.candidates import Candidate, names
 from thawline.config.composition import compose
 from thawline.config.errors import ConfigError
 
@@ -32,6 +32,7 @@ def test_a_name_has_no_folder_and_nothing_that_goes_without_saying() -> None:
     assert Candidate.of("mobilenet_v2=/home/a=b/body.pth") == Candidate("mobilenet_v2", "/home/a=b/body.pth")
     assert Candidate.of("mobilenet_v2=/home/a/body.pth").name == "mobilenet_v2=body.pth"
     assert Candidate.of("timm:resnet18=DEFAULT").name == "timm:resnet18"
+    assert names(["a=/1/m.pth", "b=DEFAULT", "a=/2/m.pth"]) == ["a=m.pth (1)", "b", "a=m.pth (2)"]
 
 
 @pytest.mark.parametrize(

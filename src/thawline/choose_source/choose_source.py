@@ -11,7 +11,7 @@ from thawline.artifacts import SOURCES, Artifacts, write_table
 from thawline.choose_source.decision import COLUMNS, Choice, write_choice
 from thawline.choose_source.looks import Look, looked_at
 from thawline.choose_source.wording import sentence
-from thawline.config.candidates import Candidate
+from thawline.config.candidates import names
 from thawline.config.sections import Config
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.comparisons import cheapest_alike
@@ -30,12 +30,12 @@ def choose_source(config: Config, artifacts: Artifacts) -> None:
 
     Raises `UserError` where a candidate cannot be had, or these do not suffice.
     """
-    names = [Candidate.of(each).name for each in config.source.candidates]
+    named = names(config.source.candidates)
     targets, looks = looked_at(config, artifacts.stage_output("choose_source"))
     rows: list[dict[str, Any]] = []
     right: list[np.ndarray] = []
     origins: list[str] = []
-    for name, look in zip(names, looks, strict=True):
+    for name, look in zip(named, looks, strict=True):
         heads, votes = answers(look, targets)
         right.append(np.stack([heads, votes]))
         origins.append(look.origin)
@@ -43,7 +43,7 @@ def choose_source(config: Config, artifacts: Artifacts) -> None:
         log.info("%s: a head is right on %.1f %% of pictures left out", name, 100 * heads.mean())
     chosen, table = decided(rows, right, targets, config.evaluate.confidence, config.seed)
     write_table(artifacts.reports / SOURCES, table)
-    write_choice(artifacts, Choice(chosen, names[chosen], origins[chosen]))
+    write_choice(artifacts, Choice(chosen, named[chosen], origins[chosen]))
     log.info("%s", sentence(table))
 
 

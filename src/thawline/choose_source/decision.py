@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from thawline.artifacts import SOURCE, SOURCES, Artifacts, read_json, write_json, write_text
-from thawline.config.candidates import Candidate
+from thawline.config.candidates import Candidate, names
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
 from thawline.plan.decisions import Decisions, applied
@@ -34,8 +34,7 @@ def write_choice(artifacts: Artifacts, choice: Choice | None) -> None:
 def write_only(config: Config, artifacts: Artifacts) -> None:
     """Write the decision where there is nothing to choose: the one candidate, or what is configured; and a
     table without rows."""
-    named = [Candidate.of(each).name for each in config.source.candidates]
-    write_choice(artifacts, Choice(0, *named) if named else None)
+    write_choice(artifacts, Choice(0, *names(config.source.candidates)) if config.source.candidates else None)
     write_text(artifacts.reports / SOURCES, ",".join(COLUMNS) + "\n")
 
 
@@ -56,9 +55,9 @@ def with_chosen_source(config: Config, artifacts: Artifacts) -> Config:
         return config
     path = artifacts.stage("choose_source") / SOURCE
     found = read_json(path)
-    names = [Candidate.of(each).name for each in config.source.candidates]
-    if found.get("name") not in names[found.get("candidate", len(names)) :][:1]:
+    named = names(config.source.candidates)
+    if found.get("name") not in named[found.get("candidate", len(named)) :][:1]:
         raise UserError(
-            f"{path} is not of these source.candidates: {', '.join(names)}.\n  choose again: dvc repro"
+            f"{path} is not of these source.candidates: {', '.join(named)}.\n  choose again: dvc repro"
         )
     return with_candidate(config, found["candidate"])

@@ -1,6 +1,6 @@
 """Sources to choose from (`source.candidates`): how each is written, and the weights and network it names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,17 @@ class Candidate:
         """Return what it is called: without the folder of a file, without weights that go without saying."""
         weights = Path(self.weights).name
         return self.architecture if weights == PUBLISHED else f"{self.architecture}={weights}"
+
+
+def names(candidates: Sequence[str]) -> list[str]:
+    """Return what candidates as `spelt_out` writes them are called, with a number where several files would
+    be called the same."""
+    found = [Candidate.of(each).name for each in candidates]
+    places = [found[:place].count(name) + 1 for place, name in enumerate(found)]
+    return [
+        f"{name} ({place})" if found.count(name) > 1 else name
+        for name, place in zip(found, places, strict=True)
+    ]
 
 
 def spelt_out(given: str, presets: Path, located: Callable[[str], Path]) -> str:
