@@ -48,7 +48,7 @@ from thawline.training.soup import finetune_soup
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "sources.json"
-SETS = {"rsscn7": 10, "hotdog256": 20, "antsbees256": 20}
+SETS = {"antsbees256": 20, "hotdog256": 20, "rsscn7": 10}
 """How many training pictures of a class are drawn."""
 TESTED = 100
 RECIPE = Finetune(

@@ -17,7 +17,7 @@ from thawline.data.prepare import divided
 from thawline.data.sources import collect
 from thawline.data.store import groups_of
 from thawline.data.transform import Transform
-from thawline.models.cuts import logits_of, plan, units
+from thawline.models.cuts import divide, logits_of, units
 from thawline.models.device import in_half_precision, prepare_machine
 from thawline.models.freezing import hold
 from thawline.models.preprocessing import transform_for
@@ -131,7 +131,7 @@ def _operations(network: nn.Module, last: int, shape: tuple[int, ...]) -> float:
 
 def _said(network: nn.Module, last: int, features: np.ndarray) -> np.ndarray:
     """Return the probabilities (N, Z) of the source's classes, from features at the last cut."""
-    head = part(plan(network), last).eval()
+    head = part(divide(network), last).eval()
     with torch.inference_mode():
         logits = logits_of(head(torch.from_numpy(features)))[0]
     found: np.ndarray = logits.double().softmax(1).numpy()
