@@ -31,7 +31,7 @@ def settings(run: list[str]) -> list[str]:
 
 
 def test_the_command_is_an_experiment_that_hydra_composes(leaves: Path) -> None:
-    found = compose(ROOT, settings(command(leaves, 7.5, "imagenet", ["seed=3"], ROOT)))
+    found = compose(ROOT, settings(command(leaves, 7.5, ["imagenet"], ["seed=3"], ROOT)))
     assert found.target.root == str(leaves)
     assert (found.plan.minutes, found.seed) == (7.5, 3)
     assert found.target.dataset == "image_folder"
@@ -95,7 +95,7 @@ def test_the_line_that_is_printed_can_be_pasted_whatever_the_folder_is_called(
     """Read as bash splits it, as DVC parses it (by Hydra's parser), and as Hydra composes it."""
     folder = tmp_path / name
     folder.mkdir()
-    words = command(folder, 5, "imagenet", [], ROOT)
+    words = command(folder, 5, ["imagenet"], [], ROOT)
     assert split_by_bash(shell_line(words)) == words
     parsed = OverridesParser.create().parse_overrides(settings(words))
     (root,) = (each for each in parsed if each.key_or_group == "target.root")
@@ -125,22 +125,22 @@ def test_any_text_comes_back_from_hydras_grammar_and_from_bash(text: str) -> Non
 def test_further_settings_are_quoted_where_hydra_could_not_read_them(
     leaves: Path, typed: str, meant: str
 ) -> None:
-    given_ = settings(command(leaves, 5, "weights", [typed, "model.architecture=resnet18"], ROOT))
+    given_ = settings(command(leaves, 5, ["weights"], [typed, "model.architecture=resnet18"], ROOT))
     assert compose(ROOT, given_).source.weights == meant
 
 
 def test_settings_that_hydra_reads_stay_as_they_were_typed(leaves: Path) -> None:
     typed = ["contenders=[finetuned,linear_probe]", "search.space.head_lr={low: 1e-4, high: 1e-2}", "seed=3"]
-    assert settings(command(leaves, 5, "imagenet", typed, ROOT))[-3:] == typed
+    assert settings(command(leaves, 5, ["imagenet"], typed, ROOT))[-3:] == typed
 
 
 def test_a_folder_that_params_yaml_cannot_hold_is_refused_but_not_a_link_to_it(tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     folder.mkdir()
     with pytest.raises(UserError, match=r"caf\\xe9: params.yaml cannot hold this path"):
-        command(folder, 5, "imagenet", [], ROOT)
+        command(folder, 5, ["imagenet"], [], ROOT)
     (tmp_path / "pictures").symlink_to(folder)
-    found = settings(command(tmp_path / "pictures", 5, "imagenet", [], ROOT))
+    found = settings(command(tmp_path / "pictures", 5, ["imagenet"], [], ROOT))
     assert f"target.root={tmp_path}/pictures" in found
 
 
@@ -148,39 +148,39 @@ def test_a_broken_link_is_named_before_dvc_meets_it(leaves: Path, tmp_path: Path
     (leaves / "maple").mkdir()
     (leaves / "maple" / "1.jpg").symlink_to("/media/gone/1.jpg")
     with pytest.raises(UserError, match=r"links lead nowhere: .*maple/1\.jpg"):
-        command(leaves, 5, "imagenet", [], ROOT)
+        command(leaves, 5, ["imagenet"], [], ROOT)
     (tmp_path / "gone").symlink_to("/media/gone")
     with pytest.raises(UserError, match=r"gone is a link to /media/gone"):
-        command(tmp_path / "gone", 5, "imagenet", [], ROOT)
+        command(tmp_path / "gone", 5, ["imagenet"], [], ROOT)
 
 
 def test_an_address_of_weights_is_named_as_it_was_given(leaves: Path) -> None:
     with pytest.raises(UserError, match=r"--source https://example\.org/w\.pth is an address"):
-        command(leaves, 5, "https://example.org/w.pth", [], ROOT)
+        command(leaves, 5, ["https://example.org/w.pth"], [], ROOT)
 
 
 def test_a_csv_is_read_as_a_table(tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("path,label\n")
-    assert "target=table" in settings(command(table, 5, "imagenet", [], ROOT))
+    assert "target=table" in settings(command(table, 5, ["imagenet"], [], ROOT))
 
 
 def test_a_file_with_weights_is_a_source(leaves: Path, tmp_path: Path) -> None:
     weights = tmp_path / "body.pth"
     weights.touch()
-    found = settings(command(leaves, 5, str(weights), ["model.architecture=resnet18"], ROOT))
+    found = settings(command(leaves, 5, [str(weights)], ["model.architecture=resnet18"], ROOT))
     assert found[:2] == ["source=weights", f"source.weights={weights}"]
     assert found[-1] == "model.architecture=resnet18"
 
 
 def test_without_minutes_the_configured_counts_hold(leaves: Path) -> None:
-    found = settings(command(leaves, None, "imagenet", [], ROOT))
+    found = settings(command(leaves, None, ["imagenet"], [], ROOT))
     assert not any(each.startswith("plan.minutes") for each in found)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"leafs does not exist\.\n  give a folder with one folder for each"):
-        command(tmp_path / "leafs", 5, "imagenet", [], ROOT)
+        command(tmp_path / "leafs", 5, ["imagenet"], [], ROOT)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,24 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 )
 def test_a_source_that_is_not_there_is_named(leaves: Path, source: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        command(leaves, 5, source, [], ROOT)
+        command(leaves, 5, [source], [], ROOT)
+
+
+def test_several_sources_are_candidates(leaves: Path, tmp_path: Path) -> None:
+    body = tmp_path / "a b" / "body.safetensors"
+    body.parent.mkdir()
+    body.touch()
+    found = settings(command(leaves, 5, ["imagenet", f"mobilenet_v2={body}"], [], ROOT))
+    composed = compose(ROOT, found)
+    lite0 = "timm:tf_efficientnet_lite0=efficientnet-lite0"
+    assert composed.source.candidates == [lite0, f"mobilenet_v2={body}"]
+    assert composed.source.dataset is None
+    assert composed.input.size is None  # each brings its own
+
+
+def test_a_source_may_say_its_network(leaves: Path) -> None:
+    composed = compose(ROOT, settings(command(leaves, 5, ["timm:resnet18"], [], ROOT)))
+    assert composed.source.candidates == ["timm:resnet18=DEFAULT"]
 
 
 @pytest.fixture
@@ -214,7 +231,7 @@ def test_a_pipeline_that_fails_leaves_the_lock_as_it_was(
 
     monkeypatch.setattr("thawline.fit._run", fails)
     with pytest.raises(UserError, match="the same command goes on"):
-        fit(leaves, 5, "imagenet", [], checkout)
+        fit(leaves, 5, ["imagenet"], [], checkout)
     assert (checkout / "params.yaml").read_text() == "as it was"
 
 
@@ -227,7 +244,7 @@ def test_ctrl_c_leaves_the_lock_as_it_was(
 
     monkeypatch.setattr("thawline.fit._run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fit(leaves, 5, "imagenet", [], checkout)
+        fit(leaves, 5, ["imagenet"], [], checkout)
     assert (checkout / "params.yaml").read_text() == "as it was"
 
 
@@ -240,7 +257,7 @@ def pictures(folder: Path, *names: str) -> Path:
 
 def test_the_classes_are_seen_before_anything_runs(leaves: Path) -> None:
     pictures(leaves, "Training/oak/1.jpg", "Training/elm/1.jpg", "Testing/elm/2.jpg")
-    assert look(command(leaves, 5, "imagenet", [], ROOT), ROOT) == [
+    assert look(command(leaves, 5, ["imagenet"], [], ROOT), ROOT) == [
         "target: 3 pictures of 2 classes found",
         "          train      test",
         "  elm         1         1",
@@ -254,15 +271,15 @@ def test_folders_that_could_mean_several_things_are_refused_before_anything_runs
     pictures(leaves, "a/airfield/1.jpg", "a/alley/1.jpg", "b/bakery/1.jpg", "b/beach/2.jpg")
     monkeypatch.setattr("thawline.fit._run", lambda *_: pytest.fail("it ran"))
     with pytest.raises(UserError, match=r"could mean several(?s:.*)-S target\.layout=innermost_folders\n"):
-        fit(leaves, 5, "imagenet", [], ROOT)
+        fit(leaves, 5, ["imagenet"], [], ROOT)
     settings = ["target.layout=innermost_folders"]
-    found = look(command(leaves, 5, "imagenet", settings, ROOT), ROOT)
+    found = look(command(leaves, 5, ["imagenet"], settings, ROOT), ROOT)
     assert found[0] == "target: 4 pictures of 4 classes found"
 
 
 def test_another_root_among_the_settings_is_the_one_that_counts(leaves: Path, tmp_path: Path) -> None:
     other = pictures(tmp_path / "other", "oak/1.jpg", "elm/1.jpg")
-    found = look(command(leaves, 5, "imagenet", [f"target.root={other}"], ROOT), ROOT)
+    found = look(command(leaves, 5, ["imagenet"], [f"target.root={other}"], ROOT), ROOT)
     assert found[0] == "target: 2 pictures of 2 classes found"
 
 

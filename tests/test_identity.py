@@ -256,11 +256,9 @@ def test_every_module_is_reached_by_imports_that_the_identity_sees() -> None:
         if path.stat().st_size and not apart & {path.with_suffix(""), *path.parents}
     ]
     docstrings = [path for path in left if len(ast.parse(path.read_text()).body) == 1]
-    # two are commands, one is copied beside a model (dvc.yaml names it); ridge heads compare cuts by hand,
-    # and no stage yet
+    # two are commands, one is copied beside a model (dvc.yaml names it)
     assert sorted(path.relative_to(PACKAGE).as_posix() for path in set(left) - set(docstrings)) == [
         "code.py",
         "config/__main__.py",
         "serving/formats/predict_onnx.py",
-        "training/solve/ridge.py",
     ]

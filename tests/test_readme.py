@@ -159,7 +159,7 @@ def said(clone: Clone) -> dict[str, str]:
         if command == "make repro":
             answers["lost"] = killed_when(clone, short, "search linear_probe", all_of_it=True)
         if command.startswith("thawline fit"):
-            answers["killed"] = killed_when(clone, short, "stage 4 of 13")
+            answers["killed"] = killed_when(clone, short, "stage 5 of 15")
         if command.startswith("mlflow ui"):
             serve_and_ask(clone, command)
         else:
@@ -255,7 +255,7 @@ def test_a_fit_says_its_command_its_plan_and_its_answer(clone: Clone, said: dict
     # it goes on where it was killed
     assert "params" in stages_in(said["killed"])
     assert "params" not in stages_in(answer)
-    for words in ("stage 7 of 13: plan", "a first model is ready", "plan for 1 minutes"):
+    for words in ("stage 9 of 15: plan", "a first model is ready", "plan for 1 minutes"):
         assert words in answer
     # so few pictures may all be right
     assert re.search(r"^accuracy   [01]\.\d{3} \(", answer, re.M)
@@ -267,7 +267,7 @@ def test_a_fit_says_its_command_its_plan_and_its_answer(clone: Clone, said: dict
 def test_a_killed_fit_leaves_nobody_at_work_and_goes_on_with_the_time_it_has_used(
     said: dict[str, str],
 ) -> None:
-    assert "stage 5 of 13" not in said["killed"]
+    assert "stage 6 of 15" not in said["killed"]
     assert re.search(r"^goes on: [1-9]\d* s of its time were used before$", only(said, "thawline fit"), re.M)
 
 

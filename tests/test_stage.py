@@ -49,7 +49,7 @@ def test_every_script_but_the_tools_is_a_stage_of_the_dag_and_the_other_way_roun
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     commands = "\n".join(stage["cmd"] for stage in stages.values())
     assert {name for name in STAGES if f"pipelines/{name}.py" in commands} == set(STAGES)
-    assert {name.partition("_s")[0].partition("_t")[0] for name in stages} - {"params", "code"} == set(STAGES)
+    assert {CODE.get(name, name) for name in stages} - {"params", "code"} == set(STAGES)
 
 
 def test_every_script_depends_on_its_own_code() -> None:

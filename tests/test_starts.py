@@ -26,6 +26,7 @@ UNWANTED = {
     "pretrain": ("optuna", *NEVER),
     "plan": ("optuna", *NEVER),
     "review": ("optuna", *NEVER),
+    "choose_source": ("optuna", *NEVER),
     "finetune": ("optuna", *NEVER),
     "search": NEVER,
 }

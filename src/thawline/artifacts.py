@@ -203,6 +203,7 @@ CUTS = "cuts.csv"
 PICTURES, MISTAKES, REVIEW = "pictures.json", "mistakes.json", "review.json"
 PAGE, LABELS = "index.html", "labels.csv"
 STRATEGY = "strategy.json"
+SOURCE, SOURCES = "source.json", "sources.csv"
 
 
 def seed_weights(seed: int) -> str:

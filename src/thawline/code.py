@@ -9,7 +9,7 @@ from pathlib import Path
 from thawline.artifacts import Artifacts, write_json
 from thawline.identity import script_identity
 
-WITHOUT_METHODS = ("prepare", "pretrain", "replace_head", "supervise")
+WITHOUT_METHODS = ("choose_source", "prepare", "pretrain", "replace_head", "supervise")
 """Scripts before the first recipe: a method of fine-tuning changes nothing they make."""
 
 

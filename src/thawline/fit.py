@@ -21,7 +21,7 @@ from thawline.clock import Clock
 from thawline.config.addresses import advice, is_address
 from thawline.config.composition import LOCK
 from thawline.config.errors import UserError, closest
-from thawline.config.overrides import override, readable, shell_line
+from thawline.config.overrides import override, quoted, readable, shell_line
 from thawline.config.paths import is_nameable, missing, require_watchable
 from thawline.config.weight_files import is_weight_file
 from thawline.launcher import end_child_with_us
@@ -40,14 +40,15 @@ def pipeline_root() -> Path:
 
 
 def command(
-    folder: Path, minutes: float | None, source: str, settings: Sequence[str], root: Path
+    folder: Path, minutes: float | None, sources: Sequence[str], settings: Sequence[str], root: Path
 ) -> list[str]:
     """Return the `dvc exp run` that fits a classifier to `folder`.
 
     Args:
         folder: pictures in a folder for each class (or an archive of them), or a CSV that lists pictures.
         minutes: of the whole; None: as much as is configured takes.
-        source: a name in conf/source, or a file with weights.
+        sources: a name in conf/source, or a file with weights; or several to choose from, each as in
+            `source.candidates`.
         settings: further `NAME=VALUE`.
 
     Raises:
@@ -60,7 +61,8 @@ def command(
     chosen = [f"target={target}", override("target.root", str(_absolute(folder)))]
     if minutes is not None:
         chosen.append(f"plan.minutes={minutes:g}")
-    given = [*_source(source, root), *chosen, *map(readable, settings)]
+    source = _candidates(sources) if len(sources) > 1 else _source(sources[0], root)
+    given = [*source, *chosen, *map(readable, settings)]
     return ["dvc", "exp", "run", *(part for each in given for part in ("-S", each))]
 
 
@@ -73,12 +75,19 @@ def _source(source: str, root: Path) -> list[str]:
     path = Path(source).expanduser()
     if path.is_file():
         return ["source=weights", override("source.weights", str(_absolute(path)))]
+    if "=" in source or source.startswith("timm:"):
+        return _candidates([source])
     if is_weight_file(source) or "/" in source:
         raise UserError(f"--source {source}: there is no such file.")
     raise UserError(
         f"--source {source} is no source; nearest: {closest(source, names)}.\n"
         f"  all of them: {', '.join(names)}; or a file with weights"
     )
+
+
+def _candidates(sources: Sequence[str]) -> list[str]:
+    listed = ",".join(quoted(each) for each in sources)
+    return ["source=weights", f"source.candidates=[{listed}]"]
 
 
 def _absolute(path: Path) -> Path:
@@ -89,7 +98,9 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - a link stays a link
 
 
-def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str], root: Path) -> None:
+def fit(
+    folder: Path, minutes: float | None, sources: Sequence[str], settings: Sequence[str], root: Path
+) -> None:
     """Run the pipeline on `folder`, then say what it found and where it lies.
 
     The same command goes on after an interruption, and the time that was used counts. What an earlier fit
@@ -99,7 +110,7 @@ def fit(folder: Path, minutes: float | None, source: str, settings: Sequence[str
         UserError: folders do not say what the classes are, or the pipeline failed and has said why.
         KeyboardInterrupt: Ctrl-C; all processes have ended.
     """
-    run = command(folder, minutes, source, settings, root)
+    run = command(folder, minutes, sources, settings, root)
     require_whole_files(root)
     artifacts, clock = Artifacts.under(root), Clock(Artifacts.under(root).clock)
     lock = root / LOCK

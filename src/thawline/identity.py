@@ -33,6 +33,7 @@ DECIDES_NOTHING = {
     "thawline.config.paths": "words for paths that cannot be used",
     "thawline.config.addresses": "words for addresses that are no paths",
     "thawline.config.architectures": "names that are allowed",
+    "thawline.config.candidates": "reads settings, whose values count themselves",
     "thawline.config.choices": "names of values that count themselves",
     "thawline.config.pictures": "declares settings, whose values count themselves",
     "thawline.config.search": "declares settings, whose values count themselves",

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from thawline import machine, tracking
 from thawline.artifacts import TARGETS, TOLD, Artifacts, fingerprint
+from thawline.choose_source.decision import with_chosen_source
 from thawline.clock import Clock
 from thawline.config.composition import flatten, load_lock, located, to_config
 from thawline.config.errors import UserError
@@ -36,10 +37,15 @@ from thawline.progress import stage as show_stage
 Stage = Callable[[Config, Artifacts], None]
 
 STAGES = (
-    *("params", "code", "prepare_source", "prepare_target", "pretrain", "replace_head", "supervise"),
+    *("params", "code", "prepare_source", "choose_source", "prepare_target", "pretrain", "replace_head"),
+    "supervise",
     *("plan", "review", "search", "finetune", "export", "evaluate", "report"),
 )
 """Stages in the order in which dvc.yaml has them."""
+
+BEFORE_CHOICE = ("prepare_source", "choose_source")
+"""Stages that run before it is known which of `source.candidates` is the source; later ones find it in place
+of the configured one, and know nothing of the others."""
 
 DISTRIBUTED = ("pretrain", "finetune")
 """Stages that several processes may run together (trainer.devices, trainer.nodes)."""
@@ -181,6 +187,8 @@ def _run_stage(
         artifacts = Artifacts.under(root, scratch_name(values))
         _refuse_other_task(name, artifacts, config, values, reads, given)
     place = f"prepare_{config.role.name}" if name == "prepare" else name
+    if place not in BEFORE_CHOICE:
+        config = with_chosen_source(config, artifacts)
     if locked and place in STAGES:
         _say_place(config, artifacts, place)
     timed = locked and config.plan.minutes is not None and machine.leads()
@@ -237,10 +245,14 @@ def _refuse_other_task(
     given: the overrides that were typed.
     """
     named = [each.format(contender=one.name) for each in reads for one in config.contenders]
-    if config.plan.minutes is None:
-        named = [each for each in named if each != "plan"]  # nobody reads what nothing decided
-    if not config.supervised and not (artifacts.stage("supervise", TOLD) / TARGETS).exists():
-        named = [each for each in named if each != "supervise"]
+    told = config.supervised or (artifacts.stage("supervise", TOLD) / TARGETS).exists()
+    # nobody reads what nothing decided
+    idle = {
+        "choose_source": not config.source.candidates,
+        "supervise": not told,
+        "plan": config.plan.minutes is None,
+    }
+    named = [each for each in named if not idle.get(each, False)]
     inputs = [each for each in named if not (artifacts.outputs / each).exists()]
     absent = [each for each in inputs if not artifacts.find(each).exists()]
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
@@ -280,7 +292,8 @@ def decided_by(artifact: str) -> tuple[str, ...]:
     """Name the configuration sections that decided what lies in an artifact."""
     stage = artifact.partition("/")[0]
     decides = {
-        "prepare": ("seed", "source", "target", "input"),
+        "choose_source": ("seed", "source", "target", "input"),
+        "prepare": (),
         "pretrain": ("model", "pretrain", "trainer"),
         "replace_head": (),
         "supervise": ("supervise",),

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from thawline.artifacts import REVIEW, Artifacts
+from thawline.choose_source.decision import COLUMNS as SOURCES
 from thawline.config.sections import Config, Evaluate
 from thawline.depth_curve import COLUMNS
 from thawline.evaluation.summary import measured
@@ -80,6 +81,8 @@ class Story:
     """What recipe.json says of the selected trial, beside its score."""
     cuts: str | None = None
     """Of the heads on cuts that were compared, the chosen cuts; None where none were."""
+    sources: bool = False
+    """Whether several sources were compared."""
     reviewed: bool = False
     """Whether training and validation pictures were looked at."""
     costs_measured: bool = True
@@ -110,6 +113,8 @@ def write_story(story: Story, root: Path) -> Artifacts:
         history(generator, range(story.seeds), story.skill[name]).to_csv(folder / "history.csv", index=False)
     if story.reviewed:
         write_review(artifacts.stage_output("review") / REVIEW, REVIEWED)
+    if story.sources:
+        sources().to_csv(artifacts.reports / "sources.csv", index=False)
     if story.cuts is not None:
         folder = artifacts.stage_output("search", "linear_probe", "evidence")
         folder.mkdir(parents=True)
@@ -233,6 +238,24 @@ def cuts(chosen: str) -> pd.DataFrame:
         for each, value in accuracies.items()
     ]
     return pd.DataFrame(rows).assign(pictures=240, chosen=[each == chosen for each in accuracies])
+
+
+def sources() -> pd.DataFrame:
+    """sources.csv as the stage `choose_source` writes it: the chosen one is the second best."""
+    rows = {
+        "source": ["timm:tf_efficientnet_lite0=efficientnet-lite0", "mobilenet_v2=body.pth", "resnet18"],
+        "chosen": [False, True, False],
+        "alike": [True, True, False],
+        "pictures": 200,
+        "accuracy": [0.84, 0.82, 0.6],
+        "minus_best": [0.0, -0.02, -0.24],
+        "low": [0.0, -0.06, -0.3],
+        "high": [0.0, 0.02, -0.18],
+        "neighbours": [0.8, 0.81, 0.58],
+        "operations": [7.7e8, 6.0e8, 3.6e9],
+        "seconds": [0.021, 0.012, 0.04],
+    }
+    return pd.DataFrame(rows).reindex(columns=SOURCES)
 
 
 def recommendation() -> dict[str, Any]:

@@ -57,8 +57,12 @@ def test_without_a_search_its_figures_are_left_out(drawn: Make) -> None:
         ({"skill": {"finetuned": 50.0}}, ["contenders", "learning_rates", "training_curves", "confusion"]),
         ({"trials": 1}, ["learning_rates"]),
         ({"reviewed": True}, ["more_pictures"]),
+        ({"sources": True}, ["sources"]),
     ],
-    ids=["100 classes", "one class", "odd labels", "no search", "one contender", "one trial", "reviewed"],
+    ids=[
+        *("100 classes", "one class", "odd labels", "no search", "one contender", "one trial", "reviewed"),
+        "sources",
+    ],
 )
 def test_unusual_findings_can_be_drawn(
     drawn: Make, story: dict[str, Any], names: list[str], tmp_path: Path

@@ -300,3 +300,16 @@ def test_what_trainings_were_told_is_said_where_it_is_more_than_labels(finished:
     assert said not in text()
     config.target.unlabelled = "more"
     assert f"## The training pictures\n\n{said}\n" in text()
+
+
+def test_sources_that_were_compared_are_shown_with_the_chosen_one(written: Callable[..., str]) -> None:
+    text = written(sources=True, weights=True)
+    assert text.count('src="figures/sources-light.svg"') == 1
+    assert (
+        'alt="timm:tf_efficientnet_lite0=efficientnet-lite0 and mobilenet_v2=body.pth cannot be told apart; '
+        "mobilenet_v2=body.pth takes the fewest operations of them (82.0 % of 200 pictures right when they "
+        'are left out)."'
+    ) in text
+    assert "| **mobilenet_v2=body.pth** | 82.0 % | −2.0 (−6.0 to +2.0) | 81.0 % | 600 MFLOP | 0.012 |" in text
+    assert text.index("**mobilenet") < text.index("| resnet18 |")
+    assert "sources-light" not in written()

@@ -198,3 +198,10 @@ def test_the_page_says_what_the_readme_says(finished: Callable[..., Any]) -> Non
     assert words(told.splitlines()[4]) in shown
     for row in re.findall(r"^\| (.*) \|\n(?!\| --)", told, re.M):
         assert [cell for cell in row.split(" | ") if words(cell) not in shown] == []
+
+
+def test_sources_that_were_compared_are_a_table(pages: Callable[..., str]) -> None:
+    assert "nearest neighbours</th>" not in pages()
+    page = pages(sources=True)
+    assert '<th scope="row"><strong>mobilenet_v2=body.pth</strong></th>' in page
+    assert '<th scope="row">resnet18</th>' in page

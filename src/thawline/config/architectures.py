@@ -85,3 +85,9 @@ ARCHITECTURES = (
     "wide_resnet101_2",
     "wide_resnet50_2",
 )
+
+
+def is_architecture(name: str) -> bool:
+    """Tell whether `name` may be a network: a torchvision builder, or one that only the stage can look up: a
+    timm model, the dotted path of a class."""
+    return "." in name or name.startswith("timm:") or name in ARCHITECTURES

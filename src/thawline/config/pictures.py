@@ -1,6 +1,6 @@
 """The sections about pictures: where they come from, how they are split, what the network is given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from thawline.config.addresses import advice, is_address
@@ -93,6 +93,11 @@ class Source(DataSet):
     """Published or local weights instead of pretraining: a name of torchvision's or timm's (`DEFAULT`,
     `IMAGENET1K_V1`, `a1_in1k`), weights from a package (`efficientnet-lite0`), or the path of a .safetensors,
     .pth, .pt, .ckpt, .pth.tar or .bin file. null pretrains on `dataset`."""
+    candidates: list[str] = field(default_factory=list)
+    """Sources to choose from by the target's training and validation pictures, in place of `weights` and
+    `model.architecture`: presets of weights (`imagenet`, `imagenet-lite1`), architectures with published
+    weights (`timm:resnet18`), and ARCHITECTURE=WEIGHTS, where WEIGHTS may be a file. The lock has them all
+    spelt out as the last. None: the source is as configured."""
     match: Match = Match.names
     """How a file's tensors find their places in the network: by name (known prefixes are taken off), or in
     their order, where the names are others and the network is the same."""
@@ -106,6 +111,17 @@ class Source(DataSet):
         super().__post_init__()
         positive(self, "glyphs_per_class", "scan_px")
         require(not is_address(self.weights or ""), "weights", self.weights, advice(self.weights or ""))
+        if self.candidates:
+            require(
+                self.weights is not None,
+                "weights",
+                self.weights,
+                "weights, because candidates are: give source=weights with source.candidates",
+            )
+        spelt = all("=" in each for each in self.candidates)
+        twice = sorted({each for each in self.candidates if self.candidates.count(each) > 1})
+        require(spelt, "candidates", self.candidates, "ARCHITECTURE=WEIGHTS each (in the lock)")
+        require(not twice, "candidates", twice, "each once")
         require(
             (self.dataset is None) != (self.weights is None),
             "weights",

@@ -62,7 +62,8 @@ def _explained(compose: Any, overrides: list[str], run_mode: Any, checkout: Path
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from thawline.config.composition import require_watched, to_config, watch, watch_reward
+    from thawline.config.candidates import spelt_out
+    from thawline.config.composition import located, require_watched, to_config, watch, watch_reward
     from thawline.config.errors import ConfigError
     from thawline.config.explain import composition_message
 
@@ -74,6 +75,10 @@ def _explained(compose: Any, overrides: list[str], run_mode: Any, checkout: Path
         raise ConfigCompositionException(composition_message(error, overrides)) from None
     if run_mode is RunMode.RUN:
         try:
+            candidates = OmegaConf.select(values, "source.candidates")
+            if OmegaConf.is_list(candidates):
+                presets = checkout / "conf" / "source"
+                values.source.candidates = [spelt_out(str(each), presets, located) for each in candidates]
             config = to_config(
                 {key: value for key, value in values.items_ex(resolve=False) if key != "hydra"}
             )

@@ -7,7 +7,7 @@ Under each field stands what it means and its unit. Checks live in `__post_init_
 from dataclasses import dataclass, field
 from typing import Any
 
-from thawline.config.architectures import ARCHITECTURES
+from thawline.config.architectures import ARCHITECTURES, is_architecture
 from thawline.config.checks import not_negative, positive, require
 from thawline.config.choices import (
     EMBEDDED,
@@ -103,13 +103,8 @@ class Model:
     """The target's new head: one linear layer; dropout (0.2) before it; or two layers with a GELU between."""
 
     def __post_init__(self) -> None:
-        own = "." in self.architecture or self.architecture.startswith("timm:")
-        require(
-            own or self.architecture in ARCHITECTURES,
-            "architecture",
-            self.architecture,
-            closest(self.architecture, ARCHITECTURES),
-        )
+        allowed = closest(self.architecture, ARCHITECTURES)
+        require(is_architecture(self.architecture), "architecture", self.architecture, allowed)
 
 
 @dataclass
@@ -289,6 +284,9 @@ class Config:
         allowed = "null, because search.sampler is grid, of which a part would leave out whole depths"
         require(self.plan.minutes is None or not grid, "plan.minutes", self.plan.minutes, allowed)
         self.finetune.require_costs(self.evaluate.costs)
+        if self.source.candidates:
+            allowed = "{}, because each of source.candidates is built without options"
+            require(not self.model.options, "model.options", dict(self.model.options), allowed)
         if self.source.weights is None:
             require(
                 self.input.size is not None,

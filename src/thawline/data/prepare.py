@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,20 +48,10 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
     collection = collect(data, config.role, config.seed)
     for line in overview(collection, config.role):
         logger.info("%s", line)
-    transform = replace(transform_for(config), range=_given(data))
     directory = artifacts.data_output(config.role.name).parent
-    scanned = scan(collection, transform, directory, data.max_megapixels)
-    setting = f"{config.role.name}.range"
-    ranges.refuse(scanned.undefined, len(collection.items), setting)
-    _require_pictures(data, scanned)
-    losses = _losses(collection, scanned)
-    decision = split(scanned.pictures, data, config.role, config.seed, collection.rest_is_test, losses)
-    found = _given(data) or ranges.range_of(scanned.pictures[decision.names == "train"])
-    levels = list(ranges.described(scanned.pictures, decision.names, found, setting))
-    problems = worst_first(_problems(collection, scanned, decision, levels))
-    require_usable(problems, data.root or config.role.name)
-    transform = replace(transform, range=found)
-    scanned.settle(collection, Decoder(transform, data.max_megapixels))
+    scanned, decision, transform, problems = divided(
+        data, config.role, config.seed, collection, transform_for(config), directory
+    )
     report = _report(data, config.role, problems, collection, scanned, decision)
     _log(report)
     parts = (
@@ -75,6 +66,30 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         folder, classes = artifacts.data_output(UNLABELLED), _classes(scanned, decision)
         more = prepare_unlabelled(config.target, scanned.pictures, decision.names, classes, transform, folder)
         write_showing(artifacts.data_output("pictures"), collection, scanned, decision, report, more)
+
+
+def divided(
+    data: DataSet, role: Role, seed: int, collection: Collection, transform: Transform, directory: Path
+) -> tuple[Scan, Split, Transform, list[Problem]]:
+    """Return the pictures of `collection` decoded, the split of each, `transform` with the range of the
+    training pictures, by which they were decoded, and what is wrong with them.
+
+    How they are divided does not depend on `transform`. Raises `UserError` when the pictures do not suffice.
+    """
+    transform = replace(transform, range=_given(data))
+    scanned = scan(collection, transform, directory, data.max_megapixels)
+    setting = f"{role.name}.range"
+    ranges.refuse(scanned.undefined, len(collection.items), setting)
+    _require_pictures(data, scanned)
+    losses = _losses(collection, scanned)
+    decision = split(scanned.pictures, data, role, seed, collection.rest_is_test, losses)
+    found = _given(data) or ranges.range_of(scanned.pictures[decision.names == "train"])
+    levels = list(ranges.described(scanned.pictures, decision.names, found, setting))
+    problems = worst_first(_problems(collection, scanned, decision, levels))
+    require_usable(problems, data.root or role.name)
+    transform = replace(transform, range=found)
+    scanned.settle(collection, Decoder(transform, data.max_megapixels))
+    return scanned, decision, transform, problems
 
 
 def _given(data: DataSet) -> Range | None:

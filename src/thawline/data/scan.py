@@ -50,15 +50,23 @@ class Scan:
     def settle(self, collection: Collection, decoder: Decoder) -> None:
         """Decode the pictures of more than 8 bits again and store them as `decoder.transform` shows them."""
         rows = np.flatnonzero(self.pictures["high"].notna())
-        if not len(rows):
-            return
+        if len(rows):
+            again = self.decoded(collection, decoder, rows, "decoding more than 8 bits")
+            for row, image in zip(rows, again, strict=True):
+                self.images[row] = image
+
+    def decoded(
+        self, collection: Collection, decoder: Decoder, rows: np.ndarray, what: str
+    ) -> Iterator[np.ndarray]:
+        """Yield the pictures of `rows`, decoded again as `decoder.transform` shows them; say `what` is done
+        meanwhile."""
 
         def decode(index: int) -> np.ndarray:
             return decoder.read(lambda: collection.open(int(self.positions[rows[index]])))[0]
 
-        with progress("decoding more than 8 bits", len(rows)) as advance:
-            for row, image in zip(rows, _in_order(decode, len(rows)), strict=True):
-                self.images[row] = image
+        with progress(what, len(rows)) as advance:
+            for image in _in_order(decode, len(rows)):
+                yield image
                 advance()
 
 

@@ -34,8 +34,7 @@ def source_head(network: nn.Module, card: ModelCard, store: Store) -> dict[str, 
     output is no number. Where labels of both tasks are equal, `accuracy` is its share of right answers, among
     all its classes, for `known` pictures of these.
     """
-    untrained = {*card.tensors.get("initialised", ())} & head_parameters(network)
-    if untrained or len(card.classes) < 2:
+    if not has_head(network, card):
         return None
     train = store.part("train")
     same = same_classes(card.classes, store.classes)
@@ -50,6 +49,12 @@ def source_head(network: nn.Module, card: ModelCard, store: Store) -> dict[str, 
         found |= {"known": len(right), "accuracy": round(float(np.mean(right)), 2)}
     _say(found)
     return found
+
+
+def has_head(network: nn.Module, card: ModelCard) -> bool:
+    """Tell whether the weights of a source model came with a head that knows several classes."""
+    untrained = {*card.tensors.get("initialised", ())} & head_parameters(network)
+    return not untrained and len(card.classes) > 1
 
 
 def same_classes(source: Sequence[str], target: Sequence[str]) -> dict[int, int]:

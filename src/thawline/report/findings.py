@@ -20,6 +20,7 @@ from thawline.artifacts import (
     RECIPE,
     RECOMMENDATION,
     REVIEW,
+    SOURCES,
     SUPERVISE,
     TRIALS,
     Artifacts,
@@ -75,6 +76,8 @@ class Findings:
     """The fine-tuned contender's Pareto front of accuracy and operations; None where none was written."""
     supervised: tuple[str, ...] = ()
     """What the stage `supervise` says about the targets of the training pictures."""
+    sources: pd.DataFrame | None = None
+    """The sources that were compared, with the columns of sources.csv; None where there was one."""
     pictures: Thumbnails = Thumbnails()
     """What `prepare` shows of the target's pictures."""
     mistakes: Thumbnails = Thumbnails()
@@ -140,6 +143,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         cuts=next((table for table in cuts if table is not None), None),
         front=_optional(search[FINETUNED] / PARETO) if FINETUNED in search else None,
         supervised=tuple(read_json(told).get("sentences", ())) if told.exists() else (),
+        sources=_optional(reported / SOURCES),
         pictures=_beside(artifacts.stage("prepare", "pictures") / PICTURES),
         mistakes=_beside(tested / "pictures" / MISTAKES),
         doubts=read_thumbnails(reviewed / REVIEW, reviewed / "pictures"),

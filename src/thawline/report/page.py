@@ -51,6 +51,7 @@ def content(
         "depths": depths.rows(findings),
         "tested": depths.tested(findings),
         "source": source(config, findings),
+        "sources": source_rows(findings),
         "target": config.target.dataset.name if config.target.dataset else "the target",
         "classes": findings.metrics["data"]["classes"],
         "sizes": findings.metrics["data"]["sizes"],
@@ -162,6 +163,26 @@ def source(config: Config, findings: Findings) -> str:
         f"{name}, pretrained on {data} for {wording.counted(len(history), 'epoch')} "
         f"({wording.percent(last)} of its own validation pictures right)"
     )
+
+
+def source_rows(findings: Findings) -> list[dict[str, Any]]:
+    """Return what the table of sources shows of each, the most accurate first; none where there was one."""
+    if findings.sources is None:
+        return []
+    table = findings.sources.sort_values("accuracy", ascending=False, kind="stable")
+    return [
+        {
+            "name": row["source"],
+            "chosen": row["chosen"],
+            "accuracy": wording.percent(row["accuracy"]),
+            "minus_best": f"{wording.points(row['minus_best'])} ({wording.points(row['low'])} to "
+            f"{wording.points(row['high'])})",
+            "neighbours": wording.percent(row["neighbours"]),
+            "operations": wording.amount(row["operations"], "FLOP"),
+            "seconds": f"{row['seconds']:.3f}",
+        }
+        for _, row in table.iterrows()
+    ]
 
 
 def class_rows(findings: Findings) -> list[dict[str, Any]]:

@@ -103,8 +103,10 @@ def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     fit.add_argument("folder", type=_path, metavar="FOLDER", help="one folder of pictures for each class")
     fit.add_argument("--minutes", type=float, default=10.0, help="for everything (default: %(default)g)")
-    words = "a name in conf/source, or a file with weights (default: %(default)s)"
-    fit.add_argument("--source", default="imagenet", metavar="NAME|FILE", help=words)
+    words = "a name in conf/source, or a file with weights (default: imagenet); several: the best is chosen"
+    fit.add_argument(
+        "--source", dest="sources", action="append", metavar="NAME|FILE|ARCHITECTURE=FILE", help=words
+    )
     fit.add_argument(
         "-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="any other setting"
     )
@@ -151,7 +153,7 @@ def _fit(given: argparse.Namespace) -> int:
 
     if given.minutes <= 0:
         raise UserError(f"--minutes {given.minutes:g} is not a time.\n  give minutes above 0, such as 10")
-    fit(given.folder, given.minutes, given.source, given.settings, pipeline_root())
+    fit(given.folder, given.minutes, given.sources or ["imagenet"], given.settings, pipeline_root())
     return 0
 
 

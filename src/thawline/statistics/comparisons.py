@@ -13,6 +13,7 @@ whichever it is.
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from thawline.statistics.bootstrap import picture_draws
 from thawline.statistics.depths import Resampled, best
 
 
@@ -44,3 +45,30 @@ def could_be_best(found: Resampled, confidence: float) -> np.ndarray:
 def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Divide, and give 0 where what is divided by is nothing but rounding."""
     return np.divide(above, below, out=np.zeros_like(above), where=below > 1e-9)
+
+
+def cheapest_alike(
+    correct: np.ndarray,
+    costs: np.ndarray,
+    clusters: np.ndarray,
+    *,
+    confidence: float = 0.95,
+    tolerance: float = np.inf,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[int, np.ndarray]:
+    """Return the cheapest of what could be the best and measured within `tolerance` of it, and (K,) bool:
+    what could be the best.
+
+    Args:
+        correct: (K, N) of K models on the same N pictures, 1 where right.
+        costs: (K,); of equals the first is taken.
+        clusters: (N,) numbers 0..G-1, equal for pictures that are not independent.
+        tolerance: in 0..1; infinity: whatever it measured.
+    """
+    generator = np.random.default_rng(seed)
+    draws = [correct @ weights / weights.sum(0) for weights in picture_draws(generator, clusters, resamples)]
+    value = correct.mean(1)
+    alike = could_be_best(Resampled(value, np.concatenate(draws, axis=1), clusters), confidence)
+    near = np.flatnonzero(alike & (value >= value.max() - tolerance - 1e-9))
+    return int(near[np.argmin(costs[near])]), alike

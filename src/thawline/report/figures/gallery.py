@@ -16,6 +16,7 @@ from thawline.report.figures.parallel import parallel_coordinates
 from thawline.report.figures.pareto import pareto_front
 from thawline.report.figures.rates import learning_rates
 from thawline.report.figures.reliability import reliability
+from thawline.report.figures.sources import sources
 from thawline.report.figures.style import Picture
 from thawline.report.figures.training import training_curves
 from thawline.report.findings import Findings
@@ -35,6 +36,7 @@ _ALL = (
     confusion,
     reliability,
     more_pictures,
+    sources,
 )
 
 

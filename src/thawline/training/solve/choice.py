@@ -96,7 +96,7 @@ def choose_cuts(
     Args:
         cuts: features of the same N pictures by depth.
     """
-    rows = _deciding(targets, seed)
+    rows = deciding_rows(targets, seed)
     asked, last = targets.rows(rows), max(cuts)
     masks = folds_of(asked, folds, seed)
     if not masks:
@@ -136,8 +136,8 @@ def _block(cut: CutFeatures, rows: np.ndarray) -> _Block:
     return _Block(table.shape[1], table @ table.T / table.shape[1])
 
 
-def _deciding(targets: Targets, seed: int) -> np.ndarray:
-    """Return the rows that decide, rising: a fold of all, if they are too many."""
+def deciding_rows(targets: Targets, seed: int) -> np.ndarray:
+    """Return the rows that decide, rising: all, or where these are more than `MOST_ROWS`, a fold of them."""
     parts = folds_of(targets, -(-len(targets.labels) // MOST_ROWS), seed)
     return np.flatnonzero(parts[0]) if parts else np.arange(len(targets.labels))
 

@@ -1,0 +1,138 @@
+"""What each candidate makes of the same pictures, each decoded as its network wants them."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from thawline.choose_source.decision import with_candidate
+from thawline.config.sections import Config, Role
+from thawline.data.batches import Batches
+from thawline.data.decoding import Decoder
+from thawline.data.prepare import divided
+from thawline.data.sources import collect
+from thawline.data.store import groups_of
+from thawline.data.transform import Transform
+from thawline.models.cuts import divide, logits_of, units
+from thawline.models.device import in_half_precision, prepare_machine
+from thawline.models.freezing import hold
+from thawline.models.preprocessing import transform_for
+from thawline.models.selection import select
+from thawline.models.source_head import has_head
+from thawline.models.splitting import part
+from thawline.models.thawing import thaw
+from thawline.models.weights import source_model_from_weights
+from thawline.training.cost import flops_if_possible
+from thawline.training.features.cache import FILL_BATCH
+from thawline.training.features.compute import features_in_memory
+from thawline.training.solve.choice import deciding_rows
+from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.targets import Targets
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One candidate's view of N pictures.
+
+    `features` (N, D) float64 are the means over positions at the last cut; `said` (N, Z) is how probable the
+    source's own head takes each of its classes for, None without one. `operations` of one picture are
+    infinite where they could not be counted. `seconds` are those of a picture's features, decoding left out.
+    `origin` says which weights these are.
+    """
+
+    features: np.ndarray
+    said: np.ndarray | None
+    operations: float
+    pixels: int
+    seconds: float
+    origin: str
+
+
+def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]:
+    """Return which training and validation pictures of the target decide, and what each candidate makes of
+    them, one after the other.
+
+    The pictures are those of the target's split; of test pictures only the division is known. At most 1,000
+    decide, of each class about the same share, groups whole.
+
+    Args:
+        directory: for a file that vanishes with the process.
+    """
+    prepare_machine(config.trainer)
+    configs = [with_candidate(config, place) for place in range(len(config.source.candidates))]
+    # before anything is decoded, so that a name that nobody knows ends this at once
+    transforms = [transform_for(each) for each in configs]
+    data = config.target
+    collection = collect(data, Role.target, config.seed)
+    scanned, decision, shown, _ = divided(
+        data, Role.target, config.seed, collection, transforms[0], directory
+    )
+    learnt = np.flatnonzero(np.isin(decision.names, ("train", "val")))
+    targets = _targets(
+        scanned.pictures["label"].to_numpy(str)[learnt], groups_of(scanned.pictures.iloc[learnt])
+    )
+    chosen = deciding_rows(targets, config.seed)
+    targets, rows = targets.rows(chosen), learnt[chosen]
+
+    def looks() -> Iterator[Look]:
+        for each, transform in zip(configs, transforms, strict=True):
+            transform = replace(transform, range=shown.range)
+            if _pixels(transform) == _pixels(shown):
+                images = scanned.images[rows]
+            else:
+                decoder = Decoder(transform, data.max_megapixels)
+                what = f"decoding for {each.model.architecture}"
+                images = np.stack(list(scanned.decoded(collection, decoder, rows, what)))
+            yield look(each, transform, images, targets.labels)
+
+    return targets, looks()
+
+
+def _pixels(transform: Transform) -> Transform:
+    """Return what decides the pixels of a decoded picture: all but the normalisation."""
+    return replace(transform, mean=(), std=())
+
+
+def _targets(names: np.ndarray, groups: list[str]) -> Targets:
+    classes, labels = np.unique(names, return_inverse=True)
+    together = np.unique(groups, return_inverse=True)[1]
+    return Targets(labels, len(classes), groups=together)
+
+
+def look(config: Config, transform: Transform, images: np.ndarray, labels: np.ndarray) -> Look:
+    """Return what the source model of `config` makes of pictures (N, size, size, channels) uint8."""
+    network, card = source_model_from_weights(config)
+    device, last = prepare_machine(config.trainer), len(units(network))
+    shape = (transform.channels, transform.size, transform.size)
+    operations = _operations(network, last, shape)
+    batches = Batches(images, labels, transform, FILL_BATCH, shuffle=False)
+    started = time.perf_counter()
+    half = in_half_precision(config.trainer)
+    found = features_in_memory(network, {last}, batches, device, half=half)[last]
+    seconds = time.perf_counter() - started
+    said = _said(network.cpu(), last, found) if has_head(network, card) else None
+    rows = CutFeatures(found).pooled()
+    return Look(rows, said, operations, transform.size, seconds / len(images), card.origin)
+
+
+def _operations(network: nn.Module, last: int, shape: tuple[int, ...]) -> float:
+    # of a network of which the head alone learns, they are counted without PyTorch's compiler
+    held = hold(network, select(network, range(last)))
+    try:
+        counted = flops_if_possible(held, shape, 2)
+    finally:
+        thaw(network)
+    return float("inf") if counted is None else float(counted.forward)
+
+
+def _said(network: nn.Module, last: int, features: np.ndarray) -> np.ndarray:
+    """Return the probabilities (N, Z) of the source's classes, from features at the last cut."""
+    head = part(divide(network), last).eval()
+    with torch.inference_mode():
+        logits = logits_of(head(torch.from_numpy(features)))[0]
+    found: np.ndarray = logits.double().softmax(1).numpy()
+    return found
