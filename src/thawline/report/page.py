@@ -13,6 +13,7 @@ from thawline.report.figures import Picture
 from thawline.report.figures.confusion import confusion_counts, frequent_mistakes
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 from thawline.report.rewards import rewards
+from thawline.report.strategy import strategy
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -49,6 +50,7 @@ def content(
         "recipe": recipe_rows(findings),
         "freezing": wording.freezing(findings),
         "depths": depths.rows(findings),
+        "strategy": strategy(findings)["sentences"],
         "tested": depths.tested(findings),
         "source": source(config, findings),
         "sources": source_rows(findings),

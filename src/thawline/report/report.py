@@ -31,12 +31,11 @@ def report(config: Config, artifacts: Artifacts) -> None:
     ]
     _remove_others(folder / "figures", written)
     write_json(folder / COSTS, costs)
-    advised = strategy(findings)
-    write_json(folder / STRATEGY, advised)
+    write_json(folder / STRATEGY, strategy(findings))
     if (ranked := artifacts.stage("review") / LABELS).exists():
         table = pd.read_csv(ranked, dtype=str, keep_default_na=False)
         write_table(folder / LABELS, labels_table(table, findings.predictions, config.target.root))
-    told = content(config, findings, costs, pictures) | {"strategy": advised["sentences"]}
+    told = content(config, findings, costs, pictures)
     write_text(folder / "README.md", readme(told))
     write_text(folder / PAGE, web_page(told, folder / "figures"))
 
