@@ -20,12 +20,12 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from thawline import machine, tracking
-from thawline.artifacts import TARGETS, TOLD, Artifacts, fingerprint
+from thawline.artifacts import Artifacts
+from thawline.by_hand import refuse_other_task, scratch_name
 from thawline.choose_source.decision import with_chosen_source
 from thawline.clock import Clock
-from thawline.config.composition import flatten, load_lock, located, to_config
+from thawline.config.composition import located, to_config
 from thawline.config.errors import UserError
-from thawline.config.overrides import override, shell_line
 from thawline.config.plugin import install
 from thawline.config.sections import Config
 from thawline.config.weight_files import is_weight_file
@@ -49,19 +49,6 @@ of the configured one, and know nothing of the others."""
 
 DISTRIBUTED = ("pretrain", "finetune")
 """Stages that several processes may run together (trainer.devices, trainer.nodes)."""
-
-NOT_DECIDING = (
-    "search.workers",
-    "search.engine",
-    "search.address",
-    "search.storage",
-    "search.heartbeat",
-    "search.grace",
-    "search.attempts",
-    "trainer.prefix_cache",
-    "trainer.prefix_cache_gib",
-)
-"""Values that say who computes what and how a study survives, not what it finds."""
 
 QUIET = (
     "hydra.run.dir=.",
@@ -185,7 +172,7 @@ def _run_stage(
         artifacts = Artifacts.under(root)
     else:
         artifacts = Artifacts.under(root, scratch_name(values))
-        _refuse_other_task(name, artifacts, config, values, reads, given)
+        refuse_other_task(name, artifacts, config, values, reads, given)
     place = f"prepare_{config.role.name}" if name == "prepare" else name
     if place not in BEFORE_CHOICE:
         config = with_chosen_source(config, artifacts)
@@ -222,90 +209,6 @@ def _needs_launcher(name: str, config: Config) -> bool:
             )
         return False
     return trains and config.trainer.devices * config.trainer.nodes > 1
-
-
-def scratch_name(values: Any) -> str:
-    """Name one folder per configuration, whichever part of a stage it runs, so that stages called by hand
-    with equal values find each other's results."""
-    rest = {key: value for key, value in flatten(values).items() if key not in ("role", "contenders")}
-    return fingerprint({key: str(value) for key, value in rest.items()})[:8]
-
-
-def _refuse_other_task(
-    name: str,
-    artifacts: Artifacts,
-    config: Config,
-    values: Any,
-    reads: tuple[str, ...],
-    given: Sequence[str] = (),
-) -> None:
-    """Refuse to read from artifacts/ what other values made than these, or nobody yet. Only what no earlier
-    stage called by hand with these values has left is read from there.
-
-    given: the overrides that were typed.
-    """
-    named = [each.format(contender=one.name) for each in reads for one in config.contenders]
-    told = config.supervised or (artifacts.stage("supervise", TOLD) / TARGETS).exists()
-    # nobody reads what nothing decided
-    idle = {
-        "choose_source": not config.source.candidates,
-        "supervise": not told,
-        "plan": config.plan.minutes is None,
-    }
-    named = [each for each in named if not idle.get(each, False)]
-    inputs = [each for each in named if not (artifacts.outputs / each).exists()]
-    absent = [each for each in inputs if not artifacts.find(each).exists()]
-    ours, lock = flatten(values), flatten(load_lock(artifacts.root))
-    for key, value in ours.items():
-        if key in NOT_DECIDING or value == lock.get(key):
-            continue
-        concerned = [
-            each
-            for each in inputs
-            if any(f"{key}.".startswith(f"{section}.") for section in decided_by(each))
-        ]
-        asked = [each for each in given if not each.startswith("role=")] or [override(key, value)]
-        pipeline = shell_line(["dvc", "exp", "run", *(word for each in asked for word in ("-S", each))])
-        if concerned and set(concerned) <= set(absent):
-            first = min(concerned, key=lambda each: len(decided_by(each)))
-            maker = shell_line([*_by_hand(first), *asked])
-            raise UserError(
-                f"{key} = {value}, but artifacts/{first}, which stage {name} reads, is not there: "
-                "nothing was made with these values yet.\n"
-                f"  make it: {maker}\n  or run the whole pipeline: {pipeline}"
-            )
-        if concerned:
-            raise UserError(
-                f"{key} = {value}, but what stage {name} would read from artifacts/ was made with "
-                f"{lock.get(key)}.\n  run the whole pipeline: {pipeline}"
-            )
-
-
-def _by_hand(artifact: str) -> list[str]:
-    """Return the command that makes an artifact, less the values."""
-    stage, _, part = artifact.partition("/")
-    role = [f"role={'source' if part == 'source' else 'target'}"] if stage == "prepare" else []
-    return ["python", f"pipelines/{stage}.py", *role]
-
-
-def decided_by(artifact: str) -> tuple[str, ...]:
-    """Name the configuration sections that decided what lies in an artifact."""
-    stage = artifact.partition("/")[0]
-    decides = {
-        "choose_source": ("seed", "source", "target", "input"),
-        "prepare": (),
-        "pretrain": ("model", "pretrain", "trainer"),
-        "replace_head": (),
-        "supervise": ("supervise",),
-        "plan": ("plan",),
-        "search": ("search", "finetune"),
-        "finetune": (),
-        "export": ("export", "evaluate.costs"),
-        "evaluate": ("evaluate",),
-        "review": ("review",),
-    }
-    order = list(decides)
-    return tuple(name for each in order[: order.index(stage) + 1] for name in decides[each])
 
 
 def _locked(root: Path, name: str) -> FileLock:

@@ -19,12 +19,12 @@ from conftest import TRANSFORM, toy_pictures, write_toy_store
 from safetensors.numpy import load_file
 
 from thawline.artifacts import CARD, HISTORY, MODEL, RECIPE, Artifacts
+from thawline.by_hand import scratch_name
 from thawline.config.composition import compose
 from thawline.config.sections import ClassWeights, Contender, Finetune, Keep, OptimizerName, Phases
 from thawline.data.store import write_store
 from thawline.models.checkpoint import ModelCard, save_model
 from thawline.models.zoo import build
-from thawline.stage import scratch_name
 from thawline.training.recipe import Chosen, write_chosen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -1,0 +1,145 @@
+"""Stages called by hand: what they may read of what the pipeline left, and of what they left themselves."""
+
+import shlex
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from tests_pipelines import ROOT, reads_of
+
+from thawline.artifacts import Artifacts
+from thawline.by_hand import NOT_DECIDING, refuse_other_task, scratch_name
+from thawline.config.composition import compose, to_config
+from thawline.config.errors import UserError
+from thawline.config.sections import Contender
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The locked configuration, and nothing that any stage made."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def project(clone: Path) -> Path:
+    """The same, and a folder for each artifact that a pipeline leaves."""
+    per_contender = [f"{stage}/{one.name}" for stage in ("search", "finetune") for one in Contender]
+    made = [
+        "prepare/source",
+        "prepare/target",
+        "prepare/test",
+        "pretrain",
+        "replace_head",
+        "plan",
+        "evaluate",
+    ]
+    for name in (*made, *per_contender):
+        (clone / "artifacts" / name).mkdir(parents=True)
+    return clone
+
+
+def leave_by_hand(root: Path, override: str, *artifacts: str) -> None:
+    """Make folders as stages called by hand with `override` would."""
+    folder = root / "scratch" / scratch_name(compose(ROOT, [override]))
+    for name in artifacts:
+        (folder / name).mkdir(parents=True)
+
+
+def check(root: Path, script: str, override: str) -> None:
+    """Look whether a script called by hand with `override` may read what lies below `root`."""
+    values = compose(ROOT, [override])
+    artifacts = Artifacts.under(root, scratch_name(values))
+    refuse_other_task(script, artifacts, to_config(values), values, reads_of(script))
+
+
+def test_what_one_stage_left_by_hand_does_not_vouch_for_another(project: Path) -> None:
+    leave_by_hand(project, "finetune.epochs=5", "finetune/finetuned")
+    with pytest.raises(UserError, match=r"finetune\.epochs = 5, but what stage evaluate would read"):
+        check(project, "evaluate", "finetune.epochs=5")
+
+
+@pytest.mark.parametrize("script", ["export", "evaluate"])
+def test_weights_are_not_completed_by_those_of_another_task(script: str, project: Path) -> None:
+    trained = [f"{stage}/{contender.name}" for stage in ("search", "finetune") for contender in Contender]
+    leave_by_hand(project, "pretrain.epochs=5", "prepare/target", "prepare/test", *trained)
+    with pytest.raises(UserError, match=rf"pretrain\.epochs = 5, but what stage {script} would read"):
+        check(project, script, "pretrain.epochs=5")
+
+
+def test_only_what_is_read_from_the_pipeline_has_to_agree_with_it(project: Path) -> None:
+    leave_by_hand(project, "finetune.epochs=5", "search/finetuned", "finetune/finetuned")
+    check(project, "export", "finetune.epochs=5")
+
+
+@pytest.mark.parametrize(
+    ("script", "typed", "missing", "command"),
+    [
+        ("pretrain", "input.size=224", "prepare/source", "prepare.py role=source"),
+        ("replace_head", "seed=3", "prepare/target", "prepare.py role=target"),
+        ("search", "target.val_fraction=0.3", "prepare/target", "prepare.py role=target"),
+        ("export", "finetune.epochs=5", "search/finetuned", "search.py"),
+        ("report", "evaluate.resamples=50", "evaluate", "evaluate.py"),
+    ],
+)
+def test_in_a_fresh_clone_the_message_says_what_is_missing_and_what_makes_it(
+    clone: Path, script: str, typed: str, missing: str, command: str
+) -> None:
+    values = compose(ROOT, [typed])
+    artifacts = Artifacts.under(clone, scratch_name(values))
+    with pytest.raises(UserError) as refused:
+        refuse_other_task(
+            script, artifacts, to_config(values), values, reads_of(script), ["role=source", typed]
+        )
+    first, make, pipeline = str(refused.value).splitlines()
+    assert f"artifacts/{missing}, which stage {script} reads, is not there" in first
+    assert make == f"  make it: python pipelines/{command} {typed}"
+    assert pipeline == f"  or run the whole pipeline: dvc exp run -S {typed}"
+
+
+def test_what_was_typed_is_repeated_as_a_shell_takes_it(clone: Path) -> None:
+    typed = ["source=image_folder", "source.root='/home/josé/a b'"]
+    values = compose(ROOT, typed)
+    artifacts = Artifacts.under(clone, scratch_name(values))
+    with pytest.raises(UserError, match="is not there") as refused:
+        refuse_other_task("pretrain", artifacts, to_config(values), values, ("prepare/source",), typed)
+    line = str(refused.value).splitlines()[1].partition(": ")[2]
+    assert shlex.split(line) == ["python", "pipelines/prepare.py", "role=source", *typed]
+
+
+def test_stages_called_by_hand_with_equal_values_share_a_folder() -> None:
+    first = {"seed": 1, "role": "source", "contenders": ["finetuned"]}
+    others = ["finetuned", "linear_probe"]
+    assert scratch_name(first) == scratch_name({**first, "role": "target", "contenders": others})
+    assert scratch_name(first) != scratch_name({**first, "seed": 2})
+
+
+def test_by_hand_own_results_are_found_before_those_of_dvc(tmp_path: Path) -> None:
+    artifacts = Artifacts.under(tmp_path, "1234abcd")
+    assert artifacts.stage("search", "finetuned") == tmp_path / "artifacts/search/finetuned"
+    artifacts.stage_output("search", "finetuned").mkdir(parents=True)
+    assert artifacts.stage("search", "finetuned") == tmp_path / "scratch/1234abcd/search/finetuned"
+
+
+def test_a_stage_reads_what_is_there_of_every_contender(project: Path) -> None:
+    leave_by_hand(project, "search.trials=7", "search/linear_probe")
+    values = compose(ROOT, ["search.trials=7"])
+    artifacts = Artifacts.under(project, scratch_name(values))
+    for contenders, allowed in (("linear_probe", True), ("linear_probe,finetuned", False)):
+        config = to_config(compose(ROOT, ["search.trials=7", f"contenders=[{contenders}]"]))
+        with nullcontext() if allowed else pytest.raises(UserError, match=r"search\.trials = 7, but"):
+            refuse_other_task("finetune", artifacts, config, values, ("search/{contender}",))
+
+
+def test_who_runs_the_trials_decides_no_artifact(project: Path) -> None:
+    artifacts, reads = Artifacts.under(project, "by_hand"), ("search/finetuned",)
+    values = compose(ROOT, [])
+    config = to_config(values)
+    for name in NOT_DECIDING:
+        OmegaConf.update(values, name, "another")
+    refuse_other_task("finetune", artifacts, config, values, reads)
+    values = compose(ROOT, ["search.trials=7"])
+    with pytest.raises(UserError, match=r"search\.trials = 7, but .* made with"):
+        refuse_other_task("finetune", artifacts, config, values, reads)
