@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent
 
 DECIDES_NOTHING = {
     "thawline.stage": "makes a script a stage; what the stage computes begins in the function it calls",
+    "thawline.by_hand": "says what a stage called by hand may read",
     "thawline.identity": "what it finds is the identity itself",
     "thawline.artifacts": "names paths and writes files whole; what is in them comes from elsewhere",
     "thawline.tracking": "records what was computed",
@@ -38,6 +39,7 @@ DECIDES_NOTHING = {
     "thawline.config.pictures": "declares settings, whose values count themselves",
     "thawline.config.search": "declares settings, whose values count themselves",
     "thawline.config.sections": "declares settings, whose values count themselves",
+    "thawline.config.supervision": "declares settings, whose values count themselves",
     "thawline.config.weight_files": "says which values are paths",
     "thawline.config.recipe.fields": "declares settings, whose values count themselves",
     "thawline.config.recipe.rewards": "declares settings, whose values count themselves",

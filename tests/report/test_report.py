@@ -10,7 +10,11 @@ import pytest
 
 from thawline.artifacts import Artifacts, read_json
 from thawline.config.errors import UserError
+from thawline.report.costs import collect_costs
+from thawline.report.figures import gallery
 from thawline.report.findings import read_findings
+from thawline.report.page import content
+from thawline.report.rendering import readme
 from thawline.report.report import report
 
 
@@ -46,14 +50,21 @@ def test_a_report_of_fewer_contenders_says_who_is_missing_and_shows_the_others(
     finished: Callable[..., Any], skill: dict[str, float], left_out: str, curve: bool
 ) -> None:
     config, artifacts = finished(skill=skill, curve=curve)
-    report(config, artifacts)
-    page = (artifacts.reports / "README.md").read_text()
+    findings = read_findings(artifacts, config.evaluate.confidence)
+    costs = collect_costs(findings)
+    page = readme(content(config, findings, costs, gallery(findings, costs)))
     assert left_out in page
     table = page.partition("| contender |")[2].partition("\n\n")[0].splitlines()
     assert len(table) == 2 + len(skill)
     shown = page.replace(left_out, "")
     others = {"linear_probe": "linear probe", "from_scratch": "scratch"}
     assert [words for name, words in others.items() if name not in skill and words in shown] == []
+
+
+def test_one_contender_alone_has_figures(finished: Callable[..., Any]) -> None:
+    config, artifacts = finished(skill={"finetuned": 5.0}, curve=True)
+    report(config, artifacts)
+    assert "contenders-light.svg" in {path.name for path in (artifacts.reports / "figures").iterdir()}
 
 
 def test_a_report_by_hand_reads_the_pipelines_metrics(finished: Callable[..., Any]) -> None:

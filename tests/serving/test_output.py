@@ -56,13 +56,11 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def thawline(
-    *arguments: str, cwd: Path | None = None, code: str = "", **changes: str
-) -> subprocess.Popen[bytes]:
+def thawline(*arguments: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:
     """Start the command as a person in a real UTF-8 locale does, where Python is strict about names."""
     path = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
-    own = {"PYTHONPATH": path, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict", **changes}
-    code = code or f"from thawline.serving.cli import main; main({list(arguments)!r})"
+    own = {"PYTHONPATH": path, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"}
+    code = f"from thawline.serving.cli import main; main({list(arguments)!r})"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=cwd,
@@ -101,13 +99,18 @@ def test_a_table_of_csv_has_a_column_for_each_class(bundle: Path, pictures: Path
             assert each["label"] in ("new\nline", "a\tb")
 
 
-def test_many_files_show_how_far_it_is(bundle: Path, pictures: Path) -> None:
-    script = "import thawline.serving.cli as cli; cli.MANY = 5; cli.main({!r})"
-    given = ["predict", "--jsonl", "--batch", "2", "--model", str(bundle), str(pictures)]
-    process = thawline(code=script.format(given))
-    out, err = process.communicate()
-    assert len(out.splitlines()) == len(NAMES)
-    assert err.decode().splitlines()[-1].startswith(f"labelling: {len(NAMES)}/{len(NAMES)}")
+def test_many_files_show_how_far_it_is(
+    bundle: Path,
+    pictures: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("thawline.serving.cli.MANY", 5)
+    with caplog.at_level("INFO"), pytest.raises(SystemExit, match="0"):
+        main(["predict", "--jsonl", "--batch", "2", "--model", str(bundle), str(pictures)])
+    assert len(capsys.readouterr().out.splitlines()) == len(NAMES)
+    assert caplog.messages[-1].startswith(f"labelling: {len(NAMES)}/{len(NAMES)}")
 
 
 def test_a_batch_of_no_pictures_is_refused(capsys) -> None:
@@ -117,11 +120,15 @@ def test_a_batch_of_no_pictures_is_refused(capsys) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_json_lines_are_one_object_each_in_any_locale(bundle: Path, pictures: Path, encoding: str) -> None:
-    given = ["predict", "--model", str(bundle), "--jsonl", str(pictures)]
-    process = thawline(*given, PYTHONIOENCODING=f"{encoding}:strict")
-    out, _ = process.communicate()
-    assert process.returncode == 0
+def test_json_lines_are_one_object_each_in_any_locale(
+    bundle: Path, pictures: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors="strict"))
+    with pytest.raises(SystemExit, match="0"):
+        main(["predict", "--model", str(bundle), "--jsonl", str(pictures)])
+    sys.stdout.flush()
+    out = written.getvalue()
     entries = [json.loads(line) for line in out.decode(encoding).split("\n")[:-1]]
     assert len(entries) == len(NAMES)
     assert all(each["label"] in each["probabilities"] for each in entries)
@@ -164,7 +171,6 @@ def test_an_error_with_a_name_that_is_no_utf8_can_be_shown() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["predict", "--model", "{bundle}", "{pictures}"],
         ["predict", "--model", "{bundle}", "--jsonl", "{pictures}"],
         ["predict", "--help"],
         ["study", "show"],
