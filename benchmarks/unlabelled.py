@@ -35,7 +35,7 @@ STORED = ROOT / "benchmarks" / "results" / "unlabelled.json"
 log = logging.getLogger("unlabelled")
 SETS = {"rsscn7": "hotdog256", "hotdog256": "digits", "antsbees256": "rsscn7"}
 """Each set, and the other world that its foreign pictures come from."""
-POOLS = {"same": (5, 20), "skewed": (5, 20), "mixed": (5,), "foreign": (5,)}
+POOLS = {"same": (5, 20), "skewed": (5,), "mixed": (5,), "foreign": (5,)}
 """Each kind of unlabelled pictures, and how many of a class are labelled."""
 DRAWS, REPEATS = 6, 4
 CONFIDENCES = (0.95, 0.5)

@@ -195,8 +195,9 @@ def test_a_folds_pseudo_labels_know_nothing_of_its_validation_pictures(folded: G
     np.testing.assert_array_equal(again.targets[again.manifest["split"] == PSEUDO], first)
 
 
-def test_all_that_teach_are_learnt_from(taught: Artifacts) -> None:
-    recipe = Finetune(depth="all", epochs=1, phases=Phases.one)
+@pytest.mark.parametrize("depth", ["all", 0])
+def test_all_that_teach_are_learnt_from(taught: Artifacts, depth: int | str) -> None:
+    recipe = Finetune(depth=depth, epochs=1, phases=Phases.one)
     network, _ = initial_network(recipe, taught.stage("replace_head"), 0)
     store = open_training(taught)
     training = Training(network, recipe, store, config_of().trainer, seed=0, mirror=False)

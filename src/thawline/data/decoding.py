@@ -60,8 +60,9 @@ class Decoder:
         with picture:
             with refusing():
                 factor, needed = self._measured(picture)
-            with self._room.taken(needed):
-                with refusing(), _quiet:
+            # and the block: Pillow's cropping fails where another thread lifts the limit meanwhile
+            with self._room.taken(needed), _quiet:
+                with refusing():
                     shown = show(self.transform, picture, partial(_load, factor=factor))
                 yield shown
 
