@@ -22,8 +22,8 @@ STRATEGIES: dict[str, tuple[str, float]] = {
     "full": ("full", 0),
     "bias": ("bias", 0),
 }
-"""Presets of conf/finetune at a depth, with the source's statistics of BatchNorm. All but `full` start from the
-head that is the linear probe, whatever cuts it reads."""
+"""Presets of conf/finetune at a depth, with the source's statistics of BatchNorm. All but `full` start from
+the head that is the linear probe, whatever cuts it reads."""
 FACTORS = {"low": 1 / 3, "high": 3.0, "moving": 1.0}
 """On the rates of a preset, in variants of the first four; with `moving`, BatchNorm goes on estimating."""
 ARCHITECTURES = {"lite0": "timm:tf_efficientnet_lite0", "mobilenet_v2": "mobilenet_v2"}

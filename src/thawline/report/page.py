@@ -49,7 +49,6 @@ def content(
         "pictures": pictures,
         "recipe": recipe_rows(findings),
         "freezing": wording.freezing(findings),
-        "strategy": strategy(findings)["sentences"],
         "depths": depths.rows(findings),
         "strategy": strategy(findings)["sentences"],
         "tested": depths.tested(findings),
