@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from thawline.config.sections import BatchNorm, Finetune, Method, Start
+from thawline.config.sections import BatchNorm, Finetune, Method, Phases, Start
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDES = {"digits": 32, "signdigits": 64, "antsbees256": 160, "hotdog256": 160, "rsscn7": 160}
@@ -22,8 +22,8 @@ STRATEGIES: dict[str, tuple[str, float]] = {
     "full": ("full", 0),
     "bias": ("bias", 0),
 }
-"""Presets of conf/finetune at a depth, with the source's statistics of BatchNorm. LP-FT starts from the head
-that is the linear probe, whatever cuts it reads."""
+"""Presets of conf/finetune at a depth, with the source's statistics of BatchNorm. All but `full` start from
+the head that is the linear probe, whatever cuts it reads."""
 FACTORS = {"low": 1 / 3, "high": 3.0, "moving": 1.0}
 """On the rates of a preset, in variants of the first four; with `moving`, BatchNorm goes on estimating."""
 ARCHITECTURES = {"lite0": "timm:tf_efficientnet_lite0", "mobilenet_v2": "mobilenet_v2"}
@@ -82,8 +82,9 @@ def recipe_of(cell: Cell, pictures: int) -> Finetune:
     name, depth = STRATEGIES.get(cell.strategy, (cell.strategy, 0))
     found = preset(to_config(load_lock(ROOT)), ROOT, name, FACTORS.get(cell.variant, 1.0))
     epochs = max(EPOCHS, -(-STEPS // -(-pictures // found.batch_size)))
-    if found.method is Method.bias:  # most of these networks' biases are BatchNorm's shifts
-        return replace(found, epochs=epochs, batch_norm=BatchNorm.affine)
+    if found.method is Method.bias:
+        # most of these networks' biases are BatchNorm's shifts; few steps are not enough for a new head
+        return replace(found, epochs=epochs, batch_norm=BatchNorm.affine, phases=Phases.probe_first)
     still = found.start is Start.source and cell.variant != "moving"
     return replace(
         found,

@@ -4,7 +4,11 @@ from thawline.strategy.rule import NUMBERS, PROBE, Advice, Condition, Facts, Sid
 
 STRATEGIES = {
     "probe": ("the linear probe", "finetune=linear_probe", "everything frozen, the head solved"),
-    "bias": ("few parameters", "finetune=bias", "only biases learn"),
+    "bias": (
+        "few parameters",
+        "finetune=bias finetune.phases=probe_first finetune.batch_norm=affine",
+        "the head solved, then biases alone fine-tuned from it",
+    ),
     "mostly_frozen": (
         "freezing three quarters",
         "finetune=lp_ft finetune.depth=0.75",
