@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from thawline.answer import answer
-from thawline.artifacts import METRICS, RECOMMENDATION, REVIEW, Artifacts, read_json, write_json
+from thawline.artifacts import (
+    METRICS,
+    RECOMMENDATION,
+    REVIEW,
+    SOURCES,
+    Artifacts,
+    read_json,
+    write_json,
+    write_text,
+)
 from thawline.review.findings import MorePictures, Review, write_review
 
 METRIC = {"mean": 0.893, "low": 0.87, "high": 0.914}
@@ -97,3 +106,15 @@ def test_it_says_so_where_more_than_a_fifth_of_the_labels_are_doubtful(tmp_path:
     assert "labels " not in said(artifacts(tmp_path, doubtful=60))
     text = said(artifacts(tmp_path, doubtful=61))
     assert "labels     61 of 300 are doubtful: fits/leaves/report/labels.csv has the worst first" in text
+
+
+def test_which_source_was_chosen_is_said_where_there_were_several(tmp_path: Path) -> None:
+    found = artifacts(tmp_path)
+    write_text(found.reports / SOURCES, "source,chosen,alike,pictures,accuracy\n")
+    assert "source  " not in said(found)
+    write_text(
+        found.reports / SOURCES,
+        "source,chosen,alike,pictures,accuracy\na,True,True,200,0.91\nb,False,False,200,0.8\n",
+    )
+    right = "91.0 % of 200 pictures right when they are left out"
+    assert f"source     a is the best source by more than chance: {right}." in said(found)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from thawline.artifacts import LABELS, METRICS, PAGE, RECOMMENDATION, REVIEW, Artifacts, read_json
+from thawline.artifacts import LABELS, METRICS, PAGE, RECOMMENDATION, REVIEW, SOURCES, Artifacts, read_json
+from thawline.choose_source.wording import sentence
 from thawline.review.findings import read_review
 
 ALARMING = 0.2
@@ -21,6 +22,7 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
     yield f"accuracy   {_interval(own['accuracy'])} on {own['n_test']} test pictures{_probe(metrics)}"
     yield f"depth      {_depth(recipe)}"
     yield f"rates      {_rates(recipe)}"
+    yield from _source(artifacts.reports / SOURCES)
     for words in not_told(metrics, read_json(artifacts.reports / RECOMMENDATION)):
         yield f"not told   {words}"
     place = kept.relative_to(artifacts.root)
@@ -31,6 +33,14 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
     yield f"kept       {place}/report/{PAGE}, {place}/model"
     yield f"           thawline predict --model {place}/model FILE|FOLDER"
     yield f"           {seconds / 60:.1f} minutes in all"
+
+
+def _source(compared: Path) -> Iterator[str]:
+    # not for a command that is wrong
+    import pandas as pd
+
+    if compared.exists() and len(table := pd.read_csv(compared)):
+        yield f"source     {sentence(table)}"
 
 
 def _interval(metric: dict[str, float]) -> str:

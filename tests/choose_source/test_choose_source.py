@@ -14,9 +14,10 @@ from tests_networks import Small
 from thawline.artifacts import SOURCE, SOURCES, Artifacts, read_json
 from thawline.choose_source.choose_source import choose_source
 from thawline.choose_source.decision import with_chosen_source
+from thawline.choose_source.looks import most_pictures
 from thawline.config.choices import DataSetName
 from thawline.config.errors import UserError
-from thawline.config.sections import Config, Input, Source, Target, Trainer
+from thawline.config.sections import Config, Input, Plan, Source, Target, Trainer
 from thawline.data.transform import Transform
 from thawline.models.card import ModelCard
 from thawline.models.checkpoint import save_model
@@ -122,3 +123,10 @@ def test_what_was_chosen_among_other_candidates_is_refused(
     config.source.candidates = ["resnet18=DEFAULT"]
     with pytest.raises(UserError, match=r"is not of these source\.candidates: resnet18\.\n  choose again"):
         with_chosen_source(config, artifacts)
+
+
+@pytest.mark.parametrize(("minutes", "pictures"), [(None, 1000), (10, 500), (1, 50), (60, 1000)])
+def test_few_minutes_are_spent_on_few_pictures(minutes: float | None, pictures: int) -> None:
+    source = Source(weights="DEFAULT", candidates=["resnet18=DEFAULT", "resnet50=DEFAULT"])
+    config = Config(source=source, input=Input(size=None), plan=Plan(minutes=minutes))
+    assert most_pictures(config) == pictures

@@ -29,9 +29,15 @@ from thawline.models.weights import source_model_from_weights
 from thawline.training.cost import flops_if_possible
 from thawline.training.features.cache import FILL_BATCH
 from thawline.training.features.compute import features_in_memory
-from thawline.training.solve.choice import deciding_rows
+from thawline.training.solve.choice import MOST_ROWS, deciding_rows
 from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.targets import Targets
+
+PASSES_A_MINUTE = 100
+"""Forward passes of all candidates together for each of `plan.minutes`: about a tenth of the time, where a
+network takes 0.05 s for a picture. The clock itself is not asked, so that the decision repeats."""
+FEWEST = 50
+"""Pictures that decide at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +63,7 @@ def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]
     them, one after the other.
 
     The pictures are those of the target's split; of test pictures only the division is known. At most 1,000
-    decide, of each class about the same share, groups whole.
+    decide (fewer where there are few minutes), of each class about the same share, groups whole.
 
     Args:
         directory: for a file that vanishes with the process.
@@ -75,7 +81,7 @@ def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]
     targets = _targets(
         scanned.pictures["label"].to_numpy(str)[learnt], groups_of(scanned.pictures.iloc[learnt])
     )
-    chosen = deciding_rows(targets, config.seed)
+    chosen = deciding_rows(targets, config.seed, most_pictures(config))
     targets, rows = targets.rows(chosen), learnt[chosen]
 
     def looks() -> Iterator[Look]:
@@ -90,6 +96,14 @@ def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]
             yield look(each, transform, images, targets.labels)
 
     return targets, looks()
+
+
+def most_pictures(config: Config) -> int:
+    """Return how many pictures decide at most, in the minutes that there are for everything."""
+    if config.plan.minutes is None:
+        return MOST_ROWS
+    each = PASSES_A_MINUTE * config.plan.minutes / len(config.source.candidates)
+    return round(min(MOST_ROWS, max(FEWEST, each)))
 
 
 def _pixels(transform: Transform) -> Transform:

@@ -136,9 +136,9 @@ def _block(cut: CutFeatures, rows: np.ndarray) -> _Block:
     return _Block(table.shape[1], table @ table.T / table.shape[1])
 
 
-def deciding_rows(targets: Targets, seed: int) -> np.ndarray:
-    """Return the rows that decide, rising: all, or where these are more than `MOST_ROWS`, a fold of them."""
-    parts = folds_of(targets, -(-len(targets.labels) // MOST_ROWS), seed)
+def deciding_rows(targets: Targets, seed: int, most: int = MOST_ROWS) -> np.ndarray:
+    """Return the rows that decide, rising: all, or where these are more than `most`, a fold of them."""
+    parts = folds_of(targets, -(-len(targets.labels) // most), seed)
     return np.flatnonzero(parts[0]) if parts else np.arange(len(targets.labels))
 
 
