@@ -1,9 +1,11 @@
 """What a linear head is to say of each picture: its class, and how much it counts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import log_softmax
+
+from thawline.training.robust import Loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +23,7 @@ class Targets:
         given: (N, classes) shares of the classes whose sum is the row's weight, and labels only divide rows
             into folds; None: each row is its label's, and weighs 1.
         guessed: (N,) true for rows that heads have labelled and nobody else; None: none.
+        loss: of a row.
     """
 
     labels: np.ndarray
@@ -31,6 +34,7 @@ class Targets:
     label_smoothing: float = 0.0
     given: np.ndarray | None = None
     guessed: np.ndarray | None = None
+    loss: Loss = field(default_factory=Loss)
 
     @property
     def pseudo(self) -> np.ndarray:
@@ -55,7 +59,7 @@ class Targets:
         wanted = self._given * self._class_weights
         sums = wanted.sum(1, keepdims=True)
         shares = np.divide(wanted, sums, out=np.zeros_like(wanted), where=sums > 0)
-        found: np.ndarray = -(shares * log_softmax(logits, axis=1)).sum(1)
+        found: np.ndarray = (shares * self.loss.costs(log_softmax(logits, axis=1), np.exp)).sum(1)
         return found
 
     @property
