@@ -11,7 +11,7 @@ import numpy as np
 
 ROUNDS, ENOUGH = 200, 1e-6
 """Most rounds, and the change of a share below which they end."""
-COMMON_BEFORE, OWN_BEFORE = 10.0, 2.0
+COMMON_BEFORE, OWN_BEFORE = 30.0, 30.0
 """Few votes say little: by so many, a voter is taken to be right as often as all voters are, and by so many
 of each class, to be right as often as over all classes."""
 COMMON = 20

@@ -7,6 +7,8 @@ import torch
 
 from thawline.config.choices import LossName
 from thawline.config.errors import FieldError
+from thawline.config.recipe.meaning import Situation
+from thawline.config.recipe.words import besides
 from thawline.config.sections import Finetune
 from thawline.training.loss import cross_entropy, mean_loss
 from thawline.training.robust import Loss
@@ -84,3 +86,19 @@ def test_a_parameter_outside_its_range_is_refused() -> None:
         Finetune(loss_q=0.0)
     with pytest.raises(FieldError, match="loss_reverse"):
         Finetune(loss_reverse=1.5)
+
+
+def test_a_recipe_says_which_loss_it_has() -> None:
+    at = Situation(0, 4)
+    assert "generalised cross-entropy (q = 0.7)" in besides(Finetune(loss=LossName.generalised), at)
+    assert "symmetric cross-entropy (90% reversed)" in besides(Finetune(loss=LossName.symmetric), at)
+    assert besides(Finetune(), at) == []
+    assert Loss.of(Finetune(loss=LossName.symmetric, loss_reverse=0.5)) == Loss(LossName.symmetric, 0.5)
+    assert Loss.of(Finetune()).plain
+
+
+def test_penalties_of_a_robust_loss_are_judged_by_right_answers() -> None:
+    targets = Targets(np.array([0, 1]), 2, loss=GENERALISED)
+    np.testing.assert_allclose(targets.losses(np.array([[3.0, 0.0], [1.0, 0.0]])), [0, 1])
+    shared = Targets(np.array([0]), 2, loss=GENERALISED, given=np.array([[1.5, 0.5]]))
+    np.testing.assert_allclose(shared.losses(np.array([[1.0, 0.0]])), [0.25])

@@ -51,6 +51,7 @@ def logistic_head(
             asked = [(np.full(len(rows), True), others, other)]
         path = path_of(rows, targets, tried, asked)[0] if asked else None
         penalty = float(tried[path.chosen if path else len(tried) // 2])
-    warm = [value for value in tried if value > penalty]
+    # robust losses are solved from the cross-entropy's solution, at the penalty itself
+    warm = [value for value in tried if value > penalty and targets.loss.plain]
     *_, (weight, bias) = regressions(rows, targets.shares, [*warm, penalty], loss=targets.loss)
     return LinearHead(*table.on_pooled(weight @ axes, bias), penalty, path)
