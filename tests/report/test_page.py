@@ -302,6 +302,27 @@ def test_what_trainings_were_told_is_said_where_it_is_more_than_labels(finished:
     assert f"## The training pictures\n\n{said}\n" in text()
 
 
+def test_voters_are_shown_with_how_reliable_they_are(
+    finished: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thawline.report.rendering._address", str)
+    config, artifacts = finished()
+    config.target.votes = "votes.csv"
+    voters = [
+        {"name": "ann|e", "pictures": 1200, "right": 0.912, "copy_of": None},
+        {"name": "bob", "pictures": 0, "right": None, "copy_of": "ann|e"},
+    ]
+    told = {"sentences": ["2 voters."], "warnings": ["bob says what ann|e says."], "voters": voters}
+    write_json(artifacts.stage_output("supervise") / SUPERVISE, told)
+    findings = read_findings(artifacts, 0.95)
+    costs = collect_costs(findings)
+    page = content(config, findings, costs, gallery(findings, costs))
+    assert "| ann\\|e | 1,200 | 91.2% |  |\n| bob | 0 | – | ann\\|e |" in readme(page)
+    web = web_page(page, artifacts.reports)
+    assert "<td>1,200</td><td>91.2%</td><td></td>" in web
+    assert "bob says what ann|e says." in web
+
+
 def test_sources_that_were_compared_are_shown_with_the_chosen_one(written: Callable[..., str]) -> None:
     text = written(sources=True, weights=True)
     assert text.count('src="figures/sources-light.svg"') == 1

@@ -123,6 +123,12 @@ class Doubt(Enum):
     weigh = "weigh"
 
 
+class LossName(Enum):
+    cross_entropy = "cross_entropy"
+    generalised = "generalised"
+    symmetric = "symmetric"
+
+
 class Keep(Enum):
     best = "best"
     last = "last"

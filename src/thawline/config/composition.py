@@ -34,7 +34,7 @@ def located(path: str) -> Path:
 
 def watch(root: str | None, download: bool, weights: str | None = None) -> str:
     """Return the path that DVC compares to notice changed pictures: the folder or file itself if there is
-    one, else the pins of the packages that the embedded data sets come out of."""
+    one, else the pins of the packages that the embedded data sets come out of, and modules."""
     if root is not None:
         root = str(root)  # a number may be a folder's name
         # a folder that is still to be downloaded cannot be a DVC dependency
@@ -50,6 +50,11 @@ def watch_reward(costs: str | None, reward: str) -> str:
     return watch(costs, download=reward != Reward.costs.name)
 
 
+def watch_code(name: str | None) -> str:
+    """Return the path that DVC compares to notice changed labelling functions: that of a Python file."""
+    return watch(name if name is not None and name.endswith(".py") else None, False)
+
+
 def require_watched(config: Config, root: Path) -> None:
     """Raise `ConfigError` if DVC, at work in `root`, could not read what it watches: the pictures of source
     and target, those without labels, and what mistakes cost."""
@@ -60,9 +65,12 @@ def require_watched(config: Config, root: Path) -> None:
             weights = getattr(section, "weights", None)
             given = f"{role}.weights = {weights!r}" if weights else f"{role}.root = {section.root!r}"
             raise ConfigError(f"{given}: {error}") from None
-    further = (
-        ("target.unlabelled", config.target.unlabelled, config.target.unlabelled_watch),
-        ("evaluate.costs", config.evaluate.costs, config.evaluate.costs_watch),
+    target, evaluate = config.target, config.evaluate
+    further: tuple[tuple[str, str | None, str], ...] = (
+        ("target.unlabelled", target.unlabelled, target.unlabelled_watch),
+        ("target.votes", target.votes, target.votes_watch),
+        ("target.labelling", target.labelling, target.labelling_watch),
+        ("evaluate.costs", evaluate.costs, evaluate.costs_watch),
     )
     for name, value, watched in further:
         try:

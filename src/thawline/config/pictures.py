@@ -60,6 +60,11 @@ class DataSet:
     mirror: bool = False
     """Whether a mirrored picture keeps its label (lets `augmentation: standard` flip)."""
 
+    @property
+    def voted(self) -> bool:
+        """Tell whether labels may be voted for."""
+        return False
+
     def __post_init__(self) -> None:
         positive(self, "train_per_class", "val_per_class", "max_megapixels")
         in_unit_interval(self, "val_fraction", "test_fraction")
@@ -141,6 +146,22 @@ class Target(DataSet):
     where `train_per_class` leaves some over. null: there are none."""
     unlabelled_watch: str = "constraints.txt"
     """The path whose content DVC compares to notice that these pictures changed (computed)."""
+    votes: str | None = None
+    """A CSV file with a column path and a column for each voter, who calls a picture one of the classes or
+    nothing. Pictures that have no label (image_folder: those in no class folder; table: those whose label is
+    blank) get the one that voters give them together; all others keep theirs."""
+    labelling: str | None = None
+    """A Python file (.py), or the name of a module, whose functions of a picture (PIL.Image.Image) return a
+    class's name or None: they are voters."""
+    votes_watch: str = "constraints.txt"
+    """What DVC compares to notice that the votes were changed (computed)."""
+    labelling_watch: str = "constraints.txt"
+    """What DVC compares to notice that labelling functions were changed (computed; of a module, nothing)."""
+
+    @property
+    def voted(self) -> bool:
+        """Tell whether labels may be voted for."""
+        return self.votes is not None or self.labelling is not None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -63,12 +63,20 @@ def _explained(compose: Any, overrides: list[str], run_mode: Any, checkout: Path
     from omegaconf import OmegaConf
 
     from thawline.config.candidates import spelt_out
-    from thawline.config.composition import located, require_watched, to_config, watch, watch_reward
+    from thawline.config.composition import (
+        located,
+        require_watched,
+        to_config,
+        watch,
+        watch_code,
+        watch_reward,
+    )
     from thawline.config.errors import ConfigError
     from thawline.config.explain import composition_message
 
     OmegaConf.register_new_resolver("watch", watch, replace=True)
     OmegaConf.register_new_resolver("watch_reward", watch_reward, replace=True)
+    OmegaConf.register_new_resolver("watch_code", watch_code, replace=True)
     try:
         values = compose()
     except HydraException as error:

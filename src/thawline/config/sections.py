@@ -273,7 +273,8 @@ class Config:
     @property
     def supervised(self) -> bool:
         """Tell whether trainings may be told anything but labels."""
-        return self.supervise.doubt is not Doubt.none or self.target.unlabelled is not None
+        more = self.target.unlabelled is not None or self.target.voted
+        return self.supervise.doubt is not Doubt.none or more
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")

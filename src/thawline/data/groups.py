@@ -36,7 +36,7 @@ def read_groups(
         rows = [fields for _, fields in read_rows(content, ("path", "group"))]
     except TextTableError as error:
         return {}, [Problem(Severity.error, GROUPS, error.what, len(names), error.way_out)]
-    finder = _Finder(names, above)
+    finder = Finder(names, above)
     groups_of: dict[str, set[str]] = defaultdict(set)
     unmatched = []
     for row in rows:
@@ -74,7 +74,7 @@ def _rows(count: int) -> str:
     return "1 row names" if count == 1 else f"{count} rows name"
 
 
-class _Finder:
+class Finder:
     """Finds the picture that a path means."""
 
     def __init__(self, names: Sequence[str], above: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
@@ -26,6 +27,7 @@ from thawline.data.split_names import SPLITS
 from thawline.data.store import discard_store, write_absence, write_store
 from thawline.data.transform import Range, Transform
 from thawline.data.unlabelled import UNLABELLED, prepare_unlabelled
+from thawline.data.votes import with_votes, write_votes
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         write_absence(artifacts.data_output("source"), "the source is published weights")
         return
     data = config.source if config.role is Role.source else config.target
-    collection = collect(data, config.role, config.seed)
+    collection, ballot = with_votes(collect(data, config.role, config.seed), data)
     for line in overview(collection, config.role):
         logger.info("%s", line)
     directory = artifacts.data_output(config.role.name).parent
@@ -61,7 +63,9 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
     for name in (*parts, UNLABELLED):
         discard_store(artifacts.data_output(name))
     for name, splits in parts.items():
-        _write(artifacts, name, splits, scanned, decision, transform, report)
+        manifest = _write(artifacts, name, splits, scanned, decision, transform, report)
+        if ballot is not None and name == "target":
+            write_votes(artifacts.data_output(name), ballot, manifest)
     if config.role is Role.target:
         folder, classes = artifacts.data_output(UNLABELLED), _classes(scanned, decision)
         more = prepare_unlabelled(config.target, scanned.pictures, decision.names, classes, transform, folder)
@@ -112,12 +116,14 @@ def _write(
     decision: Split,
     transform: Transform,
     report: dict[str, Any],
-) -> None:
+) -> pd.DataFrame:
+    """Write the pictures of some splits, and return what is known of them, in their order."""
     # Split by split, so that the pictures of each lie next to each other.
     rows = np.concatenate([np.flatnonzero(decision.names == part) for part in splits])
     manifest = scanned.pictures.iloc[rows].assign(split=decision.names[rows])
     directory, classes = artifacts.data_output(name), _classes(scanned, decision)
     write_store(directory, scanned.images, manifest, classes, transform, rows=rows, card=report)
+    return manifest
 
 
 def _classes(scanned: Scan, decision: Split) -> tuple[str, ...]:

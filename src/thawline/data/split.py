@@ -106,11 +106,13 @@ def _divide(
     labels = pictures["label"].to_numpy(str)
     movable = _movable(pictures, clusters)
     random = np.random.default_rng([seed, len(SPLITS)])
+    # of pictures that were voted for, which are for training only, nothing is wanted
+    counted = movable if data.voted else np.full(len(labels), True)
     if "test" in taken:
-        wanted = _wanted_for_test(labels, result.names, data, rest_is_test)
+        wanted = _wanted_for_test(labels, np.where(counted, result.names, ""), data, rest_is_test)
         _hold_out("test", wanted, labels, clusters, movable, result, random)
     if "val" in taken:
-        wanted = _wanted_for_val(labels, result.names, data)
+        wanted = _wanted_for_val(labels, np.where(counted, result.names, ""), data)
         _hold_out("val", wanted, labels, clusters, movable, result, random)
     _cap("train", data.train_per_class, labels, result.names, random)
     _cap("val", data.val_per_class, labels, result.names, random)

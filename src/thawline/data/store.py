@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thawline.artifacts import atomic_path, file_hash, fingerprint, read_json, write_json
+from thawline.artifacts import VOTES, atomic_path, file_hash, fingerprint, read_json, write_json
 from thawline.config.errors import UserError
 from thawline.data.transform import Transform
 
@@ -185,7 +185,7 @@ def write_absence(directory: Path, reason: str) -> None:
 
 def discard_store(directory: Path) -> None:
     """Remove the store in `directory`, if there is one."""
-    for name in ("card.json", "manifest.csv", "images.npy"):
+    for name in ("card.json", "manifest.csv", "images.npy", VOTES):
         (directory / name).unlink(missing_ok=True)
 
 

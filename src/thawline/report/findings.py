@@ -78,6 +78,8 @@ class Findings:
     """What the stage `supervise` says about the targets of the training pictures."""
     sources: pd.DataFrame | None = None
     """The sources that were compared, with the columns of sources.csv; None where there was one."""
+    voters: tuple[dict[str, Any], ...] = ()
+    """Who said what pictures without a label show, the most reliable first; as in supervise.json."""
     pictures: Thumbnails = Thumbnails()
     """What `prepare` shows of the target's pictures."""
     mistakes: Thumbnails = Thumbnails()
@@ -126,6 +128,7 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
     trials = {name: _optional(folder / TRIALS) for name, folder in search.items()}
     tested, reviewed = artifacts.stage("evaluate"), artifacts.stage("review")
     told = artifacts.stage("supervise") / SUPERVISE
+    decided: dict[str, Any] = read_json(told) if told.exists() else {}
     cuts = [_optional(search[name] / EVIDENCE / CUTS) for name in (PROBE, FINETUNED) if name in search]
     return Findings(
         metrics=metrics,
@@ -142,7 +145,8 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         recommendation=read_json(reported / RECOMMENDATION) if (reported / RECOMMENDATION).exists() else {},
         cuts=next((table for table in cuts if table is not None), None),
         front=_optional(search[FINETUNED] / PARETO) if FINETUNED in search else None,
-        supervised=tuple(read_json(told).get("sentences", ())) if told.exists() else (),
+        supervised=tuple(each for name in ("sentences", "warnings") for each in decided.get(name, ())),
+        voters=tuple(decided.get("voters", ())),
         sources=_optional(reported / SOURCES),
         pictures=_beside(artifacts.stage("prepare", "pictures") / PICTURES),
         mistakes=_beside(tested / "pictures" / MISTAKES),

@@ -58,6 +58,15 @@ def content(
         "classes": findings.metrics["data"]["classes"],
         "sizes": findings.metrics["data"]["sizes"],
         "supervised": findings.supervised if config.supervised else (),
+        "voters": [
+            (
+                voter["name"],
+                f"{voter['pictures']:,}",
+                "–" if voter["right"] is None else f"{voter['right']:.1%}",
+                voter["copy_of"] or "",
+            )
+            for voter in findings.voters
+        ],
         "fingerprints": findings.metrics["data"]["fingerprints"],
         "per_class": class_rows(findings),
         "mistakes": frequent_mistakes(findings),

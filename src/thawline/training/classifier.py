@@ -23,15 +23,18 @@ from thawline.training.batch_norm import EpochStatistics
 from thawline.training.batches import validate
 from thawline.training.history import Row, best_epoch, history_row, refuse_divergence
 from thawline.training.l2_sp import L2SP
-from thawline.training.loss import cross_entropy, weight_of
+from thawline.training.loss import mean_loss, weight_of
 from thawline.training.optimization import Group, Span, build_optimizer, factor
 from thawline.training.processes import place, summed
 from thawline.training.resumption import require_same
 from thawline.training.rewards import Objective
+from thawline.training.robust import Loss
 from thawline.training.synchronized_batch_norm import SynchronizedBatchNorm
 
 AUXILIARY_WEIGHT = 0.3
 """Of an auxiliary head's loss, where a network has one (Szegedy et al. 2015, GoogLeNet)."""
+
+CROSS_ENTROPY = Loss()
 
 _BETWEEN = 10**15
 """More than the steps of any training, so that no two processes or parts of a batch ever draw the same
@@ -39,10 +42,10 @@ random numbers."""
 
 
 class Classifier(pl.LightningModule):
-    """Cross-entropy training of `network` on its parameter groups.
+    """Training of `network` on its parameter groups, by the cross-entropy or a robust `loss`.
 
     `history` holds one row per finished epoch; validation entries are NaN where there are no validation
-    pictures. The training loss is the cross-entropy alone, without `penalty`.
+    pictures. The training loss is that of pictures alone, without `penalty`.
 
     Processes that train together each have their share of every batch: losses are weighted so that the mean
     of their gradients is the whole batch's. `history` is of all pictures, in all processes. Where batches
@@ -53,6 +56,7 @@ class Classifier(pl.LightningModule):
             evaluation mode (a frozen prefix does).
         groups: what learns, and how fast.
         class_weights: (classes,) factors of the loss, or None.
+        loss: of a picture.
         seed: decides dropout, stochastic depth and mixed pictures, step by step, so that a resumed
             training repeats an uninterrupted one.
         classes: how many; needed only where pictures are mixed.
@@ -79,6 +83,7 @@ class Classifier(pl.LightningModule):
         seed: int,
         classes: int = 0,
         class_weights: torch.Tensor | None = None,
+        loss: Loss = CROSS_ENTROPY,
         keep: Keep = Keep.last,
         ema: float = 0.0,
         penalty: L2SP | None = None,
@@ -95,6 +100,7 @@ class Classifier(pl.LightningModule):
         self.network, self.groups, self.settings = network, groups, settings
         self.seed, self.classes, self.keep, self.penalty = seed, classes, keep, penalty
         self.objective = objective
+        self.of_a_picture = loss
         self.average = MovingAverage(network, ema) if ema else None
         if self.average is not None:
             # or processes that train together would wait for its gradients
@@ -189,10 +195,10 @@ class Classifier(pl.LightningModule):
         return loss
 
     def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:
-        """Return the cross-entropy, with class weights and label smoothing, of what the network returned."""
+        """Return the loss, with class weights and label smoothing, of what the network returned."""
         logits, auxiliary = logits_of(output)
         loss, *more = (
-            cross_entropy(each, targets, self.class_weights, self.settings.label_smoothing)
+            mean_loss(self.of_a_picture, each, targets, self.class_weights, self.settings.label_smoothing)
             for each in (logits, *auxiliary)
         )
         for each in more:

@@ -50,6 +50,7 @@ from thawline.training.history import Fitted, Row
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
+from thawline.training.robust import Loss
 from thawline.training.soup import finetune_soup
 
 log = logging.getLogger(__name__)
@@ -170,9 +171,10 @@ def _finetune_seed(
             save_model(beside / seed_weights(seed), beside / CARD, network, card, base=initial / MODEL)
         run.log_history(fitted.curve)
         run.log_metrics(fitted.cost)
-        # a reward may be best paid for always saying the same, which is then no sign of anything
-        rewarded = fitted.before is not None
-        warning = None if rewarded else by_heart(fitted.history, fitted.epoch, store.part("val").labels)
+        # a reward may be best paid for always saying the same, and a robust loss does not say how probable
+        # labels were: neither is a sign of anything
+        telling = fitted.before is None and Loss.of(chosen.recipe).plain
+        warning = by_heart(fitted.history, fitted.epoch, store.part("val").labels) if telling else None
         if warning:
             log.warning("%s, seed %d: %s", chosen.contender.name, seed, warning)
             run.log_tags({"warning": warning})

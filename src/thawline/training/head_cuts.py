@@ -19,6 +19,7 @@ from thawline.models.head_cuts import read_cuts, side_by_side
 from thawline.models.linear_head import linear_head
 from thawline.training.features.cache import FILL_BATCH, PrefixCache, features
 from thawline.training.parameter_groups import balanced_weights
+from thawline.training.robust import Loss
 from thawline.training.solve.choice import CutChoice, choose_cuts, spread_depths
 from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.targets import Targets
@@ -119,6 +120,7 @@ def targets_of(store: Store, classes: int, recipe: Finetune, variants: int = 1) 
         groups=np.tile(groups, variants) if len(np.unique(groups)) < len(store) else None,
         class_weights=balanced_weights(store.supervision, classes).numpy() if weighted else None,
         label_smoothing=recipe.label_smoothing,
+        loss=Loss.of(recipe),
         given=None if store.targets is None else np.tile(store.targets, (variants, 1)),
         guessed=np.tile(store.manifest["split"] == PSEUDO, variants),
     )

@@ -1,7 +1,9 @@
-"""What a training makes smaller: the cross-entropy, of one network or of several."""
+"""What a training makes smaller: the mean loss of its pictures, by the cross-entropy or a robust loss."""
 
 import torch
 from torch.nn import functional
+
+from thawline.training.robust import Loss
 
 SMALLEST = 1e-12
 """Weight that pictures are divided by where none of a batch counts."""
@@ -24,10 +26,33 @@ def cross_entropy(
         return functional.cross_entropy(
             logits, targets, weight=class_weights, label_smoothing=label_smoothing
         )
-    weights = targets.sum(1, keepdim=True)
-    shares = (1 - label_smoothing) * targets + label_smoothing / targets.shape[1] * weights
-    total = functional.cross_entropy(logits, shares, weight=class_weights, reduction="sum")
+    total = functional.cross_entropy(
+        logits, _smoothed(targets, label_smoothing), weight=class_weights, reduction="sum"
+    )
     return total / weight_of(targets, class_weights)
+
+
+def mean_loss(
+    loss: Loss,
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    class_weights: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Return the mean of a `loss` in place of the cross-entropy; other arguments as for `cross_entropy`."""
+    if loss.plain:
+        return cross_entropy(logits, targets, class_weights, label_smoothing)
+    if not targets.is_floating_point():
+        targets = functional.one_hot(targets, logits.shape[1]).float()
+    shares = _smoothed(targets, label_smoothing)
+    weighted = shares if class_weights is None else shares * class_weights
+    total = (weighted * loss.costs(logits.log_softmax(1), torch.exp)).sum()
+    return total / weight_of(targets, class_weights)
+
+
+def _smoothed(targets: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+    weights = targets.sum(1, keepdim=True)
+    return (1 - label_smoothing) * targets + label_smoothing / targets.shape[1] * weights
 
 
 def weight_of(targets: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:

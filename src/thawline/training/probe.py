@@ -95,7 +95,8 @@ def solve_head(
     if together is not None:
         taught, asked = (together.standardised(rows) for rows in (taught, asked))
     rows = taught.reshape(len(taught), -1)
-    losses = -(targets.shares * log_softmax(rows @ head.weight.T + head.bias, axis=1)).sum()
+    said = log_softmax(rows @ head.weight.T + head.bias, axis=1)
+    losses = (targets.shares * targets.loss.costs(said, np.exp)).sum()
     of_variants = [partial(_at, each) for each in np.split(taught, variants)]
     return float(losses / targets.weights.sum()), (train.given(of_variants), val.given([partial(_at, asked)]))
 

@@ -34,6 +34,7 @@ from thawline.training.probe import require_stored_pictures, solve_head
 from thawline.training.recipe import tracked
 from thawline.training.resumption import Finished, read_finished, write_finished
 from thawline.training.rewards import objective_of, require_whole_batches
+from thawline.training.robust import Loss
 
 if TYPE_CHECKING:
     from thawline.training.classifier import Classifier
@@ -205,6 +206,7 @@ class Training:
             seed=self.seed,
             classes=classes,
             class_weights=balanced_weights(self.pictures.train.supervision, classes) if weighted else None,
+            loss=Loss.of(recipe),
             keep=recipe.keep,
             penalty=self.penalty,
             objective=objective_of(self.recipe, self.held, self.pictures.train) if phase.rewarded else None,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from thawline.config.choices import LossName
 from thawline.config.errors import FieldError
 from thawline.config.recipe.meaning import (
     CONDITIONS,
@@ -51,8 +52,14 @@ def test_of_a_solved_head_little_means_anything() -> None:
     values = vars(Finetune(mix=Mix.mixup, soup=2))
     means = {name for name in NAMES if matters(name, values, ALL)}
     always = {"start", "depth", "units", "frozen_batch_norm", "label_smoothing", "class_weights", "seeds"}
-    always |= {"refit"}
+    always |= {"refit", "loss"}
     assert means == always | {"head_cuts", "head_penalty"}
+
+
+def test_a_robust_losses_number_means_something_for_it_alone() -> None:
+    for loss, own in (("cross_entropy", set()), ("generalised", {"loss_q"}), ("symmetric", {"loss_reverse"})):
+        values = vars(Finetune(loss=LossName[loss]))
+        assert {name for name in ("loss_q", "loss_reverse") if matters(name, values, ALL)} == own
 
 
 @pytest.mark.parametrize("method", Method)

@@ -14,6 +14,7 @@ from thawline.config.choices import (
     BatchNorm,
     ClassWeights,
     Keep,
+    LossName,
     Mix,
     OptimizerName,
     Phases,
@@ -148,6 +149,14 @@ class Finetune(Optimization, MethodFields, RewardFields):
     the lower validation loss). Each phase starts from the last epoch of the one before in either case."""
     class_weights: ClassWeights = ClassWeights.none
     """balanced: the loss weighs each class by the inverse of its share of the training pictures."""
+    loss: LossName = LossName.cross_entropy
+    """cross_entropy; or, where labels may be wrong, one that a single label can cost only so much:
+    generalised (Zhang & Sabuncu 2018), symmetric (Wang et al. 2019)."""
+    loss_q: float = 0.7
+    """generalised: from near 0, the cross-entropy, to 1, the mean absolute error, which heeds wrong labels
+    least and learns slowest."""
+    loss_reverse: float = 0.9
+    """symmetric: share of the reverse cross-entropy, the rest is the cross-entropy."""
     seeds: int = 3
     """Fine-tunings of the chosen recipe, each with its own head, order and augmentation."""
     refit: bool = False
@@ -161,7 +170,8 @@ class Finetune(Optimization, MethodFields, RewardFields):
         positive(self, "body_lr", "head_lr", "head_scale", "seeds", "soup", "layer_decay", "wise_ft")
         positive(self, "phase_share", "head_penalty")
         not_negative(self, "early_stopping", "l2_sp", "views")
-        in_unit_interval(self, "ema", "phase_share")
+        in_unit_interval(self, "ema", "phase_share", "loss_reverse")
+        require(0 < self.loss_q <= 1, "loss_q", self.loss_q, "above 0 and at most 1")
         for name in ("layer_decay", "wise_ft"):
             require(getattr(self, name) <= 1, name, getattr(self, name), "above 0 and at most 1")
         self._resolve_rates()

@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from thawline.config.choices import AugmentationName, BatchNorm, Keep, Mix, OptimizerName, Phases, Start
+from thawline.config.choices import (
+    AugmentationName,
+    BatchNorm,
+    Keep,
+    LossName,
+    Mix,
+    OptimizerName,
+    Phases,
+    Start,
+)
 from thawline.config.recipe.methods import Method, MethodFields
 from thawline.config.recipe.rewards import FIELDS, Reward, RewardFields
 
@@ -28,6 +37,7 @@ DECISIVE = (
     "weight_decay",
     "mix",
     "augmentation",
+    "loss",
 )
 """Fields that decide whether others mean something. Who chooses values chooses these first, in this order."""
 
@@ -177,6 +187,8 @@ CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
     "augmentation": lambda values, at: values["views"] > 0 or not solved(values, at),
     "views": lambda values, _: values["augmentation"] is not AugmentationName.none,
     "mix_alpha": lambda values, _: values["mix"] is not Mix.none,
+    "loss_q": lambda values, _: values["loss"] is LossName.generalised,
+    "loss_reverse": lambda values, _: values["loss"] is LossName.symmetric,
     "head_cuts": head_is_solved,
     "head_penalty": head_is_solved,
     "head_scale": starts_solved,

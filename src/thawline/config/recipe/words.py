@@ -7,7 +7,7 @@ spoken of.
 from dataclasses import fields
 from typing import Any
 
-from thawline.config.choices import BatchNorm, Phases
+from thawline.config.choices import BatchNorm, LossName, Phases
 from thawline.config.recipe.fields import Finetune
 from thawline.config.recipe.meaning import Situation, body_learns, matters, some_frozen, thawed
 from thawline.config.recipe.methods import Method
@@ -23,9 +23,13 @@ _FROZEN_BATCH_NORM = {
     BatchNorm.affine: "BatchNorm's scales and shifts learning in the frozen units too",
     BatchNorm.train: "BatchNorm learning in the frozen units too",
 }
+_LOSS = {
+    LossName.generalised: "generalised cross-entropy (q = {0.loss_q:g})",
+    LossName.symmetric: "symmetric cross-entropy ({0.loss_reverse:.0%} reversed)",
+}
 _OFF = (
     *("units", "phases", "layer_decay", "l2_sp", "ema", "wise_ft", "soup", "early_stopping", "views", "mix"),
-    *("decay_all", "label_smoothing", "class_weights", "head_cuts", "reward"),
+    *("decay_all", "label_smoothing", "class_weights", "head_cuts", "reward", "loss"),
 )
 """Fields whose default is "off": not worth showing unless they were turned on."""
 
@@ -103,7 +107,8 @@ def besides(recipe: Finetune, at: Situation) -> list[str]:
         ),
         (recipe.reward is not Reward.none and matters("reward", values, at), reward_words(recipe)),
     ]
-    return [words for so, words in found if so]
+    losses = [_LOSS[recipe.loss].format(recipe)] if recipe.loss in _LOSS else []
+    return [*(words for so, words in found if so), *losses]
 
 
 def reward_words(recipe: Finetune) -> str:

@@ -34,18 +34,24 @@ def collect(data: DataSet, seed: int) -> Collection:
     reading = choose(names) if data.layout is Layout.auto else read(names, data.layout)
     labels = set() if reading is None else set(reading.classes)
     losses = Losses() if reading is None else find_losses(files, pictures, above, reading.layout, labels)
-    if reading is None or not labels or len(labels | losses.of_class.keys()) < 2:
+    if data.voted and len(labels) < 2 and len({name.rpartition("/")[0] for name in names}) == 1:
+        # all in one folder, which is no class: none has a label
+        places, labels, losses = dict.fromkeys(names, ("", "")), set(), Losses()
+    elif reading is None or not labels or len(labels | losses.of_class.keys()) < 2:
         folder = root / above if root.is_dir() else None
         raise UserError(refusal(names, root, folder, _role(data).name, data.layout))
+    else:
+        unlabelled = dict.fromkeys(reading.left_out if data.voted else (), ("", ""))
+        places = dict(sorted((reading.places | unlabelled).items())) if unlabelled else reading.places
+    left_out = () if reading is None else reading.left_out
+    no_class = "" if reading is None else _no_class(reading.layout)
     groups, problems = _grouped(files, names, above, data)
-    items = tuple(
-        Item(name, label, split, groups.get(name, "")) for name, (label, split) in reading.places.items()
-    )
-    reads = [files.read[above + name] for name in reading.places]
+    items = tuple(Item(name, label, split, groups.get(name, "")) for name, (label, split) in places.items())
+    reads = [files.read[above + name] for name in places]
     return Collection(
         items,
         lambda position: open_picture(reads[position]),
-        (*files.refused, *(Dropped(name, _no_class(reading.layout)) for name in reading.left_out)),
+        (*files.refused, *(Dropped(name, no_class) for name in left_out if name not in places)),
         (*files.notes, *_note_ignored(files, pictures)),
         losses=losses,
         problems=(*problems, *find_alike(labels)),

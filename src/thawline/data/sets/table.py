@@ -51,7 +51,11 @@ def collect(data: DataSet, seed: int) -> Collection:
     """
     table = _locate(located(str(data.root)))
     rows = list(_read(table))
-    problems = [*_find_wrong_fields(rows), *_find_missing_pictures(rows), *_find_contradictions(rows)]
+    problems = [
+        *_find_wrong_fields(rows, data.voted),
+        *_find_missing_pictures(rows),
+        *_find_contradictions(rows),
+    ]
     if problems or not rows:
         lines = "".join(f"\n  - {problem}" for problem in problems or ["it has no rows below its header"])
         raise UserError(f"{table} cannot be used:{lines}\n  Correct the table and run the command again.")
@@ -64,7 +68,7 @@ def collect(data: DataSet, seed: int) -> Collection:
         items,
         lambda position: open_picture(file_at(files[position])),
         notes=notes,
-        problems=tuple(find_alike(row.label for row in rows)),
+        problems=tuple(find_alike(row.label for row in rows if row.label)),
     )
 
 
@@ -106,10 +110,10 @@ def _on_disk(folder: Path, file: Path) -> Path:
     return next(filter(_is_file, forms), file)
 
 
-def _find_wrong_fields(rows: list[_Row]) -> Iterator[str]:
+def _find_wrong_fields(rows: list[_Row], voted: bool) -> Iterator[str]:
     unnamed = [row for row in rows if row.path == "."]
     yield from _say("no path", (f"line {row.line} (label {row.label!r})" for row in unnamed))
-    yield from _say("no label", (f"line {row.line} ({row.path})" for row in rows if not row.label))
+    yield from _say("no label", (f"line {row.line} ({row.path})" for row in rows if not (row.label or voted)))
     yield from _say(
         "split is neither train, val, test nor blank",
         (f"line {row.line} ({row.split!r})" for row in rows if row.split not in ("", *SPLITS)),

@@ -17,7 +17,8 @@ class PenaltyPath:
     """The worth of each of the penalties (P,), falling, on pictures that were left out.
 
     `accuracy` (P,) is a share of rows, `loss` (P,) a mean over rows: log-loss, weighted by the classes'
-    weights, for logistic regression; the squared error for ridge.
+    weights, for logistic regression (the share of wrong answers where its loss is a robust one); the squared
+    error for ridge.
     """
 
     penalties: np.ndarray

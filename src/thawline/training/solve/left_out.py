@@ -52,7 +52,10 @@ def path_of(
     """
     labels = np.concatenate([asked.labels for *_, asked in parts])
     weights = np.concatenate([asked.weights for *_, asked in parts])
-    paths = [regressions(rows[taught], targets.shares[taught], penalties, ENOUGH) for taught, *_ in parts]
+    paths = [
+        regressions(rows[taught], targets.shares[taught], penalties, ENOUGH, targets.loss)
+        for taught, *_ in parts
+    ]
     right: list[float] = []
     losses: list[float] = []
     said: list[np.ndarray] = []

@@ -44,11 +44,14 @@ def logistic_head(
         if held_out is None:
             asked = left_out(rows, targets, folds_of(targets, folds, seed))
         else:
-            other = Targets(held_out[1], targets.classes, class_weights=targets.class_weights)
+            other = Targets(
+                held_out[1], targets.classes, class_weights=targets.class_weights, loss=targets.loss
+            )
             others = (pooled(held_out[0]) - table.mean) * table.scale @ axes.T
             asked = [(np.full(len(rows), True), others, other)]
         path = path_of(rows, targets, tried, asked)[0] if asked else None
         penalty = float(tried[path.chosen if path else len(tried) // 2])
-    warm = [value for value in tried if value > penalty]
-    *_, (weight, bias) = regressions(rows, targets.shares, [*warm, penalty])
+    # robust losses are solved from the cross-entropy's solution, at the penalty itself
+    warm = [value for value in tried if value > penalty and targets.loss.plain]
+    *_, (weight, bias) = regressions(rows, targets.shares, [*warm, penalty], loss=targets.loss)
     return LinearHead(*table.on_pooled(weight @ axes, bias), penalty, path)

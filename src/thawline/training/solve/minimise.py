@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from thawline.config.errors import UserError
+from thawline.training.robust import Loss
 
 EXACT = 1e-5
 """Largest slope, in scaled coordinates, of a solution whose probabilities are right to 1e-5."""
@@ -21,6 +22,7 @@ def regressions(
     targets: np.ndarray,
     penalties: Sequence[float] | np.ndarray,
     tolerance: float = EXACT,
+    loss: Loss | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield weight (K, r) and bias (K,) for each penalty, each started from the one before.
 
@@ -34,6 +36,8 @@ def regressions(
             weight 0 and a bias with which it is never the most probable one.
         penalties: positive; from large to small is quickest.
         tolerance: largest slope, in scaled coordinates, at which a solution is good enough.
+        loss: made small in place of the cross-entropy. Robust losses have several minima: theirs is the one
+            that is reached from the cross-entropy's.
 
     Raises UserError where a slope stays above it.
     """
@@ -45,14 +49,22 @@ def regressions(
     for penalty in penalties:
         counted = penalty * (2 if targets.shape[1] == 2 else 1)
         found = _regression(rows, wanted, counted, found, tolerance)
+        last = found
+        if loss is not None and not loss.plain:
+            last = _regression(rows, wanted, counted, found, tolerance, loss)
         weight, bias = np.zeros((targets.shape[1], coordinates.shape[1])), np.zeros(targets.shape[1])
-        weight[taken], bias[taken] = found[:, :-1], found[:, -1]
-        bias[~taken] = found[:, -1].min() - np.log(len(targets) + 1)
+        weight[taken], bias[taken] = last[:, :-1], last[:, -1]
+        bias[~taken] = last[:, -1].min() - np.log(len(targets) + 1)
         yield weight, bias
 
 
 def _regression(
-    rows: np.ndarray, targets: np.ndarray, penalty: float, start: np.ndarray, tolerance: float
+    rows: np.ndarray,
+    targets: np.ndarray,
+    penalty: float,
+    start: np.ndarray,
+    tolerance: float,
+    loss: Loss | None = None,
 ) -> np.ndarray:
     """Return (K, r + 1), the bias last, for rows (r + 1, N), the last of them ones, and targets (K, N)."""
     importance = targets.sum(0)
@@ -62,7 +74,7 @@ def _regression(
     curvature = (importance * likely * (1 - likely)) @ (rows**2).T + ridge
     scale = 1 / np.sqrt(np.maximum(curvature, 1e-6))
 
-    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+    def exact(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weight = flat.reshape(start.shape) * scale
         logits = weight @ rows
         logits -= logits.max(0)
@@ -72,6 +84,17 @@ def _regression(
         slope = (powers * (importance / sums) - targets) @ rows.T + ridge * weight
         return float(value), (slope * scale).ravel()
 
+    def robust(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        assert loss is not None
+        weight = flat.reshape(start.shape) * scale
+        log_p = log_softmax(weight @ rows, axis=0)
+        p = np.exp(log_p)
+        value = np.vdot(targets, loss.costs(log_p, np.exp)) + 0.5 * np.vdot(ridge * weight, weight)
+        pulls = targets * loss.pull(p)
+        slope = (p * pulls.sum(0) - pulls) @ rows.T + ridge * weight
+        return float(value), (slope * scale).ravel()
+
+    objective = exact if loss is None else robust
     return _smallest(objective, (start / scale).ravel(), tolerance).reshape(start.shape) * scale
 
 

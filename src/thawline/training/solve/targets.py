@@ -1,9 +1,11 @@
 """What a linear head is to say of each picture: its class, and how much it counts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import log_softmax
+
+from thawline.training.robust import Loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +23,7 @@ class Targets:
         given: (N, classes) shares of the classes whose sum is the row's weight, and labels only divide rows
             into folds; None: each row is its label's, and weighs 1.
         guessed: (N,) true for rows that heads have labelled and nobody else; None: none.
+        loss: of a row.
     """
 
     labels: np.ndarray
@@ -31,6 +34,7 @@ class Targets:
     label_smoothing: float = 0.0
     given: np.ndarray | None = None
     guessed: np.ndarray | None = None
+    loss: Loss = field(default_factory=Loss)
 
     @property
     def pseudo(self) -> np.ndarray:
@@ -50,13 +54,20 @@ class Targets:
         return shares * self._class_weights / self._views[:, None]
 
     def losses(self, logits: np.ndarray) -> np.ndarray:
-        """Return (N,) what the answers (N, classes) of a head lose on each row, for a weight of 1 and without
-        smoothing; 0 for a row without weight."""
+        """Return (N,) how wrong the answers (N, classes) of a head are on each row, for a weight of 1 and
+        without smoothing; 0 for a row without weight.
+
+        That is the cross-entropy. Where the loss is a robust one, labels may be wrong, and it is the share
+        that the most probable class does not have: wrong labels add as much to any head's (Ghosh et al.
+        2017), while a robust loss is least, out of fold, for heads that are too sure.
+        """
         wanted = self._given * self._class_weights
         sums = wanted.sum(1, keepdims=True)
         shares = np.divide(wanted, sums, out=np.zeros_like(wanted), where=sums > 0)
-        found: np.ndarray = -(shares * log_softmax(logits, axis=1)).sum(1)
-        return found
+        if self.loss.plain:
+            return np.asarray(-(shares * log_softmax(logits, axis=1)).sum(1))
+        right = np.take_along_axis(shares, logits.argmax(1)[:, None], 1)[:, 0]
+        return np.asarray(shares.sum(1) - right)
 
     @property
     def together(self) -> np.ndarray:

@@ -1,0 +1,128 @@
+"""Voters in place of labels: Dawid and Skene's consensus against the majority.
+
+    python benchmarks/votes.py --data ../shared/data
+
+`rsscn7` and `hotdog256`, solved heads on features of EfficientNet-Lite0's ImageNet weights at 224 pixels.
+Seven voters say what 280 training pictures show: five that err independently (accuracies of 0.9 to 0.5) and
+two that say in 19 of 20 cases the same, of 0.6; each abstains from a fifth of the pictures. Test pictures
+have their labels. The null case has five equal voters (0.7). Three draws. Results go to
+benchmarks/results/votes.json as they come, where a second call goes on, and into docs/weak_supervision.md.
+"""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+from cut_features import Pooled, pooled
+from noise import ROOT, SEEDS, SETS, gain, into_page, taught
+
+from thawline.artifacts import write_json
+from thawline.data.votes import Votes
+from thawline.statistics.votes import consensus, majority
+from thawline.supervise.voted import voted
+from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.logistic import logistic_head
+from thawline.training.solve.targets import Targets
+
+RESULTS = ROOT / "benchmarks" / "results" / "votes.json"
+log = logging.getLogger("votes")
+DIFFERENT, EQUAL = (0.9, 0.8, 0.7, 0.6, 0.5, 0.6), (0.7,) * 5
+VOTERS = {"seven, two of them copies": DIFFERENT, "five equal ones": EQUAL}
+ALIKE, ABSTAINS = 0.95, 0.2
+WAYS = ("labels", "majority", "majority, soft", "copies as two", "consensus")
+Found = dict[str, dict[str, list[int]]]
+
+
+def votes_on(truth: np.ndarray, classes: int, voters: str, seed: int) -> np.ndarray:
+    """Return (N, V) what voters say, -1 where they abstain."""
+    generator = np.random.default_rng(seed)
+    columns = [_voter(truth, classes, accuracy, generator) for accuracy in VOTERS[voters]]
+    if VOTERS[voters] is DIFFERENT:
+        other = generator.integers(classes, size=len(truth))
+        columns.append(np.where(generator.random(len(truth)) < ALIKE, columns[-1], other))
+    said = np.stack(columns, 1)
+    return np.where(generator.random(said.shape) < ABSTAINS, -1, said)
+
+
+def _voter(truth: np.ndarray, classes: int, accuracy: float, generator: np.random.Generator) -> np.ndarray:
+    wrong = (truth + generator.integers(1, classes, len(truth))) % classes
+    return np.where(generator.random(len(truth)) < accuracy, truth, wrong)
+
+
+def shares_by(way: str, truth: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
+    """Return (N, classes) what a way of heeding voters teaches of each picture."""
+    if way == "labels":
+        return np.eye(classes)[truth]
+    if way == "majority":
+        return np.eye(classes)[majority(said, classes).argmax(1)]
+    if way == "majority, soft":
+        return majority(said, classes)
+    if way == "copies as two":
+        return consensus(said, classes).shares
+    names = tuple(f"voter {each + 1}" for each in range(said.shape[1]))
+    votes = Votes(names, said, np.full(len(truth), False))
+    return voted(votes, majority(said, classes).argmax(1), classes).shares
+
+
+def measured(found: dict[str, Pooled]) -> Found:
+    """Measure what an earlier call has not: which test pictures a head is right on, and which pictures were
+    taught as what they show."""
+    results: Found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name, features in found.items():
+        values, classes = features.means[max(features.means)], int(features.labels.max()) + 1
+        for voters in VOTERS:
+            for seed in range(SEEDS):
+                rows = taught(features, seed)
+                truth = features.labels[rows]
+                said = votes_on(truth, classes, voters, seed)
+                for way in WAYS:
+                    key = f"{name} {voters} {way} {seed}"
+                    if key in results:
+                        continue
+                    shares = shares_by(way, truth, said, classes)
+                    targets = Targets(shares.argmax(1), classes, given=shares)
+                    head = logistic_head([CutFeatures(values[rows])], targets)
+                    answers = head.logits([CutFeatures(values[~features.train])]).argmax(1)
+                    right = answers == features.labels[~features.train]
+                    results[key] = {
+                        "test": right.astype(int).tolist(),
+                        "taught": (shares.argmax(1) == truth).astype(int).tolist(),
+                    }
+                    log.info("%s: %.3f", key, right.mean())
+                write_json(RESULTS, results)
+    return results
+
+
+def cells(results: Found) -> list[list[str]]:
+    """Return a line for each set, voters and way: pictures taught rightly, accuracy, gain over the
+    majority."""
+    lines = []
+    for name in SETS:
+        for voters in VOTERS:
+            of = {way: [results[f"{name} {voters} {way} {seed}"] for seed in range(SEEDS)] for way in WAYS}
+            plain = np.array([each["test"] for each in of["majority"]], float)
+            for way in WAYS:
+                test = np.array([each["test"] for each in of[way]], float)
+                told = np.mean([np.mean(each["taught"]) for each in of[way]])
+                gained = "" if way == "majority" else gain(test, plain)
+                lines.append([name, voters, way, f"{told:.3f}", f"{test.mean():.3f}", gained])
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the folder with the sets' .tar files")
+    chosen = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    folder = ROOT / "scratch" / "cuts"
+    found = {name: pooled(name, "lite0", chosen.data, chosen.data, folder) for name in SETS}
+    names = ["data", "voters", "taught as", "taught rightly", "accuracy", "against the majority, points"]
+    into_page("votes", names, iter(cells(measured(found))))
+
+
+if __name__ == "__main__":
+    main()
