@@ -1,4 +1,4 @@
-"""Numbers of the rule and the prior, from 0 of 120 subsets (docs/strategy.md).
+"""Numbers of the rule and the prior, from 3 of 120 subsets (docs/strategy.md).
 
 Written by: python benchmarks/strategies.py --fit
 """
