@@ -45,3 +45,13 @@ def load_state(network: nn.Module, tensors: State) -> None:
     # a copy of it, or `state | tensors`, would lose the versions
     state.update(tensors)
     network.load_state_dict(state)
+
+
+def renamed(tensors: State, inner: nn.Module, outer: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a copy of `tensors`, which are those of `inner`, by their names in `outer`, the network that
+    shares its tensors with it; both stay as they are."""
+    last = snapshot(outer)
+    load_state(inner, tensors)
+    found = snapshot(outer)
+    load_state(outer, last)
+    return found

@@ -19,7 +19,7 @@ from thawline.models.head import head_parameters
 from thawline.models.head_cuts import standardising
 from thawline.models.inference import logits, worth
 from thawline.models.selection import Selection, select
-from thawline.models.state import State, load_state, snapshot, tensors_of
+from thawline.models.state import State, load_state, renamed, snapshot, tensors_of
 from thawline.training.averaging import towards
 from thawline.training.batch_norm import estimate_statistics
 from thawline.training.batches import Pictures, validate
@@ -185,7 +185,8 @@ class Training:
             checkpoint=folder,
             accumulate=self.accumulate,
         )
-        return Finished(history, self._best(classifier))
+        best = classifier.best and renamed(classifier.best, classifier.network, self.network)
+        return Finished(history, best)
 
     def freeze(self, phase: Phase) -> PartlyFrozen:
         """Hold the network so that exactly what learns in `phase` can change."""
@@ -212,16 +213,6 @@ class Training:
             objective=objective_of(self.recipe, self.held, self.pictures.train) if phase.rewarded else None,
             **more,
         )
-
-    def _best(self, classifier: "Classifier") -> State | None:
-        """Return the tensors that `classifier` keeps of its best epoch, by its names in the whole network."""
-        if classifier.best is None:
-            return None
-        last = snapshot(self.network)
-        load_state(classifier.network, classifier.best)
-        best = snapshot(self.network)
-        load_state(self.network, last)
-        return best
 
     def _towards_source(self, fitted: Fitted) -> Fitted:
         """Leave weights between those of `fitted` and the source's in the network (WiSE-FT)."""
