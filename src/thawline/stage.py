@@ -28,6 +28,7 @@ from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
 from thawline.config.plugin import install
 from thawline.config.sections import Config
+from thawline.config.supervision import is_supervised
 from thawline.config.weight_files import is_weight_file
 from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report_failure
 from thawline.plan.decisions import seconds_after
@@ -245,7 +246,7 @@ def _refuse_other_task(
     given: the overrides that were typed.
     """
     named = [each.format(contender=one.name) for each in reads for one in config.contenders]
-    told = config.supervised or (artifacts.stage("supervise", TOLD) / TARGETS).exists()
+    told = is_supervised(config) or (artifacts.stage("supervise", TOLD) / TARGETS).exists()
     # nobody reads what nothing decided
     idle = {
         "choose_source": not config.source.candidates,

@@ -60,11 +60,6 @@ class DataSet:
     mirror: bool = False
     """Whether a mirrored picture keeps its label (lets `augmentation: standard` flip)."""
 
-    @property
-    def voted(self) -> bool:
-        """Tell whether labels may be voted for."""
-        return False
-
     def __post_init__(self) -> None:
         positive(self, "train_per_class", "val_per_class", "max_megapixels")
         in_unit_interval(self, "val_fraction", "test_fraction")
@@ -157,11 +152,6 @@ class Target(DataSet):
     """What DVC compares to notice that the votes were changed (computed)."""
     labelling_watch: str = "constraints.txt"
     """What DVC compares to notice that labelling functions were changed (computed; of a module, nothing)."""
-
-    @property
-    def voted(self) -> bool:
-        """Tell whether labels may be voted for."""
-        return self.votes is not None or self.labelling is not None
 
     def __post_init__(self) -> None:
         super().__post_init__()

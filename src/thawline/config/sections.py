@@ -16,7 +16,6 @@ from thawline.config.choices import (
     ClassWeights,
     Contender,
     DataSetName,
-    Doubt,
     Engine,
     ExportFormat,
     Fit,
@@ -269,12 +268,6 @@ class Config:
     export: Export = field(default_factory=Export)
     tracking: Tracking = field(default_factory=Tracking)
     trainer: Trainer = field(default_factory=Trainer)
-
-    @property
-    def supervised(self) -> bool:
-        """Tell whether trainings may be told anything but labels."""
-        more = self.target.unlabelled is not None or self.target.voted
-        return self.supervise.doubt is not Doubt.none or more
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")

@@ -14,6 +14,7 @@ from pathlib import Path
 from thawline.config.composition import located
 from thawline.config.errors import UserError
 from thawline.config.sections import DataSet
+from thawline.config.supervision import is_voted
 from thawline.data.collection import Collection, Item, find_alike
 from thawline.data.content import file_at
 from thawline.data.names import normal
@@ -52,7 +53,7 @@ def collect(data: DataSet, seed: int) -> Collection:
     table = _locate(located(str(data.root)))
     rows = list(_read(table))
     problems = [
-        *_find_wrong_fields(rows, data.voted),
+        *_find_wrong_fields(rows, is_voted(data)),
         *_find_missing_pictures(rows),
         *_find_contradictions(rows),
     ]
