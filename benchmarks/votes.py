@@ -5,7 +5,7 @@
 `rsscn7` and `hotdog256`, solved heads on features of EfficientNet-Lite0's ImageNet weights at 224 pixels.
 Seven voters say what 280 training pictures show: five that err independently (accuracies of 0.9 to 0.5) and
 two that say in 19 of 20 cases the same, of 0.6; each abstains from a fifth of the pictures. Test pictures
-have their labels. The null case has five equal voters (0.7). Three draws. Results go to
+have their labels. The null case has five equal voters (0.7). Five draws. Results go to
 benchmarks/results/votes.json as they come, where a second call goes on, and into docs/weak_supervision.md.
 """
 

@@ -12,7 +12,7 @@ from thawline.config.composition import flatten, load_lock
 from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
 from thawline.config.sections import Config
-from thawline.data.supervision import supervised
+from thawline.config.supervision import is_supervised
 
 NOT_DECIDING = (
     "search.workers",
@@ -49,7 +49,7 @@ def refuse_other_task(
     given: the overrides that were typed.
     """
     named = [each.format(contender=one.name) for each in reads for one in config.contenders]
-    told = supervised(config) or (artifacts.stage("supervise", TOLD) / TARGETS).exists()
+    told = is_supervised(config) or (artifacts.stage("supervise", TOLD) / TARGETS).exists()
     # nobody reads what nothing decided
     idle = {
         "choose_source": not config.source.candidates,

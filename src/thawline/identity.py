@@ -39,7 +39,6 @@ DECIDES_NOTHING = {
     "thawline.config.pictures": "declares settings, whose values count themselves",
     "thawline.config.search": "declares settings, whose values count themselves",
     "thawline.config.sections": "declares settings, whose values count themselves",
-    "thawline.config.supervision": "declares settings, whose values count themselves",
     "thawline.config.weight_files": "says which values are paths",
     "thawline.config.recipe.fields": "declares settings, whose values count themselves",
     "thawline.config.recipe.rewards": "declares settings, whose values count themselves",

@@ -23,6 +23,7 @@ from thawline.config.errors import ConfigError
 from thawline.config.recipe.contenders import contender_of, of_each
 from thawline.config.recipe.methods import MethodFields
 from thawline.config.sections import Config, Contender, DataSetName, Start
+from thawline.config.supervision import is_supervised
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = sorted(
@@ -266,7 +267,7 @@ def test_dvc_watches_pictures_without_labels(tmp_path: Path, monkeypatch: pytest
     assert config_of().target.unlabelled_watch == "constraints.txt"
     config = config_of("target.unlabelled=more")
     assert config.target.unlabelled_watch == str(tmp_path / "more")
-    assert config.supervised
+    assert is_supervised(config)
     for target in (ROOT / "conf" / "target").glob("*.yaml"):
         assert "unlabelled_watch: ${watch:${.unlabelled},false}" in target.read_text()
     with pytest.raises(ConfigError, match=r"target\.unlabelled = 'more': .*more does not exist"):

@@ -10,7 +10,8 @@ import pytest
 
 from thawline.artifacts import SUPERVISE, TARGETS, TOLD, VOTES, Artifacts, read_json, write_json
 from thawline.config.choices import Doubt
-from thawline.config.sections import Config, Supervise
+from thawline.config.sections import Config
+from thawline.config.supervision import Supervise
 from thawline.data.store import open_store
 from thawline.data.supervision import open_training, write_supervision
 from thawline.supervise.supervise import NOTHING, supervise

@@ -1,9 +1,14 @@
 """The section `supervise`: what each training picture's target is."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from thawline.config.checks import positive, require
 from thawline.config.choices import Doubt
+
+if TYPE_CHECKING:
+    from thawline.config.pictures import DataSet
+    from thawline.config.sections import Config
 
 
 @dataclass
@@ -21,3 +26,14 @@ class Supervise:
     def __post_init__(self) -> None:
         positive(self, "confidence")
         require(self.confidence < 1, "confidence", self.confidence, "between 0 and 1")
+
+
+def is_voted(data: "DataSet") -> bool:
+    """Tell whether labels of a data set may be voted for: those of a target."""
+    return any(getattr(data, name, None) is not None for name in ("votes", "labelling"))
+
+
+def is_supervised(config: "Config") -> bool:
+    """Tell whether trainings may be told anything but labels."""
+    more = config.target.unlabelled is not None or is_voted(config.target)
+    return config.supervise.doubt is not Doubt.none or more

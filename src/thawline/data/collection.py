@@ -7,7 +7,6 @@ from typing import Self
 
 from PIL import Image
 
-from thawline.config.pictures import DataSet, Target
 from thawline.data.losses import Losses
 from thawline.data.problems import Problem, Severity
 
@@ -78,8 +77,3 @@ def find_alike(labels: Iterable[str]) -> list[Problem]:
         for names in alike.values()
         if len(names) > 1
     ]
-
-
-def is_voted_for(data: DataSet) -> bool:
-    """Tell whether labels may be voted for."""
-    return isinstance(data, Target) and (data.votes is not None or data.labelling is not None)

@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.random import Generator
 
 from thawline.config.sections import DataSet, Role
+from thawline.config.supervision import is_voted
 from thawline.data import duplicates
 from thawline.data.classes import Needed, Pool, check_classes
-from thawline.data.collection import Dropped, is_voted_for
+from thawline.data.collection import Dropped
 from thawline.data.holdout import hold_out
 from thawline.data.losses import Losses
 from thawline.data.problems import Problem, Severity, listed
@@ -107,7 +108,7 @@ def _divide(
     movable = _movable(pictures, clusters)
     random = np.random.default_rng([seed, len(SPLITS)])
     # of pictures that were voted for, which are for training only, nothing is wanted
-    counted = movable if is_voted_for(data) else np.full(len(labels), True)
+    counted = movable if is_voted(data) else np.full(len(labels), True)
     if "test" in taken:
         wanted = _wanted_for_test(labels, np.where(counted, result.names, ""), data, rest_is_test)
         _hold_out("test", wanted, labels, clusters, movable, result, random)

@@ -20,10 +20,7 @@ from thawline.artifacts import (
     read_json,
     write_json,
 )
-from thawline.config.choices import Doubt
 from thawline.config.errors import UserError
-from thawline.config.sections import Config
-from thawline.data.collection import is_voted_for
 from thawline.data.store import Store, discard_store, open_store, write_store
 
 log = logging.getLogger(__name__)
@@ -41,12 +38,6 @@ class Pseudo:
     coordinates: np.ndarray
     penalty: float
     seed: int
-
-
-def supervised(config: Config) -> bool:
-    """Tell whether trainings may be told anything but labels."""
-    more = config.target.unlabelled is not None or is_voted_for(config.target)
-    return config.supervise.doubt is not Doubt.none or more
 
 
 def open_training(artifacts: Artifacts) -> Store:

@@ -16,7 +16,8 @@ import pandas as pd
 from thawline.artifacts import VOTES, read_json, write_json
 from thawline.config.composition import located
 from thawline.config.sections import DataSet, Target
-from thawline.data.collection import Collection, Dropped, is_voted_for
+from thawline.config.supervision import is_voted
+from thawline.data.collection import Collection, Dropped
 from thawline.data.groups import Finder
 from thawline.data.labelling import answers
 from thawline.data.names import normal
@@ -53,7 +54,7 @@ def with_votes(collection: Collection, data: DataSet) -> tuple[Collection, Ballo
     what was voted for. Pictures without label and vote are left out. What is wrong with the votes is among
     the collection's problems.
     """
-    if not isinstance(data, Target) or not is_voted_for(data):
+    if not isinstance(data, Target) or not is_voted(data):
         return collection, None
     names = [item.path for item in collection.items]
     columns: dict[str, list[str]] = {}

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from thawline.config.sections import Config, Start
-from thawline.data.supervision import supervised
+from thawline.config.supervision import is_supervised
 from thawline.evaluation.metrics import METRICS
 from thawline.report import album, depths, recipes, wording
 from thawline.report.costs import saved, stage_name, training_costs
@@ -58,7 +58,7 @@ def content(
         "target": config.target.dataset.name if config.target.dataset else "the target",
         "classes": findings.metrics["data"]["classes"],
         "sizes": findings.metrics["data"]["sizes"],
-        "supervised": findings.supervised if supervised(config) else (),
+        "supervised": findings.supervised if is_supervised(config) else (),
         "voters": [
             (
                 voter["name"],

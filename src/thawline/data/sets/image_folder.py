@@ -6,7 +6,8 @@ from thawline.config.choices import Groups, Layout
 from thawline.config.composition import located
 from thawline.config.errors import UserError
 from thawline.config.sections import DataSet, Role, Source
-from thawline.data.collection import Collection, Dropped, Item, find_alike, is_voted_for
+from thawline.config.supervision import is_voted
+from thawline.data.collection import Collection, Dropped, Item, find_alike
 from thawline.data.files import Files, open_files
 from thawline.data.groups import GROUPS, find, read_groups
 from thawline.data.layout import choose, enter, read
@@ -34,14 +35,14 @@ def collect(data: DataSet, seed: int) -> Collection:
     reading = choose(names) if data.layout is Layout.auto else read(names, data.layout)
     labels = set() if reading is None else set(reading.classes)
     losses = Losses() if reading is None else find_losses(files, pictures, above, reading.layout, labels)
-    if is_voted_for(data) and len(labels) < 2 and len({name.rpartition("/")[0] for name in names}) == 1:
+    if is_voted(data) and len(labels) < 2 and len({name.rpartition("/")[0] for name in names}) == 1:
         # all in one folder, which is no class: none has a label
         places, labels, losses = dict.fromkeys(names, ("", "")), set(), Losses()
     elif reading is None or not labels or len(labels | losses.of_class.keys()) < 2:
         folder = root / above if root.is_dir() else None
         raise UserError(refusal(names, root, folder, _role(data).name, data.layout))
     else:
-        unlabelled = dict.fromkeys(reading.left_out if is_voted_for(data) else (), ("", ""))
+        unlabelled = dict.fromkeys(reading.left_out if is_voted(data) else (), ("", ""))
         places = dict(sorted((reading.places | unlabelled).items())) if unlabelled else reading.places
     left_out = () if reading is None else reading.left_out
     no_class = "" if reading is None else _no_class(reading.layout)

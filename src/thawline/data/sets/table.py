@@ -14,7 +14,8 @@ from pathlib import Path
 from thawline.config.composition import located
 from thawline.config.errors import UserError
 from thawline.config.sections import DataSet
-from thawline.data.collection import Collection, Item, find_alike, is_voted_for
+from thawline.config.supervision import is_voted
+from thawline.data.collection import Collection, Item, find_alike
 from thawline.data.content import file_at
 from thawline.data.names import normal
 from thawline.data.picture_files import open_picture
@@ -52,7 +53,7 @@ def collect(data: DataSet, seed: int) -> Collection:
     table = _locate(located(str(data.root)))
     rows = list(_read(table))
     problems = [
-        *_find_wrong_fields(rows, is_voted_for(data)),
+        *_find_wrong_fields(rows, is_voted(data)),
         *_find_missing_pictures(rows),
         *_find_contradictions(rows),
     ]
