@@ -41,7 +41,9 @@ def test_right_labels_keep_their_weight_and_that_is_said() -> None:
     values, truth = pictures(200, 0)
     found = doubted([CutFeatures(values)], Targets(truth, CLASSES), 2, 0)
     assert found.doubts.mean() > 0.98
-    assert "changes little" in sentence(found) or "None of the 200 labels is doubted" in sentence(found)
+    assert "where this changes little" in sentence(found) or "None of the 200 labels is doubted" in sentence(
+        found
+    )
 
 
 def test_a_class_whose_labels_are_all_doubted_is_not_forgotten() -> None:

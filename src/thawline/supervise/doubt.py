@@ -16,10 +16,10 @@ from thawline.training.head_cuts import pooled_cuts, targets_of
 from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.targets import Targets
 
-FEW = 0.02
+FEW = 0.08
 """Share of what is taught up to which doubts change nothing that matters: as many labels of clean sets are
 doubted (docs/weak_supervision.md)."""
-_LITTLE = "As many are in sets whose labels are right: this changes little."
+_LITTLE = "As many are in sets whose labels are right, where this changes little."
 _MATTERS = "That is more than where labels are right."
 
 
