@@ -1,4 +1,5 @@
-"""The stage: the cheapest candidate that cannot be told from the best becomes the source model."""
+"""The stage: the cheapest candidate that cannot be told from the best, and measured within a point of it,
+becomes the source model."""
 
 import logging
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from thawline.config.sections import Config
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.comparisons import cheapest_alike
 from thawline.statistics.paired import difference_interval
+from thawline.statistics.recommendation import TOLERANCE
 from thawline.statistics.transferability import h_score, leep, log_me
 from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.neighbours import left_out_votes
@@ -90,7 +92,9 @@ def decided(
     clusters = clusters_of(len(targets.labels), targets.together)
     heads, votes = (np.stack(each) for each in zip(*right, strict=True))
     costs = np.array([row["operations"] for row in rows])
-    chosen, alike = cheapest_alike(heads, costs, clusters, confidence=confidence, seed=seed)
+    chosen, alike = cheapest_alike(
+        heads, costs, clusters, confidence=confidence, tolerance=TOLERANCE, seed=seed
+    )
     table = pd.DataFrame(rows).assign(chosen=np.arange(len(rows)) == chosen, alike=alike)
     for name, before, correct in (("accuracy", "", heads), ("neighbours", "neighbours_", votes)):
         best = correct[np.argmax(correct.mean(1))]
