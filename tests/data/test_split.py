@@ -407,3 +407,15 @@ def test_a_class_in_two_groups_cannot_be_divided_either():
     )
     without = split(table(rows), options(allow_missing_classes=True), Role.target, 0)
     assert set(table(rows)["label"][without.names != ""]) == {"b", "c"}
+
+
+def test_what_was_voted_for_is_trained_on_and_gives_way_to_labels():
+    rows = [{"label": "a", "split": "train"}] * 12 + [{"label": "b", "split": "train"}] * 12
+    pictures = table([*rows, *[{"label": "a", "split": "voted"}] * 30])
+    voted = (pictures["split"] == "voted").to_numpy()
+    result = split(pictures, options(val_fraction=0.25), Role.target, 0)
+    assert set(result.names[voted]) == {"train"}
+    assert counts(pictures[~voted], result.names[~voted])["test"] == {"a": 3, "b": 3}
+    capped = split(pictures, options(train_per_class=6, val_per_class=2), Role.target, 0)
+    assert counts(pictures[~voted], capped.names[~voted])["train"]["a"] == 6
+    assert not (capped.names[voted] == "train").any()

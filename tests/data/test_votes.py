@@ -169,3 +169,18 @@ def test_what_is_no_module_of_functions_is_refused(tmp_path, pictures):
     (tmp_path / "empty.py").write_text("x = 1\n")
     with pytest.raises(UserError, match="defines no function"):
         run(tmp_path, root=str(pictures), labelling=str(tmp_path / "empty.py"))
+
+
+def test_voted_pictures_train_where_every_labelled_one_has_a_split(tmp_path, write_pictures):
+    root = tmp_path / "set"
+    write_pictures(root, {"p": 36})
+    rows = [
+        f"p/{each:03}.png,{('a', 'b', '')[each % 3]},{'' if each % 3 == 2 else 'train'}" for each in range(36)
+    ]
+    (root / "labels.csv").write_text("\n".join(["path,label,split", *rows]))
+    votes = vote(root, [f"p/{each:03}.png,a,a,b" for each in range(2, 36, 3)])
+    artifacts = run(tmp_path, dataset="table", root=str(root), votes=votes)
+    target, test = (open_store(artifacts.data_output(name)).manifest for name in ("target", "test"))
+    voted = {f"p/{each:03}.png" for each in range(2, 36, 3)}
+    assert len(test) == 6
+    assert not voted & {*test["path"], *target["path"][target["split"] == "val"]}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from thawline.config.sections import Role
 from thawline.data.collection import Collection
 from thawline.data.problems import counted, plain
-from thawline.data.split_names import SPLITS
+from thawline.data.split_names import SPLITS, VOTED
 
 _ROWS = 50
 _WIDTH = 40
@@ -17,7 +17,7 @@ def overview(collection: Collection, role: Role) -> Iterator[str]:
     """Yield the lines of a table: a row for each class, a column for each split that the data set names."""
     counts = Counter((item.label, item.split) for item in collection.items)
     labels = sorted({label for label, _ in counts} | collection.losses.of_class.keys())
-    splits = [split for split in (*SPLITS, "") if any(each == split for _, each in counts)]
+    splits = [split for split in (*SPLITS, VOTED, "") if any(each == split for _, each in counts)]
     heads = [split or "in no split" for split in splits] if splits != [""] else ["pictures"]
     classes = "1 class" if len(labels) == 1 else f"{len(labels)} classes"
     yield f"{role.name}: {counted(len(collection.items))} of {classes} found"

@@ -9,14 +9,13 @@ import pandas as pd
 from numpy.random import Generator
 
 from thawline.config.sections import DataSet, Role
-from thawline.config.supervision import is_voted
 from thawline.data import duplicates
 from thawline.data.classes import Needed, Pool, check_classes
 from thawline.data.collection import Dropped
 from thawline.data.holdout import hold_out
 from thawline.data.losses import Losses
 from thawline.data.problems import Problem, Severity, listed
-from thawline.data.split_names import SPLITS
+from thawline.data.split_names import SPLITS, VOTED
 
 _SUSPICIOUS = 0.2
 """Share of all pictures above which one near-duplicate group is more likely a plain background."""
@@ -53,7 +52,7 @@ def split(
     What is wrong with classes is in `problems`; where one of these is an error, pictures are not divided.
     `losses`: what was lost of each class before.
     """
-    result = Split(pictures["split"].replace("", "train").to_numpy(str).astype("<U5"))
+    result = Split(pictures["split"].replace(["", VOTED], "train").to_numpy(str).astype("<U5"))
     labels = pictures["label"].to_numpy(str)
     clusters = _clean(pictures, data, role.name, result)
     taken = _taken(labels, result.names, role)
@@ -108,15 +107,15 @@ def _divide(
     movable = _movable(pictures, clusters)
     random = np.random.default_rng([seed, len(SPLITS)])
     # of pictures that were voted for, which are for training only, nothing is wanted
-    counted = movable if is_voted(data) else np.full(len(labels), True)
+    voted = (pictures["split"] == VOTED).to_numpy()
     if "test" in taken:
-        wanted = _wanted_for_test(labels, np.where(counted, result.names, ""), data, rest_is_test)
+        wanted = _wanted_for_test(labels, np.where(voted, "", result.names), data, rest_is_test)
         _hold_out("test", wanted, labels, clusters, movable, result, random)
     if "val" in taken:
-        wanted = _wanted_for_val(labels, np.where(counted, result.names, ""), data)
+        wanted = _wanted_for_val(labels, np.where(voted, "", result.names), data)
         _hold_out("val", wanted, labels, clusters, movable, result, random)
-    _cap("train", data.train_per_class, labels, result.names, random)
-    _cap("val", data.val_per_class, labels, result.names, random)
+    _cap("train", data.train_per_class, labels, result.names, random, voted)
+    _cap("val", data.val_per_class, labels, result.names, random, voted)
 
 
 def _drop(result: Split, pictures: pd.DataFrame, rows: np.ndarray, reason: str, details: list[str]) -> None:
@@ -169,9 +168,12 @@ def _with_groups(alike: np.ndarray, pictures: pd.DataFrame) -> np.ndarray:
 
 
 def _movable(pictures: pd.DataFrame, clusters: np.ndarray) -> np.ndarray:
-    """Return which pictures may be held out, `(n,)` bool: where some are given no split, only these."""
-    given = (pictures["split"] != "").to_numpy()
-    return np.ones(len(given), bool) if given.all() else ~np.isin(clusters, clusters[given])
+    """Return which pictures may be held out, `(n,)` bool: where some are given no split, only these, and never
+    what was voted for."""
+    voted = (pictures["split"] == VOTED).to_numpy()
+    given = (pictures["split"] != "").to_numpy() & ~voted
+    fixed = voted if given[~voted].all() else voted | given
+    return ~np.isin(clusters, clusters[fixed])
 
 
 def _fixed(pictures: pd.DataFrame, clusters: np.ndarray) -> np.ndarray:
@@ -256,9 +258,18 @@ def _note_missing_classes(labels: np.ndarray, result: Split) -> None:
             result.problems.append(Problem(Severity.warning, f"{name} split", what))
 
 
-def _cap(name: str, per_class: int | None, labels: np.ndarray, names: np.ndarray, random: Generator) -> None:
-    """Keep `per_class` random pictures of each class of the split `name`, all where None."""
+def _cap(
+    name: str,
+    per_class: int | None,
+    labels: np.ndarray,
+    names: np.ndarray,
+    random: Generator,
+    voted: np.ndarray,
+) -> None:
+    """Keep `per_class` random pictures of each class of the split `name`, all where None; of what was `voted`
+    for, only as many as labelled ones leave room for."""
     shuffled = random.permutation(np.flatnonzero(names == name))
+    shuffled = shuffled[np.argsort(voted[shuffled], kind="stable")]
     position = pd.Series(labels[shuffled]).groupby(labels[shuffled]).cumcount().to_numpy()
     if per_class is not None:
         names[shuffled[position >= per_class]] = ""

@@ -22,6 +22,7 @@ from thawline.data.groups import Finder
 from thawline.data.labelling import answers
 from thawline.data.names import normal
 from thawline.data.problems import Problem, Severity, counted, listed
+from thawline.data.split_names import VOTED
 from thawline.data.text_tables import TextTableError, read_rows
 from thawline.statistics.votes import consensus, copies, joined
 
@@ -70,7 +71,7 @@ def with_votes(collection: Collection, data: DataSet) -> tuple[Collection, Ballo
     said = _numbers(columns, classes)
     voted = _labels(collection, said, classes)
     there = [position for position, label in enumerate(voted) if label]
-    split = "train" if labels else ""
+    split = VOTED if labels else ""
     items = tuple(
         collection.items[each]
         if before[each]
