@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from thawline.artifacts import file_hash
 from thawline.config.errors import UserError
 from thawline.data import store as store_module
+from thawline.data.split_names import VOTED
 from thawline.data.store import COLUMNS, PSEUDO, groups_of, open_store, write_absence, write_store
 
 SPLITS = ["train", "train", "train", "val", "val"]
@@ -297,8 +298,8 @@ def test_targets_that_teach_nothing_are_refused(toy_store, rows):
         toy_store.taught(rows)
 
 
-def test_pseudo_labelled_pictures_teach_and_are_in_no_other_part(tmp_path, transform):
-    splits = ["train", "train", PSEUDO, PSEUDO, "val"]
+def test_what_voters_or_heads_have_labelled_teaches_and_are_in_no_other_part(tmp_path, transform):
+    splits = ["train", "train", VOTED, PSEUDO, "val"]
     write_store(
         tmp_path / "s", pictures(5), manifest(["a", "b", "a", "b", "a"], splits), ("a", "b"), transform
     )
@@ -307,7 +308,7 @@ def test_pseudo_labelled_pictures_teach_and_are_in_no_other_part(tmp_path, trans
     assert (len(store.part("train")), len(store.teaching())) == (2, 4)
     np.testing.assert_array_equal(store.teaching().images, store.images[:4])
     divided = store.divided(np.array([4, 0]), np.array([1]))
-    assert list(divided.manifest["split"]) == ["train", "train", PSEUDO, PSEUDO, "val"]
+    assert list(divided.manifest["split"]) == ["train", "train", VOTED, PSEUDO, "val"]
     np.testing.assert_array_equal(divided.images, store.images[[4, 0, 2, 3, 1]])
 
 

@@ -11,6 +11,7 @@ from thawline.config.sections import Config, DataSetName, Input, Target
 from thawline.data.prepare import prepare
 from thawline.data.store import open_store
 from thawline.data.votes import read_votes
+from thawline.evaluation.summary import describe
 from thawline.models.preprocessing import transform_for
 
 
@@ -58,7 +59,10 @@ def test_voted_pictures_train_and_labelled_ones_measure(tmp_path, pictures):
     labels = target.manifest.set_index("path")["label"]
     assert [labels[f"{each:03}.png"] for each in range(9)] == ["cat"] * 4 + ["dog"] * 5
     voted = ~target.manifest["path"].str.contains("/")
-    assert set(target.manifest["split"][voted]) == {"train"}
+    assert set(target.manifest["split"][voted]) == {"voted"}
+    assert len(target.teaching()) == len(target.part("train")) + voted.sum()
+    assert set(target.own().manifest["path"]) == set(target.manifest["path"][~voted])
+    assert describe(target, test)["sizes"]["train"]["total"] == len(target.teaching())
     assert test.manifest["path"].str.contains("/").all()
     # as many as without them: a quarter of 12 of each class
     assert len(test) == 6

@@ -23,7 +23,7 @@ from thawline.data.scan import Scan, scan
 from thawline.data.showing import write_showing
 from thawline.data.sources import collect
 from thawline.data.split import Split, split
-from thawline.data.split_names import SPLITS
+from thawline.data.split_names import SPLITS, VOTED
 from thawline.data.store import discard_store, write_absence, write_store
 from thawline.data.transform import Range, Transform
 from thawline.data.unlabelled import UNLABELLED, prepare_unlabelled
@@ -118,9 +118,12 @@ def _write(
     report: dict[str, Any],
 ) -> pd.DataFrame:
     """Write the pictures of some splits, and return what is known of them, in their order."""
+    voted = (scanned.pictures["split"] == VOTED).to_numpy() & (decision.names != "")
+    names = np.where(voted, VOTED, decision.names)
     # Split by split, so that the pictures of each lie next to each other.
-    rows = np.concatenate([np.flatnonzero(decision.names == part) for part in splits])
-    manifest = scanned.pictures.iloc[rows].assign(split=decision.names[rows])
+    parts = [each for part in splits for each in ((part, VOTED) if part == "train" else (part,))]
+    rows = np.concatenate([np.flatnonzero(names == part) for part in parts])
+    manifest = scanned.pictures.iloc[rows].assign(split=names[rows])
     directory, classes = artifacts.data_output(name), _classes(scanned, decision)
     write_store(directory, scanned.images, manifest, classes, transform, rows=rows, card=report)
     return manifest

@@ -168,8 +168,8 @@ def _with_groups(alike: np.ndarray, pictures: pd.DataFrame) -> np.ndarray:
 
 
 def _movable(pictures: pd.DataFrame, clusters: np.ndarray) -> np.ndarray:
-    """Return which pictures may be held out, `(n,)` bool: where some are given no split, only these, and never
-    what was voted for."""
+    """Return which pictures may be held out, `(n,)` bool: where some are given no split, only these, and
+    never what was voted for."""
     voted = (pictures["split"] == VOTED).to_numpy()
     given = (pictures["split"] != "").to_numpy() & ~voted
     fixed = voted if given[~voted].all() else voted | given

@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 SPLITS = ("train", "val", "test")
 VOTED = "voted"
-"""The split of pictures whose label is what voters say, where others have labels of their own: trainings learn
-from them, and nothing is measured by them. They lie behind the training pictures."""
+"""The split of pictures whose label is what voters say, where others have labels of their own: trainings
+learn from them, and nothing is measured by them. They lie behind the training pictures."""
 
 _WORDS = {
     "train": ("train", "training", "trn"),

@@ -12,12 +12,16 @@ import pandas as pd
 
 from thawline.artifacts import VOTES, atomic_path, file_hash, fingerprint, read_json, write_json
 from thawline.config.errors import UserError
+from thawline.data.split_names import VOTED
 from thawline.data.transform import Transform
 
 FORMAT = 1
 PSEUDO = "pseudo"
 """The split of pictures that heads have labelled and nobody else: trainings learn from them, and nobody is
 asked about them. They lie behind the training pictures; a store of data has none."""
+TEACHING_ONLY = (VOTED, PSEUDO)
+"""Splits, in the order in which they lie behind the training pictures, that teach and by which nothing is
+measured."""
 COLUMNS = ("path", "label", "split", "group", "content_hash", "width", "height")
 _BLOCK_BYTES = 32 * 2**20
 
@@ -78,13 +82,18 @@ class Store:
     @property
     def labelled(self) -> np.ndarray:
         """The rows of the pictures whose label people gave, rising."""
-        return np.flatnonzero(self.manifest["split"] != PSEUDO)
+        return np.flatnonzero(~self.manifest["split"].isin(TEACHING_ONLY))
+
+    def own(self) -> "Store":
+        """Return the pictures whose label people gave: these, uncopied, where they are all."""
+        rows = self.labelled
+        return self if len(rows) == len(self) else self._rows(rows, ["labelled"])
 
     def teaching(self) -> "Store":
         """Return the pictures that a training learns from: those of the split train and, where there are
-        some, pseudo-labelled ones behind them. None are copied."""
-        taught = self.manifest["split"].isin(["train", PSEUDO])
-        if not (self.manifest["split"] == PSEUDO).any():
+        some, those behind them that voters or heads have labelled. None are copied."""
+        taught = self.manifest["split"].isin(["train", *TEACHING_ONLY])
+        if len(self.labelled) == len(self):
             return self.part("train")
         return self._slice(np.flatnonzero(taught), f"train and {PSEUDO}")
 
@@ -107,18 +116,21 @@ class Store:
 
     def divided(self, train: np.ndarray, val: np.ndarray) -> "Store":
         """Return the same pictures otherwise divided: those of the rows `train` to learn from and those of
-        the rows `val` to validate on, each part in the order given; pseudo-labelled ones, which are in
+        the rows `val` to validate on, each part in the order given; those that teach only, which are in
         neither, stay what they are. The pictures are copied."""
-        pseudo = np.flatnonzero(self.manifest["split"] == PSEUDO)
-        rows = np.concatenate([train, pseudo, val]).astype(np.int64)
-        split = np.repeat(["train", PSEUDO, "val"], [len(train), len(pseudo), len(val)])
+        others = np.flatnonzero(self.manifest["split"].isin(TEACHING_ONLY))
+        rows = np.concatenate([train, others, val]).astype(np.int64)
+        split = ["train"] * len(train) + list(self.manifest["split"].iloc[others]) + ["val"] * len(val)
+        found = self._rows(rows, [[int(row) for row in train], [int(row) for row in val]])
+        return replace(found, manifest=found.manifest.assign(split=split))
+
+    def _rows(self, rows: np.ndarray, name: list[Any]) -> "Store":
+        """Return a copy of the pictures at `rows`, which `name` tells from other parts of these."""
         return replace(
             self,
             images=self.images[rows],
-            manifest=self.manifest.iloc[rows].reset_index(drop=True).assign(split=split),
-            fingerprint=fingerprint(
-                [self.fingerprint, [int(row) for row in train], [int(row) for row in val]]
-            ),
+            manifest=self.manifest.iloc[rows].reset_index(drop=True),
+            fingerprint=fingerprint([self.fingerprint, *name]),
             origin=self._origin(rows),
             targets=None if self.targets is None else self.targets[rows],
         )

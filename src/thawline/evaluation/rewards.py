@@ -32,7 +32,7 @@ def rewards_on_test(
     recipe = read_chosen(artifacts.stage("search", name) / RECIPE).recipe
     store, base = open_store(artifacts.data("target")), artifacts.stage("replace_head") / MODEL
     size = config.evaluate.batch_size
-    train, val = store.part("train"), store.part("val")
+    train, val = store.teaching(), store.part("val")
     if recipe.refit:
         train, val = store, val.divided(np.arange(0), np.arange(0))
 

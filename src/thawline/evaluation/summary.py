@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from thawline.config.sections import Config, Contender
+from thawline.data.split_names import VOTED
 from thawline.data.store import Store
 from thawline.evaluation.compare import Compared, Results, difference_intervals, intervals
 from thawline.evaluation.metrics import contributions
@@ -47,7 +48,7 @@ def measured(
 
 def describe(target: Store, test: Store) -> dict[str, Any]:
     """Return class names, pictures per split in all and per class, and the stores' fingerprints."""
-    manifest = pd.concat([target.manifest, test.manifest])
+    manifest = pd.concat([target.manifest, test.manifest]).replace({"split": {VOTED: "train"}})
     sizes = {}
     for split in ("train", "val", "test"):
         counts = manifest.loc[manifest["split"] == split, "label"].value_counts()

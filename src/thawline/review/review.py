@@ -28,14 +28,14 @@ NOTHING = "Too few pictures of a class for a linear head on the source model's f
 
 def review(config: Config, artifacts: Artifacts, head_cuts: Any = None) -> None:
     """Write review.json, pictures/ and labels.csv of artifacts/review, from the training and validation
-    pictures.
+    pictures whose labels were not voted for.
 
     head_cuts: `finetune.head_cuts`, as a plan may have decided it; heads read the last
         cut alone where it is no list of cuts that were stored.
     """
     folder = artifacts.stage_output("review")
     prepare_machine(config.trainer)
-    store = open_store(artifacts.data("target"))
+    store = open_store(artifacts.data("target")).own()
     targets = targets_of(store, len(store.classes), Finetune())
     features = _features(config, artifacts, store, head_cuts)
     found = look(features, targets, config.review.repeats, config.seed)

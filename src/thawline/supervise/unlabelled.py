@@ -165,7 +165,7 @@ def learn_from_unlabelled(
 def _joined(store: Store, more: Store, found: SelfTrained, seed: int) -> Pseudo:
     """Return all pictures that trainings see: those of `more` that teach lie behind the training pictures."""
     used = found.pseudo.any(1)
-    rows, pseudo, train = found.rows[used], found.pseudo[used], len(store.part("train"))
+    rows, pseudo, train = found.rows[used], found.pseudo[used], len(store.teaching())
     extra = more.manifest.iloc[rows].assign(split=PSEUDO, label=np.array(store.classes)[pseudo.argmax(1)])
     # paths say which pictures belong together, and those of another folder may be the same
     extra["path"] = f"{UNLABELLED}: " + extra["path"]

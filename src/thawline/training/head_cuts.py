@@ -12,7 +12,7 @@ from thawline.config.errors import UserError, first_line
 from thawline.config.recipe.fields import AUTO, Finetune
 from thawline.config.recipe.meaning import Situation, matters
 from thawline.config.sections import ClassWeights, Trainer
-from thawline.data.store import PSEUDO, Store, groups_of
+from thawline.data.store import TEACHING_ONLY, Store, groups_of
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_cuts, resolve_depth
 from thawline.models.head_cuts import read_cuts, side_by_side
@@ -122,5 +122,5 @@ def targets_of(store: Store, classes: int, recipe: Finetune, variants: int = 1) 
         label_smoothing=recipe.label_smoothing,
         loss=Loss.of(recipe),
         given=None if store.targets is None else np.tile(store.targets, (variants, 1)),
-        guessed=np.tile(store.manifest["split"] == PSEUDO, variants),
+        guessed=np.tile(store.manifest["split"].isin(TEACHING_ONLY), variants),
     )

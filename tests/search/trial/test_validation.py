@@ -288,3 +288,17 @@ def test_other_mistakes_are_not_taken_for_want_of_memory(
     monkeypatch.setattr("thawline.search.trial.validation.initial_network", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         validating(validation=ValidationName.holdout).outcome(RECIPE, 0)
+
+
+def test_what_was_voted_for_teaches_in_every_fold_and_validates_in_none(toy_artifacts: Artifacts) -> None:
+    store = open_store(toy_artifacts.data("target"))
+    split = store.manifest["split"].to_numpy(str).copy()
+    split[12:16] = "voted"
+    store = replace(store, manifest=store.manifest.assign(split=split))
+    config = config_of(folds=2, validation=ValidationName.kfold)
+    found = Validating(store, toy_artifacts.stage("replace_head"), config)
+    assert found.images == len(found.labels) == len(store) - 4
+    for fold in found.folds(0):
+        assert len(fold.train) + len(fold.val) == len(store) - 4
+    outcome = found.outcome(replace(RECIPE, epochs=1), 0)
+    assert len(outcome.correct) == len(store) - 4

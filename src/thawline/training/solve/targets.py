@@ -22,7 +22,7 @@ class Targets:
         label_smoothing: in 0 .. 1, the share of a picture that is spread over all classes.
         given: (N, classes) shares of the classes whose sum is the row's weight, and labels only divide rows
             into folds; None: each row is its label's, and weighs 1.
-        guessed: (N,) true for rows that heads have labelled and nobody else; None: none.
+        guessed: (N,) true for rows that voters or heads have labelled; None: none.
         loss: of a row.
     """
 
