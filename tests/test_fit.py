@@ -265,6 +265,18 @@ def test_the_classes_are_seen_before_anything_runs(leaves: Path) -> None:
     ]
 
 
+def test_pictures_that_are_voted_for_are_seen_as_such(leaves: Path, tmp_path: Path) -> None:
+    pictures(leaves, "oak/1.jpg", "elm/1.jpg", "2.jpg", "3.jpg")
+    (tmp_path / "votes.csv").write_text("path,ann\n2.jpg,oak\n")
+    found = look(command(leaves, 5, ["imagenet"], [f"target.votes={tmp_path}/votes.csv"], ROOT), ROOT)
+    assert found == [
+        "target: 3 pictures of 2 classes found",
+        "          voted  in no split",
+        "  elm         0            1",
+        "  oak         1            1",
+    ]
+
+
 def test_folders_that_could_mean_several_things_are_refused_before_anything_runs(
     leaves: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

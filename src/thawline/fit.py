@@ -187,10 +187,10 @@ def look(run: Sequence[str], root: Path) -> list[str]:
     from thawline.config.composition import compose, to_config
     from thawline.config.sections import Role
     from thawline.data.overview import overview
-    from thawline.data.sources import collect
+    from thawline.data.votes import collected
 
     config = to_config(compose(root, list(run[4::2])))
-    return list(overview(collect(config.target, Role.target, config.seed), Role.target))
+    return list(overview(collected(config.target, Role.target, config.seed)[0], Role.target))
 
 
 def _run(run: Sequence[str], root: Path) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,16 @@ from tests_networks import Small
 from thawline.artifacts import SOURCE, SOURCES, Artifacts, read_json
 from thawline.choose_source.choose_source import choose_source
 from thawline.choose_source.decision import with_chosen_source
-from thawline.choose_source.looks import most_pictures
+from thawline.choose_source.looks import looked_at, most_pictures
 from thawline.config.choices import DataSetName
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Input, Plan, Source, Target, Trainer
+from thawline.data.prepare import prepare
+from thawline.data.store import open_store
 from thawline.data.transform import Transform
 from thawline.models.card import ModelCard
 from thawline.models.checkpoint import save_model
+from thawline.models.preprocessing import transform_for
 
 Saved = Callable[..., str]
 
@@ -130,3 +134,25 @@ def test_few_minutes_are_spent_on_few_pictures(minutes: float | None, pictures: 
     source = Source(weights="DEFAULT", candidates=["resnet18=DEFAULT", "resnet50=DEFAULT"])
     config = Config(source=source, input=Input(size=None), plan=Plan(minutes=minutes))
     assert most_pictures(config) == pictures
+
+
+def test_pictures_that_are_voted_for_are_divided_as_for_the_target(
+    tmp_path: Path, pictures: Path, saved: Saved
+) -> None:
+    root = pictures / "train"
+    for number in range(4):
+        (root / "dark" / f"{number}.png").rename(root / f"new{number}.png")
+    votes = tmp_path / "votes.csv"
+    votes.write_text("\n".join(["path,ann", *(f"new{number}.png,dark" for number in range(4))]))
+    target = Target(DataSetName.image_folder, str(root), near_duplicate_bits=-1, votes=str(votes))
+    config = Config(
+        source=Source(weights="DEFAULT", candidates=[saved("one"), saved("two")]),
+        target=target,
+        input=Input(size=None, fit=None),
+        trainer=Trainer(accelerator="cpu", threads=1),
+    )
+    targets, _ = looked_at(config, tmp_path)
+    prepare(replace(config, input=Input(size=16)), transform_for, Artifacts.under(tmp_path))
+    own = open_store(Artifacts.under(tmp_path).data_output("target"))
+    assert targets.classes == len(own.classes) == 2
+    np.testing.assert_array_equal(np.sort(targets.labels), np.sort(own.labels))

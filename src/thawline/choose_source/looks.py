@@ -14,9 +14,9 @@ from thawline.config.sections import Config, Role
 from thawline.data.batches import Batches
 from thawline.data.decoding import Decoder
 from thawline.data.prepare import divided
-from thawline.data.sources import collect
 from thawline.data.store import groups_of
 from thawline.data.transform import Transform
+from thawline.data.votes import collected
 from thawline.models.cuts import divide, logits_of, units
 from thawline.models.device import in_half_precision, prepare_machine
 from thawline.models.freezing import hold
@@ -73,7 +73,7 @@ def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]
     # before anything is decoded, so that a name that nobody knows ends this at once
     transforms = [transform_for(each) for each in configs]
     data = config.target
-    collection = collect(data, Role.target, config.seed)
+    collection, _ = collected(data, Role.target, config.seed)
     scanned, decision, shown, _ = divided(
         data, Role.target, config.seed, collection, transforms[0], directory
     )

@@ -21,13 +21,12 @@ from thawline.data.overview import overview
 from thawline.data.problems import Problem, Severity, counted, plain, require_usable, said, worst_first
 from thawline.data.scan import Scan, scan
 from thawline.data.showing import write_showing
-from thawline.data.sources import collect
 from thawline.data.split import Split, split
 from thawline.data.split_names import SPLITS, VOTED
 from thawline.data.store import discard_store, write_absence, write_store
 from thawline.data.transform import Range, Transform
 from thawline.data.unlabelled import UNLABELLED, prepare_unlabelled
-from thawline.data.votes import with_votes, write_votes
+from thawline.data.votes import collected, write_votes
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ def prepare(config: Config, transform_for: Callable[[Config], Transform], artifa
         write_absence(artifacts.data_output("source"), "the source is published weights")
         return
     data = config.source if config.role is Role.source else config.target
-    collection, ballot = with_votes(collect(data, config.role, config.seed), data)
+    collection, ballot = collected(data, config.role, config.seed)
     for line in overview(collection, config.role):
         logger.info("%s", line)
     directory = artifacts.data_output(config.role.name).parent

@@ -15,13 +15,14 @@ import pandas as pd
 
 from thawline.artifacts import VOTES, read_json, write_json
 from thawline.config.composition import located
-from thawline.config.sections import DataSet, Target
+from thawline.config.sections import DataSet, Role, Target
 from thawline.config.supervision import is_voted
 from thawline.data.collection import Collection, Dropped
 from thawline.data.groups import Finder
 from thawline.data.labelling import answers
 from thawline.data.names import normal
 from thawline.data.problems import Problem, Severity, counted, listed
+from thawline.data.sources import collect
 from thawline.data.split_names import VOTED
 from thawline.data.text_tables import TextTableError, read_rows
 from thawline.statistics.votes import consensus, copies, joined
@@ -45,6 +46,12 @@ class Ballot:
     voters: tuple[str, ...]
     said: dict[str, tuple[str, ...]]
     before: frozenset[str]
+
+
+def collected(data: DataSet, role: Role, seed: int) -> tuple[Collection, Ballot | None]:
+    """Return the pictures of a data set as everyone who divides or counts them sees them, and the votes: see
+    `with_votes`. Raises `UserError` when they are not where the configuration says."""
+    return with_votes(collect(data, role, seed), data)
 
 
 def with_votes(collection: Collection, data: DataSet) -> tuple[Collection, Ballot | None]:
