@@ -7,10 +7,10 @@ import pytest
 
 from thawline.artifacts import VOTES, Artifacts, read_json
 from thawline.config.errors import UserError
-from thawline.config.sections import Config, DataSetName, Input, Target
+from thawline.config.sections import Config, DataSetName, Input, Role, Target
 from thawline.data.prepare import prepare
 from thawline.data.store import open_store
-from thawline.data.votes import read_votes
+from thawline.data.votes import collected, read_votes
 from thawline.evaluation.summary import describe
 from thawline.models.preprocessing import transform_for
 
@@ -188,3 +188,20 @@ def test_voted_pictures_train_where_every_labelled_one_has_a_split(tmp_path, wri
     voted = {f"p/{each:03}.png" for each in range(2, 36, 3)}
     assert len(test) == 6
     assert not voted & {*test["path"], *target["path"][target["split"] == "val"]}
+
+
+def test_labels_of_labelled_pictures_decide_nothing_that_is_voted_for(pictures):
+    """Of two voters who differ, labels would say who is right; they may be those of test pictures."""
+    found = []
+    for right in ("ann", "bob"):
+        lines = [f"{each:03}.png,cat,dog" for each in range(10)]
+        for label in LABELLED:
+            wrong = "dog" if label == "cat" else "cat"
+            said = f"{label},{wrong}" if right == "ann" else f"{wrong},{label}"
+            lines += [f"{label}/{each:03}.png,{said}" for each in range(12)]
+        votes = vote(pictures, lines, header="path,ann,bob")
+        target = Target(dataset=DataSetName.image_folder, root=str(pictures), votes=votes)
+        items = collected(target, Role.target, 0)[0].items
+        found.append([item.label for item in items if "/" not in item.path])
+    assert found[0] == found[1]
+    assert len(found[0]) == 10

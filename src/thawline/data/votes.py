@@ -195,11 +195,14 @@ def _numbers(columns: Mapping[Any, Sequence[str]], classes: Sequence[str]) -> np
 
 
 def _labels(collection: Collection, said: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Return the label of each picture: its own, else what voters say together, empty where none voted."""
-    own = [item.label for item in collection.items]
-    if not said.size or not classes:
-        return own
-    known = np.array([classes.index(label) if label else -1 for label in own])
-    shares = consensus(joined(said, copies(said, len(classes))), len(classes), known).shares
-    best, voted = shares.argmax(1), np.max(said, axis=1) >= 0
-    return [label or (classes[best[each]] if voted[each] else "") for each, label in enumerate(own)]
+    """Return the label of each picture: its own, else what voters say together of those that have none, empty
+    where none voted. Labels that are known have no part in it: some will be those of test pictures."""
+    found = [item.label for item in collection.items]
+    asked = np.flatnonzero([not label for label in found])
+    if not said.size or not classes or not len(asked):
+        return found
+    votes = said[asked]
+    best = consensus(joined(votes, copies(votes, len(classes))), len(classes)).shares.argmax(1)
+    for each in np.flatnonzero(votes.max(1) >= 0):
+        found[asked[each]] = classes[best[each]]
+    return found
