@@ -63,7 +63,7 @@ def shares_by(way: str, truth: np.ndarray, said: np.ndarray, classes: int) -> np
         return consensus(said, classes).shares
     names = tuple(f"voter {each + 1}" for each in range(said.shape[1]))
     votes = Votes(names, said, np.full(len(truth), False))
-    return voted(votes, majority(said, classes).argmax(1), classes).shares
+    return voted(votes, majority(said, classes).argmax(1), classes, np.zeros(len(said), bool)).shares
 
 
 def measured(found: dict[str, Pooled]) -> Found:

@@ -12,7 +12,7 @@ from thawline.artifacts import SUPERVISE, TARGETS, TOLD, VOTES, Artifacts, read_
 from thawline.config.choices import Doubt
 from thawline.config.sections import Config
 from thawline.config.supervision import Supervise
-from thawline.data.store import open_store
+from thawline.data.store import open_store, write_store
 from thawline.data.supervision import open_training, write_supervision
 from thawline.supervise.supervise import NOTHING, supervise
 
@@ -85,6 +85,8 @@ def test_doubted_labels_count_less_and_equal_calls_leave_equal_bytes(toy_artifac
     assert ((folder / TOLD / TARGETS).read_bytes(), (folder / SUPERVISE).read_bytes()) == first
     targets = np.load(folder / TOLD / TARGETS)
     np.testing.assert_allclose(targets.sum(0), 16, rtol=1e-5)
+    store = open_store(toy_artifacts.data("target"))
+    np.testing.assert_array_equal(targets[16:], np.eye(2)[store.labels[16:]])
     assert "labels" in read_json(folder / SUPERVISE)["sentences"][0]
 
 
@@ -104,3 +106,21 @@ def test_a_fine_tuning_is_told_the_targets(toy_artifacts: Artifacts) -> None:
             (toy_artifacts.stage("finetune", "finetuned") / "weights" / seed_weights(0)).read_bytes()
         )
     assert written[0] != written[1]
+
+
+@pytest.mark.parametrize("config", [Config(), WEIGH], ids=["votes", "doubts"])
+def test_labels_of_validation_pictures_change_nothing_that_training_pictures_teach(
+    toy_artifacts: Artifacts, config: Config
+) -> None:
+    leave_votes(toy_artifacts)
+    folder, found = toy_artifacts.data("target"), []
+    store = open_store(folder)
+    for _ in range(2):
+        supervise(config, toy_artifacts)
+        found.append(np.load(toy_artifacts.stage("supervise") / TOLD / TARGETS)[:16])
+        labels = store.manifest["label"].to_numpy(str).copy()
+        labels[16:22] = "down"
+        manifest = store.manifest.assign(label=labels)
+        write_store(folder, np.array(store.images), manifest, store.classes, store.transform)
+    np.testing.assert_array_equal(*found)
+    assert not np.array_equal(labels, store.manifest["label"])

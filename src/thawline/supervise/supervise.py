@@ -50,7 +50,8 @@ def _voted(store: Store, artifacts: Artifacts, said: dict[str, Any]) -> np.ndarr
 
     votes = read_votes(artifacts.data("target"), store.classes)
     assert votes is not None
-    found = voted(votes, store.labels, len(store.classes))
+    validating = (store.manifest["split"] == "val").to_numpy()
+    found = voted(votes, store.labels, len(store.classes), validating)
     said["voters"] = table(found)
     said["sentences"] += found.sentences
     said["warnings"] += found.warnings
@@ -60,12 +61,18 @@ def _voted(store: Store, artifacts: Artifacts, said: dict[str, Any]) -> np.ndarr
 def _weighed(
     config: Config, artifacts: Artifacts, store: Store, targets: np.ndarray | None, said: dict[str, Any]
 ) -> np.ndarray:
-    """Return targets, or labels as such, by how much each picture counts, and note how many count less."""
+    """Return targets, or labels as such, by how much each picture counts, and note how many count less.
+
+    Only labels of training pictures doubt each other: validation pictures weigh 1, and so does what was voted
+    for, whose shares say what is doubtful.
+    """
     # torch takes seconds to load
     from thawline.supervise.doubt import sentence, weights_of
 
     rows = np.eye(len(store.classes))[store.labels] if targets is None else targets
-    found = weights_of(config, artifacts, store)
+    train, weights = store.part("train"), np.ones(len(store))
+    found = weights_of(config, artifacts, train)
+    weights[: len(train)] = found.weights
     said["sentences"].append(sentence(found))
     said["doubted"] = int((found.doubts < 1).sum())
-    return rows * found.weights[:, None]
+    return rows * weights[:, None]

@@ -31,17 +31,19 @@ class Voted:
     warnings: tuple[str, ...]
 
 
-def voted(votes: Votes, labels: np.ndarray, classes: int) -> Voted:
+def voted(votes: Votes, labels: np.ndarray, classes: int, validating: np.ndarray) -> Voted:
     """Return what the votes make of pictures with these labels (N,), which stay where they are known.
 
-    Voters that are copies of each other count as one.
+    Voters that are copies of each other count as one. Labels of pictures that are `validating` (N,) do not
+    say how reliable voters are, so they decide nothing that other pictures are taught as.
     """
     first = copies(votes.said, classes)
-    known = np.where(votes.known, labels, -1)
+    known = np.where(votes.known & ~validating, labels, -1)
     together = joined(votes.said, first)
     shares = consensus(together, classes, known).shares
     silent = ~votes.known & (votes.said < 0).all(1)
-    shares[silent] = np.eye(classes)[labels[silent]]
+    own = votes.known | silent
+    shares[own] = np.eye(classes)[labels[own]]
     right = reliability(votes.said, shares)
     voters = [
         Voter(
