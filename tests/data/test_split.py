@@ -419,3 +419,17 @@ def test_what_was_voted_for_is_trained_on_and_gives_way_to_labels():
     capped = split(pictures, options(train_per_class=6, val_per_class=2), Role.target, 0)
     assert counts(pictures[~voted], capped.names[~voted])["train"]["a"] == 6
     assert not (capped.names[voted] == "train").any()
+
+
+def test_what_was_voted_for_leaves_out_no_picture_with_a_label_and_the_same_content():
+    doubles = [
+        {"label": "b", "split": "voted", "content_hash": f"{each}", "perceptual_hash": FAR[each]}
+        for each in range(12)
+    ]
+    pictures = table([*labelled(a=12, b=12), *doubles, {"label": "b", "split": "voted"}])
+    result = split(pictures, options(), Role.target, 0)
+    assert [(each.path, each.detail) for each in result.dropped] == [
+        (f"{24 + each}", "b") for each in range(12)
+    ]
+    assert counts(pictures[:24], result.names[:24])["test"] == {"a": 3, "b": 3}
+    assert list(result.names[24:]) == [""] * 12 + ["train"]

@@ -82,7 +82,11 @@ def _clean(pictures: pd.DataFrame, data: DataSet, section: str, result: Split) -
     alike = duplicates.components(*compared_by(pictures, data.near_duplicate_bits))
     _list_near_duplicates(pictures, alike, section, result)
     _drop_leaks(pictures, data.near_duplicate_bits, result)
-    return _with_groups(alike, pictures)
+    clusters = _with_groups(alike, pictures)
+    # what was voted for and is left out as a double holds no labelled picture in training
+    doubles = np.flatnonzero((pictures["split"] == VOTED) & (result.names == ""))
+    clusters[doubles] = clusters.max(initial=0) + 1 + np.arange(len(doubles))
+    return clusters
 
 
 def _taken(labels: np.ndarray, names: np.ndarray, role: Role) -> tuple[str, ...]:
@@ -125,9 +129,14 @@ def _drop(result: Split, pictures: pd.DataFrame, rows: np.ndarray, reason: str, 
 
 
 def _drop_conflicts(pictures: pd.DataFrame, result: Split) -> None:
-    labels = pictures.groupby("content_hash")["label"].agg(lambda names: sorted(set(names)))
+    voted, content = pictures["split"] == VOTED, pictures["content_hash"]
+    doubles = np.flatnonzero(voted & content.isin(content[~voted]))
+    reason = "voted for, and the same picture has a label"
+    _drop(result, pictures, doubles, reason, list(pictures["label"].to_numpy()[doubles]))
+    kept = pictures[result.names != ""]
+    labels = kept.groupby("content_hash")["label"].agg(lambda names: sorted(set(names)))
     named = pictures["content_hash"].map(labels)
-    rows = np.flatnonzero(named.str.len() > 1)
+    rows = np.flatnonzero((named.str.len() > 1) & (result.names != ""))
     _drop(
         result, pictures, rows, "the same picture has several labels", [", ".join(named[row]) for row in rows]
     )
