@@ -50,8 +50,9 @@ def prepare_unlabelled(
     """Write the store of the unlabelled pictures to `folder`, or that there are none; return what was left
     out.
 
-    A picture that looks like one of a labelled split is left out, or like one that is in none but whose group
-    has validation or test pictures. Of several that look alike the first stays. Nothing is kept of those that look like a test picture but their number and names.
+    A picture that looks like one of a labelled split is left out, or like one of no split whose group has
+    validation or test pictures, and of several that look alike the first stays. Nothing is kept of those that
+    look like a test picture but their number and names.
 
     Args:
         labelled: rows as `Scan.pictures`, of the labelled pictures, and `names` (N,) their splits.
