@@ -146,12 +146,13 @@ def deciding_rows(targets: Targets, seed: int, most: int = MOST_ROWS) -> np.ndar
     _, first, part = np.unique(targets.together[judged], return_index=True, return_inverse=True)
     # as in folds, a group counts for the class of its first picture
     labels = targets.labels[judged[first]]
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(len(labels))
     place = np.empty(len(labels))
     for label in np.unique(labels):
         of_class = shuffled[labels[shuffled] == label]
-        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
-    order = shuffled[np.argsort(place[shuffled], kind="stable")]
+        place[of_class] = (np.arange(len(of_class)) + random.random(len(of_class))) / len(of_class)
+    order = np.argsort(place)
     sizes = np.bincount(part)[order]
     taken = order[np.cumsum(sizes) - sizes < most]
     return judged[np.isin(part, taken)]
