@@ -15,4 +15,4 @@ def prepare(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, prepare, reads=("choose_source",))
+    run(__file__, prepare)

@@ -14,4 +14,4 @@ def pretrain(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, pretrain, reads=("choose_source", "prepare/source"))
+    run(__file__, pretrain, reads=("prepare/source",))

@@ -15,5 +15,5 @@ def report(config: Config, artifacts: Artifacts) -> None:
 
 
 if __name__ == "__main__":
-    reads = ("choose_source", "prepare/pictures", "pretrain", "supervise", "plan", "review", "evaluate")
+    reads = ("prepare/pictures", "pretrain", "supervise", "plan", "review", "evaluate")
     run(__file__, report, reads=(*reads, "search/{contender}", "finetune/{contender}"))

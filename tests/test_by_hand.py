@@ -6,11 +6,12 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 from tests_pipelines import ROOT, reads_of
 
 from thawline.artifacts import Artifacts
-from thawline.by_hand import NOT_DECIDING, refuse_other_task, scratch_name
+from thawline.by_hand import NOT_DECIDING, decided_by, refuse_other_task, scratch_name
 from thawline.config.composition import compose, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Contender
@@ -28,6 +29,7 @@ def project(clone: Path) -> Path:
     """The same, and a folder for each artifact that a pipeline leaves."""
     per_contender = [f"{stage}/{one.name}" for stage in ("search", "finetune") for one in Contender]
     made = [
+        "prepare/unlabelled",
         "prepare/source",
         "prepare/target",
         "prepare/test",
@@ -131,6 +133,20 @@ def test_a_stage_reads_what_is_there_of_every_contender(project: Path) -> None:
         config = to_config(compose(ROOT, ["search.trials=7", f"contenders=[{contenders}]"]))
         with nullcontext() if allowed else pytest.raises(UserError, match=r"search\.trials = 7, but"):
             refuse_other_task("finetune", artifacts, config, values, ("search/{contender}",))
+
+
+@pytest.mark.parametrize("stage", ["choose_source", "supervise"])
+def test_all_values_that_a_stage_of_the_pipeline_depends_on_decide_its_artifacts(stage: str) -> None:
+    entry = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
+    (needed,) = (each["params.yaml"] for each in entry["params"])
+    decided = decided_by(stage)
+    assert [each for each in needed if not any(f"{each}.".startswith(f"{one}.") for one in decided)] == []
+
+
+def test_what_an_idle_stage_would_take_from_others_decides_nothing(project: Path) -> None:
+    for typed in ("review.repeats=7", "plan.minutes=3", "evaluate.confidence=0.9"):
+        leave_by_hand(project, typed, "plan")
+        check(project, "supervise", typed)
 
 
 def test_who_runs_the_trials_decides_no_artifact(project: Path) -> None:

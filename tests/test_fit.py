@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thawline.config.candidates import Candidate
 from thawline.config.composition import compose
 from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
@@ -205,6 +206,31 @@ def test_several_sources_are_candidates(leaves: Path, tmp_path: Path) -> None:
     assert composed.source.candidates == [lite0, f"mobilenet_v2={body}"]
     assert composed.source.dataset is None
     assert composed.input.size is None  # each brings its own
+
+
+def test_a_single_file_with_its_network_is_watched(leaves: Path, tmp_path: Path) -> None:
+    body = tmp_path / "a=b" / "body.safetensors"
+    body.parent.mkdir()
+    body.touch()
+    composed = compose(ROOT, settings(command(leaves, 5, [f"mobilenet_v2={body}"], [], ROOT)))
+    assert (composed.model.architecture, composed.source.weights) == ("mobilenet_v2", str(body))
+    assert composed.source.watch == str(body)
+    assert composed.source.candidates == []
+
+
+@pytest.mark.parametrize("others", [[], ["imagenet"]])
+def test_a_file_of_a_network_is_found_from_the_folder_in_which_it_was_typed(
+    others: list[str], leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "body.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    run = command(leaves, 5, [*others, "mobilenet_v2=body.pth"], [], ROOT)
+    monkeypatch.chdir(leaves)
+    source = compose(ROOT, settings(run)).source
+    named = [Candidate.of(each).weights for each in source.candidates] or [source.weights]
+    assert named[-1] == str(tmp_path / "body.pth")
+    with pytest.raises(UserError, match=r"--source mobilenet_v2=gone\.pth: there is no file gone\.pth"):
+        command(leaves, 5, [*others, "mobilenet_v2=gone.pth"], [], ROOT)
 
 
 def test_a_source_may_say_its_network(leaves: Path) -> None:

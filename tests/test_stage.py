@@ -88,7 +88,8 @@ def test_a_script_says_that_it_reads_what_its_stage_depends_on(script: str) -> N
     needed = {path.removeprefix("artifacts/") for path in deps if path.startswith("artifacts/")}
     reads = [each.removesuffix("/{contender}") for each in reads_of(script)]
     left = {path for path in needed if not any(f"{path}/".startswith(f"{each}/") for each in reads)}
-    assert left <= {"params/checked.json", f"code/{script}.json"}
+    # of every stage after the choice it is said once: thawline.stage.run
+    assert left <= {"params/checked.json", f"code/{script}.json", "choose_source/source.json"}
 
 
 READING = """
@@ -99,6 +100,21 @@ if __name__ == "__main__":
     run(__file__, lambda _, given: read_json(given.stage("pretrain") / "costs.json"), reads=("pretrain",))
 """
 """What the scripts of stages do, but for what takes seconds to import."""
+
+
+def test_where_no_source_is_chosen_among_typed_candidates_the_command_that_chooses_is_named(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "artifacts" / "pretrain").mkdir(parents=True)
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
+    script = tmp_path / "pipelines" / "replace_head.py"
+    script.write_text(READING.replace('("pretrain",)', "()"))
+    done = run(str(script), "source=weights", "source.candidates=[resnet18,resnet50]")
+    assert "artifacts/choose_source, which stage replace_head reads, is not there" in done.stderr
+    assert "make it: python pipelines/choose_source.py source=weights" in done.stderr
+    assert "source.candidates=[resnet18,resnet50]" in done.stderr
 
 
 def test_a_missing_artifact_names_the_stage_to_run(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Stages called by hand write below scratch/, in one folder for equal values, and 
 the lock's values, as far as they decide it, would have made the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from thawline.artifacts import TARGETS, TOLD, Artifacts, fingerprint
@@ -26,6 +26,17 @@ NOT_DECIDING = (
     "trainer.prefix_cache_gib",
 )
 """Values that say who computes what and how a study survives, not what it finds."""
+
+
+TAKEN = {
+    "choose_source": (
+        "plan.minutes",
+        "evaluate.confidence",
+        *("trainer.accelerator", "trainer.precision", "trainer.threads"),
+    ),
+    "supervise": ("review.repeats", "export.unknown_share"),
+}
+"""Values of later stages' sections that decide what a stage finds where it has something to do."""
 
 
 def scratch_name(values: Any) -> str:
@@ -51,12 +62,13 @@ def refuse_other_task(
     named = [each.format(contender=one.name) for each in reads for one in config.contenders]
     told = is_supervised(config) or (artifacts.stage("supervise", TOLD) / TARGETS).exists()
     # nobody reads what nothing decided
-    idle = {
+    undecided = {
         "choose_source": not config.source.candidates,
         "supervise": not told,
         "plan": config.plan.minutes is None,
     }
-    named = [each for each in named if not idle.get(each, False)]
+    idle = {each for each, nothing in undecided.items() if nothing}
+    named = [each for each in named if each not in idle]
     inputs = [each for each in named if not (artifacts.outputs / each).exists()]
     absent = [each for each in inputs if not artifacts.find(each).exists()]
     ours, lock = flatten(values), flatten(load_lock(artifacts.root))
@@ -66,12 +78,12 @@ def refuse_other_task(
         concerned = [
             each
             for each in inputs
-            if any(f"{key}.".startswith(f"{section}.") for section in decided_by(each))
+            if any(f"{key}.".startswith(f"{section}.") for section in decided_by(each, idle))
         ]
         asked = [each for each in given if not each.startswith("role=")] or [override(key, value)]
         pipeline = shell_line(["dvc", "exp", "run", *(word for each in asked for word in ("-S", each))])
         if concerned and set(concerned) <= set(absent):
-            first = min(concerned, key=lambda each: len(decided_by(each)))
+            first = min(concerned, key=lambda each: len(decided_by(each, idle)))
             maker = shell_line([*_command_of(first), *asked])
             raise UserError(
                 f"{key} = {value}, but artifacts/{first}, which stage {name} reads, is not there: "
@@ -92,8 +104,12 @@ def _command_of(artifact: str) -> list[str]:
     return ["python", f"pipelines/{stage}.py", *role]
 
 
-def decided_by(artifact: str) -> tuple[str, ...]:
-    """Name the configuration sections that decided what lies in an artifact."""
+def decided_by(artifact: str, idle: Collection[str] = ()) -> tuple[str, ...]:
+    """Name the configuration sections that decided what lies in an artifact.
+
+    idle: stages that have nothing to do with these values. Their own section counts, which says so, but not
+        what they would take from others.
+    """
     stage = artifact.partition("/")[0]
     decides = {
         "choose_source": ("seed", "source", "target", "input"),
@@ -109,4 +125,6 @@ def decided_by(artifact: str) -> tuple[str, ...]:
         "review": ("review",),
     }
     order = list(decides)
-    return tuple(name for each in order[: order.index(stage) + 1] for name in decides[each])
+    earlier = order[: order.index(stage) + 1]
+    further = [name for each in earlier if each not in idle for name in TAKEN.get(each, ())]
+    return (*(name for each in earlier for name in decides[each]), *further)

@@ -19,6 +19,7 @@ from thawline.answer import answer
 from thawline.artifacts import Artifacts, fingerprint
 from thawline.clock import Clock
 from thawline.config.addresses import advice, is_address
+from thawline.config.candidates import Candidate
 from thawline.config.composition import LOCK
 from thawline.config.errors import UserError, closest
 from thawline.config.overrides import override, quoted, readable, shell_line
@@ -75,6 +76,11 @@ def _source(source: str, root: Path) -> list[str]:
     path = Path(source).expanduser()
     if path.is_file():
         return ["source=weights", override("source.weights", str(_absolute(path)))]
+    one = Candidate.of(source)
+    if is_weight_file(one.weights):
+        # named as the source's own weights, the file is watched
+        weights = override("source.weights", _weights(source, one))
+        return ["source=weights", weights, override("model.architecture", one.architecture)]
     if "=" in source or source.startswith("timm:"):
         return _candidates([source])
     if is_weight_file(source) or "/" in source:
@@ -86,8 +92,22 @@ def _source(source: str, root: Path) -> list[str]:
 
 
 def _candidates(sources: Sequence[str]) -> list[str]:
-    listed = ",".join(quoted(each) for each in sources)
-    return ["source=weights", f"source.candidates=[{listed}]"]
+    found = [(each, Candidate.of(each)) for each in sources]
+    spelt = [
+        f"{one.architecture}={_weights(each, one)}" if is_weight_file(one.weights) else each
+        for each, one in found
+    ]
+    return ["source=weights", f"source.candidates=[{','.join(map(quoted, spelt))}]"]
+
+
+def _weights(source: str, one: Candidate) -> str:
+    """Return the file of a source as DVC, which works in another folder, is told it."""
+    path = Path(one.weights).expanduser()
+    if is_address(one.weights):
+        raise UserError(f"--source {source} names an address.\n  give {advice(one.weights)}")
+    if not path.is_file():
+        raise UserError(f"--source {source}: there is no file {one.weights}.")
+    return str(_absolute(path))
 
 
 def _absolute(path: Path) -> Path:

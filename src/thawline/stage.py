@@ -68,7 +68,8 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
 
     Args:
         reads: the artifacts it reads, `{contender}` in place of each contender's name. By hand, what decided
-            them must agree with the lock, or the stage would read artifacts of another task.
+            them must agree with the lock, or the stage would read artifacts of another task. After the choice
+            of a source every stage reads that as well.
     """
     import hydra
 
@@ -168,12 +169,13 @@ def _run_stage(
     weights = config.source.weights
     if weights and is_weight_file(weights):
         config.source.weights = str(located(weights))
+    place = f"prepare_{config.role.name}" if name == "prepare" else name
     if locked:
         artifacts = Artifacts.under(root)
     else:
         artifacts = Artifacts.under(root, scratch_name(values))
-        refuse_other_task(name, artifacts, config, values, reads, given)
-    place = f"prepare_{config.role.name}" if name == "prepare" else name
+        chosen = () if place in BEFORE_CHOICE else ("choose_source",)
+        refuse_other_task(name, artifacts, config, values, (*chosen, *reads), given)
     if place not in BEFORE_CHOICE:
         config = with_chosen_source(config, artifacts)
     if locked and place in STAGES:

@@ -38,3 +38,14 @@ def test_a_single_candidate_is_the_source(tmp_path: Path) -> None:
     found = with_chosen_source(config, artifacts)
     assert (found.model.architecture, found.source.weights) == ("timm:resnet18", "a1_in1k")
     assert config.source.weights == "DEFAULT"
+
+
+def test_other_weights_under_the_name_of_a_single_candidate_are_another_decision(tmp_path: Path) -> None:
+    weights, decisions = tmp_path / "body.safetensors", []
+    for content in (b"one", b"other", b"one"):
+        weights.write_bytes(content)
+        source = Source(weights="DEFAULT", candidates=[f"mobilenet_v2={weights}"])
+        write_only(Config(source=source, input=Input(size=None)), Artifacts.under(tmp_path))
+        decisions.append((Artifacts.under(tmp_path).stage("choose_source") / SOURCE).read_bytes())
+    assert decisions[0] == decisions[2] != decisions[1]
+    assert str(tmp_path).encode() not in decisions[0]

@@ -101,6 +101,23 @@ def test_the_labelled_folder_may_give_what_was_not_needed_of_it(tmp_path, labell
     assert set(store.manifest["content_hash"]).isdisjoint(test.manifest["content_hash"])
 
 
+def test_what_was_not_needed_does_not_teach_where_its_group_is_tested(tmp_path, labelled):
+    paths = sorted(str(each.relative_to(labelled)) for each in labelled.rglob("*.png"))
+    group_of = {path: f"{path[:3]} {place // 2}" for place, path in enumerate(paths)}
+    lines = ["path,group", *(f"{path},{group}" for path, group in group_of.items())]
+    (labelled / "groups.csv").write_text("\n".join(lines))
+    artifacts = run(tmp_path, labelled, train_per_class=1, val_per_class=1)
+    target, test = (open_store(artifacts.data_output(name)).manifest for name in ("target", "test"))
+    held = {*test["group"], *target["group"][target["split"] == "val"]}
+    used, taught = {*target["path"], *test["path"]}, unlabelled(artifacts).manifest["path"]
+    grouped = {path for path in paths if path not in used and group_of[path] in held}
+    assert grouped
+    assert {*taught} == {*paths} - used - grouped
+    shown = json.loads((artifacts.data_output("pictures") / PICTURES).read_text())["left_out"]
+    found = {each["reason"]: each["pictures"] for each in shown}
+    assert found["unlabelled: its group has validation or test pictures"] == len(grouped)
+
+
 def test_a_folder_of_which_nothing_is_left_is_refused(tmp_path, labelled):
     with pytest.raises(
         UserError, match=r"(?s)none of its pictures is left.*it looks like a test picture.*null"

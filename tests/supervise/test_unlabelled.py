@@ -21,6 +21,7 @@ from thawline.supervise.unlabelled import in_words, self_trained
 from thawline.training.finetune import initial_network
 from thawline.training.pseudo import relabelled
 from thawline.training.run import Training
+from thawline.training.solve.choice import MOST_ROWS
 from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.self_training import WEIGHT
 from thawline.training.solve.targets import Targets
@@ -109,6 +110,13 @@ def test_a_gain_is_kept_where_its_interval_is_above_zero() -> None:
     assert found.kept(0.3) == (found.gain(0.3)[0] > 0)
     assert not found.kept(0.9999)
     assert "not above zero" in in_words(found, 400, 0.9999)
+
+
+def test_of_many_labelled_pictures_as_many_are_asked_as_decide() -> None:
+    found = found_of(points(50, 1)[0], labelled=MOST_ROWS + 100)
+    assert found.right is not None
+    assert found.right.shape == (2, MOST_ROWS)
+    assert f"{MOST_ROWS:,} labelled training pictures" in in_words(found, 50, 0.95)
 
 
 def test_without_a_gain_trainings_see_what_they_would_without(tmp_path: Path) -> None:

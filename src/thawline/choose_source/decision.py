@@ -1,11 +1,13 @@
 """The decision: source.json, which every later stage obeys, and nothing that takes long to load."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from thawline.artifacts import SOURCE, SOURCES, Artifacts, read_json, write_json, write_text
+from thawline.artifacts import SOURCE, SOURCES, Artifacts, file_hash, read_json, write_json, write_text
 from thawline.config.candidates import Candidate, names
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
+from thawline.config.weight_files import is_weight_file
 from thawline.plan.decisions import Decisions, applied
 
 COLUMNS = (
@@ -34,8 +36,15 @@ def write_choice(artifacts: Artifacts, choice: Choice | None) -> None:
 def write_only(config: Config, artifacts: Artifacts) -> None:
     """Write the decision where there is nothing to choose: the one candidate, or what is configured; and a
     table without rows."""
-    write_choice(artifacts, Choice(0, *names(config.source.candidates)) if config.source.candidates else None)
+    candidates = config.source.candidates
+    write_choice(artifacts, Choice(0, names(candidates)[0], _origin(candidates[0])) if candidates else None)
     write_text(artifacts.reports / SOURCES, ",".join(COLUMNS) + "\n")
+
+
+def _origin(candidate: str) -> str:
+    """Say which weights those of a file are; published ones are what their name says."""
+    weights = Candidate.of(candidate).weights
+    return f"SHA-256 {file_hash(Path(weights))}" if is_weight_file(weights) else ""
 
 
 def with_candidate(config: Config, position: int) -> Config:

@@ -62,8 +62,8 @@ def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]
     """Return which training and validation pictures of the target decide, and what each candidate makes of
     them, one after the other.
 
-    The pictures are those of the target's split; of test pictures only the division is known. At most 1,000
-    decide (fewer where there are few minutes), of each class about the same share, groups whole.
+    The pictures are those of the target's split; of test pictures only the division is known. Of more,
+    1,000 decide (fewer where there are few minutes), of each class about the same share, groups whole.
 
     Args:
         directory: for a file that vanishes with the process.

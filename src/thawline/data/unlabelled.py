@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 UNLABELLED = "unlabelled"
 """The store's name, and the split of all that is in it."""
 ABSENT = "target.unlabelled is null"
+_GROUPED = "group"
 _DOUBLES = {
+    _GROUPED: "its group has validation or test pictures",
     "test": "it looks like a test picture",
     "val": "it looks like a validation picture",
     "train": "it looks like a training picture",
@@ -48,8 +50,9 @@ def prepare_unlabelled(
     """Write the store of the unlabelled pictures to `folder`, or that there are none; return what was left
     out.
 
-    A picture that looks like one of a labelled split is left out, and of several that look alike the first
-    stays. Nothing is kept of those that look like a test picture but their number and names.
+    A picture that looks like one of a labelled split is left out, or like one of no split whose group has
+    validation or test pictures, and of several that look alike the first stays. Nothing is kept of those that
+    look like a test picture but their number and names.
 
     Args:
         labelled: rows as `Scan.pictures`, of the labelled pictures, and `names` (N,) their splits.
@@ -102,8 +105,11 @@ def _refusal(given: str, why: str) -> UserError:
 
 
 def _doubles(pictures: pd.DataFrame, labelled: pd.DataFrame, names: np.ndarray, bits: int) -> np.ndarray:
-    """Return (n,) objects: the split that has a picture's double, empty for an unlabelled one, None where it
-    has none."""
+    """Return (n,) objects: the split that has a picture's double, `_GROUPED` where only the group of its
+    double is in one, empty for the double of an unlabelled one, None where it has none."""
+    groups = labelled["group"].to_numpy(str)
+    held = np.setdiff1d(groups[np.isin(names, ("val", "test"))], [""])
+    names = np.where((names == "") & np.isin(groups, held), _GROUPED, names)
     known = labelled[names != ""]
     every, bits = compared_by(pd.concat([known, pictures], ignore_index=True), bits)
     splits, own = names[names != ""], every[len(known) :]
@@ -111,7 +117,7 @@ def _doubles(pictures: pd.DataFrame, labelled: pd.DataFrame, names: np.ndarray, 
     first = np.unique(duplicates.components(own, bits), return_index=True)[1]
     found[np.setdiff1d(np.arange(len(own)), first)] = ""
     # what is in the test split is said even where it is in others as well
-    for split in SPLITS:
+    for split in (_GROUPED, *SPLITS):
         seen = duplicates.first_within(own, every[: len(known)][splits == split], bits)
         found[seen >= 0] = split
     return found

@@ -22,15 +22,13 @@ from thawline.statistics.paired import difference_interval
 from thawline.training.answering import NEIGHBOURS, from_others
 from thawline.training.features.cache import PrefixCache
 from thawline.training.head_cuts import pooled_cuts, targets_of
-from thawline.training.solve.choice import choose_cuts
+from thawline.training.solve.choice import MOST_ROWS, choose_cuts, deciding_rows
 from thawline.training.solve.features import CutFeatures, rotated, standardised
 from thawline.training.solve.self_training import WEIGHT, Known, out_of_fold, pseudo_labels
 from thawline.training.solve.targets import Targets
 
 MOST = 2000
 """Pictures that may teach: of more, so many are drawn. Each costs a fine-tuning as much as a labelled one."""
-DECIDING = 1000
-"""Labelled pictures from which on every one is left out once only, whatever the repeats."""
 
 Cuts = dict[int, CutFeatures]
 
@@ -41,9 +39,10 @@ class SelfTrained:
 
     `rows` (M,) are theirs in the store of unlabelled pictures, `unlike` counts the others, `cuts` are those
     that heads read; `pseudo` (M, classes) are the targets of those that teach, 0 for others. `right` (2, N)
-    is how often heads are right on each training picture that they did not see, without and with
-    pseudo-labels, None where nothing could be left out; `clusters` (N,) says which belong together.
-    `coordinates` are what heads read of training and validation pictures, and of these.
+    is how often heads are right on each of the training pictures that decide (`deciding_rows`) while they did
+    not see it, without and with pseudo-labels, None where nothing could be left out; `clusters` (N,) says
+    which belong together. `coordinates` are what heads read of training and validation pictures, and of
+    these.
     """
 
     rows: np.ndarray
@@ -80,14 +79,15 @@ def self_trained(
     """Find which unlabelled pictures teach, and what they are worth to a solved head.
 
     Left out are pictures that the unknown score finds unlike the training ones: their fifth nearest is
-    further away than that of nearly all training pictures. Only training pictures teach and judge; the cuts
-    and the penalty are those that suit them without any others.
+    further away than that of nearly all training pictures. Only training pictures teach and judge, of more
+    those that decide; the cuts and the penalty are those that suit them without any others.
 
     Args:
         labelled: features of training and validation pictures by depth, of which `train` has the rows of
             those with `targets`; `more`: of unlabelled pictures.
         unknown_share: of pictures like the training ones that may be found unlike them.
-        repeats: how often each labelled picture is left out.
+        repeats: how often each labelled picture that decides is left out, `MOST_ROWS` times in all at most or
+            once each.
     """
     last = max(labelled)
     far = _distances(labelled[last].values[train], more[last].values, targets.together)
@@ -97,17 +97,18 @@ def self_trained(
     chosen = {depth: [labelled[depth].values, more[depth].values[rows]] for depth in choice.cuts}
     table = standardised([CutFeatures(np.concatenate(both)) for both in chosen.values()])
     own, others = np.split(rotated(table.rows)[0], [len(labelled[last].values)])
-    known = Known(own[train], targets, others, choice.penalty or 1.0)
+    asked = deciding_rows(targets, seed)
+    known = Known(own[train[asked]], targets.rows(asked), others, choice.penalty or 1.0)
     said = None
     if choice.penalty is not None and len(rows):
-        said = out_of_fold(known, max(1, min(repeats, DECIDING // len(train))), seed)
+        said = out_of_fold(known, max(1, min(repeats, MOST_ROWS // len(asked))), seed)
     return SelfTrained(
         rows,
         len(far[1]) - len(like),
         choice.cuts,
         pseudo_labels(known, seed) if len(rows) else np.zeros((0, targets.classes)),
-        None if said is None else (said.argmax(3) == targets.labels).mean(1),
-        clusters_of(len(train), targets.together),
+        None if said is None else (said.argmax(3) == known.targets.labels).mean(1),
+        clusters_of(len(asked), known.targets.together),
         known.penalty,
         (own, others),
     )
@@ -195,7 +196,7 @@ def in_words(found: SelfTrained, pictures: int, confidence: float) -> str:
     without, told = found.right.mean(1)
     low, high = (f"{100 * each:+.1f}" for each in found.gain(confidence))
     said = (
-        f"out of fold, solved heads are right on {told:.1%} of the {len(found.clusters):,} labelled training "
+        f"out of fold, solved heads are right on {told:.1%} of {len(found.clusters):,} labelled training "
         f"pictures with {int(found.pseudo.any(1).sum()):,} unlabelled ones (weight {WEIGHT} each), on "
         f"{without:.1%} without: {100 * (told - without):+.1f} points, {confidence:.0%} interval {low} to "
         f"{high}"

@@ -105,6 +105,11 @@ def test_what_was_measured_to_be_best_is_tried_at_the_nearest_depth_that_learns(
     assert slot.params["depth"] == 0
 
 
+def test_it_is_left_out_where_no_recipe_was_measured_to_be_better() -> None:
+    assert "measured" not in names(base=replace(BASE, depth=3))
+    assert "measured" not in names(base=replace(BASE, depth=0.9))
+
+
 def test_it_is_left_out_where_nothing_or_too_briefly_is_fine_tuned(half: None) -> None:
     assert "measured" not in names(allowed=[3])
     assert "measured" not in names(base=replace(BASE, epochs=1))

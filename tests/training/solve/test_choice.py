@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from thawline.training.solve.choice import MOST_ROWS, candidates, choose_cuts, spread_depths
+from thawline.training.solve.choice import MOST_ROWS, candidates, choose_cuts, deciding_rows, spread_depths
 from thawline.training.solve.features import CutFeatures, standardised
 from thawline.training.solve.left_out import folds_of
 from thawline.training.solve.targets import Targets
@@ -90,10 +90,36 @@ def test_pictures_of_a_group_are_never_on_both_sides() -> None:
 def test_of_many_pictures_some_of_each_class_decide() -> None:
     labels = np.repeat(np.arange(CLASSES), [1500, 1500, 300])
     found = choose_cuts({1: telling(labels, 1, 1.0)}, Targets(labels, CLASSES))
-    assert len(found.rows) <= MOST_ROWS
+    assert len(found.rows) == MOST_ROWS
     assert np.bincount(labels[found.rows]) / len(found.rows) == pytest.approx(
         [15 / 33, 15 / 33, 3 / 33], abs=0.01
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "classes", "most"), [(60, 2, 50), (60, 20, 50), (1002, 7, 1000), (40, 3, 50)]
+)
+def test_as_many_decide_as_may_and_all_where_there_are_not_more(count: int, classes: int, most: int) -> None:
+    labels = np.arange(count) % classes
+    found = deciding_rows(Targets(labels, classes), 0, most)
+    assert len(found) == min(count, most)
+    assert np.ptp(np.bincount(labels[found])) <= 1
+    assert (np.diff(found) > 0).all()
+
+
+def test_what_belongs_together_decides_together() -> None:
+    groups = np.repeat(np.arange(30), 7)
+    labels = np.repeat(np.arange(30) % 3, 7)
+    found = deciding_rows(Targets(labels, 3, groups=groups), 0, 50)
+    assert 50 <= len(found) < 50 + 7
+    assert set(np.bincount(groups[found])) <= {0, 7}
+
+
+def test_rows_that_heads_have_labelled_do_not_decide() -> None:
+    labels, guessed = np.arange(200) % 2, np.arange(200) >= 100
+    found = deciding_rows(Targets(labels, 2, guessed=guessed), 0, 50)
+    assert len(found) == 50
+    assert not guessed[found].any()
 
 
 def test_one_picture_of_each_class_leaves_the_last_cut() -> None:

@@ -1,10 +1,13 @@
 """Pseudo-labels help where unlabelled pictures show what few labelled ones do not, and judge nobody."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from thawline.training.solve import self_training
+from thawline.training.solve.choice import MOST_ROWS
 from thawline.training.solve.left_out import folds_of
 from thawline.training.solve.self_training import WEIGHT, Known, out_of_fold, pseudo_labels
 from thawline.training.solve.targets import Targets
@@ -48,6 +51,20 @@ def test_shares_of_classes_go_towards_those_of_the_labelled_ones(known: Known) -
     assert abs(pseudo[:, 1].sum() / pseudo.sum() - 0.5) < abs(first - 0.5)
 
 
+def test_of_many_labelled_pictures_as_many_teach_as_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels = clouds(MOST_ROWS + 400, 0)
+    solved, taught = self_training.regressions, []
+
+    def noted(rows: np.ndarray, *rest: Any) -> Any:
+        taught.append(len(rows))
+        return solved(rows, *rest)
+
+    monkeypatch.setattr(self_training, "regressions", noted)
+    pseudo_labels(Known(rows, Targets(labels, 2), clouds(5, 1)[0], penalty=3.0))
+    # and those that are labelled so
+    assert MOST_ROWS * 4 / 5 <= max(taught) <= MOST_ROWS * 4 / 5 + 5
+
+
 def test_left_out_pictures_are_asked_once_of_each_way_and_repeat(known: Known) -> None:
     said = out_of_fold(known, 2, 0)
     assert said is not None
@@ -58,9 +75,7 @@ def test_left_out_pictures_are_asked_once_of_each_way_and_repeat(known: Known) -
 def test_a_left_out_label_decides_nothing_about_its_own_picture(known: Known) -> None:
     out = folds_of(known.targets, 5, 0)[0]
     wrong = replace(known.targets, labels=np.where(out, 1 - known.targets.labels, known.targets.labels))
-    first, second = (
-        pseudo_labels(replace(known, targets=each).without(out)) for each in (known.targets, wrong)
-    )
+    first, second = (pseudo_labels(replace(known, targets=each).at(~out)) for each in (known.targets, wrong))
     np.testing.assert_array_equal(first, second)
 
 

@@ -84,10 +84,9 @@ def bit(base: Finetune) -> Finetune:
 
 def measured(base: Finetune) -> Finetune:
     """Return the recipe that did best on average in docs/strategy.md: a solved head, then what is not frozen
-    fine-tuned from it, with the source's statistics of BatchNorm; `base` where the measurements do not say
-    that any recipe is better than the others."""
-    if PRIOR is None:
-        return base
+    fine-tuned from it, with the source's statistics of BatchNorm. It is possible only where the
+    measurements say that some recipe is better than the others."""
+    assert PRIOR is not None
     recipe = replace(lp_ft(base), batch_norm=BatchNorm.frozen, body_lr=PRIOR.body_lr)
     return replace(recipe, depth=PRIOR.depth or 0)
 
@@ -140,6 +139,8 @@ def _count(depth: float | str, units: int) -> int:
 def _possible(name: str, space: TrialSpace) -> bool:
     base = space.base
     if base.start is Start.random or base.units is not None or space.is_probe:
+        return False
+    if name == MEASURED and PRIOR is None:
         return False
     if name == "linear_probe":
         return space.units in space.depths

@@ -91,7 +91,7 @@ def choose_cuts(
     last cut alone; else the last cut. Log-loss tells more than the share of right answers of the few pictures
     there are. All candidates have the same folds, in which the views of a picture, and groups, stay
     together, and each has the penalty of its path that does best on them. Columns are standardised over all
-    rows. At most `MOST_ROWS` rows decide, of each class about the same share.
+    rows. Of more rows `MOST_ROWS` decide (`deciding_rows`).
 
     Args:
         cuts: features of the same N pictures by depth.
@@ -137,9 +137,25 @@ def _block(cut: CutFeatures, rows: np.ndarray) -> _Block:
 
 
 def deciding_rows(targets: Targets, seed: int, most: int = MOST_ROWS) -> np.ndarray:
-    """Return the rows that decide, rising: all, or where these are more than `most`, a fold of them."""
-    parts = folds_of(targets, -(-len(targets.labels) // most), seed)
-    return np.flatnonzero(parts[0]) if parts else np.arange(len(targets.labels))
+    """Return the rows that decide, rising: all, or where these are more than `most`, so many of those that
+    may judge, of each class about the same share. Views and groups stay whole, so that the last of these may
+    bring more."""
+    if len(targets.labels) <= most:
+        return np.arange(len(targets.labels))
+    judged = np.flatnonzero(~targets.pseudo)
+    _, first, part = np.unique(targets.together[judged], return_index=True, return_inverse=True)
+    # as in folds, a group counts for the class of its first picture
+    labels = targets.labels[judged[first]]
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        of_class = shuffled[labels[shuffled] == label]
+        place[of_class] = (np.arange(len(of_class)) + random.random(len(of_class))) / len(of_class)
+    order = np.argsort(place)
+    sizes = np.bincount(part)[order]
+    taken = order[np.cumsum(sizes) - sizes < most]
+    return judged[np.isin(part, taken)]
 
 
 def _beats(one: np.ndarray, other: np.ndarray, asked: Targets, confidence: float) -> bool:

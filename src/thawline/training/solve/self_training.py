@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import softmax
 
+from thawline.training.solve.choice import deciding_rows
 from thawline.training.solve.left_out import ENOUGH, FOLDS, folds_of
 from thawline.training.solve.minimise import regressions
 from thawline.training.solve.targets import Targets
@@ -36,9 +37,10 @@ class Known:
     others: np.ndarray
     penalty: float
 
-    def without(self, out: np.ndarray) -> "Known":
-        """Return what is known where the labels of the rows of the mask `out` (N,) are not."""
-        return replace(self, rows=self.rows[~out], targets=self.targets.rows(~out))
+    def at(self, chosen: np.ndarray) -> "Known":
+        """Return what is known where of the labels only those of the rows `chosen`, a mask or indices,
+        are."""
+        return replace(self, rows=self.rows[chosen], targets=self.targets.rows(chosen))
 
     def answers(self, asked: np.ndarray, taught: np.ndarray, pseudo: np.ndarray | None) -> np.ndarray:
         """Return the probabilities (A, classes) of pictures with the coordinates `asked` (A, r) by a head
@@ -57,9 +59,11 @@ def pseudo_labels(known: Known, seed: int = 0) -> np.ndarray:
     of all folds agree on the likeliest class, and to 0 elsewhere.
 
     In every round each head leaves out one fold of the labelled pictures, and all learn from what the round
-    before said of the others. Where nothing can be left out all targets are 0.
+    before said of the others. Of many labelled pictures `deciding_rows` teach. Where nothing can be left out
+    all targets are 0.
     """
     pseudo: np.ndarray | None = None
+    known = known.at(deciding_rows(known.targets, seed))
     for each in range(ROUNDS):
         folds = folds_of(known.targets, FOLDS, ROUNDS * seed + each)
         if not folds:
@@ -81,7 +85,7 @@ def out_of_fold(known: Known, repeats: int, seed: int) -> np.ndarray | None:
         if not folds:
             return None
         for out in folds:
-            left, everything = known.without(out), np.full((~out).sum(), True)
+            left, everything = known.at(~out), np.full((~out).sum(), True)
             for way, pseudo in enumerate((None, pseudo_labels(left, seed))):
                 found[way, repeat, out] = left.answers(known.rows[out], everything, pseudo)
     return found
