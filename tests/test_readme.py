@@ -307,7 +307,7 @@ def test_a_wrong_experiment_is_refused_before_anything_runs(clone: Clone, said: 
 @pytest.mark.slow
 def test_new_pictures_of_the_target_are_noticed(said: dict[str, str]) -> None:
     changed = {line.rstrip(":") for line in said["status"].splitlines() if line and not line[0].isspace()}
-    assert changed == {"prepare_target"}
+    assert changed == {"choose_source", "prepare_target"}
 
 
 @pytest.mark.slow
