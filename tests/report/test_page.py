@@ -328,7 +328,7 @@ def test_sources_that_were_compared_are_shown_with_the_chosen_one(written: Calla
     assert text.count('src="figures/sources-light.svg"') == 1
     assert (
         'alt="timm:tf_efficientnet_lite0=efficientnet-lite0 and mobilenet_v2=body.pth cannot be told apart; '
-        "mobilenet_v2=body.pth takes the fewest operations of them within a point of the best "
+        "of those within a point of the best mobilenet_v2=body.pth takes the fewest operations "
         '(83.5 % of 200 pictures right when they are left out)."'
     ) in text
     assert "| **mobilenet_v2=body.pth** | 83.5 % | −0.5 (−4.5 to +3.5) | 81.0 % | 600 MFLOP | 0.012 |" in text

@@ -11,5 +11,5 @@ def sentence(table: Any) -> str:
     if len(alike) == 1:
         return f"{name} is the best source by more than chance: {right}."
     listed = f"{', '.join(alike[:-1])} and {alike[-1]}"
-    near = "" if chosen["minus_best"] == 0 else " within a point of the best"
-    return f"{listed} cannot be told apart; {name} takes the fewest operations of them{near} ({right})."
+    within = f"of those within a point of the best {name} takes the fewest operations"
+    return f"{listed} cannot be told apart; {within} ({right})."
