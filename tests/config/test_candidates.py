@@ -30,7 +30,7 @@ def test_presets_architectures_and_files_are_spelt_out(tmp_path: Path) -> None:
 
 def test_a_name_has_no_folder_and_nothing_that_goes_without_saying() -> None:
     assert Candidate.of("mobilenet_v2=/home/a=b/body.pth") == Candidate("mobilenet_v2", "/home/a=b/body.pth")
-    assert Candidate.of("mobilenet_v2=/home/a/body.pth").name == "mobilenet_v2=body.pth"
+    assert Candidate.of("mobilenet_v2=/weights/body.pth").name == "mobilenet_v2=body.pth"
     assert Candidate.of("timm:resnet18=DEFAULT").name == "timm:resnet18"
     assert names(["a=/1/m.pth", "b=DEFAULT", "a=/2/m.pth"]) == ["a=m.pth (1)", "b", "a=m.pth (2)"]
 
