@@ -14,6 +14,7 @@ from thawline.config.sections import Config, Role
 from thawline.data.batches import Batches
 from thawline.data.decoding import Decoder
 from thawline.data.prepare import divided
+from thawline.data.split_names import VOTED
 from thawline.data.store import groups_of
 from thawline.data.transform import Transform
 from thawline.data.votes import collected
@@ -62,8 +63,9 @@ def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]
     """Return which training and validation pictures of the target decide, and what each candidate makes of
     them, one after the other.
 
-    The pictures are those of the target's split; of test pictures only the division is known. Of more,
-    1,000 decide (fewer where there are few minutes), of each class about the same share, groups whole.
+    The pictures are those of the target's split but for those that were voted for beside labels; of test
+    pictures only the division is known. Of more, 1,000 decide (fewer where there are few minutes), of each
+    class about the same share, groups whole.
 
     Args:
         directory: for a file that vanishes with the process.
@@ -77,7 +79,9 @@ def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]
     scanned, decision, shown, _ = divided(
         data, Role.target, config.seed, collection, transforms[0], directory
     )
-    learnt = np.flatnonzero(np.isin(decision.names, ("train", "val")))
+    # what was voted for beside labels teaches, and measures nothing
+    labelled = (scanned.pictures["split"] != VOTED).to_numpy()
+    learnt = np.flatnonzero(np.isin(decision.names, ("train", "val")) & labelled)
     targets = _targets(
         scanned.pictures["label"].to_numpy(str)[learnt], groups_of(scanned.pictures.iloc[learnt])
     )
