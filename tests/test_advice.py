@@ -16,33 +16,32 @@ from thawline.config.explain import choices, field_type
 from thawline.serving.cli import _parser
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = sorted((ROOT / "src" / "thawline").rglob("*.py"))
 HOLE = "\x00"
 """Stands for what is filled in."""
 
 
 def texts(path: Path) -> Iterator[str]:
     """All that is written between quotes in a module, less docstrings."""
-    tree = ast.parse(path.read_text())
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    inside = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else HOLE for part in node.values)
         elif isinstance(node, ast.Constant) and id(node) not in inside | docstrings:
             yield str(node.value)
 
 
+TEXTS = {
+    (str(path.relative_to(ROOT / "src")), text)
+    for path in (ROOT / "src" / "thawline").rglob("*.py")
+    for text in texts(path)
+}
+
+
 def found(pattern: str) -> list[tuple[str, str]]:
     """The modules and what their messages say that is like `pattern`."""
-    return sorted(
-        {
-            (str(path.relative_to(ROOT / "src")), match)
-            for path in SOURCES
-            for text in texts(path)
-            for match in re.findall(pattern, text)
-        }
-    )
+    return sorted({(module, match) for module, text in TEXTS for match in re.findall(pattern, text)})
 
 
 @cache
