@@ -1,11 +1,12 @@
 """From conf/ (or its lock, params.yaml) to a checked `Config`."""
 
 import os
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from thawline.config.errors import ConfigError, FieldError, UserError
 from thawline.config.explain import field_message
@@ -87,16 +88,27 @@ def to_config(values: Any) -> Config:
         values: what Hydra composed, or params.yaml as loaded by OmegaConf.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), values)
+        merged = OmegaConf.merge(_schema(), values)
     except OmegaConfBaseException as error:
         raise ConfigError(field_message(error, values)) from None
+    try:
+        return cast(Config, OmegaConf.to_object(merged))
+    except (FieldError, MissingMandatoryValue):
+        pass
     absent = sorted(str(key) for key in OmegaConf.missing_keys(merged))
     if absent:
         raise ConfigError(f"{absent[0]} is not set.\n  set it: -S {absent[0]}=VALUE (dvc exp run)")
     return _checked(merged, "")
 
 
+@cache
+def _schema() -> Any:
+    """Return the empty configuration with its types, which takes as long to make as a merge with it."""
+    return OmegaConf.structured(Config)
+
+
 def _checked(node: Any, section: str) -> Any:
+    """Return `node` as dataclasses, the innermost first, so that an error says in which section it is."""
     if not isinstance(node, DictConfig):
         return node
     for name, child in node.items():
