@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import alembic.util
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,14 +70,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what the imports have made, a million objects, out of every search for garbage until the end:
-    each takes half a second otherwise, and giving memory back asks for one."""
+    """Leave what the imports have made, a million objects, out of every search for garbage for good:
+    each takes half a second otherwise, and giving memory back asks for one, as does pytest's end for five."""
     gc.collect()
     gc.freeze()
 
 
-def pytest_sessionfinish() -> None:
-    gc.unfreeze()
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_are_read_once() -> Iterator[None]:
+    """Let MLflow and Optuna read the hundred files of how their tables changed once, not with every store."""
+    read, found = alembic.util.load_python_file, dict[tuple[object, str], object]()
+
+    def remembered(folder: str, name: str) -> object:
+        if name == "env.py":  # what it does, it does when it is read
+            return read(folder, name)
+        if (folder, name) not in found:
+            found[folder, name] = read(folder, name)
+        return found[folder, name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alembic.util, "load_python_file", remembered)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
