@@ -1,5 +1,6 @@
 """What many tests need: small networks, small stores, artifacts folders."""
 
+import atexit
 import gc
 import os
 import shutil
@@ -74,6 +75,7 @@ def pytest_collection_finish() -> None:
     each takes half a second otherwise, and giving memory back asks for one, as does pytest's end for five."""
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # or libraries complain at the very end that nothing freed their objects
 
 
 @pytest.fixture(scope="session", autouse=True)

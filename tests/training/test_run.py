@@ -16,6 +16,7 @@ from torch.nn import functional
 from thawline.config.errors import UserError
 from thawline.config.sections import (
     AugmentationName,
+    BatchNorm,
     ClassWeights,
     Finetune,
     Keep,
@@ -55,8 +56,8 @@ def test_a_network_in_evaluation_mode_is_trained_as_any_other(
     """Loaded networks are in evaluation mode, in which BatchNorm would neither look at the batch nor go on
     estimating, and dropout would do nothing."""
     training, evaluating = build_small(0).train(), build_small(0).eval()
-    train(training, toy_store, **phased)
-    train(evaluating, toy_store, **phased)
+    train(training, toy_store, **phased, batch_norm=BatchNorm.train)
+    train(evaluating, toy_store, **phased, batch_norm=BatchNorm.train)
     assert state_hashes(training) == state_hashes(evaluating) != state_hashes(build_small(0))
     assert evaluating.get_buffer("stem.1.num_batches_tracked") > 0
 
@@ -140,10 +141,11 @@ def test_probe_first_is_lp_ft(build_small: Build, toy_store: Store) -> None:
     ours, theirs = build_small(0), build_small(0)
     for network in (ours, theirs):
         network.get_submodule("dropout").p = 0.0
-    train(ours, toy_store, **PROBE, weight_decay=0.1)
+    changes = PROBE | {"weight_decay": 0.1, "batch_norm": BatchNorm.train}
+    train(ours, toy_store, **changes)
     train(theirs, toy_store, depth="all")
     thaw(theirs)
-    plain_fine_tuning(theirs, toy_store, recipe(**PROBE, weight_decay=0.1))
+    plain_fine_tuning(theirs, toy_store, recipe(**changes))
     for name, tensor in ours.state_dict().items():
         torch.testing.assert_close(tensor, theirs.state_dict()[name], atol=1e-6, rtol=0, msg=name)
 

@@ -138,10 +138,7 @@ def _steps(
 
 def _held(network: nn.Module, recipe: Finetune, depth: int) -> PartlyFrozen:
     frozen = frozen_units(depth, None, units(network))
-    selection = select(
-        network, frozen, frozen_batch_norm=recipe.frozen_batch_norm, batch_norm=recipe.batch_norm
-    )
-    held = hold(network, selection)
+    held = hold(network, select(network, frozen, method=recipe.method, **recipe.batch_norms))
     assert parameters(held).trainable
     return held
 
