@@ -15,7 +15,7 @@ COUNT = 23
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), np.uint8)
 LABELS = np.arange(COUNT) % 5
 STANDARD = AugmentationName.standard
-RANDOM = [name for name in AugmentationName if name is not AugmentationName.none]
+RANDOM = [name for name in AugmentationName if not name.fixed]
 
 
 def make(batch_size: int = 4, shuffle: bool = True, images: np.ndarray = IMAGES, **options) -> Batches:
@@ -276,6 +276,20 @@ def test_epochs_take_the_views_in_turn(augmentation, views):
     fresh = make(augmentation=augmentation, seed=4, mirror=True)
     for number in range(2 * views):
         assert torch.equal(by_picture(batches, number), by_picture(fresh, number % views))
+
+
+def test_a_picture_and_its_mirror_image_come_in_turn_whatever_the_seed():
+    plain, mirrored = by_picture(make(seed=4)), by_picture(make(images=IMAGES[:, :, ::-1].copy()))
+    batches = make(augmentation=AugmentationName.mirror, mirror=True, views=5, seed=9)
+    assert batches.variants == 2
+    assert [torch.equal(by_picture(batches, number), plain) for number in range(4)] == [True, False] * 2
+    assert torch.equal(by_picture(batches, 3), mirrored)
+
+
+def test_nothing_is_mirrored_that_would_be_another_picture():
+    batches = make(augmentation=AugmentationName.mirror, mirror=False)
+    assert batches.variants == 1
+    assert torch.equal(by_picture(batches, 1), by_picture(make()))
 
 
 def test_views_leave_every_epoch_an_order_of_its_own():

@@ -78,6 +78,24 @@ def test_the_loss_is_weighted_and_smoothed_as_that_of_a_training(
     assert fitted.row["train_loss"] == pytest.approx(float(loss), abs=1e-5)
 
 
+def test_a_head_is_solved_over_pictures_and_their_mirror_images(
+    build_small: Build, toy_store: Store, tmp_path: Path
+) -> None:
+    cache, settings = PrefixCache(tmp_path, CPU), recipe(**PROBE, augmentation=AugmentationName.mirror)
+    heads = []
+    for seed, mirror in ((0, True), (1, True), (0, False)):
+        network = build_small(0)
+        Training(network, settings, toy_store, CPU, seed=seed, mirror=mirror, cache=cache).run()
+        heads.append(network.get_parameter("head.weight").detach().numpy())
+    assert heads[0] == pytest.approx(heads[1], abs=1e-4)
+    plain = build_small(0)
+    train(plain, toy_store, **PROBE)
+    assert heads[2] == pytest.approx(plain.get_parameter("head.weight").detach().numpy(), abs=1e-5)
+    assert np.abs(heads[0] - heads[2]).max() > 1e-3
+    # of all seeds and folds, the pictures as they are and mirrored
+    assert len(list(tmp_path.rglob("features.npy"))) == 2
+
+
 def test_a_head_is_solved_over_stored_views_and_a_cache_changes_nothing(
     build_small: Build, toy_store: Store, tmp_path: Path
 ) -> None:

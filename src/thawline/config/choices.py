@@ -78,9 +78,15 @@ class ScheduleName(Enum):
 
 class AugmentationName(Enum):
     none = "none"
+    mirror = "mirror"
     standard = "standard"
     rand_augment = "rand_augment"
     trivial_augment = "trivial_augment"
+
+    @property
+    def fixed(self) -> bool:
+        """Tell whether no seed decides what becomes of a picture: it stays, or is mirrored in turn."""
+        return self in (AugmentationName.none, AugmentationName.mirror)
 
 
 class Mix(Enum):

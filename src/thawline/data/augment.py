@@ -25,6 +25,14 @@ _DEGREES = 8.0
 _SHIFT = 0.06
 
 
+def variants(augmentation: AugmentationName, views: int, mirror: bool) -> int | None:
+    """Return how many variants of each picture there are, of which epochs take one after the other; None: a
+    new one every epoch."""
+    if augmentation.fixed:
+        return 2 if augmentation is AugmentationName.mirror and mirror else 1
+    return views or None
+
+
 def augment(pixels: torch.Tensor, numbers: np.ndarray, mirror: bool) -> torch.Tensor:
     """Zoom, stretch, turn, shift and, if `mirror`, in half of the cases mirror pictures.
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from thawline.config.sections import AugmentationName
-from thawline.data.augment import NUMBERS, POLICIES, augment, augment_by_policy
+from thawline.data.augment import NUMBERS, POLICIES, augment, augment_by_policy, variants
 from thawline.data.transform import Transform
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -70,7 +70,7 @@ class Batches:
     @property
     def variants(self) -> int | None:
         """The number of different variants of each picture; None: as many as epochs."""
-        return 1 if self.augmentation is AugmentationName.none else self.views or None
+        return variants(self.augmentation, self.views, self.mirror)
 
     def in_order(self, batch_size: int) -> Self:
         """Return the same pictures, unshuffled: in epoch 0 each picture's first variant, and so on."""
@@ -135,15 +135,19 @@ class Batches:
         order = self._random(_ORDER, self.epoch).permutation(count) if self.shuffle else np.arange(count)
         variant = self.epoch % (self.variants or self.epoch + 1)
         # One row of random numbers per picture, whatever batch it ends up in.
-        augments = self.augmentation is not AugmentationName.none and not self._given
+        augments = not self.augmentation.fixed and not self._given
         changes = self._random(_CHANGES, variant).random((count, NUMBERS)) if augments else None
+        # of fixed variants there is none but the picture and its mirror image
+        mirrored = self.augmentation.fixed and variant == 1
         labels, named = (_sent(torch.from_numpy(each), self.device) for each in (self.labels[order], order))
         for place in self._places():
             start, end, counts = self._share(*place)
             if self._given:
                 images = self._given[variant](order[start:end], self.device)
             else:
-                images = normalised(self._pixels(start, order[start:end], changes), self.transform)
+                rows = self._rows(start, order[start:end])
+                rows = rows[:, :, ::-1].copy() if mirrored else rows
+                images = normalised(self._pixels(rows, order[start:end], changes), self.transform)
             indices = named[start:end] if counts else torch.full((1,), NOT_COUNTED, device=self.device)
             yield images, labels[start:end], indices
 
@@ -164,9 +168,8 @@ class Batches:
     def _parts(self, pictures: int) -> int:
         return parts_in(pictures, self.batch_size, self._wanted)
 
-    def _pixels(self, start: int, indices: np.ndarray, changes: np.ndarray | None) -> torch.Tensor:
-        """Return `as_pixels` of the pictures, changed by each picture's row of `changes`."""
-        rows = self._rows(start, indices)
+    def _pixels(self, rows: np.ndarray, indices: np.ndarray, changes: np.ndarray | None) -> torch.Tensor:
+        """Return `as_pixels` of the pictures `rows`, changed by each picture's row of `changes`."""
         if changes is None:
             return as_pixels(rows, self.device)
         if self.augmentation in POLICIES:

@@ -34,7 +34,8 @@ class Work:
     """What is to be done, whatever the time: counts of pictures, and what the configuration asks for.
 
     `depths` are thawed ones, the most telling first; `recipe` with all units frozen is solved and costs
-    nothing here. `stored`: what frozen units make of a picture is computed once, not in every epoch.
+    nothing here. `stored`: what frozen units make of a picture is computed once, not in every epoch,
+    of each of the `variants` of a training picture.
     """
 
     goal: Goal
@@ -48,6 +49,7 @@ class Work:
     seeds_per_depth: int = 0
     contenders: tuple[Contender, ...] = (Contender.finetuned, Contender.linear_probe)
     stored: bool = True
+    variants: int = 1
     refit: bool = False
     folds: int = FOLDS
     validation: str = "auto"
@@ -133,7 +135,7 @@ def _training(work: Work, costs: Costs, programme: Programme, depth: int, folded
 
 
 def _storing(work: Work, costs: Costs, depth: int) -> float:
-    return (work.train + work.val) * costs.of(depth).prefix if work.stored else 0.0
+    return (work.variants * work.train + work.val) * costs.of(depth).prefix if work.stored else 0.0
 
 
 def programmes(work: Work) -> Iterator[Programme]:

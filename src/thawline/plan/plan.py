@@ -21,7 +21,6 @@ from thawline.config.recipe.contenders import recipe_of
 from thawline.config.recipe.rewards import Reward
 from thawline.config.search import EACH_DEPTH, LINEAR_PROBE, MEASURED
 from thawline.config.sections import (
-    AugmentationName,
     Config,
     Contender,
     Finetune,
@@ -32,6 +31,7 @@ from thawline.config.sections import (
     Phases,
     Precision,
 )
+from thawline.data.augment import variants
 from thawline.data.store import Store
 from thawline.data.supervision import open_training
 from thawline.models.checkpoint import load_model, save_model
@@ -171,6 +171,7 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
         seeds_per_depth=config.search.seeds_per_depth,
         contenders=tuple(config.contenders),
         stored=_stored(recipe, config),
+        variants=variants(recipe.augmentation, recipe.views, config.target.mirror) or 1,
         validation=config.search.validation.name,
     )
     return work, costs, max(of_cuts)
@@ -184,7 +185,7 @@ def _precisions(config: Config) -> tuple[bool, ...]:
 
 def _stored(recipe: Finetune, config: Config) -> bool:
     """Tell whether what frozen units make of a picture is computed once."""
-    same = recipe.augmentation is AugmentationName.none or recipe.views > 0
+    same = recipe.augmentation.fixed or recipe.views > 0
     return config.trainer.prefix_cache and same and recipe.mix is Mix.none
 
 

@@ -27,7 +27,7 @@ def batches(
     views: int = 0,
 ) -> Batches:
     """Return the store's pictures in batches; only with a `seed`, which is to train, are they shuffled and
-    augmented and come with the store's targets in place of labels, where it has some."""
+    come with the store's targets in place of labels, where it has some."""
     return Batches(
         store.images,
         store.labels if seed is None else store.supervision,

@@ -39,15 +39,15 @@ class Phase:
     rewarded: bool = False
 
     def applied(self, recipe: Finetune) -> Finetune:
-        """Return `recipe` as this phase alone: its epochs, its rates, and plain pictures for a head that is
-        solved before anything else learns. Class weights are the likelihood's."""
+        """Return `recipe` as this phase alone: its epochs, its rates, and no random changes of pictures for a
+        head that is solved before anything else learns. Class weights are the likelihood's."""
         recipe = replace(recipe, reward=Reward.none)
         if self.rewarded:
             recipe = replace(recipe, class_weights=ClassWeights.none, early_stopping=0)
         if self.solved and not self.epochs:
-            return replace(
-                recipe, phases=Phases.one, augmentation=AugmentationName.none, views=0, mix=Mix.none
-            )
+            recipe = replace(recipe, phases=Phases.one, views=0, mix=Mix.none)
+            fixed = recipe.augmentation.fixed
+            return recipe if fixed else replace(recipe, augmentation=AugmentationName.none)
         return replace(
             recipe, phases=Phases.one, epochs=self.epochs, head_lr=self.head_lr, body_lr=self.body_lr
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from thawline.config.choices import LossName
+from thawline.config.choices import AugmentationName, LossName
 from thawline.config.errors import FieldError
 from thawline.config.recipe.meaning import (
     CONDITIONS,
@@ -63,7 +63,15 @@ def test_of_a_solved_head_little_means_anything() -> None:
     means = {name for name in NAMES if matters(name, values, ALL)}
     always = {"start", "depth", "units", "frozen_batch_norm", "label_smoothing", "class_weights", "seeds"}
     always |= {"refit", "loss"}
-    assert means == always | {"head_cuts", "head_penalty"}
+    # pictures and their mirror images are as many as there are, others were new in every epoch
+    assert means == always | {"head_cuts", "head_penalty", "augmentation"}
+    assert not matters("augmentation", vars(Finetune(augmentation=AugmentationName.standard)), ALL)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("mirror", "mirror"), ("standard", "none")])
+def test_a_solved_head_sees_mirror_images_and_no_random_changes(name: str, kept: str) -> None:
+    values = vars(Finetune(augmentation=AugmentationName[name]))
+    assert reconciled(values, ALL)["augmentation"] is AugmentationName[kept]
 
 
 def test_a_robust_losses_number_means_something_for_it_alone() -> None:

@@ -55,7 +55,8 @@ class Optimization:
     """Share of all steps over which the learning rate rises from near 0."""
     label_smoothing: float = 0.0
     augmentation: AugmentationName = AugmentationName.none
-    """none; standard (zoom, stretch, turn, shift, mirror where the task allows it); rand_augment (Cubuk
+    """none; mirror (each picture and its mirror image in turn, where the task allows it: a solved head sees
+    both); standard (zoom, stretch, turn, shift, mirror where the task allows it); rand_augment (Cubuk
     et al. 2020) or trivial_augment (Mueller & Hutter 2021), each after the standard mirroring."""
     mix: Mix = Mix.none
     """Pairs of pictures and their labels mixed: mixup (Zhang et al. 2018) or cutmix (Yun et al. 2019)."""
@@ -145,7 +146,7 @@ class Finetune(Optimization, MethodFields, RewardFields):
     """Epochs without a better validation loss after which a phase stops; 0 never stops early."""
     views: int = 0
     """Variants that augmentation makes of each picture, which epochs take in turn, so that the frozen units
-    can be computed once for each; 0: a new one every epoch."""
+    can be computed once for each; 0: a new one every epoch. `mirror` makes two, whatever is said here."""
     keep: Keep = Keep.last
     """Weights kept: of the last epoch, or of the epoch of any phase with the best validation accuracy (ties:
     the lower validation loss). Each phase starts from the last epoch of the one before in either case."""

@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from thawline.artifacts import exclusive, fingerprint
 from thawline.config.errors import UserError
-from thawline.config.sections import AugmentationName, Trainer
+from thawline.config.sections import Trainer
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.identity import code_identity
@@ -32,6 +32,9 @@ from thawline.training.features.files import Features, discard, find, make
 log = logging.getLogger(__name__)
 
 GIBIBYTE = 2**30
+
+_FIXED = ("as they are", "mirrored")
+"""Variants that no seed decides."""
 
 _PROBES = 2
 """Pictures of every stored part that are computed again when a process first reads it."""
@@ -84,19 +87,24 @@ class StoredPrefix:
             UserError: there is no room for all variants, or the prefix mixes pictures.
             OSError: the disk cannot be written to.
         """
-        if batches.augmentation is AugmentationName.none:
+        found: list[Rows] = []
+        count = batches.variants
+        assert count is not None
+        if batches.augmentation.fixed:
             everything = (store, np.arange(len(store)))
             whole, rows = store.origin or everything if shared else everything
-            stored = self._features(batches_of(whole, self.batch), f"{whole.fingerprint} as they are")
-            return [partial(_rows_at, stored, rows)]
-        found: list[Rows] = []
+            for variant, words in zip(range(count), _FIXED, strict=False):
+                each = batches_of(whole, self.batch, augmentation=batches.augmentation, mirror=batches.mirror)
+                each.set_epoch(variant)
+                stored = self._features(each, f"{whole.fingerprint} {words}", alike=count)
+                found.append(partial(_rows_at, stored, rows))
+            return found
         batches = batches.in_order(self.batch)
-        assert batches.variants is not None
-        for variant in range(batches.variants):
+        for variant in range(count):
             batches.set_epoch(variant)
             changed = f"{store.fingerprint} {batches.augmentation} {batches.mirror} {batches.seed} {variant}"
             # those that validate are read beside them
-            found.append(self._features(batches, changed, alike=batches.variants + 1).rows)
+            found.append(self._features(batches, changed, alike=count + 1).rows)
         return found
 
     def _features(self, batches: Batches, pictures: str, alike: int = 1) -> Features:
