@@ -104,11 +104,11 @@ def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
 
 
 def _found(folder: Path, named: str) -> tuple[Path, Path]:
-    """Return the file that is named so in `folder`, else in the repository, and which of both it is."""
+    """Return `folder`, or the repository where only that has a file which is `named` so, and the file."""
     path = Path(named).expanduser() if named.startswith("~/") else Path(named)
-    places = [folder, repository_root()]
-    found = ((place, _on_disk(place, Path(os.path.normpath(place / path)))) for place in places)
-    return next((each for each in found if _is_file(each[1])), (folder, Path(os.path.normpath(folder / path))))
+    places = (folder, repository_root())
+    found = [(place, _on_disk(place, Path(os.path.normpath(place / path)))) for place in places]
+    return next((each for each in found if _is_file(each[1])), found[0])
 
 
 def _on_disk(folder: Path, file: Path) -> Path:
