@@ -19,8 +19,9 @@ from thawline.config.sections import Contender
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The locked configuration, and nothing that any stage made."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    """The pipeline and the locked configuration, and nothing that any stage made."""
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
@@ -83,7 +84,7 @@ def test_only_what_is_read_from_the_pipeline_has_to_agree_with_it(project: Path)
         ("replace_head", "seed=3", "prepare/target", "prepare.py role=target"),
         ("search", "target.val_fraction=0.3", "prepare/target", "prepare.py role=target"),
         ("export", "finetune.epochs=5", "search/finetuned", "search.py"),
-        ("report", "evaluate.resamples=50", "evaluate", "evaluate.py"),
+        ("report", "evaluate.calibration_bins=5", "evaluate", "evaluate.py"),
     ],
 )
 def test_in_a_fresh_clone_the_message_says_what_is_missing_and_what_makes_it(
@@ -135,12 +136,39 @@ def test_a_stage_reads_what_is_there_of_every_contender(project: Path) -> None:
             refuse_other_task("finetune", artifacts, config, values, ("search/{contender}",))
 
 
-@pytest.mark.parametrize("stage", ["choose_source", "supervise"])
-def test_all_values_that_a_stage_of_the_pipeline_depends_on_decide_its_artifacts(stage: str) -> None:
-    entry = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
-    (needed,) = (each["params.yaml"] for each in entry["params"])
-    decided = decided_by(stage)
-    assert [each for each in needed if not any(f"{each}.".startswith(f"{one}.") for one in decided)] == []
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+OUTS = [
+    (stage, out.removeprefix("artifacts/"))
+    for stage, entry in STAGES.items()
+    for each in entry["outs"]
+    for out in [each if isinstance(each, str) else next(iter(each))]
+    if out.startswith("artifacts/") and "params" in entry and not out.endswith("stopped.json")
+]
+
+
+@pytest.mark.parametrize(("stage", "out"), OUTS)
+def test_all_values_that_a_stage_depends_on_decide_its_artifacts(stage: str, out: str) -> None:
+    (needed,) = (each["params.yaml"] for each in STAGES[stage]["params"])
+    assert set(needed) <= set(decided_by(out, ROOT))
+
+
+@pytest.mark.parametrize(
+    ("stage", "value"),
+    [
+        ("prepare/target", "model.architecture"),
+        ("plan/plan.json", "search.trials"),
+        ("search/finetuned", "evaluate.confidence"),
+        ("finetune/finetuned", "evaluate.resamples"),
+    ],
+)
+def test_a_value_that_decides_what_a_stage_made_decides_what_was_made_of_that(stage: str, value: str) -> None:
+    decided = decided_by(stage, ROOT)
+    assert any(f"{value}.".startswith(f"{each}.") for each in decided)
+    assert not {"report", "evaluate"} & set(decided)
+
+
+def test_the_source_is_not_decided_by_the_target() -> None:
+    assert not {"target", "finetune"} & set(decided_by("prepare/source", ROOT))
 
 
 def test_what_an_idle_stage_would_take_from_others_decides_nothing(project: Path) -> None:

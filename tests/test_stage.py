@@ -107,8 +107,8 @@ def test_where_no_source_is_chosen_among_typed_candidates_the_command_that_choos
 ) -> None:
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "artifacts" / "pretrain").mkdir(parents=True)
-    (tmp_path / "conf").symlink_to(ROOT / "conf")
-    (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
+    for name in ("conf", "dvc.yaml", "params.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
     script = tmp_path / "pipelines" / "replace_head.py"
     script.write_text(READING.replace('("pretrain",)', "()"))
     done = run(str(script), "source=weights", "source.candidates=[resnet18,resnet50]")

@@ -5,6 +5,8 @@ the lock's values, as far as they decide it, would have made the same.
 """
 
 from collections.abc import Collection, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from thawline.artifacts import TARGETS, TOLD, Artifacts, fingerprint
@@ -15,6 +17,7 @@ from thawline.config.sections import Config
 from thawline.config.supervision import is_supervised
 
 NOT_DECIDING = (
+    "contenders",
     "search.workers",
     "search.engine",
     "search.address",
@@ -25,18 +28,10 @@ NOT_DECIDING = (
     "trainer.prefix_cache",
     "trainer.prefix_cache_gib",
 )
-"""Values that say who computes what and how a study survives, not what it finds."""
+"""Values that say what is computed, by whom, and how a study survives, not what is found."""
 
-
-TAKEN = {
-    "choose_source": (
-        "plan.minutes",
-        "evaluate.confidence",
-        *("trainer.accelerator", "trainer.precision", "trainer.threads"),
-    ),
-    "supervise": ("review.repeats", "export.unknown_share"),
-}
-"""Values of later stages' sections that decide what a stage finds where it has something to do."""
+SAYS_WHETHER = {"choose_source": "source.candidates", "supervise": "supervise", "plan": "plan"}
+"""What says of stages that may have nothing to do whether they have."""
 
 
 def scratch_name(values: Any) -> str:
@@ -78,12 +73,12 @@ def refuse_other_task(
         concerned = [
             each
             for each in inputs
-            if any(f"{key}.".startswith(f"{section}.") for section in decided_by(each, idle))
+            if any(f"{key}.".startswith(f"{name}.") for name in decided_by(each, artifacts.root, idle))
         ]
         asked = [each for each in given if not each.startswith("role=")] or [override(key, value)]
         pipeline = shell_line(["dvc", "exp", "run", *(word for each in asked for word in ("-S", each))])
         if concerned and set(concerned) <= set(absent):
-            first = min(concerned, key=lambda each: len(decided_by(each, idle)))
+            first = min(concerned, key=lambda each: len(decided_by(each, artifacts.root)))
             maker = shell_line([*_command_of(first), *asked])
             raise UserError(
                 f"{key} = {value}, but artifacts/{first}, which stage {name} reads, is not there: "
@@ -104,27 +99,33 @@ def _command_of(artifact: str) -> list[str]:
     return ["python", f"pipelines/{stage}.py", *role]
 
 
-def decided_by(artifact: str, idle: Collection[str] = ()) -> tuple[str, ...]:
-    """Name the configuration sections that decided what lies in an artifact.
+def decided_by(artifact: str, root: Path, idle: Collection[str] = ()) -> list[str]:
+    """Name the values that decided what lies in an artifact: those that dvc.yaml in `root` lists for its
+    stage and for all that this one depends on.
 
-    idle: stages that have nothing to do with these values. Their own section counts, which says so, but not
-        what they would take from others.
+    idle: stages that have nothing to do with these values. What says so counts, but nothing else of theirs.
     """
-    stage = artifact.partition("/")[0]
-    decides = {
-        "choose_source": ("seed", "source", "target", "input"),
-        "prepare": (),
-        "pretrain": ("model", "pretrain", "trainer"),
-        "replace_head": (),
-        "supervise": ("supervise",),
-        "plan": ("plan",),
-        "search": ("search", "finetune"),
-        "finetune": (),
-        "export": ("export", "evaluate.costs"),
-        "evaluate": ("evaluate",),
-        "review": ("review",),
-    }
-    order = list(decides)
-    earlier = order[: order.index(stage) + 1]
-    further = [name for each in earlier if each not in idle for name in TAKEN.get(each, ())]
-    return (*(name for each in earlier for name in decides[each]), *further)
+    stages = _stages(root / "dvc.yaml")
+    found, waiting = list[str](), [_stage_of(artifact)]
+    for stage in waiting:
+        entry = stages[stage]
+        listed = [name for each in entry.get("params", ()) for name in each["params.yaml"]]
+        found += [SAYS_WHETHER[stage]] if stage in idle else listed
+        of = (_stage_of(each.removeprefix("artifacts/")) for each in entry["deps"] if "artifacts/" in each)
+        waiting += [each for each in dict.fromkeys(of) if each not in waiting]
+    return found
+
+
+def _stage_of(artifact: str) -> str:
+    """Return the entry of dvc.yaml that makes an artifact."""
+    stage, part = (*artifact.split("/"), "")[:2]
+    if stage == "prepare":
+        return "prepare_source" if part == "source" else "prepare_target"
+    return stage
+
+
+@cache
+def _stages(path: Path) -> Any:
+    import yaml
+
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]

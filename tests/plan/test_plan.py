@@ -54,6 +54,16 @@ def test_a_first_model_comes_before_everything_else(toy_artifacts: Artifacts) ->
     assert (found.argmax(1) == store.labels).mean() > 0.8
 
 
+def test_the_first_model_answers_by_what_it_says_of_pictures_left_out(toy_artifacts: Artifacts) -> None:
+    plan(config(), toy_artifacts)
+    answering = card_of(bundle_in(toy_artifacts.outputs)).answering
+    assert answering is not None
+    assert answering.basis == "Fitted on 16 validation pictures and 16 training pictures, each left out once."
+    assert answering.temperature != 1
+    assert answering.unknown is not None
+    assert network_of(bundle_in(toy_artifacts.outputs)).threshold == answering.unknown.threshold
+
+
 def test_decisions_are_kept_for_as_long_as_what_they_were_made_from(toy_artifacts: Artifacts) -> None:
     path = toy_artifacts.outputs / "plan" / PLAN
     plan(config(), toy_artifacts)

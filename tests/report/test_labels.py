@@ -59,6 +59,24 @@ def test_a_corrected_copy_is_the_next_run_s_input_wherever_it_lies(pictures: Pat
     assert items["dogs/9.png"].group == "pack"
 
 
+def test_pictures_in_the_repository_are_found_when_it_was_moved(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = labels_table(RANKED, PREDICTIONS, "pets")
+    assert list(table["path"][:2]) == ["pets/cats/2.png", "pets/dogs/1.png"]
+    assert table.equals(labels_table(RANKED, PREDICTIONS, str(pictures)))
+    moved, elsewhere = tmp_path / "moved", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved.mkdir()
+    pictures.rename(moved / "pets")
+    monkeypatch.chdir(moved)
+    for copy in (moved / "corrected.csv", elsewhere / "corrected.csv"):
+        table.to_csv(copy, index=False)
+        found = collect(DataSet(dataset=DataSetName.table, root=str(copy)), Role.target, 0)
+        assert [item.path for item in found.items] == sorted(table["path"])
+
+
 def test_test_pictures_come_last_once_each(pictures: Path) -> None:
     table = labels_table(RANKED, PREDICTIONS, str(pictures))
     assert list(table["path"]) == [

@@ -36,17 +36,17 @@ NAME = "hot dogs"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout whose model is registered twice."""
+    """A checkout where two models were registered, each twice, as where DVC was killed after the first."""
     home = tmp_path_factory.mktemp("home")
-    card = ModelCard("tests_networks.Small", {}, CLASSES, TRANSFORM, "toy", notes={"seed": 3})
-    card = save_model(home / "b" / MODEL, home / "b" / CARD, build_random(card, seed=1), card)
-    (home / "b" / "onnx").mkdir()
+    (home / "b" / "onnx").mkdir(parents=True)
     (home / "b" / "onnx" / "model.onnx").write_text("another format")
     store = write_toy_store(home / "store", {"train": 4, "val": 2})
     config = Config(export=Export(registered_model=NAME))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DVC_ROOT", raising=False)
-        for _ in range(2):
+        for seed in (2, 2, 3, 3):
+            card = ModelCard("tests_networks.Small", {}, CLASSES, TRANSFORM, "toy", notes={"seed": seed})
+            card = save_model(home / "b" / MODEL, home / "b" / CARD, build_random(card, seed=1), card)
             registered.register(config, home / "b", card, store, home)
     return home
 
@@ -113,11 +113,20 @@ def test_a_server_opens_no_files_for_those_who_ask_it(
     assert content == ours(home, pictures[:1])[0]
 
 
+def test_the_same_model_is_one_version_and_one_run_however_often_it_is_registered(home: Path) -> None:  # noqa: ARG001
+    client = connected().client
+    assert client is not None
+    versions = client.search_model_versions(f"name = '{NAME}'")
+    assert sorted(str(each.version) for each in versions) == ["1", "2"]
+    runs = client.search_runs([connected().experiment_id])
+    assert {each.run_id for each in versions} == {run.info.run_id for run in runs}
+    assert sorted(run.data.tags["seed"] for run in runs) == ["2", "3"]
+
+
 def test_the_registered_model_says_what_it_is(home: Path) -> None:
     client = connected().client
     assert client is not None
-    first, second = sorted(client.search_model_versions(f"name = '{NAME}'"), key=lambda each: each.version)
-    assert [str(each.version) for each in (first, second)] == ["1", "2"]
+    second = client.get_model_version(NAME, "2")
     run = client.get_run(second.run_id)
     assert run.data.tags["registered_model"] == f"{NAME} 2"
     assert run.info.status == "FINISHED"
@@ -186,7 +195,7 @@ def test_mlflows_server_answers_as_predict_does(home: Path, pictures, tmp_path: 
     code = f"""
 from pathlib import Path
 from thawline import tracking
-tracking.serve("sqlite:///mlflow.db", Path({str(home)!r}), {NAME!r}, "127.0.0.1", {port})
+tracking.serve("sqlite:///mlflow.db", Path({str(home)!r}), {NAME!r}, "127.0.0.1", {port}, "")
 """
     with (tmp_path / "log").open("w") as output:
         process = subprocess.Popen(

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_toy_store
+from tests_trainings import CPU as ON_CPU
+from tests_trainings import recipe
 
 from thawline.config.sections import Finetune
 from thawline.models.answer import Answer
-from thawline.training.answering import answering_of
+from thawline.models.head_cuts import read_cuts
+from thawline.training.answering import answering_of, by_stored_features
+from thawline.training.features.cache import PrefixCache
+from thawline.training.run import Training
 
 CPU = torch.device("cpu")
 
@@ -97,3 +102,21 @@ def test_a_network_that_is_too_sure_gets_a_temperature_above_1(tmp_path: Path, b
         network.head.weight.mul_(1000)
     store = write_toy_store(tmp_path, {"train": 4, "val": 12})
     assert answering_of(network, Finetune(), store, 0.1, CPU)[0].temperature > 2
+
+
+@pytest.mark.parametrize("cuts", [[], [1]])
+def test_what_solving_stored_is_asked_in_place_of_the_pictures(
+    tmp_path: Path, build_small, monkeypatch: pytest.MonkeyPatch, cuts: list[int]
+) -> None:
+    store, network = write_toy_store(tmp_path, {"train": 20, "val": 5}), build_small(1)
+    network, settings = read_cuts(network, cuts, seed=0), recipe(depth="all", body_lr=None, head_cuts=cuts)
+    cache = PrefixCache(tmp_path / "prefix", ON_CPU)
+    training = Training(network, settings, store, ON_CPU, seed=0, mirror=False, cache=cache)
+    training.run()
+    expected, seen = answering_of(network, settings, store, 0.05, CPU)
+    monkeypatch.setattr("thawline.training.features.prefix.computed", None)
+    ask = by_stored_features(network, ON_CPU, cache, training.pictures.validation_batch)
+    found, features = answering_of(network, settings, store, 0.05, CPU, ask=ask)
+    assert found.temperature == pytest.approx(expected.temperature, rel=1e-3)
+    assert found.basis == expected.basis
+    assert torch.allclose(features, seen, atol=1e-3)

@@ -34,6 +34,7 @@ from thawline.config.sections import (
 from thawline.data.augment import variants
 from thawline.data.store import Store
 from thawline.data.supervision import open_training
+from thawline.models.answer import save_answering
 from thawline.models.checkpoint import load_model, save_model
 from thawline.models.cuts import units as found_units
 from thawline.models.device import prepare_machine
@@ -43,8 +44,9 @@ from thawline.plan.costs import Costs, timed
 from thawline.plan.decisions import Decisions, read_decisions, write_decisions
 from thawline.plan.depths import spread
 from thawline.plan.words import left_out, table
+from thawline.training.answering import answering_of, by_stored_features
 from thawline.training.batches import batches
-from thawline.training.features.cache import PrefixCache
+from thawline.training.features.cache import FILL_BATCH, PrefixCache
 from thawline.training.features.compute import sizes
 from thawline.training.finetune import initial_network
 from thawline.training.head_cuts import chosen_cuts, decided
@@ -103,7 +105,8 @@ def plan(config: Config, artifacts: Artifacts) -> None:
 
 
 def first_model(config: Config, artifacts: Artifacts, store: Store) -> list[int] | None:
-    """Write the linear probe as a bundle: solved, so it takes little more than one pass over the pictures.
+    """Write the linear probe as a bundle: solved, so it takes little more than one pass over the pictures. It
+    has a temperature, and knows from when on a picture is unknown, by the features of that pass.
 
     Returns the cuts that its head reads, chosen out of fold where they are not configured.
     """
@@ -124,7 +127,17 @@ def first_model(config: Config, artifacts: Artifacts, store: Store) -> list[int]
     )
     training.run()
     (folder / "absent.json").unlink(missing_ok=True)
-    save_model(folder / MODEL, folder / CARD, network, card)
+    at_once = min(FILL_BATCH, training.pictures.validation_batch)
+    answering, features = answering_of(
+        network,
+        recipe,
+        store,
+        config.export.unknown_share,
+        training.device,
+        batch_size=at_once,
+        ask=by_stored_features(network, config.trainer, cache, at_once),
+    )
+    save_answering(folder, save_model(folder / MODEL, folder / CARD, network, card), answering, features)
     return recipe.head_cuts if isinstance(recipe.head_cuts, list) else None
 
 

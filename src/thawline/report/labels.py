@@ -4,15 +4,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from thawline.config.composition import located, repository_root
+
 COLUMNS = ("path", "label", "group", "split")
 
 
 def labels_table(ranked: pd.DataFrame, predictions: pd.DataFrame, root: str | None) -> pd.DataFrame:
     """Return the table that `target=table` reads, so that a corrected copy is the next run's input.
 
-    Test pictures come last, sorted by path: nobody judges their labels. Pictures are named by the full path
-    of their file, wherever the copy lies; where they have none below `root` (of an archive or an embedded
-    data set), as the data set calls them.
+    Test pictures come last, sorted by path: nobody judges their labels. Wherever the copy lies, pictures in
+    the repository are found by their path below it, which is the same when it was moved, others by the full
+    path of their file; where they have none below `root` (of an archive or an embedded data set), they are
+    named as the data set calls them.
 
     Args:
         ranked: the training and validation pictures, with `COLUMNS`.
@@ -22,8 +25,13 @@ def labels_table(ranked: pd.DataFrame, predictions: pd.DataFrame, root: str | No
     found = pd.concat([ranked, test.assign(split="test")], ignore_index=True)[list(COLUMNS)]
     if root is None:
         return found
-    folder = Path(root).parent if Path(root).is_file() else Path(root)
-    files = [folder / path for path in found["path"]]
-    return found.assign(
-        path=[str(file) if file.is_file() else path for file, path in zip(files, found["path"], strict=True)]
-    )
+    place = located(root)
+    folder = place.parent if place.is_file() else place
+    return found.assign(path=[_named(folder / path, path) for path in found["path"]])
+
+
+def _named(file: Path, path: str) -> str:
+    if not file.is_file():
+        return path
+    home = repository_root()
+    return (file.relative_to(home) if file.is_relative_to(home) else file).as_posix()

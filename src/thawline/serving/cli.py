@@ -89,6 +89,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not a port\n  give 1 to 65535, such as 5001")
+    return int(text)
+
+
 def _path(text: str) -> Path:
     if is_address(text):
         raise argparse.ArgumentTypeError(f"{text} is an address\n  give {advice(text)}")
@@ -119,7 +125,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Run MLflow's server on the newest registered model (export.formats with mlflow).",
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
-    serve.add_argument("--port", type=int, default=5001, help="(default: %(default)s)")
+    serve.add_argument("--port", type=_port, default=5001, help="(default: %(default)s)")
 
 
 def _add_study_commands(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -172,14 +178,10 @@ def _report(given: argparse.Namespace) -> int:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from thawline import tracking
-    from thawline.config.composition import load_lock, to_config
     from thawline.fit import pipeline_root
+    from thawline.serving.serve import serve
 
-    root = pipeline_root()
-    config = to_config(load_lock(root))
-    name = config.export.registered_model
-    return tracking.serve(config.tracking.uri, root, name, given.host, given.port)
+    return serve(pipeline_root(), given.host, given.port)
 
 
 def _predict(given: argparse.Namespace) -> int:

@@ -85,6 +85,16 @@ def connect(uri: str, experiment: str, root: Path) -> str:
     return opened.experiment_id
 
 
+def look(uri: str, root: Path, action: Callable[["MlflowClient"], T]) -> T:
+    """Return what `action` finds in the store at `uri` (a relative path is taken from `root`), where nothing
+    is to be recorded. Raises `UserError` when the store cannot be reached (within seconds) or used."""
+    set_environment()
+    store = resolve_uri(uri, root)
+    with _explained(store), _created_once(store, root), _impatient():
+        _check_host_answers(store)
+        return action(_client(store))
+
+
 def send_what_waits(uri: str, experiment: str, root: Path) -> None:
     """Try once more to tell the store what it could not be told, where there is anything: perhaps no
     stage that records comes after this one. That it still cannot be reached is logged."""

@@ -6,7 +6,8 @@ other folds say what they make of it, and its distance is that to the others: th
 Where a body learned from all pictures, the trial that chose the recipe was asked about those left out of it.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,21 +15,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from thawline.config.sections import Finetune
+from thawline.config.sections import Finetune, Trainer
 from thawline.data.store import Store, groups_of
 from thawline.models.answer import Answer, as_rows, scores
 from thawline.models.answering import Answering, Unknown
+from thawline.models.cuts import logits_of, units
 from thawline.models.head_cuts import side_by_side
 from thawline.models.inference import at_last_cut
 from thawline.models.linear_head import linear_head
 from thawline.statistics.conformal import threshold_for
 from thawline.statistics.temperature import temperature_of
 from thawline.training.batches import batches
+from thawline.training.features.cache import PrefixCache, features
 from thawline.training.head_cuts import apart, targets_of
 from thawline.training.phases import phases_of
-from thawline.training.solve.features import CutFeatures
-from thawline.training.solve.left_out import FOLDS, folds_of
-from thawline.training.solve.logistic import logistic_head
+from thawline.training.solve.features import CutFeatures, rotated, standardised
+from thawline.training.solve.head import penalty_path
+from thawline.training.solve.left_out import FOLDS, folds_of, path_of
+from thawline.training.solve.left_out import left_out as asked_of
 from thawline.training.solve.targets import Targets
 
 NEIGHBOURS = 5
@@ -38,6 +42,9 @@ MOST = 5000
 """Training pictures whose features are kept: more are drawn from (13 MB of 1280 numbers each)."""
 
 _SAID = ("logits", "labels")
+
+Ask = Callable[[Store], tuple[torch.Tensor, torch.Tensor]]
+"""What asks a network about pictures: see `inference.at_last_cut`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +67,7 @@ def answering_of(
     costs: tuple[tuple[float, ...], ...] | None = None,
     batch_size: int = 64,
     searched: Path | None = None,
+    ask: Ask | None = None,
 ) -> tuple[Answering, torch.Tensor]:
     """Return how `network`, the exported model that `recipe` made of the pictures of `store`, is to answer,
     and the features (M, D) of its training pictures as float16.
@@ -68,13 +76,15 @@ def answering_of(
         share: of pictures like the training ones that may be called unknown.
         costs: of each decision, where there are any; they are passed on.
         searched: the file of what the trial that chose `recipe` said of left-out pictures; it need not exist.
+        ask: what asks `network`; None: it is shown the pictures.
     """
     answer, (train, val) = Answer(network), _parts(store, recipe)
     train, kept = _at_most(train, MOST)
-    asked = [at_last_cut(answer, batches(part, batch_size), device) for part in (train, val) if len(part)]
+    ask = ask or (lambda part: at_last_cut(answer, batches(part, batch_size), device))
+    asked = [ask(part) for part in (train, val) if len(part)]
     answer.cpu()
-    features = as_rows(asked[0][1]).half()
-    rows, neighbours = features.float(), min(NEIGHBOURS, len(features))
+    kept_features = as_rows(asked[0][1]).half()
+    rows, neighbours = kept_features.float(), min(NEIGHBOURS, len(kept_features))
     found = []
     if len(val):
         near = scores(as_rows(asked[1][1]), rows, neighbours).numpy()
@@ -91,12 +101,30 @@ def answering_of(
         unknown = _unknown_by_what_taught(rows, train, share, neighbours)
         if searched is None or not searched.is_file():
             basis = "No picture was held out from training, so there is nothing to fit it on."
-            return Answering(basis=basis, unknown=unknown, costs=costs), features
+            return Answering(basis=basis, unknown=unknown, costs=costs), kept_features
         with np.load(searched) as table:
             logits, labels = (np.array(table[name]) for name in _SAID)
         which = f"what the trial that chose the recipe said of {len(labels):,} pictures left out of it"
     fitted = round(temperature_of(logits, labels), 6)
-    return Answering(fitted, f"Fitted on {which}.", unknown, costs), features
+    return Answering(fitted, f"Fitted on {which}.", unknown, costs), kept_features
+
+
+def by_stored_features(network: nn.Module, trainer: Trainer, cache: PrefixCache, at_once: int) -> Ask:
+    """Return what asks `network`, whose head was solved on features in `cache`, by these features, without
+    computing them again. Other arguments as for `features`."""
+    plain, last = copy.deepcopy(network), len(units(network))
+    if (apart_from := side_by_side(plain)) is not None:
+        apart_from.reset()
+
+    def ask(part: Store) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = features(plain, {last}, part, trainer, cache=cache, at_once=at_once)[last]
+        if (together := side_by_side(network)) is not None:
+            rows = together.standardised(rows)
+        with torch.inference_mode():
+            crossing = torch.from_numpy(rows)
+            return logits_of(Answer(network).suffix(crossing))[0].float(), crossing
+
+    return ask
 
 
 def unknown_of(distances: np.ndarray, share: float, neighbours: int, which: str) -> Unknown:
@@ -161,11 +189,12 @@ def _as_solved(network: nn.Module, features: torch.Tensor) -> list[CutFeatures]:
 
 
 def _left_out_logits(cuts: Sequence[CutFeatures], targets: Targets, penalty: float | None) -> np.ndarray:
-    penalty = logistic_head(cuts, targets, penalty=penalty).penalty
+    table, folds = standardised(cuts), folds_of(targets, FOLDS, 0)
+    rows = rotated(table.rows)[0]
+    tried = penalty_path(len(table.mean), -3, 1, 9) if penalty is None else np.array([penalty])
+    said = path_of(rows, targets, tried, asked_of(rows, targets, folds))[1]
     logits = np.zeros((len(targets.labels), targets.classes))
-    for out in folds_of(targets, FOLDS, 0):
-        taught, asked = ([CutFeatures(cut.values[which]) for cut in cuts] for which in (~out, out))
-        logits[out] = logistic_head(taught, targets.rows(~out), penalty=penalty).logits(asked)
+    logits[np.concatenate([np.flatnonzero(out) for out in folds])] = said
     return logits
 
 

@@ -1,7 +1,8 @@
 """Your own pictures, named by a table: a CSV file with a row for each, its path and its label.
 
-Columns: `path` (absolute, or relative to the table's folder), `label` and, if wanted, `group` (pictures with
-the same one are never parted) and `split` (train, val or test, in any case; blank: chosen here).
+Columns: `path` (absolute, or relative to the table's folder or, where there is none, to the repository's),
+`label` and, if wanted, `group` (pictures with the same one are never parted) and `split` (train, val or test,
+in any case; blank: chosen here).
 """
 
 import os
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from thawline.config.composition import located
+from thawline.config.composition import located, repository_root
 from thawline.config.errors import UserError
 from thawline.config.sections import DataSet
 from thawline.config.supervision import is_voted
@@ -92,14 +93,22 @@ def _read(table: Path) -> Iterator[_Row]:
 
 
 def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
-    """Return the row; its picture is named by its path below the table's folder, else by the full one."""
-    named = fields["path"]
-    file = Path(os.path.normpath(folder / (Path(named).expanduser() if named.startswith("~/") else named)))
+    """Return the row; its picture is named by its path below the folder where it was found, else by the full
+    one."""
+    folder, file = _found(folder, fields["path"])
     path = file.relative_to(folder) if file.is_relative_to(folder) else file
     split = fields.get("split", "")
     split = split_named(split) or split
     label, group = (normal(fields.get(name, "")) for name in ("label", "group"))
-    return _Row(line, _on_disk(folder, file), normal(path.as_posix()), label, group, split)
+    return _Row(line, file, normal(path.as_posix()), label, group, split)
+
+
+def _found(folder: Path, named: str) -> tuple[Path, Path]:
+    """Return `folder`, or the repository where only that has a file which is `named` so, and the file."""
+    path = Path(named).expanduser() if named.startswith("~/") else Path(named)
+    places = (folder, repository_root())
+    found = [(place, _on_disk(place, Path(os.path.normpath(place / path)))) for place in places]
+    return next((each for each in found if _is_file(each[1])), found[0])
 
 
 def _on_disk(folder: Path, file: Path) -> Path:

@@ -10,9 +10,11 @@ import numpy as np
 from PIL import Image
 
 from thawline import tracking
+from thawline.artifacts import fingerprint
 from thawline.config.sections import Config
 from thawline.data.recorded import recorded
 from thawline.data.store import Store
+from thawline.identity import code_identity
 from thawline.models.card import ModelCard
 from thawline.serving import served
 
@@ -24,7 +26,10 @@ PACKAGES = (
 
 
 def register(config: Config, bundle: Path, card: ModelCard, store: Store, root: Path) -> None:
-    """Log the bundle to a run of its own and make it the next version of `export.registered_model`."""
+    """Log the bundle to a run of its own and make it the next version of `export.registered_model`.
+
+    Done again with the same weights, settings and code, it finds its run and its version.
+    """
     tracking.connect(config.tracking.uri, config.tracking.experiment, root)
     tracking.reconcile()
     example = _gray(card.transform.size)
@@ -33,9 +38,18 @@ def register(config: Config, bundle: Path, card: ModelCard, store: Store, root: 
         "seed": card.notes["seed"],
         "data_fingerprint": store.fingerprint,
     }
-    data = recorded(store, config.target)
+    # the card holds the hashes of weights and features
+    same = fingerprint([card.to_dict(), code_identity(served.__name__)])
+    opened = tracking.run(
+        "export",
+        stage="export",
+        parameters=card.notes,
+        tags=tags,
+        once=f"export-{same}",
+        data=recorded(store, config.target),
+    )
     with (
-        tracking.run("export", stage="export", parameters=card.notes, tags=tags, data=data) as run,
+        opened as run,
         TemporaryDirectory() as temporary,
     ):
         folder = Path(temporary, "bundle")
@@ -44,7 +58,7 @@ def register(config: Config, bundle: Path, card: ModelCard, store: Store, root: 
             if path.is_file():  # and not another format
                 shutil.copyfile(path, folder / path.name)
         (answer,) = served.Served(folder).predict([example])
-        model = tracking.Loadable(folder, served.__name__, PACKAGES, example, answer, card.classes)
+        model = tracking.Loadable(folder, same, served.__name__, PACKAGES, example, answer, card.classes)
         version = tracking.register(run, config.export.registered_model, model)
         if version is not None:
             run.log_tags({"registered_model": f"{config.export.registered_model} {version}"})
