@@ -8,7 +8,6 @@ other, in a process of its own, with what that takes to start; every fit has a c
 measured stays below scratch/answers, is not measured again and is in the table. Nothing else may run beside.
 """
 
-import argparse
 import json
 import logging
 import os
@@ -21,29 +20,26 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from command import arguments
+from kept import kept
+from pages import ROOT, fill, interval, table
 
-from thawline.artifacts import read_json, write_json
+from thawline.artifacts import read_json
 from thawline.statistics.intervals import accuracy_interval
 from thawline.statistics.paired import difference_interval
 
-ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "scratch" / "answers"
 # the names of rivals.py, which is not imported: what it loads would count as memory of every child
 RIVALS = ("logistic regression", "fastai fine_tune(3)", "fastai fine_tune(10)", "timm, 10 epochs")
 NAMES = (
-    "data",
-    "who",
-    "minutes",
-    "first model",
-    "memory",
-    "accuracy (95 %)",
-    "the longest fit is better by (95 %)",
-    "depth",
+    *("data", "who", "minutes", "first model", "memory", "accuracy (95 %)"),
+    *("the longest fit is better by (95 %)", "depth"),
 )
-BEGIN, END = "<!-- answers: begin -->", "<!-- answers: end -->"
+FIT = "fit --minutes "
 log = logging.getLogger("answers")
 
 
@@ -115,8 +111,8 @@ def fitted(data: str, minutes: float, seed: int, folder: Path) -> Answer:
     table["path"] = table["path"].str.split("/").str[-2:].str.join("/")
     right = [part.sort_values("path")["correct"].tolist() for _, part in table.groupby("seed")]
     depth = read_json(clone / "reports" / "metrics.json")["recipe"]["depth"]
-    who = f"fit --minutes {minutes:g}"
-    return Answer(data, who, seed, seconds, memory, right, first and float(first[1]), depth)
+    first = first and float(first[1])
+    return Answer(data, f"{FIT}{minutes:g}", seed, seconds, memory, right, first, depth)
 
 
 def answers(
@@ -124,21 +120,18 @@ def answers(
 ) -> Iterator[Answer]:
     """Yield what everybody comes to on one set; what was measured before is read."""
 
-    def kept(who: str, seed: int) -> Answer:
+    asked = [(who, 0) for who in rivals]
+    asked += [(f"{FIT}{each:g}", seed) for each in minutes for seed in range(seeds)]
+    for who, seed in asked:
         path = KEPT / f"{data}-{re.sub(r'[^a-z0-9]+', '_', who)}-{seed}.json"
-        if not path.exists():
-            limit = who.removeprefix("fit --minutes ")
-            found = (
-                rival(data, who, seed, folder) if limit == who else fitted(data, float(limit), seed, folder)
-            )
-            write_json(path, asdict(found))
-        return Answer(**read_json(path))
+        yield Answer(**kept(path, answered, data, who, seed, folder))
 
-    for who in rivals:
-        yield kept(who, 0)
-    for each in minutes:
-        for seed in range(seeds):
-            yield kept(f"fit --minutes {each:g}", seed)
+
+def answered(data: str, who: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Return what one of rivals.py, or `thawline fit`, comes to."""
+    if who.startswith(FIT):
+        return asdict(fitted(data, float(who.removeprefix(FIT)), seed, folder))
+    return asdict(rival(data, who, seed, folder))
 
 
 def rows() -> Iterator[list[str]]:
@@ -155,7 +148,7 @@ def _place(answer: Answer) -> tuple[int, float, int]:
     """Order rivals as they are named, then fits by their minutes, then seeds."""
     if answer.who in RIVALS:
         return RIVALS.index(answer.who), 0.0, answer.seed
-    return len(RIVALS), float(answer.who.rpartition(" ")[2]), answer.seed
+    return len(RIVALS), float(answer.who.removeprefix(FIT)), answer.seed
 
 
 def cells(of_set: Sequence[Answer]) -> Iterator[list[str]]:
@@ -163,22 +156,20 @@ def cells(of_set: Sequence[Answer]) -> Iterator[list[str]]:
     groups: dict[str, list[Answer]] = {}
     for answer in of_set:
         groups.setdefault(answer.who, []).append(answer)
-    ours = [who for who in groups if who.startswith("fit ")]
+    ours = [who for who in groups if who.startswith(FIT)]
     best = _correct(groups[ours[-1]]) if ours else None
     for who, found in groups.items():
         correct, first = _correct(found), [each.first for each in found if each.first is not None]
-        clusters = np.arange(correct.shape[1])
-        low, high = accuracy_interval(correct)
         against = ""
         if best is not None and who not in ours:
-            ends = difference_interval(best, correct, clusters, 0.95)
-            against = f"{best.mean() - correct.mean():+.3f} ({ends[0]:+.3f} to {ends[1]:+.3f})"
+            ends = difference_interval(best, correct, np.arange(correct.shape[1]), 0.95)
+            against = interval(best.mean() - correct.mean(), *ends, "+.3f")
         minutes = " / ".join(f"{each.seconds / 60:.1f}" for each in found)
         depths = ", ".join(str(each.depth) for each in found if each.depth is not None)
         yield [
             *(found[0].data, who, minutes, " / ".join(f"{each:.0f} s" for each in first)),
             f"{max(each.memory for each in found) / 1e9:.1f} GB",
-            *(f"{correct.mean():.3f} ({low:.3f} to {high:.3f})", against, depths),
+            *(interval(correct.mean(), *accuracy_interval(correct)), against, depths),
         ]
 
 
@@ -188,27 +179,19 @@ def _correct(found: Sequence[Answer]) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder with NAME.tar")
+    parser = arguments(__doc__, data=True)
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 10])
     parser.add_argument("--seeds", type=int, default=1, help="of the whole fit")
     parser.add_argument("--rivals", nargs="*", default=RIVALS, choices=RIVALS)
     parser.add_argument("sets", nargs="+")
     chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    KEPT.mkdir(parents=True, exist_ok=True)
     for name in chosen.sets:
         folder = pictures_of(name, chosen.data)
         for each in answers(name, chosen.minutes, chosen.seeds, folder, chosen.rivals):
             log.info("%s, %s: %.0f s, %.3f", name, each.who, each.seconds, _correct([each]).mean())
-    lines = [NAMES, ("---",) * len(NAMES), *rows()]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    page = ROOT / "docs" / "benchmarks.md"
-    before, rest = page.read_text().split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
-    log.info("%s", table)
+    text = table(NAMES, rows())
+    fill("benchmarks.md", {"answers": text})
+    log.info("%s", text)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,23 @@ letters, then fine-tuned on the embedded digits and trained on them from scratch
 letters, that it did not learn from. Results are kept in benchmarks/results, network by network.
 """
 
-import argparse
 import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from command import arguments
+from kept import Cells
+from pages import RESULTS, ROOT, fill, table
 from scipy.special import stdtrit
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from thawline.artifacts import Artifacts, read_json, write_json, write_text
+from thawline.artifacts import Artifacts
 from thawline.config.choices import AugmentationName, Role
 from thawline.config.composition import compose, to_config
 from thawline.config.recipe.fields import Pretrain
@@ -38,21 +39,9 @@ from thawline.training.batches import batches, validate
 from thawline.training.loss import cross_entropy
 from thawline.training.optimization import build_optimizer, factor, groups
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS, PAGE = ROOT / "benchmarks" / "results" / "batch_norm.json", ROOT / "docs" / "batch_norm.md"
-
 ARCHITECTURES = (
-    "mobilenet_v3_small",
-    "mobilenet_v3_large",
-    "mnasnet0_5",
-    "efficientnet_b0",
-    "mobilenet_v2",
-    "shufflenet_v2_x0_5",
-    "resnet18",
-    "regnet_y_400mf",
-    "densenet121",
-    "googlenet",
-    "vgg11_bn",
+    *("mobilenet_v3_small", "mobilenet_v3_large", "mnasnet0_5", "efficientnet_b0", "mobilenet_v2"),
+    *("shufflenet_v2_x0_5", "resnet18", "regnet_y_400mf", "densenet121", "googlenet", "vgg11_bn"),
     "efficientnet_b5",
 )
 """One or two of every family of torchvision's that normalises by batches."""
@@ -204,14 +193,10 @@ def measure(architecture: str, seed: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
+def page(results: dict[str, dict[str, dict[str, float]]]) -> str:
     """Return each training of each network, the mean of all, and what a pass over the pictures gains, in
     Markdown; numbers are means over the seeds."""
-    lines = [
-        f"| network | training | learnt | {' | '.join(WAYS.values())} |",
-        f"|---|---|---|{'---|' * len(WAYS)}",
-    ]
-    gains, every = [], []
+    lines, gains, every = [], [], []
     for network in dict.fromkeys(name.rpartition(" ")[0] for name in results):
         runs = [each for name, each in results.items() if name.rpartition(" ")[0] == network]
         cases = {
@@ -223,36 +208,28 @@ def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
     lines.append(_row("**mean**", "", {way: fmean(each[way] for each in every) for way in every[0]}))
     half = stdtrit(len(gains) - 1, 0.975) * stdev(gains) / math.sqrt(len(gains))
     low, high = (100 * (fmean(gains) + sign * half) for sign in (-1, 1))
-    return "\n".join(lines) + (
+    return table(["network", "training", "learnt", *WAYS.values()], lines, "|---") + (
         f"\n\nMeasured anew minus the momentum that follows the steps, over {len(gains)} networks: "
         f"{100 * fmean(gains):+.1f} points (95 % interval {low:+.1f} to {high:+.1f})."
     )
 
 
-def _row(network: str, case: str, shares: dict[str, float]) -> str:
-    shown = (f"{shares[way]:.3f}" for way in ("precise, learnt", *WAYS))
-    return f"| {network} | {case} | {' | '.join(shown)} |"
+def _row(network: str, case: str, shares: dict[str, float]) -> list[str]:
+    return [network, case, *(f"{shares[way]:.3f}" for way in ("precise, learnt", *WAYS))]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--architectures", nargs="+", default=ARCHITECTURES, metavar="NAME")
     chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    results = dict(read_json(RESULTS)) if RESULTS.exists() else {}
+    results = Cells(RESULTS / "batch_norm.json")
     for name in chosen.architectures:
         for seed in range(chosen.seeds):
-            if f"{name} {seed}" not in results:
-                results[f"{name} {seed}"] = measure(name, seed)
-                write_json(RESULTS, results)
-                log.info("%s %d", name, seed)
-    begin, end = "<!-- table: begin -->", "<!-- table: end -->"
-    before, rest = PAGE.read_text().split(begin, 1)
-    write_text(PAGE, f"{before}{begin}\n{table(results)}\n{end}{rest.split(end, 1)[1]}")
+            results.measured(f"{name} {seed}", measure, name, seed)
+            log.info("%s %d", name, seed)
+    fill("batch_norm.md", {"table": page(results)})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ deleted. A row is kept as soon as it is there, so a run that was ended goes on w
 the page again from the rows.
 """
 
-import argparse
 import gc
 import logging
 import os
@@ -20,10 +19,13 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from command import arguments
+from kept import put, rows_in
+from pages import RESULTS, ROOT, fill, table
 from PIL import Image
 from torchvision.models import get_model_weights
 
-from thawline.artifacts import CARD, COSTS, MODEL, Artifacts, read_json, write_json, write_text
+from thawline.artifacts import CARD, COSTS, MODEL, Artifacts, read_json
 from thawline.config.composition import compose, to_config
 from thawline.config.sections import Config
 from thawline.data.prepare import prepare
@@ -39,10 +41,7 @@ from thawline.serving.predict import card_of, network_of, picture_files, predict
 from thawline.training.finetune import finetune
 from thawline.training.pretrain import pretrain
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "builders.json"
-PAGE = ROOT / "docs" / "architectures.md"
-BEGIN, END = "<!-- builders: begin -->", "<!-- builders: end -->"
+ROWS = RESULTS / "builders.json"
 STEPS = ("pretrain", "replace_head", "finetune", "soup", "export", "predict")
 NAMES = ("builder", "pixels", "million weights", "went through")
 
@@ -148,14 +147,11 @@ def weights(builder: str) -> int:
     return int(get_model_weights(builder).DEFAULT.meta["num_params"])
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def page(rows: list[dict[str, Any]]) -> str:
     """Return the rows in Markdown, by name, and a line with the builders that have none."""
-    lines = [f"| {' | '.join(NAMES)} |", f"|{'---|' * len(NAMES)}"]
-    lines += [f"| {' | '.join(cells(row))} |" for row in sorted(rows, key=lambda row: row["builder"])]
+    found = table(NAMES, map(cells, sorted(rows, key=lambda row: row["builder"])), "|---")
     missing = sorted(set(architectures()) - {row["builder"] for row in rows})
-    return "\n".join(
-        [*lines, *(["", f"Not run yet ({len(missing)}): {', '.join(missing)}"] if missing else [])]
-    )
+    return found + (f"\n\nNot run yet ({len(missing)}): {', '.join(missing)}" if missing else "")
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -163,37 +159,27 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [row["builder"], str(row["side"]), f"{row['weights'] / 1e6:.1f}", through]
 
 
-def write_page(rows: list[dict[str, Any]]) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-    found = describe_machine()["versions"]
-    libraries = ", ".join(f"{name} {found[name]}" for name in ("torch", "torchvision"))
-    write_text(PAGE, f"{before}{BEGIN}\n{libraries}\n\n{table(rows)}\n{END}{after}")
-
-
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("builders", nargs="*", choices=[*architectures(), []], help="only these, anew")
-    arguments.add_argument("--table", action="store_true", help="only write the page again")
-    chosen = arguments.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    log.setLevel(logging.INFO)
+    parser = arguments(__doc__)
+    parser.add_argument("builders", nargs="*", choices=[*architectures(), []], help="only these, anew")
+    parser.add_argument("--table", action="store_true", help="only write the page again")
+    chosen = parser.parse_args()
+    logging.getLogger("thawline").setLevel(logging.WARNING)
     # its database is in another folder for every builder, which it says
     logging.getLogger("thawline.tracking").setLevel(logging.ERROR)
     os.environ.pop("DVC_ROOT", None)
     torch.set_num_threads(1)
-    rows = read_json(RESULTS) if RESULTS.exists() else []
-    done = {row["builder"] for row in rows}
+    done = {row["builder"] for row in rows_in(ROWS)}
     todo = chosen.builders or sorted(set(architectures()) - done, key=weights)
     with tempfile.TemporaryDirectory() as place:
         for builder in [] if chosen.table else todo:
             row = row_of(builder, Path(place))
             log.info("%s", " ".join(cells(row)))
-            others = [each for each in rows if each["builder"] != builder]
-            rows = sorted([*others, row], key=lambda each: each["builder"])
-            write_json(RESULTS, rows)
+            put(ROWS, [row], "builder")
             gc.collect()
-    write_page(rows)
+    found = describe_machine()["versions"]
+    libraries = ", ".join(f"{name} {found[name]}" for name in ("torch", "torchvision"))
+    fill("architectures.md", {"builders": f"{libraries}\n\n{page(rows_in(ROWS))}"})
 
 
 if __name__ == "__main__":

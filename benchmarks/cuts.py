@@ -7,31 +7,29 @@ out-of-fold predictions of them, and what the solved heads are worth on the test
 below scratch/.
 """
 
-import argparse
 import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from cut_features import SETS, SOURCES, Pooled, of_each_class, pooled
+from command import arguments
+from cut_features import SETS, SOURCES, Pooled, pooled
+from data_sets import of_each_class
+from pages import RESULTS, fill, interval, table
 
 from thawline.artifacts import write_json
 from thawline.statistics.paired import difference_interval
 from thawline.training.solve.choice import choose_cuts
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
-ROOT = Path(__file__).resolve().parents[1]
 DRAWS = 5
 NAMES = (
     *("data", "source", "a class", "last cut", "chosen cuts", "gain (95 %)"),
     *("several", "harmed", "peak", "seconds"),
 )
-BEGIN, END = "<!-- cuts: begin -->", "<!-- cuts: end -->"
 log = logging.getLogger("cuts")
 
 
@@ -57,12 +55,12 @@ class Row:
     def cells(self) -> list[str]:
         """Of the table in Markdown."""
         clusters = np.arange(self.correct.shape[1])
-        low, high = difference_interval(self.correct, self.last, clusters, 0.95)
+        ends = difference_interval(self.correct, self.last, clusters, 0.95)
         several = sum(len(cuts) > 1 for cuts in self.read)
-        interval = f"{self.gains.mean():+.3f} ({low:+.3f} to {high:+.3f})" if several else "0"
+        gain = interval(self.gains.mean(), *ends, "+.3f") if several else "0"
         return [
             *(self.name, self.source, "all" if self.each is None else str(self.each)),
-            *(f"{self.last.mean():.3f}", f"{self.correct.mean():.3f}", interval),
+            *(f"{self.last.mean():.3f}", f"{self.correct.mean():.3f}", gain),
             *(f"{several} of {len(self.read)}", str(int((self.gains < 0).sum()))),
             *(", ".join(map(str, sorted(set(self.peak)))), f"{self.seconds:.1f}"),
         ]
@@ -70,31 +68,27 @@ class Row:
 
 def measured(name: str, source: str, found: Pooled, each: int | None) -> Row:
     """Choose and solve on some training pictures, and ask about the test pictures."""
-    classes, test = int(found.labels.max()) + 1, ~found.train
     correct, last, read, peak, seconds = [], [], [], [], []
     for draw in range(1 if each is None else DRAWS):
         rows = found.train
         if each is not None:
             rows = of_each_class(found.labels, np.flatnonzero(found.train), each, draw)
-        targets = Targets(found.labels[rows], classes)
-        taught = {depth: CutFeatures(means[rows]) for depth, means in found.means.items()}
-        asked = {depth: CutFeatures(means[test]) for depth, means in found.means.items()}
+        targets, taught = Targets(found.labels[rows], found.classes), found.cuts(rows)
         started = time.process_time()
         choice = choose_cuts(taught, targets)
         seconds.append(time.process_time() - started)
         for cuts, kept in ((choice.cuts, correct), ((max(taught),), last)):
             head = logistic_head([taught[cut] for cut in cuts], targets)
-            said = head.logits([asked[cut] for cut in cuts]).argmax(1)
-            kept.append((said == found.labels[test]).astype(float))
+            kept.append(found.right(head, depths=cuts).astype(float))
         read.append(choice.cuts)
         peak.append(max(choice.singles, key=lambda depth: choice.singles[depth].accuracy))
     return Row(name, source, each, np.stack(correct), np.stack(last), read, peak, float(np.mean(seconds)))
 
 
-def rows(data: Path, weights: Path, folder: Path) -> Iterator[Row]:
+def rows(data: Path, weights: Path) -> Iterator[Row]:
     for name in SETS:
         for source in SOURCES:
-            found = pooled(name, source, data, weights, folder)
+            found = pooled(name, source, data, weights)
             fewest = int(np.bincount(found.labels[found.train]).min())
             for each in (10, 20, 40):
                 if each < fewest:
@@ -102,22 +96,12 @@ def rows(data: Path, weights: Path, folder: Path) -> Iterator[Row]:
             yield measured(name, source, found, None)
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
-    lines = [NAMES, ("---",) * len(NAMES), *(each["cells"] for each in found)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="the folder with the sets' .tar files")
+    parser = arguments(__doc__, data=True)
     parser.add_argument("--weights", type=Path, required=True, help="of mobilenet_v2_body.safetensors")
     chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     found = []
-    for row in rows(chosen.data, chosen.weights, ROOT / "scratch" / "cuts"):
+    for row in rows(chosen.data, chosen.weights):
         log.info("%s", " | ".join(row.cells()))
         found.append({"cells": row.cells(), "gains": row.gains.tolist(), "read": row.read, "peak": row.peak})
     gains = np.concatenate([each["gains"] for each in found])
@@ -125,10 +109,8 @@ def main() -> None:
         "%d choices: mean gain %+.3f, harmed %d, worst %+.3f",
         *(len(gains), gains.mean(), (gains < 0).sum(), gains.min()),
     )
-    write_json(ROOT / "benchmarks" / "results" / "cuts.json", found)
-    page = ROOT / "docs" / "heads.md"
-    before, rest = page.read_text().split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{rest.split(END)[1]}")
+    write_json(RESULTS / "cuts.json", found)
+    fill("heads.md", {"cuts": table(NAMES, [each["cells"] for each in found])})
 
 
 if __name__ == "__main__":

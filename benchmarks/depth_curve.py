@@ -8,7 +8,6 @@ the values of params.yaml. The models of every depth are asked about the test pi
 study can open. What is finished is kept below scratch/, so that an interrupted run goes on.
 """
 
-import argparse
 import logging
 import os
 import time
@@ -20,22 +19,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from checkout import command, folder_for, run
+from pages import table
 
-from thawline.artifacts import (
-    DEPTH_CURVE,
-    MODEL,
-    RECOMMENDATION,
-    Artifacts,
-    file_hash,
-    fingerprint,
-    read_json,
-    write_json,
-)
+from thawline.artifacts import DEPTH_CURVE, RECOMMENDATION, Artifacts, read_json, write_json
 from thawline.config.composition import compose, load_lock, to_config
-from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender
+from thawline.data.store import open_store
+from thawline.evaluation.depth_curve import points_on_test, write_tested
+from thawline.models.device import prepare_device
+from thawline.search.search import search
 
-ROOT = Path(__file__).resolve().parents[1]
 log = logging.getLogger("depth_curve")
 
 
@@ -49,20 +43,10 @@ def configured(root: Path, seed: int, overrides: list[str], study: str) -> Confi
 
 def study(root: Path, seed: int, overrides: list[str]) -> dict[str, Any]:
     """One whole study and what its depths' models say of the test pictures."""
-    from thawline.data.store import open_store
-    from thawline.evaluation.depth_curve import points_on_test, write_tested
-    from thawline.identity import code_identity
-    from thawline.models.device import prepare_device
-    from thawline.search.search import search
-
-    source = file_hash(Artifacts.under(root).stage("replace_head") / MODEL)
-    name = fingerprint(
-        [(root / "params.yaml").read_text(), overrides, source, code_identity("thawline.search.search")]
-    )[:12]
-    folder = root / "scratch" / "depth_curve" / name / str(seed)
+    folder = folder_for("depth_curve", root, overrides) / str(seed)
     artifacts = Artifacts(root, folder, folder / "reports")
     # not the user's own study, which may be finished already
-    config = configured(root, seed, overrides, f"benchmark-{name}-{seed}")
+    config = configured(root, seed, overrides, f"benchmark-{folder.parent.name}-{seed}")
     with timed(folder / "seconds.json") as finished:
         if not finished:
             search(config, artifacts)
@@ -128,41 +112,30 @@ def row(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def page(studies: list[dict[str, Any]]) -> str:
+    names = ("seed of the study", "minutes", "recommended depth", "indistinguishable depths")
+    names += ("its test accuracy", "best depth on the test pictures", "its test accuracy")
+    names += ("points below the best", "the same, best depth chosen on other pictures")
     lines = [
-        "| seed of the study | minutes | recommended depth | indistinguishable depths | its test accuracy "
-        "| best depth on the test pictures | its test accuracy | points below the best "
-        "| the same, best depth chosen on other pictures |",
-        "|---|---|---|---|---|---|---|---|---|",
+        [str(each["seed"]), f"{each['minutes']:.1f}", str(each["depth"]), ", ".join(map(str, each["alike"]))]
+        + [f"{each['test']:.3f}", str(each["best_depth"]), f"{each['best_test']:.3f}"]
+        + [f"{100 * each[name]:.1f}" for name in ("below_best", "below_best_unselected")]
+        for each in map(row, studies)
     ]
-    lines += [
-        f"| {each['seed']} | {each['minutes']:.1f} | {each['depth']} | {', '.join(map(str, each['alike']))} "
-        f"| {each['test']:.3f} | {each['best_depth']} | {each['best_test']:.3f} "
-        f"| {100 * each['below_best']:.1f} | {100 * each['below_best_unselected']:.1f} |"
-        for each in rows
-    ]
-    return "\n".join(lines)
+    return table(names, lines, "|---")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("name", help="of the file in benchmarks/results")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout whose artifacts are used")
+    parser = command(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of whole studies")
     parser.add_argument("overrides", nargs="*", help="further values of the search, e.g. search.workers=4")
     chosen = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        root = chosen.root.resolve()
-        found = [study(root, seed, chosen.overrides) for seed in chosen.seeds]
-        write_json(root / "benchmarks" / "results" / f"depth_curve_{chosen.name}.json", found)
-        log.info("%s", table([row(each) for each in found]))
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    root = chosen.root.resolve()
+    found = [study(root, seed, chosen.overrides) for seed in chosen.seeds]
+    write_json(root / "benchmarks" / "results" / f"depth_curve_{chosen.name}.json", found)
+    log.info("%s", page(found))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,8 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from builders import SIDES, weights
+from command import arguments
+from kept import put, rows_in
+from pages import RESULTS, fill, table
 
-from thawline.artifacts import CARD, MODEL, read_json, write_json, write_text
+from thawline.artifacts import CARD, MODEL, read_json
 from thawline.config.sections import ExportFormat
 from thawline.data.store import open_store, write_store
 from thawline.data.transform import Transform
@@ -29,10 +32,7 @@ from thawline.models.checkpoint import ModelCard, build_random, save_model
 from thawline.models.zoo import architectures
 from thawline.serving.formats.write import OUTCOMES, write_formats
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "exports.json"
-PAGE = ROOT / "docs" / "exports.md"
-BEGIN, END = "<!-- exports: begin -->", "<!-- exports: end -->"
+ROWS = RESULTS / "exports.json"
 FORMATS = (ExportFormat.onnx, ExportFormat.torch_export)
 SECONDS = 300
 """After so long a model is given up."""
@@ -89,17 +89,16 @@ def row_of(name: str) -> dict[str, Any]:
     return {"model": name, "outcomes": json.loads(done.stdout.splitlines()[-1])}
 
 
-def page(rows: list[dict[str, Any]], names: list[str]) -> str:
+def page(rows: list[dict[str, Any]]) -> str:
     """Return the table: a row for each model, those that were not run included."""
     found = {row["model"]: row for row in rows}
-    lines = ["| model | ONNX | torch.export |", "|---|---|---|"]
-    for name in sorted(names):
+    lines = []
+    for name in sorted([*architectures(), *TIMM]):
         row = found.get(name)
         outcomes = (row or {}).get("outcomes", {})
         told = "not run" if row is None else row.get("error", "")
-        cells = [shortened(outcomes.get(each.name, told)) for each in FORMATS]
-        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
-    return "\n".join(lines) + "\n"
+        lines.append([name, *(shortened(outcomes.get(each.name, told)) for each in FORMATS)])
+    return table(("model", "ONNX", "torch.export"), lines, "|---")
 
 
 def shortened(words: str) -> str:
@@ -112,33 +111,24 @@ log = logging.getLogger("exports")
 
 
 def main() -> None:
-    names = [*architectures(), *TIMM]
-    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("models", nargs="*", choices=[*names, []], help="only these, anew")
-    arguments.add_argument("--minutes", type=float, default=float("inf"), help="begin no model after so long")
-    arguments.add_argument("--table", action="store_true", help="only write the page again")
-    arguments.add_argument("--one", help=argparse.SUPPRESS)
-    chosen = arguments.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    log.setLevel(logging.INFO)
+    parser = arguments(__doc__)
+    parser.add_argument("models", nargs="*", choices=[*architectures(), *TIMM, []], help="only these, anew")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no model after so long")
+    parser.add_argument("--table", action="store_true", help="only write the page again")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    logging.getLogger("thawline").setLevel(logging.WARNING)
     if chosen.one:
         print(json.dumps(exported(chosen.one)))  # noqa: T201
         return
-    rows = read_json(RESULTS) if RESULTS.exists() else []
-    done = {row["model"] for row in rows}
+    done = {row["model"] for row in rows_in(ROWS)}
     left = [*TIMM, *sorted(architectures(), key=weights)]
-    todo = [] if chosen.table else chosen.models or [name for name in left if name not in done]
     end = time.monotonic() + 60 * chosen.minutes
-    for name in todo:
+    for name in [] if chosen.table else chosen.models or [name for name in left if name not in done]:
         if time.monotonic() > end:
             break
-        rows = sorted(
-            [*(row for row in rows if row["model"] != name), row_of(name)], key=lambda row: row["model"]
-        )
-        write_json(RESULTS, rows)
-    text = PAGE.read_text(encoding="utf-8")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    write_text(PAGE, f"{before}{BEGIN}\n{page(rows, names)}{END}{after}")
+        put(ROWS, [row_of(name)], "model")
+    fill("exports.md", {"exports": page(rows_in(ROWS))})
 
 
 if __name__ == "__main__":

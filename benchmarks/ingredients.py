@@ -7,12 +7,12 @@ Medians of alternating rounds in one process, as ratios: how many times as fast 
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable
 from statistics import median
 
 import torch
+from command import arguments
 from contestants.task import frozen
 from torch import nn
 from torch.nn import functional
@@ -111,7 +111,7 @@ def compiled() -> tuple[float, float]:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    arguments(__doc__).parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     # first, in a process that has freed nothing large yet: the default depends on what came before
     log.info("freed memory kept, a training step at 64 px: %.2f", kept_memory())

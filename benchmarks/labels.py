@@ -8,15 +8,15 @@ half of the pictures, and heads that all of them teach are asked about pictures 
 draws. Results go to benchmarks/results/labels.json and into docs/labels.md.
 """
 
-import argparse
 import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cut_features import Pooled, pooled
+from command import arguments
+from cut_features import Pooled, of_lite0
+from pages import RESULTS, fill, table
 
 from thawline.artifacts import write_json
 from thawline.review.heads import look
@@ -26,7 +26,6 @@ from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
-ROOT = Path(__file__).resolve().parents[1]
 log = logging.getLogger("labels")
 SETS = ("hotdog256", "rsscn7")
 FLIPPED, FIRST, LABEL_SEEDS, DRAWS = 0.05, 20, 3, 6
@@ -45,8 +44,7 @@ MORE = (
 def flips(found: Pooled, name: str) -> Iterator[dict[str, Any]]:
     """Change labels and look for them."""
     rows = np.flatnonzero(found.train)
-    truth, cuts = found.labels[rows], [CutFeatures(found.means[max(found.means)][rows])]
-    classes = int(found.labels.max()) + 1
+    truth, cuts, classes = found.labels[rows], [CutFeatures(found.last[rows])], found.classes
     for seed in range(LABEL_SEEDS):
         generator = np.random.default_rng(seed)
         flipped = generator.choice(len(rows), round(FLIPPED * len(rows)), replace=False)
@@ -72,7 +70,7 @@ def flips(found: Pooled, name: str) -> Iterator[dict[str, Any]]:
 
 def halves(found: Pooled, name: str) -> Iterator[dict[str, Any]]:
     """Draw out the curve of half of the pictures and compare with all of them."""
-    features, classes = found.means[max(found.means)], int(found.labels.max()) + 1
+    features, classes = found.last, found.classes
     for half in HALVES[name]:
         gains, said, held = [], [], []
         for seed in range(DRAWS):
@@ -81,8 +79,7 @@ def halves(found: Pooled, name: str) -> Iterator[dict[str, Any]]:
             accuracy = []
             for taught in (np.sort(order[:half]), np.sort(order[: 2 * half])):
                 head = logistic_head([CutFeatures(features[taught])], Targets(found.labels[taught], classes))
-                answers = head.logits([CutFeatures(features[rest])]).argmax(1)
-                accuracy.append(float((answers == found.labels[rest]).mean()))
+                accuracy.append(float(found.right(head, rest).mean()))
             rows = np.sort(order[:half])
             looked = look([CutFeatures(features[rows])], Targets(found.labels[rows], classes), 4, 0)
             assert looked is not None
@@ -131,35 +128,24 @@ def _shown(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def table(names: tuple[str, ...], cells: list[list[str]]) -> str:
-    """The rows in Markdown."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in [names, ("---",) * len(names), *cells])
+def tables(found: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+    """Return the tables of the page by their marks."""
+    return {
+        "flips": table(LABELS, label_cells(found["labels"])),
+        "more": table(MORE, more_cells(found["more"])),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="the folder with the sets' .tar files")
-    chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    features = {
-        name: pooled(name, "lite0", chosen.data, chosen.data, ROOT / "scratch" / "cuts") for name in SETS
-    }
-    labels = [row for name, found in features.items() for row in flips(found, name)]
-    more = [row for name, found in features.items() for row in halves(found, name)]
-    log.info(
-        "%.1f s of processor time for each look at the labels",
-        np.mean([row.pop("seconds") for row in labels]),
-    )
-    write_json(ROOT / "benchmarks" / "results" / "labels.json", {"labels": labels, "more": more})
-    page = ROOT / "docs" / "labels.md"
-    text = page.read_text()
-    for mark, names, cells in (("flips", LABELS, label_cells(labels)), ("more", MORE, more_cells(more))):
-        begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n{table(names, cells)}\n{end}{rest.split(end)[1]}"
-    page.write_text(text)
+    chosen = arguments(__doc__, data=True).parse_args()
+    features = of_lite0(SETS, chosen.data)
+    labels = [row for name, each in features.items() for row in flips(each, name)]
+    more = [row for name, each in features.items() for row in halves(each, name)]
+    took = np.mean([row.pop("seconds") for row in labels])
+    log.info("%.1f s of processor time for each look at the labels", took)
+    found = {"labels": labels, "more": more}
+    write_json(RESULTS / "labels.json", found)
+    fill("labels.md", tables(found))
 
 
 if __name__ == "__main__":

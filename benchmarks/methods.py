@@ -10,7 +10,6 @@ number of seeds, which alone are measured on the test split. Two processes with 
 list of trainings; what is finished is kept below scratch/, so that an interrupted run goes on.
 """
 
-import argparse
 import logging
 import os
 import time
@@ -22,34 +21,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from checkout import Trainings, command, folder_for, run
+from kept import kept
 from omegaconf import OmegaConf
+from pages import fill, filled, interval, table
 
-from thawline.artifacts import CARD, MODEL, Artifacts, file_hash, fingerprint, read_json, write_json
+from thawline.artifacts import Artifacts, write_json
 from thawline.config.composition import load_lock, to_config
 from thawline.config.errors import UserError, first_line
 from thawline.config.recipe.fields import AUTO
-from thawline.config.sections import Config, Finetune, Trainer
+from thawline.config.sections import Config, Finetune
+from thawline.data.store import groups_of, open_store
+from thawline.evaluation.compare import Compared, difference_intervals, intervals
+from thawline.evaluation.metrics import contributions
+from thawline.statistics.bootstrap import clusters_of
+from thawline.training.head_cuts import chosen_cuts
 
-ROOT = Path(__file__).resolve().parents[1]
 METHODS = (
-    "from_scratch",
-    "linear_probe",
-    "frozen",
-    "full",
-    "layer_decay",
-    "lp_ft",
-    "gradual",
-    "surgical",
-    "bias",
-    "norm",
-    "scale_shift",
-    "lora",
-    "adapter",
-    "prompt",
-    "l2_sp",
-    "ema",
-    "wise_ft",
-    "soup",
+    *("from_scratch", "linear_probe", "frozen", "full", "layer_decay", "lp_ft", "gradual", "surgical"),
+    *("bias", "norm", "scale_shift", "lora", "adapter", "prompt", "l2_sp", "ema", "wise_ft", "soup"),
 )
 """Presets of conf/finetune, in the order of the table."""
 
@@ -87,60 +77,34 @@ def train(root: Path, folder: Path, job: Job) -> dict[str, Any]:
 
     A method this network cannot learn by is a result too: `refused` holds the reason.
     """
-    path = folder / f"{job.method}-{job.factor:g}-{job.seed}.json"
-    if path.is_file():
-        return dict(read_json(path))
-    config = to_config(load_lock(root))
-    try:
-        found = _train(config, Artifacts.under(root), recipe_of(config, root, job.method, job.factor), job)
-    except UserError as error:
-        found = {"refused": first_line(error)}
-    write_json(path, found)
-    return found
+
+    def measured() -> dict[str, Any]:
+        config = to_config(load_lock(root))
+        try:
+            return _trained(config, root, recipe_of(config, root, job.method, job.factor), job)
+        except UserError as error:
+            return {"refused": first_line(error)}
+
+    return dict(kept(folder / f"{job.method}-{job.factor:g}-{job.seed}.json", measured))
 
 
-def _train(config: Config, artifacts: Artifacts, recipe: Finetune, job: Job) -> dict[str, Any]:
-    from thawline.data.store import open_store
-    from thawline.evaluation.asking import class_order
-    from thawline.models.checkpoint import load_model
-    from thawline.models.device import prepare_machine
-    from thawline.models.inference import probabilities
-    from thawline.training.batches import batches
-    from thawline.training.finetune import initial_network
-    from thawline.training.head_cuts import chosen_cuts
-    from thawline.training.soup import finetune_soup
-
-    trainer = Trainer(accelerator="cpu", threads=1)
-    prepare_machine(trainer)
-    initial = artifacts.stage("replace_head")
-    store = open_store(artifacts.data("target"))
+def _trained(config: Config, root: Path, recipe: Finetune, job: Job) -> dict[str, Any]:
+    trainings = Trainings(root, config)
     started = time.monotonic()
     if recipe.head_cuts == AUTO:
-        source, _ = load_model(initial / MODEL, initial / CARD)
-        recipe = replace(recipe, head_cuts=list(chosen_cuts(source, recipe, store, trainer).cuts))
-    network, card = initial_network(recipe, initial, job.seed)
-    fitted = finetune_soup(
-        network,
-        recipe,
-        store,
-        trainer,
-        seed=job.seed,
-        mirror=config.target.mirror,
-    )
-    seconds = time.monotonic() - started
+        choice = chosen_cuts(trainings.source, recipe, trainings.store, trainings.trainer)
+        recipe = replace(recipe, head_cuts=list(choice.cuts))
+    network, fitted = trainings.trained(recipe, job.seed)
     found = {
         "val_accuracy": fitted.row["val_accuracy"],
         "val_loss": fitted.row["val_loss"],
         "trainable_parameters": fitted.cost["trainable_parameters"],
         "step_flops": fitted.cost.get("step_flops", float("nan")),
-        "seconds": seconds,
+        "seconds": time.monotonic() - started,
     }
     if job.seed == _search_seed(config):
         return found
-    test = open_store(artifacts.data("test"))
-    answers = probabilities(network, batches(test, config.evaluate.batch_size), "cpu")
-    order = class_order(card, test, initial / MODEL)
-    return {**found, "probabilities": np.round(answers[:, order], 6).tolist()}
+    return {**found, "probabilities": np.round(trainings.answers(network), 6).tolist()}
 
 
 def _search_seed(config: Config) -> int:
@@ -152,7 +116,7 @@ def compare(root: Path, methods: Iterable[str], factors: Iterable[float], seeds:
     """One row per method. The factor on its rates is the one with the best validation accuracy (ties: the
     lower loss); then `seeds` trainings are measured on the test split."""
     config = to_config(load_lock(root))
-    folder = _folder(root, config)
+    folder = folder_for("methods", root)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         tries = {
             (method, factor): pool.submit(train, root, folder, Job(method, factor, _search_seed(config)))
@@ -185,41 +149,16 @@ def _best(method: str, tries: dict[tuple[str, float], Any]) -> float | None:
     return min(done, key=lambda f: (-done[f]["val_accuracy"], done[f]["val_loss"]), default=None)
 
 
-def _folder(root: Path, config: Config) -> Path:
-    """Where trainings are kept: another one for other values, another source model or other code."""
-    from thawline.identity import code_identity
-
-    artifacts = Artifacts.under(root)
-    source = file_hash(artifacts.stage("replace_head") / MODEL)
-    lock = OmegaConf.to_yaml(OmegaConf.structured(config))
-    return (
-        root
-        / "scratch"
-        / "methods"
-        / fingerprint([lock, source, code_identity("thawline.search.search")])[:12]
-    )
-
-
 def _measured(root: Path, config: Config, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with accuracies and intervals over pictures and seeds in place of predictions."""
-    from thawline.data.store import groups_of, open_store
-    from thawline.evaluation.compare import Compared, difference_intervals, intervals
-    from thawline.evaluation.metrics import contributions
-    from thawline.statistics.bootstrap import clusters_of
-
     test = open_store(Artifacts.under(root).data("test"))
     settings = config.evaluate
     clusters = clusters_of(len(test), groups_of(test.manifest))
-    found = {
-        row["method"]: Compared.of(
-            [
-                contributions(test.labels, np.array(run["probabilities"]), settings.calibration_bins)
-                for run in row["runs"]
-            ]
-        )
-        for row in rows
-        if "runs" in row
-    }
+    found = {}
+    for row in (each for each in rows if "runs" in each):
+        said = [np.array(run["probabilities"]) for run in row["runs"]]
+        told = [contributions(test.labels, each, settings.calibration_bins) for each in said]
+        found[row["method"]] = Compared.of(told)
     measured = []
     for row in rows:
         runs = row.pop("runs", None)
@@ -237,66 +176,41 @@ def _measured(root: Path, config: Config, rows: list[dict[str, Any]]) -> list[di
     return measured
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a table in Markdown."""
-    lines = [
-        "| method | test accuracy (95 % interval) | minus full | trainable parameters "
-        "| FLOPs of a training step per picture | seconds | rates times |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def page(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a table in Markdown."""
+    names = ("method", "test accuracy (95 % interval)", "minus full", "trainable parameters")
+    names += ("FLOPs of a training step per picture", "seconds", "rates times")
+    lines = []
     for row in rows:
         if "refused" in row:
-            lines.append(f"| {row['method']} | {row['refused']} | | | | | |")
+            lines.append([row["method"], row["refused"]])
             continue
-        gap = _interval(row["minus_full"], "+") if row["method"] != "full" and "minus_full" in row else ""
-        lines.append(
-            f"| {row['method']} | {_interval(row['accuracy'])} | {gap} | {row['trainable_parameters']:,.0f} "
-            f"| {row['step_flops'] / 1e6:,.1f} M | {row['seconds']:.1f} | {row['factor']:g} |"
+        gap = (
+            interval(**row["minus_full"], form="+.3f")
+            if row["method"] != "full" and "minus_full" in row
+            else ""
         )
-    return "\n".join(lines)
-
-
-def _interval(value: dict[str, float], sign: str = "") -> str:
-    return f"{value['mean']:{sign}.3f} ({value['low']:{sign}.3f} to {value['high']:{sign}.3f})"
-
-
-def insert(document: str, name: str, text: str) -> str:
-    """`document` with `text` between the comments that name the table `name`."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    if begin not in document or end not in document:
-        raise UserError(f"docs/methods.md has no place for {name}.\n  Add the lines {begin} and {end} to it.")
-    before, rest = document.split(begin, 1)
-    return f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}"
+        costs = [f"{row['trainable_parameters']:,.0f}", f"{row['step_flops'] / 1e6:,.1f} M"]
+        costs += [f"{row['seconds']:.1f}", f"{row['factor']:g}"]
+        lines.append([row["method"], interval(**row["accuracy"]), gap, *costs])
+    return table(names, lines, "|---")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("name", help="of the table in docs/methods.md and of the file in benchmarks/results")
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=ROOT,
-        help="the checkout whose artifacts are used and whose page is written",
-    )
+    parser = command(__doc__)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="METHOD")
     parser.add_argument("--factors", nargs="+", type=float, default=[0.3, 1.0, 3.0], help="on the rates")
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
     # two trainings at once: more threads than cores would make both slow
     os.environ["OMP_NUM_THREADS"] = "1"
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        root = chosen.root.resolve()
-        page = root / "docs" / "methods.md"
-        insert(page.read_text(), chosen.name, "")  # a wrong name is refused now, not after an hour
-        rows = compare(root, chosen.methods, chosen.factors, chosen.seeds)
-        write_json(root / "benchmarks" / "results" / f"methods_{chosen.name}.json", rows)
-        page.write_text(insert(page.read_text(), chosen.name, table(rows)))
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    root = chosen.root.resolve()
+    # a wrong name is refused now, not after an hour
+    filled((root / "docs" / "methods.md").read_text(), {chosen.name: ""}, "docs/methods.md")
+    rows = compare(root, chosen.methods, chosen.factors, chosen.seeds)
+    write_json(root / "benchmarks" / "results" / f"methods_{chosen.name}.json", rows)
+    fill("methods.md", {chosen.name: page(rows)}, root)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,17 +9,17 @@ five draws. Results go to benchmarks/results/noise.json as they come, where a se
 docs/weak_supervision.md.
 """
 
-import argparse
-import json
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from itertools import product
 
 import numpy as np
-from cut_features import Pooled, of_each_class, pooled
+from command import arguments
+from cut_features import Pooled, of_lite0
+from data_sets import of_each_class
+from kept import Cells
+from pages import RESULTS, fill, interval, table
 
-from thawline.artifacts import write_json
 from thawline.config.choices import LossName
 from thawline.statistics.paired import difference_interval
 from thawline.supervise.doubt import doubted
@@ -28,8 +28,6 @@ from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "noise.json"
 log = logging.getLogger("noise")
 SETS, SEEDS, CONFIDENCE, TAUGHT = ("rsscn7", "hotdog256"), 5, 0.95, 280
 SYMMETRICALLY = (("none", 0.0), ("symmetric", 0.2), ("symmetric", 0.4))
@@ -72,34 +70,33 @@ def flipped(truth: np.ndarray, kind: str, share: float, seed: int) -> np.ndarray
 
 def taught(found: Pooled, seed: int) -> np.ndarray:
     """Return training pictures, as many of each class, drawn by `seed`."""
-    each = TAUGHT // (int(found.labels.max()) + 1)
+    each = TAUGHT // found.classes
     return np.flatnonzero(of_each_class(found.labels, np.flatnonzero(found.train), each, seed))
 
 
 def correct(found: Pooled, kind: str, share: float, remedy: str, seed: int) -> list[int]:
     """Return 1 for each test picture that a head on noisy labels is right on, else 0."""
-    features, classes = found.means[max(found.means)], int(found.labels.max()) + 1
     rows = taught(found, seed)
-    cuts = [CutFeatures(features[rows])]
-    targets = Targets(flipped(found.labels[rows], kind, share, seed), classes)
+    cuts = [CutFeatures(found.last[rows])]
+    targets = Targets(flipped(found.labels[rows], kind, share, seed), found.classes)
     head = logistic_head(cuts, REMEDIES[remedy](cuts, targets, seed))
-    said = head.logits([CutFeatures(features[~found.train])]).argmax(1)
-    return (said == found.labels[~found.train]).astype(int).tolist()
+    return found.right(head).astype(int).tolist()
 
 
-def measured(found: dict[str, Pooled]) -> dict[str, list[int]]:
+def measured(found: dict[str, Pooled]) -> Cells:
     """Measure what an earlier call has not."""
-    results: dict[str, list[int]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results = Cells(RESULTS / "noise.json")
     for name, features in found.items():
-        for kind, share in NOISE[name]:
-            for seed in range(SEEDS):
-                for remedy in REMEDIES:
-                    key = f"{name} {kind} {share} {remedy} {seed}"
-                    if key not in results:
-                        results[key] = correct(features, kind, share, remedy, seed)
-                        log.info("%s: %.3f", key, np.mean(results[key]))
-                write_json(RESULTS, results)
+        for (kind, share), seed, remedy in product(NOISE[name], range(SEEDS), REMEDIES):
+            key = f"{name} {kind} {share} {remedy} {seed}"
+            right = results.measured(key, correct, features, kind, share, remedy, seed)
+            log.info("%s: %.3f", key, np.mean(right))
     return results
+
+
+def tables(results: dict[str, list[int]]) -> dict[str, str]:
+    names = ["data", "wrong labels", "plain", *(f"{each}, points" for each in REMEDIES if each != "plain")]
+    return {"noise": table(names, cells(results))}
 
 
 def cells(results: dict[str, list[int]]) -> Iterator[list[str]]:
@@ -113,7 +110,7 @@ def cells(results: dict[str, list[int]]) -> Iterator[list[str]]:
             yield [name, noise, f"{plain.mean():.3f}", *gains]
 
 
-def rows_of(results: dict[str, Any], key: str) -> np.ndarray:
+def rows_of(results: dict[str, list[int]], key: str) -> np.ndarray:
     """Return (seeds, pictures) of what was measured."""
     return np.array([results[f"{key} {seed}"] for seed in range(SEEDS)], float)
 
@@ -121,31 +118,13 @@ def rows_of(results: dict[str, Any], key: str) -> np.ndarray:
 def gain(rows: np.ndarray, plain: np.ndarray) -> str:
     """Return the difference in points and its interval, paired by picture and by draw."""
     gained = rows - plain
-    low, high = difference_interval(gained, 0 * gained, np.arange(rows.shape[1]), CONFIDENCE)
-    return f"{100 * (rows.mean() - plain.mean()):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-
-
-def into_page(mark: str, names: list[str], lines: Iterator[list[str]]) -> None:
-    """Write a table between the marks of docs/weak_supervision.md."""
-    page = ROOT / "docs" / "weak_supervision.md"
-    before, rest = page.read_text().split(f"<!-- {mark}: begin -->")
-    after = rest.split(f"<!-- {mark}: end -->")[1]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in [names, ["---"] * len(names), *lines])
-    page.write_text(f"{before}<!-- {mark}: begin -->\n{table}\n<!-- {mark}: end -->{after}")
+    ends = difference_interval(gained, 0 * gained, np.arange(rows.shape[1]), CONFIDENCE)
+    return interval(rows.mean() - plain.mean(), *ends, "+.1f", 100)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="the folder with the sets' .tar files")
-    chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder = ROOT / "scratch" / "cuts"
-    found = {name: pooled(name, "lite0", chosen.data, chosen.data, folder) for name in SETS}
-    results = measured(found)
-    names = ["data", "wrong labels", "plain", *(f"{each}, points" for each in REMEDIES if each != "plain")]
-    into_page("noise", names, cells(results))
+    chosen = arguments(__doc__, data=True).parse_args()
+    fill("weak_supervision.md", tables(measured(of_lite0(SETS, chosen.data))))
 
 
 if __name__ == "__main__":

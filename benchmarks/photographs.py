@@ -9,21 +9,20 @@ AVX-512, ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 makes the other kind. 
 with an older checkout, too, where torchvision builds the network.
 """
 
-import argparse
 import logging
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
+from command import arguments
 from contestants.task import Task
+from kept import rows_in
+from pages import RESULTS, ROOT
 from pictures import pictures
-from side_by_side import Row, Run, alone, compare, read, table, write
-from speed import ROOT, at, contestant, prepared
+from side_by_side import Row, Run, compare, table, write
+from tasks import at, contestant, deepest, prepared, process
 
 from thawline.artifacts import write_json
-from thawline.models.cuts import units
-from thawline.models.zoo import build
 from thawline.report.machine import describe_machine
 
 WORKS = (
@@ -40,7 +39,7 @@ log = logging.getLogger("photographs")
 def rows(architecture: str, size: int, count: int, rounds: int, before: Path | None) -> Iterator[list[Row]]:
     """Yield the rows of one network: an epoch of full fine-tuning, then a linear probe with its pass."""
     images, labels, classes = pictures(None, count, size)
-    task = Task("", architecture, classes, 1, 32, 1e-3, 0, (), (), os.cpu_count() or 1, "cpu")
+    task = Task("", architecture, classes, 1, 32, threads=os.cpu_count() or 1)
     task = prepared(ROOT / "scratch" / "speed", task, images, labels)
     whole = at(task, 0)
     peers: dict[str, Run] = {
@@ -49,11 +48,12 @@ def rows(architecture: str, size: int, count: int, rounds: int, before: Path | N
         "timm": contestant(whole, "timm_loop"),
     }
     if before is not None and ":" not in architecture:
-        peers["before"] = epoch_of(older(before, whole))
+        path = whole.save(Path(whole.folder) / "task-before.json")
+        peers["before"] = epoch_of(process("ours", path, whole.threads, before))
     work = f"{architecture}, {count} pictures of {size} px"
     ours = epoch_of(contestant(whole, "ours"))
     yield compare(f"{work}, an epoch of full fine-tuning", ours, peers, rounds=rounds)[0]
-    probe = at(task, len(units(build(architecture, classes, seed=0))))
+    probe = at(task, deepest(architecture))
     plain = {"scikit-learn on a plain pass": contestant(probe, "logistic_regression")}
     yield compare(f"{work}, linear probe", contestant(probe, "ours"), plain, rounds=rounds)[0]
 
@@ -63,28 +63,18 @@ def epoch_of(run: Run) -> Run:
     return lambda: {**(said := run()), "seconds": said["steps"]}
 
 
-def older(checkout: Path, task: Task) -> Run:
-    """Return what trains `task` with the code of an older checkout."""
-    path = task.save(Path(task.folder) / "task-before.json")
-    environment = {"PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": str(task.threads)}
-    return partial(alone, [str(checkout / "benchmarks" / "contestant.py"), "ours", str(path)], environment)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--before", type=Path, help="an older checkout")
     parser.add_argument("--name", default="photographs", help="of the file in benchmarks/results")
     chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    path = ROOT / "benchmarks" / "results" / f"{chosen.name}.json"
+    path = RESULTS / f"{chosen.name}.json"
     write_json(path.with_suffix(".machine.json"), describe_machine())
     for architecture, size, count in WORKS:
         for found in rows(architecture, size, count, chosen.rounds, chosen.before):
             write(path, found)
-    log.info("%s", table(read(path)))
+    log.info("%s", table(rows_in(path)))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,15 @@
 """The pictures that are trained on, and those of a source."""
 
-import io
-import re
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from data_sets import collected
 
 
 def pictures(data: Path | None, count: int, size: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """`count` pictures `(n, size, size, 3)` uint8, their labels and the number of classes: as many of every
-    class in the tars of `data`, or random ones of two."""
+    """Return `count` pictures `(n, size, size, 3)` uint8, their labels and the number of classes: as many of
+    every class of ants, bees and hotdogs in `data`, or random ones of two."""
     if data is None:
         random = np.random.default_rng(0)
         images = random.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
@@ -23,21 +20,19 @@ def pictures(data: Path | None, count: int, size: int) -> tuple[np.ndarray, np.n
 
 
 def by_class(data: Path, names: Sequence[str], size: int) -> list[list[np.ndarray]]:
-    """The training pictures of each class in these tars, `(size, size, 3)` uint8."""
+    """Return the training pictures of each class in these data sets, `(size, size, 3)` uint8."""
     found: dict[str, list[np.ndarray]] = {}
     for name in names:
-        with tarfile.open(data / f"{name}.tar") as tar:
-            for member in sorted((each for each in tar if each.isfile()), key=lambda each: each.name):
-                part = re.search(r"train/([^/]+)/[^/]+\.(?:jpe?g|png)$", member.name, re.IGNORECASE)
-                handle = part and tar.extractfile(member)
-                if part and handle:
-                    picture = Image.open(io.BytesIO(handle.read())).convert("RGB").resize((size, size))
-                    found.setdefault(f"{name}/{part[1]}", []).append(np.asarray(picture))
+        collection = collected(name, data)
+        for place, item in enumerate(collection.items):
+            if item.split == "train":
+                picture = collection.open(place).convert("RGB").resize((size, size))
+                found.setdefault(f"{name}/{item.label}", []).append(np.asarray(picture))
     return list(found.values())
 
 
 def evenly(found: list[list[np.ndarray]], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` of the pictures `found` of every class, taken from each in turn, and their labels."""
+    """Return `count` of the pictures `found` of every class, taken from each in turn, and their labels."""
     turns = [
         (label, place) for place in range(count) for label in range(len(found)) if place < len(found[label])
     ]

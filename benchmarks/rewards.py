@@ -11,35 +11,32 @@ is held out for the temperature. What is trained stays below scratch/rewards and
 folder holds NAME.tar or the folder NAME, with {train,test}/CLASS/FILE.
 """
 
-import argparse
 import logging
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from cut_features import SOURCES, of_each_class
+from command import arguments
+from cut_features import SOURCES
+from data_sets import SCRATCH, of_each_class, stored
+from kept import kept
+from pages import RESULTS, fill, interval, table
 from scipy.special import softmax
 
-from thawline.artifacts import read_json, write_json
+from thawline.artifacts import write_json
 from thawline.config.recipe.rewards import Reward
-from thawline.config.sections import DataSet, DataSetName, Finetune, Phases, Role, Trainer
-from thawline.data.scan import scan
-from thawline.data.sources import collect
-from thawline.data.store import Store, open_store, write_store
+from thawline.config.sections import Finetune, Phases, Trainer
+from thawline.data.store import Store
 from thawline.evaluation.decisions import ARMS, DECIDED, Asked, arms, compared
 from thawline.models.cuts import logits_of, units
 from thawline.models.device import prepare_machine
 from thawline.models.head import attach_heads
 from thawline.training.features.cache import PrefixCache, features
-from thawline.training.history import Fitted
 from thawline.training.run import Training
 
-ROOT = Path(__file__).resolve().parents[1]
-KEPT = ROOT / "scratch" / "rewards"
-RESULTS, PAGE = ROOT / "benchmarks" / "results" / "rewards.json", ROOT / "docs" / "rewards.md"
+KEPT = SCRATCH / "rewards"
 TRAINER = Trainer(accelerator="cpu", threads=1)
 LEARNING, HELD_OUT, CONFIDENCE = 1, 0.25, 0.95
 """Units that learn, the last one; the share of the training pictures that are held out."""
@@ -61,25 +58,7 @@ WORDS = {
     "reward": "reward",
     "reward_decided": "reward, best decision",
 }
-BEGIN, END = "<!-- rewards: begin -->", "<!-- rewards: end -->"
 log = logging.getLogger("rewards")
-
-
-def stores(name: str, data: Path) -> tuple[Store, Store]:
-    """Return the training and the test pictures of a set, decoded once."""
-    folder, transform = KEPT / "stores" / name, SOURCES["lite0"].transform
-    if not (folder / "test" / "card.json").exists():
-        root = next(each for each in (data / f"{name}.tar", data / name) if each.exists())
-        collection = collect(DataSet(dataset=DataSetName.image_folder, root=str(root)), Role.target, 0)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            found = scan(collection, transform, Path(temporary))
-            is_test = (found.pictures["split"] == "test").to_numpy()
-            classes = tuple(sorted(set(found.pictures["label"])))
-            for part, rows in (("train", np.flatnonzero(~is_test)), ("test", np.flatnonzero(is_test))):
-                table = found.pictures.iloc[rows].assign(split=part)
-                write_store(folder / part, found.images, table, classes, transform, rows=rows)
-    return open_store(folder / "train"), open_store(folder / "test")
 
 
 def divided(store: Store, case: str, seed: int) -> Store:
@@ -100,28 +79,20 @@ def divided(store: Store, case: str, seed: int) -> Store:
 
 def trained(case: str, recipe: Finetune, store: Store, test: Store, seed: int) -> dict[str, Any]:
     """Return what one training says of the pictures held out and of the test pictures: probabilities."""
-    path = KEPT / "trained" / f"{case}-{recipe.reward.name}-{recipe.reward_kl:g}-{seed}.json"
-    if path.exists():
-        return dict(read_json(path))
-    network = SOURCES["lite0"].build(Path())
-    attach_heads(network, len(store.classes), seed=seed)
-    depth = len(units(network)) - LEARNING
-    cache = PrefixCache(KEPT / "prefix", TRAINER)
-    settings = replace(recipe, depth=depth, phases=Phases.one)
-    training = Training(network, settings, store, TRAINER, seed=seed, mirror=False, cache=cache)
-    fitted = training.run()
-    found = {
-        **_cost(fitted),
-        "held": _said(training, store.part("val"), cache),
-        "test": _said(training, test, cache),
-    }
-    write_json(path, found)
-    log.info("%s: %.0f s", path.stem, found["seconds"])
-    return found
 
+    def measured() -> dict[str, Any]:
+        network = SOURCES["lite0"].build(Path())
+        attach_heads(network, len(store.classes), seed=seed)
+        cache = PrefixCache(KEPT / "prefix", TRAINER)
+        settings = replace(recipe, depth=len(units(network)) - LEARNING, phases=Phases.one)
+        training = Training(network, settings, store, TRAINER, seed=seed, mirror=False, cache=cache)
+        took = sum(row["seconds"] for row in training.run().history)
+        said = {"held": _said(training, store.part("val"), cache), "test": _said(training, test, cache)}
+        log.info("%s, %s %g, %d: %.0f s", case, recipe.reward.name, recipe.reward_kl, seed, took)
+        return {"seconds": took, **said}
 
-def _cost(fitted: Fitted) -> dict[str, float]:
-    return {"seconds": sum(row["seconds"] for row in fitted.history)}
+    name = f"{case}-{recipe.reward.name}-{recipe.reward_kl:g}-{seed}.json"
+    return dict(kept(KEPT / "trained" / name, measured))
 
 
 def _said(training: Training, store: Store, cache: PrefixCache) -> list[list[float]]:
@@ -140,7 +111,8 @@ def measured(case: str, beta: float, data: Path, seeds: int) -> dict[str, Any]:
     """Return what the four come to in one case, with paired intervals over its seeds and test pictures."""
     name, recipe, *_ = CASES[case]
     recipe = replace(recipe, reward_kl=beta)
-    train, test = stores(name, data)
+    whole = stored(name, data, SOURCES["lite0"].transform, KEPT / "stores" / name)
+    train, test = whole.part("train"), whole.part("val")
     found, seconds = [], {"likelihood": 0.0, "reward": 0.0}
     for seed in range(seeds):
         store = divided(train, case, seed)
@@ -158,40 +130,31 @@ def measured(case: str, beta: float, data: Path, seeds: int) -> dict[str, Any]:
     return {**result, "case": case, "beta": beta, "seeds": len(found), "seconds": seconds}
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    """The results in Markdown: costs as they are, shares in percent."""
+def tables(found: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the results in Markdown: costs as they are, shares in percent."""
     names = ("case", "β", "seeds", "model", "value (95 %)", "less likelihood, best decision (95 %)")
-    lines = [names, ("---",) * len(names)]
+    lines = []
     for each in found:
         scale, digits = (1, 3) if each["reward"] == "costs" else (100, 1)
         for arm in ARMS:
             value, difference = each["arms"][arm], each["differences"].get(arm)
             first = (each["case"], f"{each['beta']:g}", str(each["seeds"])) if arm == ARMS[0] else ("",) * 3
-            less = "–" if arm == DECIDED else _interval(difference, scale, digits, "+")
-            lines.append((*first, WORDS[arm], _interval(value, scale, digits, ""), less))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _interval(value: dict[str, float], scale: float, digits: int, sign: str) -> str:
-    mean, low, high = (f"{scale * value[name]:{sign}.{digits}f}" for name in ("mean", "low", "high"))
-    return f"{mean} ({low} to {high})"
+            less = "–" if arm == DECIDED else interval(**difference, form=f"+.{digits}f", scale=scale)
+            lines.append((*first, WORDS[arm], interval(**value, form=f".{digits}f", scale=scale), less))
+    return {"rewards": table(names, lines)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = arguments(__doc__, data=True)
     parser.add_argument("--seeds", type=int, help="fewer than each case has")
     chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     prepare_machine(TRAINER)
     found = []
     for case, (_, _, usual, betas) in CASES.items():
         for beta in betas:
             found.append(measured(case, beta, chosen.data, chosen.seeds or usual))
-            write_json(RESULTS, found)
-    text = PAGE.read_text()
-    before, rest = text.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{rest.split(END)[1]}")
+            write_json(RESULTS / "rewards.json", found)
+    fill("rewards.md", tables(found))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ that each chooses is then fine-tuned with fresh seeds, which alone are measured 
 processes with one thread each; what is finished is kept below scratch/, so that an interrupted run goes on.
 """
 
-import argparse
 import logging
 import os
 import time
@@ -22,13 +21,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
+import pandas as pd
+from checkout import Trainings, command, folder_for, run
+from kept import kept
+from omegaconf import OmegaConf
+from pages import table
 
-from thawline.artifacts import MODEL, RECIPE, TRIALS, Artifacts, file_hash, fingerprint, read_json, write_json
+from thawline.artifacts import RECIPE, TRIALS, Artifacts, fingerprint, write_json
 from thawline.config.composition import compose, load_lock, to_config
 from thawline.config.errors import UserError
+from thawline.config.recipe.contenders import recipe_of
 from thawline.config.sections import Config, Contender, Finetune, Trainer, ValidationName
+from thawline.models.cuts import units
+from thawline.search.search import search
+from thawline.training.recipe import plain, read_chosen
 
-ROOT = Path(__file__).resolve().parents[1]
 SEARCH_SEED = 999
 CLOSE = 0.01
 """Within one point of the grid's best."""
@@ -61,11 +69,6 @@ def configured(root: Path, trials: int, seed: int, study: str | None = None) -> 
 
 def quick(root: Path, folder: Path, trials: int, seed: int) -> Found:
     """Our search."""
-    import pandas as pd
-
-    from thawline.search.search import search
-    from thawline.training.recipe import plain, read_chosen
-
     config = configured(root, trials, seed, f"benchmark-{folder.name}-{seed}")
     artifacts = Artifacts(root, folder / f"quick-{seed}", folder / f"quick-{seed}" / "reports")
     search(config, artifacts)
@@ -87,8 +90,6 @@ def quick(root: Path, folder: Path, trials: int, seed: int) -> Found:
 
 def plain_tpe(root: Path, folder: Path, trials: int, seed: int) -> Found:  # noqa: ARG001
     """What Optuna's tutorial does."""
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     tries = Tries(root, seed)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
@@ -98,17 +99,23 @@ def plain_tpe(root: Path, folder: Path, trials: int, seed: int) -> Found:  # noq
         study.tell(trial, tries.accuracy(tries.suggested(trial)))
         curve.append((time.monotonic() - started, study.best_value))
     recipe = tries.suggested(optuna.trial.FixedTrial(study.best_params))
-    return {"recipe": _plain(recipe), "val_accuracy": study.best_value, "trials": len(curve), "curve": curve}
+    return {
+        "recipe": plain_values(recipe),
+        "val_accuracy": study.best_value,
+        "trials": len(curve),
+        "curve": curve,
+    }
 
 
 def grid_point(root: Path, folder: Path, recipe: Finetune) -> dict[str, float]:
     """One recipe of the grid."""
-    path = folder / f"grid-{fingerprint(_plain(recipe))[:12]}.json"
-    if not path.exists():
+
+    def measured() -> dict[str, float]:
         started = time.monotonic()
         accuracy = Tries(root, 0).accuracy(recipe)
-        write_json(path, {"accuracy": accuracy, "seconds": time.monotonic() - started})
-    return dict(read_json(path))
+        return {"accuracy": accuracy, "seconds": time.monotonic() - started}
+
+    return dict(kept(folder / f"grid-{fingerprint(plain_values(recipe))[:12]}.json", measured))
 
 
 def grid_recipes(root: Path, count: int) -> list[Finetune]:
@@ -130,19 +137,10 @@ class Tries:
     """One training at a time, as each trial of our search trains it."""
 
     def __init__(self, root: Path, seed: int) -> None:
-        from thawline.config.recipe.contenders import recipe_of
-        from thawline.data.store import open_store
-        from thawline.models.checkpoint import load_model
-        from thawline.models.cuts import units
-        from thawline.models.device import prepare_machine
-
         self.config = configured(root, 1, seed)
-        self.artifacts = Artifacts.under(root)
-        self.initial = self.artifacts.stage("replace_head")
-        self.store = open_store(self.artifacts.data("target"))
+        self.trainings = Trainings(root, self.config)
         self.base = recipe_of(Contender.finetuned, self.config.finetune)
-        self.units = len(units(load_model(self.initial / MODEL, self.initial / "card.json")[0]))
-        prepare_machine(self.config.trainer)
+        self.units = len(units(self.trainings.source))
 
     def suggested(self, trial: Any) -> Finetune:
         """The same space as ours, every parameter in every trial."""
@@ -154,67 +152,29 @@ class Tries:
 
     def accuracy(self, recipe: Finetune) -> float:
         """Of one trial; 0 where its loss diverged."""
-        from thawline.config.errors import UserError
-
         try:
-            return self._fitted(recipe, self.config.seed * 1000 + SEARCH_SEED)[1]
+            fitted = self.trainings.trained(recipe, self.config.seed * 1000 + SEARCH_SEED)[1]
         except UserError:
             return 0.0
-
-    def tested(self, recipe: Finetune, seed: int) -> float:
-        """Test accuracy of one training."""
-        from thawline.data.store import open_store
-        from thawline.models.inference import probabilities
-        from thawline.training.batches import batches
-
-        network = self._fitted(recipe, seed)[0]
-        test = open_store(self.artifacts.data("test"))
-        found = probabilities(network, batches(test, 256), "cpu")
-        return float((found.argmax(1) == test.labels).mean())
-
-    def _fitted(self, recipe: Finetune, seed: int) -> tuple[Any, float]:
-        from thawline.training.finetune import initial_network
-        from thawline.training.soup import finetune_soup
-
-        network, _ = initial_network(recipe, self.initial, seed)
-        mirror = self.config.target.mirror
-        fitted = finetune_soup(network, recipe, self.store, self.config.trainer, seed=seed, mirror=mirror)
-        return network, fitted.row["val_accuracy"]
+        return float(fitted.row["val_accuracy"])
 
 
 def tested(root: Path, recipe: dict[str, Any], seed: int) -> float:
-    from omegaconf import OmegaConf
-
+    """Test accuracy of one training."""
     made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Finetune), recipe))
     assert isinstance(made, Finetune)
-    return Tries(root, 0).tested(made, seed)
+    trainings = Trainings(root, configured(root, 1, 0))
+    found = trainings.answers(trainings.trained(made, seed)[0])
+    return float((found.argmax(1) == trainings.test.labels).mean())
 
 
-def _plain(recipe: Finetune) -> dict[str, Any]:
-    from thawline.training.recipe import plain
-
+def plain_values(recipe: Finetune) -> dict[str, Any]:
     return dict(plain(asdict(recipe)))
-
-
-def kept(path: Path, what: Any, *arguments: Any) -> Any:
-    """What `what(*arguments)` gives, or gave in an earlier call."""
-    if not path.exists():
-        write_json(path, what(*arguments))
-    return read_json(path)
 
 
 def compare(root: Path, trials: int, repeats: int, seeds: int, rates: int) -> Found:
     """All searches and the fresh seeds of what each chose."""
-    from thawline.identity import code_identity
-
-    source = file_hash(Artifacts.under(root).stage("replace_head") / MODEL)
-    lock = (root / "params.yaml").read_text()
-    folder = (
-        root
-        / "scratch"
-        / "search"
-        / fingerprint([lock, source, code_identity("thawline.search.search"), trials])[:12]
-    )
+    folder = folder_for("search", root, trials)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         # of each repetition the two side by side, so that whatever else the machine does hits both
         runs = {
@@ -228,7 +188,7 @@ def compare(root: Path, trials: int, repeats: int, seeds: int, rates: int) -> Fo
         values = [point.result() for point in points]
         best = int(np.argmax([value["accuracy"] for value in values]))
         found["grid"] = {
-            "recipe": _plain(recipes[best]),
+            "recipe": plain_values(recipes[best]),
             "val_accuracy": values[best]["accuracy"],
             "trials": len(values),
             "curve": [[sum(value["seconds"] for value in values), values[best]["accuracy"]]],
@@ -264,43 +224,31 @@ def rows(found: Found) -> list[dict[str, Any]]:
     return result
 
 
-def table(measured: list[dict[str, Any]]) -> str:
-    lines = [
-        "| search | trials | seconds | validation accuracy of the winner | test accuracy, fresh seeds "
-        "| regret against the grid | seconds to within a point of the grid's best (validation) |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def page(measured: list[dict[str, Any]]) -> str:
+    names = ("search", "trials", "seconds", "validation accuracy of the winner", "test accuracy, fresh seeds")
+    names += ("regret against the grid", "seconds to within a point of the grid's best (validation)")
+    lines = []
     for row in measured:
         close = row["seconds_to_close"]
         shown = "" if row["search"] == "grid" else "never" if close is None else f"{close:.0f}"
-        lines.append(
-            f"| {row['search']} | {row['trials']} | {row['seconds']:.0f} | {row['val_accuracy']:.3f} "
-            f"| {row['test_accuracy']:.3f} | {row['regret']:+.3f} | {shown} |"
-        )
-    return "\n".join(lines)
+        first = (row["search"], str(row["trials"]), f"{row['seconds']:.0f}", f"{row['val_accuracy']:.3f}")
+        lines.append([*first, f"{row['test_accuracy']:.3f}", f"{row['regret']:+.3f}", shown])
+    return table(names, lines, "|---")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("name", help="of the file in benchmarks/results")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout whose artifacts are used")
+    parser = command(__doc__)
     parser.add_argument("--trials", type=int, default=30, help="of each search but the grid")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3, help="fresh ones for each winner")
     parser.add_argument("--rates", type=int, default=4, help="of each kind in the grid; 4: 60 recipes")
     chosen = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        root = chosen.root.resolve()
-        measured = rows(compare(root, chosen.trials, chosen.repeats, chosen.seeds, chosen.rates))
-        write_json(root / "benchmarks" / "results" / f"search_{chosen.name}.json", measured)
-        log.info("%s", table(measured))
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    root = chosen.root.resolve()
+    found = rows(compare(root, chosen.trials, chosen.repeats, chosen.seeds, chosen.rates))
+    write_json(root / "benchmarks" / "results" / f"search_{chosen.name}.json", found)
+    log.info("%s", page(found))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,12 +9,17 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import pages
+import torch
+from kept import put
+from torch.utils.benchmark import Timer
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +54,6 @@ def compare(
     *,
     rounds: int,
     limit: float | None = None,
-    key: str = "seconds",
 ) -> tuple[list[Row], dict[str, list[Measured]]]:
     """A row per peer, and what every contestant said in each round."""
     said: dict[str, list[Measured]] = {name: [] for name in ("ours", *peers)}
@@ -57,27 +61,15 @@ def compare(
     for turn in range(rounds):
         for name, run in contestants if turn % 2 == 0 else contestants[::-1]:
             said[name].append(run())
-            log.info("%s: %s took %.2f s", work, name, said[name][-1][key])
-    return [row(work, name, said["ours"], said[name], limit, key) for name in peers], said
+            log.info("%s: %s took %.2f s", work, name, said[name][-1]["seconds"])
+    return [row(work, name, said["ours"], said[name], limit) for name in peers], said
 
 
-def row(
-    work: str, name: str, ours: Sequence[Measured], peer: Sequence[Measured], limit: float | None, key: str
-) -> Row:
-    mine, theirs = ([each[key] for each in measured] for measured in (ours, peer))
+def row(work: str, name: str, ours: Sequence[Measured], peer: Sequence[Measured], limit: float | None) -> Row:
+    mine, theirs = ([each["seconds"] for each in measured] for measured in (ours, peer))
     ratios = [their / my for my, their in zip(mine, theirs, strict=True)]
-    return Row(
-        work,
-        median(mine),
-        median(theirs),
-        name,
-        median(ratios),
-        limit,
-        "s",
-        len(ratios),
-        min(ratios),
-        max(ratios),
-    )
+    own, other, ratio = map(median, (mine, theirs, ratios))
+    return Row(work, own, other, name, ratio, limit, "s", len(ratios), min(ratios), max(ratios))
 
 
 def alone(command: Sequence[str], environment: dict[str, str] | None = None) -> Measured:
@@ -97,68 +89,40 @@ def alone(command: Sequence[str], environment: dict[str, str] | None = None) -> 
 def operations_per_second(device: str, threads: int) -> float:
     """The most floating-point operations this machine does in a second: of a matrix product and of 3 × 3
     convolutions in the sizes of a ResNet, in 32 bits on a CPU and in bfloat16 on a GPU."""
-    import torch
+    kind = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+    wide = kind is torch.bfloat16
+    place: dict[str, Any] = {"device": device, "dtype": kind}
 
-    torch.set_num_threads(threads)
-    gpu = torch.device(device).type == "cuda"
-    kind = torch.bfloat16 if gpu else torch.float32
-    best = 0.0
-    side = 8192 if gpu else 1024
-    matrix = torch.randn(side, side, device=device, dtype=kind)
-    best = max(best, 2 * side**3 / _seconds(lambda: matrix @ matrix, gpu))
+    def rate(operations: int, function: Callable[[], object]) -> float:
+        timer = Timer("function()", globals={"function": function}, num_threads=threads)
+        return operations / min(timer.blocked_autorange(min_run_time=0.5).times)
+
+    side = 8192 if wide else 1024
+    matrix = torch.randn(side, side, **place)
+    rates = [rate(2 * side**3, lambda: matrix @ matrix)]
     for channels, size in ((64, 16), (128, 8), (256, 14)):
-        layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False, device=device, dtype=kind)
-        given = torch.randn(256 if gpu else 32, channels, size, size, device=device, dtype=kind)
+        layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False, **place)
+        layer = layer.to(memory_format=torch.channels_last).requires_grad_(False)
+        given = torch.randn(256 if wide else 32, channels, size, size, **place)
         given = given.contiguous(memory_format=torch.channels_last)
-        layer = layer.to(memory_format=torch.channels_last)
-        work = 2 * 9 * channels**2 * size**2 * len(given)
-        with torch.no_grad():
-            best = max(best, work / _seconds(lambda: layer(given), gpu))  # noqa: B023
-    return best
-
-
-def _seconds(function: Callable[[], object], gpu: bool, repeats: int = 20) -> float:
-    import torch
-
-    def wait() -> None:
-        if gpu:
-            torch.cuda.synchronize()
-
-    function()
-    took = []
-    for _ in range(repeats):
-        wait()
-        started = time.perf_counter()
-        function()
-        wait()
-        took.append(time.perf_counter() - started)
-    return min(took)
+        rates.append(rate(2 * 9 * channels**2 * size**2 * len(given), partial(layer, given)))
+    return max(rates)
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """`path` with these rows; those of other works stay. Written after every work, so that an interrupted
+    """Add rows to `path` in place of those of the same work. Done after every work, so that an interrupted
     benchmark keeps what it measured."""
-    fresh = {each.work for each in rows}
-    kept = [each for each in read(path) if each["work"] not in fresh]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([*kept, *map(asdict, rows)], indent=2) + "\n", encoding="utf-8")
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
+    put(path, [asdict(each) for each in rows], "work")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown."""
-    lines = [
-        "| work | peer | ours | peer's | times as fast | least and most | limit | runs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    """Return the rows in Markdown."""
+    lines = []
     for each in rows:
-        limit = "" if each["limit"] is None else f"{each['limit']:.3g} {each['unit']}"
-        lines.append(
-            f"| {each['work']} | {each['peer_name']} | {each['ours']:.3g} {each['unit']} "
-            f"| {each['peer']:.3g} {each['unit']} | {each['ratio']:.2f} "
-            f"| {each['min']:.2f} to {each['max']:.2f} | {limit} | {each['runs']} |"
-        )
-    return "\n".join(lines)
+        unit, ratios = each["unit"], f"{each['min']:.2f} to {each['max']:.2f}"
+        limit = "" if each["limit"] is None else f"{each['limit']:.3g} {unit}"
+        both = [f"{each[name]:.3g} {unit}" for name in ("ours", "peer")]
+        told = (f"{each['ratio']:.2f}", ratios, limit, str(each["runs"]))
+        lines.append([each["work"], each["peer_name"], *both, *told])
+    names = ("work", "peer", "ours", "peer's", "times as fast", "least and most", "limit", "runs")
+    return pages.table(names, lines, "|---")

@@ -14,20 +14,22 @@ on; the tables go into docs/choosing_sources.md.
 simulates what the rule does with the answers of two sources: how often it takes the cheaper one.
 """
 
-import argparse
 import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from command import arguments
+from kept import put, rows_in
+from pages import RESULTS, ROOT, fill, table
 from scipy.stats import norm, spearmanr
 
-from thawline.artifacts import read_json, write_json
 from thawline.choose_source.choose_source import answers, scores
 from thawline.choose_source.decision import with_candidate
 from thawline.choose_source.looks import look
@@ -51,8 +53,7 @@ from thawline.statistics.recommendation import TOLERANCE
 from thawline.training.solve.targets import Targets
 from thawline.training.soup import finetune_soup
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "sources.json"
+ROWS = RESULTS / "sources.json"
 SETS = {"antsbees256": 20, "hotdog256": 20, "rsscn7": 10}
 """How many training pictures of a class are drawn."""
 TESTED = 100
@@ -146,8 +147,8 @@ def judged(found: pd.DataFrame) -> pd.DataFrame:
         rows += [
             (name, words, np.nan, 100 * (truth.max() - truth[place])) for words, place in rules(group, seed)
         ]
-    table = pd.DataFrame(rows, columns=["set", "score", "rank", "regret"])
-    return table.groupby(["score", "set"], sort=False)[["rank", "regret"]].mean().reset_index()
+    told = pd.DataFrame(rows, columns=["set", "score", "rank", "regret"])
+    return told.groupby(["score", "set"], sort=False)[["rank", "regret"]].mean().reset_index()
 
 
 def rules(group: pd.DataFrame, seed: int) -> Iterator[tuple[str, int]]:
@@ -161,32 +162,24 @@ def rules(group: pd.DataFrame, seed: int) -> Iterator[tuple[str, int]]:
         yield words, cheapest_alike(right, costs, clusters, tolerance=tolerance, seed=seed)[0]
 
 
-def tables(found: pd.DataFrame) -> str:
+def tables(rows: list[dict[str, Any]]) -> str:
     """Return the two tables in Markdown."""
+    found, lines = pd.DataFrame(rows), []
     told = judged(found)
-    lines = [
-        f"| score | {' | '.join(SETS)} | mean rank | mean regret |",
-        "| --- |" + " --- |" * (len(SETS) + 2),
-    ]
     for score, group in told.groupby("score", sort=False):
         cells = {row["set"]: _cell(row["rank"], row["regret"]) for _, row in group.iterrows()}
         means = _cell(group["rank"].mean(), group["regret"].mean()).split("; ")
-        lines.append(
-            f"| {score} | {' | '.join(cells.get(name, '–') for name in SETS)} | {' | '.join(means)} |"
-        )
-    lines += ["", "| source | " + " | ".join(SETS) + " | GFLOP | seconds a picture | seconds to score |"]
-    lines.append("| --- |" + " --- |" * (len(SETS) + 3))
+        lines.append([score, *(cells.get(name, "–") for name in SETS), *means])
+    scores = table(["score", *SETS, "mean rank", "mean regret"], lines)
+    lines = []
     for source, group in found.groupby("source", sort=False):
         means = group.groupby("set")[["accuracy", "fine_tuned"]].mean()
-        cells = [
-            f"{means.loc[name, 'accuracy']:.3f} → {means.loc[name, 'fine_tuned']:.3f}"
-            if name in means.index
-            else "–"
-            for name in SETS
-        ]
-        costs = group["operations"].iloc[0] / 1e9, group["seconds"].median(), group["solving"].median()
-        lines.append(f"| {source} | {' | '.join(cells)} | {costs[0]:.2f} | {costs[1]:.3f} | {costs[2]:.2f} |")
-    return "\n".join(lines)
+        both = {name: f"{row['accuracy']:.3f} → {row['fine_tuned']:.3f}" for name, row in means.iterrows()}
+        costs = [f"{group['operations'].iloc[0] / 1e9:.2f}", f"{group['seconds'].median():.3f}"]
+        costs.append(f"{group['solving'].median():.2f}")
+        lines.append([source, *(both.get(name, "–") for name in SETS), *costs])
+    names = ["source", *SETS, "GFLOP", "seconds a picture", "seconds to score"]
+    return f"{scores}\n\n{table(names, lines)}"
 
 
 def _cell(rank: float, regret: float) -> str:
@@ -213,59 +206,33 @@ def simulated(gap: float, pictures: int, studies: int = 100) -> tuple[float, flo
 
 def rule_table() -> str:
     """Return what the rule does in simulated studies, in Markdown."""
-    counts = (50, 200, 1000)
-    lines = [f"| cheaper one is worse by | {' | '.join(f'{each} pictures' for each in counts)} |"]
-    lines.append("| --- |" + " --- |" * len(counts))
+    counts, lines = (50, 200, 1000), []
     for gap in (0.0, 0.01, 0.02, 0.04, 0.08):
         found = [simulated(gap, each) for each in counts]
         cells = [f"{100 * rule:.0f} % ({100 * alike:.0f} %)" for rule, alike in found]
-        lines.append(f"| {100 * gap:.0f} points | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def write_page(mark: str, text: str) -> None:
-    """Put a table between its marks in docs/choosing_sources.md."""
-    page = ROOT / "docs" / "choosing_sources.md"
-    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
-    before, rest = page.read_text().split(begin)
-    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+        lines.append([f"{100 * gap:.0f} points", *cells])
+    return table(["cheaper one is worse by", *(f"{each} pictures" for each in counts)], lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, help="where the sets are; without it, the rule is simulated")
     parser.add_argument("--candidate", action="append", default=[])
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     if chosen.data is None:
-        write_page("rule", rule_table())
+        fill("choosing_sources.md", {"rule": rule_table()})
         return
-    rows = list(read_json(RESULTS)) if RESULTS.exists() else []
-    for seed in range(chosen.seeds):
-        for name in SETS:
-            config = composed((chosen.data / name).resolve(), chosen.candidate, seed)
-            names = {Candidate.of(each).name for each in config.source.candidates}
-            done = {row["source"] for row in rows if (row["set"], row["seed"]) == (name, seed)}
-            config.source.candidates = [
-                each for each in config.source.candidates if Candidate.of(each).name not in done
-            ]
-            if names <= done:
-                continue
-            for row in measured(config, name):
-                rows.append(row)
-                write_json(RESULTS, rows)
-                log.info(
-                    "%s, seed %d, %s: %.3f → %.3f",
-                    name,
-                    seed,
-                    row["source"],
-                    row["accuracy"],
-                    row["fine_tuned"],
-                )
-    write_page("sources", tables(pd.DataFrame(rows)))
+    for seed, name in product(range(chosen.seeds), SETS):
+        config = composed((chosen.data / name).resolve(), chosen.candidate, seed)
+        done = {row["source"] for row in rows_in(ROWS) if (row["set"], row["seed"]) == (name, seed)}
+        left = [each for each in config.source.candidates if Candidate.of(each).name not in done]
+        config.source.candidates = left
+        for row in measured(config, name) if left else ():
+            put(ROWS, [row], "set", "seed", "source")
+            told = (row["accuracy"], row["fine_tuned"])
+            log.info("%s, seed %d, %s: %.3f → %.3f", name, seed, row["source"], *told)
+    fill("choosing_sources.md", {"sources": tables(rows_in(ROWS))})
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+from command import arguments
+
 ROUNDS = 7
 MLFLOW = "from mlflow import MlflowClient"
 STARTS = {
@@ -39,11 +41,11 @@ def seconds(arguments: tuple[str, ...]) -> float:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    arguments(__doc__).parse_args()
     took: dict[str, list[float]] = {name: [] for name in STARTS}
     for _ in range(ROUNDS):
-        for name, arguments in STARTS.items():
-            took[name].append(seconds(arguments))
+        for name, given in STARTS.items():
+            took[name].append(seconds(given))
     for name, found in took.items():
         log.info("%s: %.2f s (%.2f to %.2f)", name, median(found), min(found), max(found))
 

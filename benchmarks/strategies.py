@@ -10,20 +10,40 @@ look at what there is. A seed draws subset, head and order. Every subset is seen
 again. What a cell keeps is 0 or 1 for each test picture; nothing chooses by them here.
 """
 
-import argparse
 import logging
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from strategy_cells import ARCHITECTURES, ROOT, SIDES, SIZES, Cell, Subset, cells, recipe_of
+from command import arguments
+from cut_features import SOURCES
+from data_sets import SCRATCH, of_each_class, stored
+from kept import arrays, kept
+from pages import ROOT
+from strategy_cells import ARCHITECTURES, SIDES, SIZES, Cell, Subset, cells, recipe_of
+from strategy_page import progress, write
 
-from thawline.artifacts import read_json, write_json
-from thawline.config.sections import DataSet, DataSetName, Precision, Role, Start, Trainer
-from thawline.data.store import Store, open_store, write_store
+from thawline.artifacts import read_json
+from thawline.config.sections import Precision, Start, Trainer
+from thawline.data.store import Store
+from thawline.models import zoo
+from thawline.models.cuts import units
+from thawline.models.depth import frozen_units
+from thawline.models.device import prepare_machine
+from thawline.models.head import replace_head
+from thawline.models.head_cuts import read_cuts
+from thawline.models.inference import outcomes
+from thawline.training.batches import batches
+from thawline.training.features.cache import PrefixCache
+from thawline.training.finetune import with_method
+from thawline.training.head_cuts import cuts_of, pooled_cuts
+from thawline.training.run import Training
+from thawline.training.solve.choice import choose_cuts
+from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.logistic import logistic_head
+from thawline.training.solve.targets import Targets
 
 TESTED = 700
 """Test pictures, as many of each class, where there are more."""
@@ -44,8 +64,6 @@ class Place:
 def measured(cell: Cell, place: Place) -> dict[str, Any]:
     """Return what a cell finds: 0 or 1 for each test picture, of `heads` what is known before any training as
     well; and seconds."""
-    from cut_features import of_each_class
-
     started = time.monotonic()
     store, subset = _store(cell.subset.data, cell.subset.source, place), cell.subset
     pool = np.flatnonzero(store.manifest["split"] == "train")
@@ -60,63 +78,29 @@ def measured(cell: Cell, place: Place) -> dict[str, Any]:
 
 def _store(data: str, source: str, place: Place) -> Store:
     """Return the pictures as the source sees them: `train` those to draw from, `val` the test pictures."""
-    folder = place.folder / "stores" / f"{data}-{source}"
-    if not (folder / "card.json").is_file():
-        _write_store(data, source, place, folder)
-    return open_store(folder)
-
-
-def _write_store(data: str, source: str, place: Place, folder: Path) -> None:
-    from cut_features import SOURCES, of_each_class
-
-    from thawline.data.scan import scan
-    from thawline.data.sources import collect
-
     side, transform = SIDES[data], SOURCES[source].transform
     resized = transform.resize * side // transform.size if side > 32 else side
     transform = replace(transform, size=side, resize=resized)
-    section = DataSet(dataset=DataSetName.image_folder, root=str(place.data / f"{data}.tar"))
-    if data == "digits":
-        section = DataSet(dataset=DataSetName.digits)
-    folder.mkdir(parents=True, exist_ok=True)
-    found = scan(collect(section, Role.target, 0), transform, folder)
-    names, labels = np.unique(found.pictures["label"].to_numpy(str), return_inverse=True)
-    test = (found.pictures["split"] == "test").to_numpy()
-    if data == "digits":
-        test = ~of_each_class(labels, np.arange(len(labels)), 2 * max(SIZES), 0)
-    chosen = of_each_class(labels, np.flatnonzero(test), TESTED // len(names), 0)
-    rows = np.concatenate([np.flatnonzero(~test), np.flatnonzero(chosen)])
-    manifest = found.pictures.iloc[rows].assign(split=np.where(test[rows], "val", "train"))
-    write_store(folder, found.images, manifest, tuple(names), transform, rows=rows)
+    folder = place.folder / "stores" / f"{data}-{source}"
+    return stored(data, place.data, transform, folder, TESTED, 2 * max(SIZES))
 
 
 def _network(subset: Subset, classes: int, place: Place) -> Any:
-    from cut_features import SOURCES
-
-    from thawline.models.head import replace_head
-
     return replace_head(SOURCES[subset.source].build(place.weights), classes, subset.seed)[0].eval()
 
 
 def _heads(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, place: Place) -> dict[str, Any]:
     """Return what solved heads say, on the last cut and on the cuts that are chosen: out of fold of the
     training pictures at each cut, and of the test pictures."""
-    from thawline.models.cuts import units
-    from thawline.training.head_cuts import pooled_cuts
-    from thawline.training.solve.choice import choose_cuts
-    from thawline.training.solve.features import CutFeatures
-    from thawline.training.solve.logistic import logistic_head
-    from thawline.training.solve.targets import Targets
 
-    path = place.folder / "features" / f"{cell.subset.data}-{cell.subset.source}.npz"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def computed() -> dict[str, Any]:
         network = _network(cell.subset, len(store.classes), place)
         cuts = pooled_cuts(network, store, replace(TRAINER, precision=Precision.float32))
-        np.savez(path, units=len(units(network)), **{str(depth): cut.values for depth, cut in cuts.items()})
-    with np.load(path) as stored:
-        values = {int(key): stored[key] for key in stored.files if key != "units"}
-        count = int(stored["units"])
+        return {"units": len(units(network)), **{str(depth): cut.values for depth, cut in cuts.items()}}
+
+    values = arrays(place.folder / "features" / f"{cell.subset.data}-{cell.subset.source}.npz", computed)
+    count = int(values.pop("units"))
+    values = {int(key): each for key, each in values.items()}
     targets = Targets(store.labels[train], len(store.classes))
     choice = choose_cuts({depth: CutFeatures(each[train]) for depth, each in values.items()}, targets)
 
@@ -137,17 +121,6 @@ def _heads(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, place:
 
 
 def _fine_tuned(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, place: Place) -> str:
-    from thawline.models import zoo
-    from thawline.models.cuts import units
-    from thawline.models.depth import frozen_units
-    from thawline.models.head_cuts import read_cuts
-    from thawline.models.inference import outcomes
-    from thawline.training.batches import batches
-    from thawline.training.features.cache import PrefixCache
-    from thawline.training.finetune import with_method
-    from thawline.training.head_cuts import cuts_of
-    from thawline.training.run import Training
-
     nobody = np.arange(0)
     learn, asked = store.divided(train, nobody), store.divided(nobody, test).part("val")
     recipe, classes = recipe_of(cell, len(train)), len(store.classes)
@@ -178,30 +151,22 @@ def _digits(right: np.ndarray) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--weights", type=Path, default=ROOT.parent / "shared" / "weights")
-    parser.add_argument("--folder", type=Path, default=ROOT / "scratch" / "strategies")
+    parser.add_argument("--folder", type=Path, default=SCRATCH / "strategies")
     parser.add_argument(
         "--share", default="0/1", help="0/2 and 1/2: two processes, of which each takes half of the subsets"
     )
     parser.add_argument("--progress", action="store_true", help="only say how far it is")
     parser.add_argument("--fit", action="store_true", help="only write what the finished cells support")
     chosen = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if chosen.fit:
+        write(chosen.folder)
     if chosen.progress or chosen.fit:
-        from strategy_page import progress, write
-
-        if chosen.fit:
-            write(chosen.folder)
         log.info("%s", progress(chosen.folder))
         return
     logging.getLogger("thawline").setLevel(logging.WARNING)
-    from thawline.models.device import prepare_machine
-
     prepare_machine(TRAINER)
     place = Place(chosen.data, chosen.weights, chosen.folder)
     mine, shares = map(int, chosen.share.split("/"))
@@ -209,9 +174,8 @@ def main() -> None:
     for cell in (each for each in cells() if order.index(each.subset) % shares == mine):
         path = cell.path(place.folder)
         if not path.is_file():
-            found = measured(cell, place)
-            write_json(path, found)
-            right = read_json(path)["correct"]
+            found = kept(path, measured, cell, place)
+            right = found["correct"]
             log.info("%s: %.3f in %.0f s", path.stem, right.count("1") / len(right), found["seconds"])
 
 

@@ -5,9 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from methods import recipe_of as preset
+from pages import ROOT
+
+from thawline.config.composition import load_lock, to_config
 from thawline.config.sections import BatchNorm, Finetune, Method, Phases, Start
 
-ROOT = Path(__file__).resolve().parents[1]
 SIDES = {"digits": 32, "signdigits": 64, "antsbees256": 160, "hotdog256": 160, "rsscn7": 160}
 """Side in pixels that the networks see of each data set; 224 would take twice as long."""
 SIZES = (5, 10, 20, 40)
@@ -75,10 +78,6 @@ def cells() -> Iterator[Cell]:
 
 def recipe_of(cell: Cell, pictures: int) -> Finetune:
     """Return the recipe of a cell, which learns from so many pictures."""
-    from methods import recipe_of as preset
-
-    from thawline.config.composition import load_lock, to_config
-
     name, depth = STRATEGIES.get(cell.strategy, (cell.strategy, 0))
     found = preset(to_config(load_lock(ROOT)), ROOT, name, FACTORS.get(cell.variant, 1.0))
     epochs = max(EPOCHS, -(-STEPS // -(-pictures // found.batch_size)))

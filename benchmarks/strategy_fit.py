@@ -47,7 +47,7 @@ Pairs = Sequence[tuple[tuple[str, str], float]]
 """Gains, each with its data set and source."""
 
 
-def interval(pairs: Pairs) -> tuple[float, float | None, float | None]:
+def mean_of(pairs: Pairs) -> tuple[float, float | None, float | None]:
     """Return the mean over pairs of data set and source, each counting alike, and the ends of a 95 % interval
     that takes these for what was drawn (Student's t); None where there is one of them."""
     by_place = defaultdict(list)
@@ -103,7 +103,7 @@ def _thresholds(units: Sequence[Measured], number: str) -> list[float]:
 def _ruled(units: Sequence[Measured], conditions: tuple[Condition, ...], one: str, two: str) -> Rule:
     def side(name: str, held: bool) -> Side:
         of = [u for u in units if all(each.holds(u.facts) for each in conditions) == held or not conditions]
-        ends = (each if each is None else round(each, 3) for each in interval(gains(of, name)))
+        ends = (each if each is None else round(each, 3) for each in mean_of(gains(of, name)))
         return Side(name, *ends, len(of))
 
     each = [round(NUMBERS["each"](unit.facts)) for unit in units]

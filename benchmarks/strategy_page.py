@@ -1,18 +1,20 @@
 """What strategies.py measured, as it stands: tables of docs/strategy.md, and strategy/measured.py."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from strategy_cells import FACTORS, ROOT, STRATEGIES, Cell, Subset, cells
-from strategy_fit import ORDER, Measured, Pairs, fitted, interval, regrets
+from pages import ROOT, fill, interval, table
+from strategy_cells import FACTORS, STRATEGIES, Cell, Subset, cells
+from strategy_fit import ORDER, Measured, Pairs, fitted, mean_of, regrets
 
 from thawline.artifacts import read_json, write_text
 from thawline.config.sections import Finetune
 from thawline.strategy.rule import PROBE, Facts, Prior, Rule
 
-PAGE, RULE = ROOT / "docs" / "strategy.md", ROOT / "src" / "thawline" / "strategy" / "measured.py"
+RULE = Path("src") / "thawline" / "strategy" / "measured.py"
+LINE = "| -- "
 RATES = {"": 1.0, "low": FACTORS["low"], "high": FACTORS["high"]}
 ENOUGH = 4
 """Pairs of data set and source from which on a gain is believed, where its interval lies above zero."""
@@ -72,14 +74,8 @@ def points(pairs: Pairs) -> str:
     """Write a mean gain in percentage points with its interval."""
     if not pairs:
         return "–"
-    mean, low, high = interval(pairs)
-    return f"{100 * mean:+.1f}" + ("" if low is None else f" ({100 * low:+.1f} to {100 * high:+.1f})")
-
-
-def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table in Markdown."""
-    lines = [names, ["--"] * len(names), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    mean, low, high = mean_of(pairs)
+    return f"{100 * mean:+.1f}" if low is None else interval(mean, low, high, "+.1f", 100)
 
 
 def accuracies(found: dict[Subset, Measured]) -> str:
@@ -93,7 +89,9 @@ def accuracies(found: dict[Subset, Measured]) -> str:
         best = max(means)
         written = [f"**{each:.3f}**" if each == best else f"{each:.3f}" for each in means]
         lines.append([*map(str, place), str(len(units)), *written])
-    return table(["data", "source", "a class", "seeds", *(name.replace("_", " ") for name in names)], lines)
+    return table(
+        ["data", "source", "a class", "seeds", *(name.replace("_", " ") for name in names)], lines, LINE
+    )
 
 
 def regret_table(units: Sequence[Measured]) -> str:
@@ -108,7 +106,7 @@ def regret_table(units: Sequence[Measured]) -> str:
         ]
         whole = points([(unit.place, v) for v, unit in zip(values, units, strict=True)])
         lines.append([name.replace("_", " "), *(f"{100 * each:+.1f}" for each in by_set), whole])
-    return table(["", *sets, "mean (95 %)"], lines)
+    return table(["", *sets, "mean (95 %)"], lines, LINE)
 
 
 def variants(folder: Path) -> str:
@@ -118,7 +116,7 @@ def variants(folder: Path) -> str:
         gains = [compared(folder, (name, variant), (name,)) for variant in FACTORS]
         lines.append([name.replace("_", " "), str(min(map(len, gains))), *map(points, gains)])
     names = ("rates / 3", "rates x 3", "BatchNorm estimating")
-    return table(["", "subsets", *names], lines)
+    return table(["", "subsets", *names], lines, LINE)
 
 
 def others(folder: Path) -> str:
@@ -128,7 +126,7 @@ def others(folder: Path) -> str:
     for name in ("lora", "from_scratch"):
         gains = compared(folder, (name,), ("heads",))
         lines.append([name.replace("_", " "), str(len(gains)), points(gains)])
-    return table(["", "subsets", "minus the last cut's head"], lines)
+    return table(["", "subsets", "minus the last cut's head"], lines, LINE)
 
 
 def prior(folder: Path) -> Prior | None:
@@ -141,7 +139,7 @@ def prior(folder: Path) -> Prior | None:
         for variant, factor in RATES.items():
             pairs = compared(folder, (name, variant), ("lp_ft", "moving"))
             if len({place for place, _ in pairs}) >= ENOUGH:
-                found[name, factor] = interval(pairs)
+                found[name, factor] = mean_of(pairs)
     if not found:
         return None
     name, factor = max(found, key=lambda each: found[each][0])
@@ -172,18 +170,10 @@ def written(rule: Rule | None, known: Prior | None, done: int, everything: int) 
     )
 
 
-def insert(document: str, name: str, text: str) -> str:
-    """Return `document` with `text` between the comments that name the table `name`."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, rest = document.split(begin, 1)
-    return f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}"
-
-
-def write(folder: Path) -> None:
+def write(folder: Path, root: Path = ROOT) -> None:
     """Write the tables and the numbers that the cells in `folder` support."""
     found = measured(folder)
     everything = len({cell.subset for cell in cells()})
-    page = PAGE.read_text(encoding="utf-8")
     tables = {
         "done": f"{len(found)} of {everything} subsets are measured.",
         "accuracies": accuracies(found),
@@ -191,8 +181,6 @@ def write(folder: Path) -> None:
         "variants": variants(folder),
         "others": others(folder),
     }
-    for name, text in tables.items():
-        page = insert(page, name, text)
-    write_text(PAGE, page)
+    fill("strategy.md", tables, root)
     rule = rule_of(list(found.values()))
-    write_text(RULE, written(rule, prior(folder), len(found), everything))
+    write_text(root / RULE, written(rule, prior(folder), len(found), everything))

@@ -8,7 +8,6 @@ pictures that it has no class for: of the other sets, digits and noise. Features
 where benchmarks/cuts.py keeps them too.
 """
 
-import argparse
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cut_features import SOURCES, pooled
-from PIL import Image
+from command import arguments
+from cut_features import SOURCES, of_lite0
+from data_sets import SCRATCH, collected
+from kept import arrays
+from pages import interval, table
 from scipy.special import softmax
 from scipy.stats import rankdata
 
 from thawline.artifacts import write_json
-from thawline.config.sections import DataSet, DataSetName, Role
 from thawline.data.batches import Batches
-from thawline.data.sources import collect
 from thawline.evaluation.compare import Compared, difference_intervals, intervals
 from thawline.evaluation.metrics import contributions
 from thawline.models.answer import as_rows, scores
@@ -38,7 +38,6 @@ from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
-ROOT = Path(__file__).resolve().parents[1]
 SETS = ("rsscn7", "hotdog256", "antsbees256")
 OTHERS = ("digits", "noise")
 MOST = 200
@@ -89,27 +88,23 @@ def model_of(values: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> Model
     )
 
 
-def strange(name: str, folder: Path) -> np.ndarray:
-    """Return the features (MOST, D) of digits or of noise, from `folder` if they are there."""
-    path = folder / f"{name}-{MOST}.npy"
-    if not path.is_file():
-        source = SOURCES["lite0"]
+def strange(name: str) -> np.ndarray:
+    """Return the features (MOST, D) of digits or of noise."""
+    source = SOURCES["lite0"]
+
+    def computed() -> dict[str, np.ndarray]:
         if name == "noise":
             pixels = np.random.default_rng(0).integers(0, 256, (MOST, 224, 224, 3), np.uint8)
         else:
-            found = collect(DataSet(dataset=DataSetName.digits), Role.target, 0)
-            pixels = np.stack([_shown(found.open(index)) for index in range(MOST)])
-        network = source.build(ROOT)
+            found = collected(name, Path())
+            shown = (found.open(index).convert("RGB") for index in range(MOST))
+            pixels = np.stack([source.transform.squared(each) for each in shown])
+        network = source.build(Path()).eval()
         batches = Batches(pixels, np.zeros(MOST, int), source.transform, 20, shuffle=False)
         last = len(units(network))
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(path, features_in_memory(network.eval(), {last}, batches, torch.device("cpu"))[last])
-    values: np.ndarray = np.load(path)
-    return values.reshape(MOST, -1)
+        return {"values": features_in_memory(network, {last}, batches, torch.device("cpu"))[last]}
 
-
-def _shown(picture: Image.Image) -> np.ndarray:
-    return SOURCES["lite0"].transform.squared(picture.convert("RGB"))
+    return arrays(SCRATCH / "cuts" / f"{name}-{MOST}.npz", computed)["values"].reshape(MOST, -1)
 
 
 def roc_auc(known: np.ndarray, strange: np.ndarray) -> float:
@@ -125,8 +120,9 @@ def auc_cell(known: np.ndarray, strange: np.ndarray) -> str:
         for _ in range(DRAWS)
     ]
     mean = roc_auc(known, strange)
-    low, high = resampled_share_interval(mean, np.array(draws), min(len(known), len(strange)), 0.95)
-    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
+    return interval(
+        mean, *resampled_share_interval(mean, np.array(draws), min(len(known), len(strange)), 0.95)
+    )
 
 
 def calibrated(name: str, labels: np.ndarray, model: Model) -> list[str]:
@@ -139,7 +135,7 @@ def calibrated(name: str, labels: np.ndarray, model: Model) -> list[str]:
     cells = [name, f"{model.temperature:.2f}"]
     for metric in ("log_loss", "expected_calibration_error"):
         cells += [f"{each[metric]['mean']:.3f}" for each in both]
-        cells.append("{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(**changed[metric]))
+        cells.append(interval(**changed[metric], form="+.3f"))
     return cells
 
 
@@ -149,8 +145,7 @@ def alarms(name: str, own: np.ndarray, model: Model, values: np.ndarray) -> list
     cells = [name, str(model.held_out), str(len(own))]
     for threshold in model.thresholds:
         above = (own > threshold).astype(float)
-        low, high = accuracy_interval(above[None])
-        cells.append(f"{above.mean():.1%} ({low:.1%} to {high:.1%})")
+        cells.append(interval(above.mean(), *accuracy_interval(above[None]), ".1%"))
     return [*cells, *(f"{share:.1%}" for share in at_random(values, model.held_out))]
 
 
@@ -166,13 +161,13 @@ def at_random(values: np.ndarray, taught: int) -> np.ndarray:
     return np.mean(found, axis=0)
 
 
-def rows(data: Path, folder: Path) -> Iterator[tuple[str, list[str]]]:
+def rows(data: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield rows, each with the table that it belongs to."""
-    sets = {name: pooled(name, "lite0", data, ROOT, folder) for name in SETS}
-    values = {name: found.means[max(found.means)] for name, found in sets.items()}
+    sets = of_lite0(SETS, data)
+    values = {name: found.last for name, found in sets.items()}
     asked: Mapping[str, np.ndarray] = {
         **{name: each[np.linspace(0, len(each) - 1, MOST).astype(int)] for name, each in values.items()},
-        **{name: strange(name, folder) for name in OTHERS},
+        **{name: strange(name) for name in OTHERS},
     }
     for name, found in sets.items():
         taught, test = found.train, ~found.train
@@ -187,21 +182,15 @@ def rows(data: Path, folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="the folder with the sets' .tar files")
-    chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    chosen = arguments(__doc__, data=True).parse_args()
     names = {"calibrated": CALIBRATED, "alarms": ALARMS, "strange": STRANGE}
     found: dict[str, list[list[str]]] = {name: [] for name in names}
-    for table, cells in rows(chosen.data, ROOT / "scratch" / "cuts"):
-        found[table].append(cells)
+    for name, cells in rows(chosen.data):
+        found[name].append(cells)
         log.info("| %s |", " | ".join(cells))
-    write_json(ROOT / "scratch" / "unknown.json", found)
-    for table, header in names.items():
-        lines = [list(header), ["---"] * len(header), *found[table]]
-        log.info("\n%s", "\n".join(f"| {' | '.join(line)} |" for line in lines))
+    write_json(SCRATCH / "unknown.json", found)
+    for name, header in names.items():
+        log.info("\n%s", table(header, found[name]))
 
 
 if __name__ == "__main__":

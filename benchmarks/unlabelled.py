@@ -10,18 +10,20 @@ done: the same command goes on. Results go to benchmarks/results/unlabelled.json
 docs/weak_supervision.md.
 """
 
-import argparse
 import logging
 import time
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import numpy as np
-from cut_features import Pooled, pooled
+from command import arguments
+from cut_features import Pooled, of_lite0
+from data_sets import of_each_class
+from kept import Cells
+from pages import RESULTS, fill, table
 
-from thawline.artifacts import read_json, write_json
 from thawline.statistics.variance import spread_of
 from thawline.supervise.unlabelled import SelfTrained, self_trained
 from thawline.training.solve import self_training
@@ -30,8 +32,6 @@ from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.self_training import WEIGHT, Known
 from thawline.training.solve.targets import Targets
 
-ROOT = Path(__file__).resolve().parents[1]
-STORED = ROOT / "benchmarks" / "results" / "unlabelled.json"
 log = logging.getLogger("unlabelled")
 SETS = {"rsscn7": "hotdog256", "hotdog256": "digits", "antsbees256": "rsscn7"}
 """Each set, and the other world that its foreign pictures come from."""
@@ -44,14 +44,8 @@ WAYS = ("alone", "pseudo", "spread", "unaligned")
 
 def draw(found: Pooled, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of `count` labelled training pictures of each class, and of the other training pictures."""
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(found.train))
-    labels = found.labels[order]
-    chosen = np.concatenate([order[labels == label][:count] for label in np.unique(labels)])
-    return np.sort(chosen), np.setdiff1d(order, chosen)
-
-
-def cuts_of(found: Pooled, rows: np.ndarray) -> dict[int, CutFeatures]:
-    return {depth: CutFeatures(means[rows]) for depth, means in found.means.items()}
+    chosen = of_each_class(found.labels, np.flatnonzero(found.train), count, seed)
+    return np.flatnonzero(chosen), np.flatnonzero(found.train & ~chosen)
 
 
 def pool_of(
@@ -61,12 +55,12 @@ def pool_of(
     generator = np.random.default_rng(1000 + seed)
     if kind == "skewed":
         # of each class between a tenth and all
-        kept = 0.1 + 0.9 * generator.permutation(np.linspace(0, 1, found.labels.max() + 1))
+        kept = 0.1 + 0.9 * generator.permutation(np.linspace(0, 1, found.classes))
         rest = rest[generator.random(len(rest)) < kept[found.labels[rest]]]
-    own = cuts_of(found, rest)
+    own = found.cuts(rest)
     if kind in ("same", "skewed"):
         return own, np.zeros(len(rest), bool)
-    foreign = cuts_of(other, generator.permutation(len(other.labels))[: len(rest)])
+    foreign = other.cuts(generator.permutation(len(other.labels))[: len(rest)])
     if kind == "foreign":
         return foreign, np.ones(len(foreign[max(foreign)].values), bool)
     both = {depth: CutFeatures(np.concatenate([own[depth].values, foreign[depth].values])) for depth in own}
@@ -77,8 +71,7 @@ def ways(
     found: Pooled, labelled: np.ndarray, more: dict[int, CutFeatures], trained: SelfTrained, seed: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield for each way of learning whether its head is right on each test picture."""
-    classes, test = int(found.labels.max()) + 1, np.flatnonzero(~found.train)
-    labels = found.labels[labelled]
+    classes, labels = found.classes, found.labels[labelled]
 
     def right(pseudo: np.ndarray | None) -> np.ndarray:
         rows = [found.means[depth][labelled] for depth in trained.cuts]
@@ -91,8 +84,7 @@ def ways(
             targets = Targets(given.argmax(1), classes, given=given)
             penalty = trained.penalty
         head = logistic_head([CutFeatures(each) for each in rows], targets, penalty=penalty)
-        asked = [CutFeatures(found.means[depth][test]) for depth in trained.cuts]
-        return head.logits(asked).argmax(1) == found.labels[test]
+        return found.right(head, depths=trained.cuts)
 
     yield "alone", right(None)
     if not len(trained.rows):
@@ -127,10 +119,10 @@ def one(found: Pooled, other: Pooled, kind: str, count: int, seed: int) -> dict[
     more, foreign = pool_of(kind, found, other, rest, seed)
     started = time.process_time()
     trained = self_trained(
-        cuts_of(found, labelled),
+        found.cuts(labelled),
         more,
         np.arange(len(labelled)),
-        Targets(found.labels[labelled], int(found.labels.max()) + 1),
+        Targets(found.labels[labelled], found.classes),
         unknown_share=0.01,
         repeats=REPEATS,
         seed=seed,
@@ -184,55 +176,33 @@ def _digits(text: str) -> np.ndarray:
 
 
 HEADS = (
-    *(
-        "data",
-        "labelled a class",
-        "unlabelled",
-        "pictures",
-        "foreign left out",
-        "own left out",
-        "labelled alone",
-    ),
-    *("pseudo-labels", "label spreading", "without class shares", "kept at 95 %", "kept at 50 %"),
+    *("data", "labelled a class", "unlabelled", "pictures", "foreign left out", "own left out"),
+    *("labelled alone", "pseudo-labels", "label spreading", "without class shares"),
+    *("kept at 95 %", "kept at 50 %"),
 )
 
 
-def table(rows: list[list[str]]) -> str:
-    """The rows in Markdown."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in [HEADS, ("---",) * len(HEADS), *rows])
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    rows = [
+        cells(name, kind, count, [stored[f"{name} {kind} {count} {seed}"] for seed in range(DRAWS)])
+        for kind, counts in POOLS.items()
+        for count, name in product(counts, SETS)
+    ]
+    return {"unlabelled": table(HEADS, rows)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="the folder with the sets' .tar files")
-    chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    names = dict.fromkeys([*SETS, *SETS.values()])
-    features = {
-        name: pooled(name, "lite0", chosen.data, chosen.data, ROOT / "scratch" / "cuts") for name in names
-    }
-    stored: dict[str, Any] = read_json(STORED) if STORED.exists() else {}
-    rows = []
+    chosen = arguments(__doc__, data=True).parse_args()
+    features = of_lite0(dict.fromkeys([*SETS, *SETS.values()]), chosen.data)
+    stored = Cells(RESULTS / "unlabelled.json")
     for kind, counts in POOLS.items():
-        for count in counts:
-            for name, other in SETS.items():
-                keys = [f"{name} {kind} {count} {seed}" for seed in range(DRAWS)]
-                for seed, key in enumerate(keys):
-                    if key not in stored:
-                        stored[key] = one(features[name], features[other], kind, count, seed)
-                        write_json(STORED, stored)
-                rows.append(cells(name, kind, count, [stored[key] for key in keys]))
-                log.info("%s", rows[-1])
-    log.info(
-        "%.1f s of processor time for a decision", np.mean([each["seconds"] for each in stored.values()])
-    )
-    page = ROOT / "docs" / "weak_supervision.md"
-    text = page.read_text()
-    begin, end = "<!-- unlabelled: begin -->", "<!-- unlabelled: end -->"
-    before, rest = text.split(begin)
-    page.write_text(f"{before}{begin}\n{table(rows)}\n{end}{rest.split(end)[1]}")
+        for count, (name, other), seed in product(counts, SETS.items(), range(DRAWS)):
+            asked = (features[name], features[other], kind, count, seed)
+            stored.measured(f"{name} {kind} {count} {seed}", one, *asked)
+            log.info("%s %s %d %d", name, kind, count, seed)
+    took = np.mean([each["seconds"] for each in stored.values()])
+    log.info("%.1f s of processor time for a decision", took)
+    fill("weak_supervision.md", tables(stored))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,16 @@ have their labels. The null case has five equal voters (0.7). Five draws. Result
 benchmarks/results/votes.json as they come, where a second call goes on, and into docs/weak_supervision.md.
 """
 
-import argparse
-import json
 import logging
-from pathlib import Path
+from itertools import product
 
 import numpy as np
-from cut_features import Pooled, pooled
-from noise import ROOT, SEEDS, SETS, gain, into_page, taught
+from command import arguments
+from cut_features import Pooled, of_lite0
+from kept import Cells
+from noise import SEEDS, SETS, gain, taught
+from pages import RESULTS, fill, table
 
-from thawline.artifacts import write_json
 from thawline.data.votes import Votes
 from thawline.statistics.votes import consensus, majority
 from thawline.supervise.voted import voted
@@ -26,7 +26,6 @@ from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
-RESULTS = ROOT / "benchmarks" / "results" / "votes.json"
 log = logging.getLogger("votes")
 DIFFERENT, EQUAL = (0.9, 0.8, 0.7, 0.6, 0.5, 0.6), (0.7,) * 5
 VOTERS = {"seven, two of them copies": DIFFERENT, "five equal ones": EQUAL}
@@ -67,32 +66,28 @@ def shares_by(way: str, truth: np.ndarray, said: np.ndarray, classes: int) -> np
 
 
 def measured(found: dict[str, Pooled]) -> Found:
-    """Measure what an earlier call has not: which test pictures a head is right on, and which pictures were
-    taught as what they show."""
-    results: Found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name, features in found.items():
-        values, classes = features.means[max(features.means)], int(features.labels.max()) + 1
-        for voters in VOTERS:
-            for seed in range(SEEDS):
-                rows = taught(features, seed)
-                truth = features.labels[rows]
-                said = votes_on(truth, classes, voters, seed)
-                for way in WAYS:
-                    key = f"{name} {voters} {way} {seed}"
-                    if key in results:
-                        continue
-                    shares = shares_by(way, truth, said, classes)
-                    targets = Targets(shares.argmax(1), classes, given=shares)
-                    head = logistic_head([CutFeatures(values[rows])], targets)
-                    answers = head.logits([CutFeatures(values[~features.train])]).argmax(1)
-                    right = answers == features.labels[~features.train]
-                    results[key] = {
-                        "test": right.astype(int).tolist(),
-                        "taught": (shares.argmax(1) == truth).astype(int).tolist(),
-                    }
-                    log.info("%s: %.3f", key, right.mean())
-                write_json(RESULTS, results)
+    """Measure what an earlier call has not."""
+    results = Cells(RESULTS / "votes.json")
+    for (name, features), voters, seed, way in product(found.items(), VOTERS, range(SEEDS), WAYS):
+        key = f"{name} {voters} {way} {seed}"
+        right = results.measured(key, one, features, voters, seed, way)["test"]
+        log.info("%s: %.3f", key, np.mean(right))
     return results
+
+
+def one(found: Pooled, voters: str, seed: int, way: str) -> dict[str, list[int]]:
+    """Return which test pictures a head is right on, and which pictures were taught as what they show."""
+    rows = taught(found, seed)
+    truth = found.labels[rows]
+    shares = shares_by(way, truth, votes_on(truth, found.classes, voters, seed), found.classes)
+    targets = Targets(shares.argmax(1), found.classes, given=shares)
+    right = found.right(logistic_head([CutFeatures(found.last[rows])], targets))
+    return {"test": right.astype(int).tolist(), "taught": (shares.argmax(1) == truth).astype(int).tolist()}
+
+
+def tables(results: Found) -> dict[str, str]:
+    names = ["data", "voters", "taught as", "taught rightly", "accuracy", "against the majority, points"]
+    return {"votes": table(names, cells(results))}
 
 
 def cells(results: Found) -> list[list[str]]:
@@ -112,16 +107,8 @@ def cells(results: Found) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="the folder with the sets' .tar files")
-    chosen = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder = ROOT / "scratch" / "cuts"
-    found = {name: pooled(name, "lite0", chosen.data, chosen.data, folder) for name in SETS}
-    names = ["data", "voters", "taught as", "taught rightly", "accuracy", "against the majority, points"]
-    into_page("votes", names, iter(cells(measured(found))))
+    chosen = arguments(__doc__, data=True).parse_args()
+    fill("weak_supervision.md", tables(measured(of_lite0(SETS, chosen.data))))
 
 
 if __name__ == "__main__":

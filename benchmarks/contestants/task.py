@@ -36,12 +36,12 @@ class Task:
     classes: int
     epochs: int
     batch_size: int
-    learning_rate: float
-    depth: int
-    frozen: tuple[str, ...]
-    held: tuple[str, ...]
-    threads: int
-    device: str
+    learning_rate: float = 1e-3
+    depth: int = 0
+    frozen: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    threads: int = 1
+    device: str = "cpu"
     source: str = ""
 
     def save(self, path: Path) -> Path:

@@ -12,7 +12,6 @@ from omegaconf import OmegaConf
 from tests_benchmarks import ROOT, loaded
 
 from thawline.artifacts import Artifacts
-from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune
 
 SCRIPT = ROOT / "benchmarks" / "methods.py"
@@ -32,13 +31,6 @@ def test_every_method_gets_the_same_epochs_and_its_rates_times_the_factor(method
     plain, soup = (methods.recipe_of(config, ROOT, name, 3.0) for name in ("full", "soup"))
     assert (plain.epochs, soup.epochs * soup.soup) == (10, 9)
     assert (plain.body_lr, plain.head_lr) == (pytest.approx(3e-3), pytest.approx(3e-2))
-
-
-def test_a_table_goes_to_its_own_place(methods: ModuleType) -> None:
-    page = "a\n<!-- digits: begin -->\nold\n<!-- digits: end -->\nb\n"
-    assert methods.insert(page, "digits", "new") == page.replace("old", "new")
-    with pytest.raises(UserError, match="no place for leaves(?s:.*)<!-- leaves: begin -->"):
-        methods.insert(page, "leaves", "new")
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def test_regret_and_the_time_to_come_close_are_measured_against_the_grid(search:
     )
     assert [row["regret"] for row in rows] == pytest.approx([0.0, 0.01, 0.11])
     assert [row["seconds_to_close"] for row in rows] == [600.0, 20.0, None]
-    lines = search.table(rows).splitlines()
+    lines = search.page(rows).splitlines()
     assert len(lines) == 2 + 3
     assert lines[3].endswith("| +0.010 | 20 |")
     assert lines[4].endswith("| +0.110 | never |")

@@ -1,7 +1,6 @@
 """The rule that is fitted to measured strategies, and what following it costs."""
 
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -96,9 +95,7 @@ def test_every_subset_is_seen_before_any_is_seen_again(page: ModuleType) -> None
 
 
 @pytest.fixture
-def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    for name in ("strategy_cells", "strategy_fit"):
-        monkeypatch.setitem(sys.modules, name, loaded(name))
+def page() -> ModuleType:
     return loaded("strategy_page")
 
 
@@ -129,21 +126,19 @@ def test_a_prior_is_what_beats_the_usual_recipe_by_more_than_chance(page: Module
     assert page.prior(tmp_path) is None
 
 
-def test_tables_and_numbers_are_of_the_cells_that_are_there(
-    page: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    document, module = tmp_path / "page.md", tmp_path / "measured.py"
+def test_tables_and_numbers_are_of_the_cells_that_are_there(page: ModuleType, tmp_path: Path) -> None:
+    document, module = tmp_path / "docs" / "strategy.md", tmp_path / page.RULE
+    document.parent.mkdir()
+    module.parent.mkdir(parents=True)
     names = ("done", "accuracies", "regrets", "variants", "others")
     document.write_text("\n".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->" for name in names))
-    monkeypatch.setattr(page, "PAGE", document)
-    monkeypatch.setattr(page, "RULE", module)
     keep(page, tmp_path, "digits", moving=70, half=85)
-    page.write(tmp_path)
+    page.write(tmp_path, tmp_path)
     assert "Not told yet: too few data sets are finished." in document.read_text()
     assert "RULE: Rule | None = None" in module.read_text()
     for data in ("hotdog256", "rsscn7", "signdigits"):
         keep(page, tmp_path, data, moving=70, half=85)
-    page.write(tmp_path)
+    page.write(tmp_path, tmp_path)
     text = document.read_text()
     assert "old" not in text
     assert "16 of 120 subsets are measured." in text
