@@ -20,7 +20,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Search, Trainer
 from thawline.machine import cores
-from thawline.search.study.engine import Make
+from thawline.search.study.engine import Make, Work
 from thawline.search.study.local_processes import WorkerError
 from thawline.search.study.run import run_study, shared_out
 from thawline.search.study.study import counted, open_study
@@ -90,8 +90,12 @@ def test_a_defect_in_a_worker_ends_the_study_with_its_traceback(tmp_path: Path) 
 
 
 def test_a_task_named_by_where_it_runs_is_found_out(tmp_path: Path) -> None:
-    with pytest.raises(WorkerError, match=r"a worker's study is bowl of 1, its parent's bowl of 0"):
-        run(tests_tasks.misnamed, tmp_path, random_search(4, workers=cores()))
+    alone = Config(search=random_search(4), trainer=Trainer(threads=0))
+    of_worker = Config(search=alone.search, trainer=Trainer(threads=1))
+    artifacts = Artifacts.under(tmp_path)
+    name = tests_tasks.misnamed(alone, artifacts).name
+    with pytest.raises(RuntimeError, match=r"a worker's study is bowl of 1, its parent's bowl of 0"):
+        Work(tests_tasks.misnamed, of_worker, artifacts, "", name).do()
 
 
 def test_each_worker_has_its_share_of_the_cores_unless_told_otherwise() -> None:
