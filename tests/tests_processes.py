@@ -1,8 +1,11 @@
 """Several workers played by one process."""
 
 import pytest
+from optuna.trial import Trial
+from tests_tasks import Bowl
 
 from thawline.search.study import engine, recovery
+from thawline.search.study.study import SharedStudy
 
 
 class Processes:
@@ -18,3 +21,14 @@ class Processes:
         """The one that acts; another takes its place."""
         self.dead.add(self.acting)
         self.acting += "'"
+
+
+def asked(study: SharedStudy, task: Bowl) -> Trial:
+    trial = engine.ask(study, task)
+    assert trial is not None
+    return trial
+
+
+def recovered(study: SharedStudy, task: Bowl) -> list[int]:
+    with study.alone():
+        return recovery.recover(study, task.search)

@@ -1,5 +1,6 @@
 """Studies of cheap objectives, importable by name from every worker."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -89,6 +90,20 @@ class RecordedSlowly(Recorded):
     seconds = 1.0
 
 
+class Varied(Bowl):
+    """Some trials are pruned and some fail, and the first worker process that runs trial 1 is killed."""
+
+    def objective(self, trial: Trial, _: str) -> float:
+        value = self.value(trial)
+        if trial.number == 1 and multiprocessing.parent_process() and "deaths" not in trial.user_attrs:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if trial.number == 3:
+            raise optuna.TrialPruned("hopeless")
+        if trial.number == 5:
+            raise UserError("the loss is not a number\nlower the rates")
+        return value
+
+
 class Slow(Bowl):
     """Trials that take long enough to be interrupted."""
 
@@ -122,6 +137,10 @@ def recorded(config: Config, artifacts: Artifacts) -> Bowl:
 
 def recorded_slowly(config: Config, artifacts: Artifacts) -> Bowl:
     return RecordedSlowly(config.search)
+
+
+def varied(config: Config, artifacts: Artifacts) -> Bowl:
+    return Varied(config.search)
 
 
 def slow(config: Config, artifacts: Artifacts) -> Bowl:

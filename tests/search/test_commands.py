@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,16 +14,18 @@ import pytest
 import tests_tasks
 from optuna.trial import TrialState, create_trial
 from tests_tasks import random_search
+from tests_trials import config_of
 
 from thawline import tracking
 from thawline.artifacts import COSTS, RECIPE, Artifacts, read_json, write_json
-from thawline.config.choices import Goal, PrunerName, SamplerName
+from thawline.config.choices import Goal
 from thawline.config.errors import UserError
-from thawline.config.sections import Config, Contender, Finetune, Search, Space, Trainer
+from thawline.config.sections import Config, Search
 from thawline.search import commands
 from thawline.search.commands import Failure
 from thawline.search.study.configuration import by_hand, configuration, remember
 from thawline.search.study.run import run_study
+from thawline.search.study.study import open_study
 from thawline.search.trial.trials import Trials
 from thawline.training.recipe import lock_of
 
@@ -45,17 +48,27 @@ def default() -> Search:
     return commands.storage_of(None)
 
 
-# --- where studies are
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which a study of three trials was finished."""
+    root = tmp_path_factory.mktemp("three")
+    finished(root, 3)
+    return root
 
 
-def test_the_database_is_the_pipelines_own(tmp_path: Path) -> None:
-    finished(tmp_path, 2)
-    assert [each.name for each in commands.studies(default())] == ["bowl"]
+@pytest.fixture
+def here(three: Path, tmp_path: Path) -> Path:
+    """A copy of it, to which the test has come."""
+    return shutil.copytree(three, tmp_path, dirs_exist_ok=True)
+
+
+def bowl() -> optuna.Study:
+    return commands.study_named("bowl", default())
 
 
 def test_the_lock_names_the_database_where_it_is_elsewhere(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
-    finished(tmp_path, 2, storage=url)
+    finished(tmp_path, 1, storage=url)
     with pytest.raises(UserError, match="There are no studies yet"):
         commands.studies(default())
     (tmp_path / "params.yaml").write_text(f"search:\n  storage: {url}\n")
@@ -80,13 +93,9 @@ def test_a_server_that_does_not_answer_is_said_so() -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_an_unknown_study_is_named_with_the_nearest_and_all(tmp_path: Path) -> None:
-    finished(tmp_path, 1)
+def test_an_unknown_study_is_named_with_the_nearest_and_all(here: Path) -> None:
     with pytest.raises(UserError, match=r"no study 'bowll'.\n  nearest: bowl\n  all of them: bowl"):
         commands.study_named("bowll", default())
-
-
-# --- show
 
 
 def test_a_study_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: str) -> None:
@@ -103,17 +112,16 @@ def test_a_study_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ru
     assert found.seconds == sum(trial.duration.total_seconds() for trial in study.trials if trial.duration)
 
 
-def test_only_the_last_failures_are_shown_the_latest_first(tmp_path: Path) -> None:
-    study = finished(tmp_path, 1)
-    for number in range(1, 9):
+def test_only_the_last_failures_are_shown_the_latest_first(here: Path) -> None:
+    study = bowl()
+    for number in range(3, 9):
         told = {"reason": f"reason {number}"}
         study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=told))
     assert [each.number for each in commands.overview(study).failures] == [8, 7, 6, 5, 4]
 
 
-def test_a_study_that_is_empty_has_no_best(tmp_path: Path) -> None:
-    finished(tmp_path, 1)
-    optuna.create_study(study_name="begun", storage=f"sqlite:///{tmp_path / 'scratch' / 'studies.db'}")
+def test_a_study_that_is_empty_has_no_best(here: Path) -> None:
+    optuna.create_study(study_name="begun", storage=f"sqlite:///{here / 'scratch' / 'studies.db'}")
     found = {each.name: each for each in commands.studies(default())}
     assert found["begun"].best is None
     assert found["begun"].seconds == 0
@@ -121,7 +129,7 @@ def test_a_study_that_is_empty_has_no_best(tmp_path: Path) -> None:
 
 
 def test_the_corrected_accuracy_is_that_of_this_study(tmp_path: Path) -> None:
-    study = finished(tmp_path, 2)
+    study = finished(tmp_path, 1)
     folder = tmp_path / "artifacts" / "search" / "finetuned"
     interval = {"mean": 0.8, "low": 0.7, "high": 0.9}
     best = commands.overview(study).best
@@ -137,13 +145,10 @@ def test_the_corrected_accuracy_is_that_of_this_study(tmp_path: Path) -> None:
     assert commands.overview(study).corrected is None
 
 
-# --- export
-
-
-def test_export_to_json_has_every_trial_whole(tmp_path: Path) -> None:
-    study = finished(tmp_path, 3)
-    assert commands.export("bowl", tmp_path / "all.json", default()) == 3
-    whole = json.loads((tmp_path / "all.json").read_text())
+def test_export_to_json_has_every_trial_whole(here: Path) -> None:
+    study = bowl()
+    assert commands.export("bowl", here / "all.json", default()) == 3
+    whole = json.loads((here / "all.json").read_text())
     assert (whole["study"], whole["directions"]) == ("bowl", ["maximize"])
     for told, trial in zip(whole["trials"], study.trials, strict=True):
         assert told["params"] == trial.params
@@ -154,10 +159,10 @@ def test_export_to_json_has_every_trial_whole(tmp_path: Path) -> None:
     assert whole["trials"][0]["attributes"]["known"] == "configured"
 
 
-def test_export_to_csv_has_a_row_for_every_trial(tmp_path: Path) -> None:
-    study = finished(tmp_path, 3)
-    commands.export("bowl", tmp_path / "all.csv", default())
-    with (tmp_path / "all.csv").open() as file:
+def test_export_to_csv_has_a_row_for_every_trial(here: Path) -> None:
+    study = bowl()
+    commands.export("bowl", here / "all.csv", default())
+    with (here / "all.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["value"]) for row in rows] == [trial.value for trial in study.trials]
     assert [float(row["x"]) for row in rows] == [trial.params["x"] for trial in study.trials]
@@ -171,30 +176,25 @@ def test_export_says_which_endings_there_are(tmp_path: Path) -> None:
         commands.export("bowl", tmp_path / "all.xlsx", default())
 
 
-def test_an_export_to_where_no_file_can_be_says_so(tmp_path: Path) -> None:
-    finished(tmp_path, 1)
-    (tmp_path / "folder.csv").mkdir()
-    (tmp_path / "file").write_text("old")
-    for place in (tmp_path / "folder.csv", tmp_path / "file" / "all.json"):
+def test_an_export_to_where_no_file_can_be_says_so(here: Path) -> None:
+    (here / "folder.csv").mkdir()
+    (here / "file").write_text("old")
+    for place in (here / "folder.csv", here / "file" / "all.json"):
         with pytest.raises(UserError, match=rf"{place} cannot be written: .*\n  export to another place"):
             commands.export("bowl", place, default())
 
 
-def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    finished(tmp_path, 1)
-    (tmp_path / "all.csv").write_text("old")
+def test_an_export_that_fails_leaves_the_old_file(here: Path) -> None:
+    (here / "all.csv").write_text("old")
     with pytest.raises(UserError, match="no study 'other'"):
-        commands.export("other", tmp_path / "all.csv", default())
-    assert (tmp_path / "all.csv").read_text() == "old"
-
-
-# --- resume
+        commands.export("other", here / "all.csv", default())
+    assert (here / "all.csv").read_text() == "old"
 
 
 def test_a_study_remembers_its_configuration_but_no_password(tmp_path: Path) -> None:
-    study = finished(tmp_path, 2)
-    assert configuration(study) == Config(search=random_search(2))
-    config = Config(search=random_search(2, storage="postgresql+psycopg2://me:hidden@host/studies"))
+    study = finished(tmp_path, 1)
+    assert configuration(study) == Config(search=random_search(1))
+    config = Config(search=random_search(1, storage="postgresql+psycopg2://me:hidden@host/studies"))
     config.tracking.uri = "postgresql://me:hidden@host/runs"
     remember(study, config, Artifacts.under(tmp_path))
     for kept in (study.user_attrs["config"], lock_of(config)):
@@ -203,17 +203,15 @@ def test_a_study_remembers_its_configuration_but_no_password(tmp_path: Path) -> 
         assert "me:***@host/runs" in kept
 
 
-def test_resume_finds_the_password_of_the_runs_in_the_lock(
-    toy_artifacts: Artifacts, runs: str, tmp_path: Path
-) -> None:
-    name, config = begun(toy_artifacts, runs)
-    config.tracking.uri = "postgresql://me:hidden@127.0.0.1:9/runs"
-    remember(commands.study_named(name, default()), config, toy_artifacts)
+def test_resume_finds_the_password_of_the_runs_in_the_lock(toy_artifacts: Artifacts, tmp_path: Path) -> None:
+    config = config_of("postgresql://me:hidden@127.0.0.1:9/runs")
+    study = open_study(Trials(config, toy_artifacts), toy_artifacts.studies)
+    remember(study, config, toy_artifacts)
     with pytest.raises(UserError, match=r"no study remembers a password.\n.*params\.yaml: tracking\.uri"):
-        commands.resume(name, default())
+        commands.resume(study.study_name, default())
     (tmp_path / "params.yaml").write_text(f"tracking:\n  uri: {config.tracking.uri}\n")
     with pytest.raises(UserError, match=r"cannot use the store postgresql://me:\*\*\*@127"):
-        commands.resume(name, default())
+        commands.resume(study.study_name, default())
 
 
 def test_a_study_of_the_pipeline_goes_on_below_scratch(tmp_path: Path) -> None:
@@ -229,49 +227,48 @@ def test_a_study_begun_by_hand_goes_on_in_its_own_folder(tmp_path: Path) -> None
     assert by_hand(study) == begun
 
 
-def test_a_study_begun_elsewhere_says_where(tmp_path: Path) -> None:
-    study = finished(tmp_path, 1)
+def test_a_study_begun_elsewhere_says_where(here: Path) -> None:
+    study = bowl()
     study.set_user_attr("root", "/nowhere/leaves")
     with pytest.raises(UserError, match="'bowl' was begun in /nowhere/leaves, which is not there"):
         by_hand(study)
 
 
-def test_a_study_that_remembers_nothing_cannot_be_resumed(tmp_path: Path) -> None:
-    finished(tmp_path, 1)
-    optuna.create_study(study_name="old", storage=f"sqlite:///{tmp_path / 'scratch' / 'studies.db'}")
+def test_a_study_that_remembers_nothing_cannot_be_resumed(here: Path) -> None:
+    optuna.create_study(study_name="old", storage=f"sqlite:///{here / 'scratch' / 'studies.db'}")
     with pytest.raises(UserError, match="'old' does not say with which configuration"):
         commands.resume("old", default())
 
 
+@pytest.fixture
+def _unplotted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are drawn in tests of their own."""
+    monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
+
+
 def begun(artifacts: Artifacts, runs: str, **search: Any) -> tuple[str, Config]:
-    """A study of two real trials of three, and the configuration that asks for three."""
-    settings = {"trials": 3, "sampler": SamplerName.random, "pruner": PrunerName.none, "known": []}
-    config = Config(
-        contenders=[Contender.finetuned],
-        trainer=Trainer(accelerator="cpu", threads=1),
-        finetune=Finetune(epochs=1, batch_size=8, body_lr=1e-2, depth=1),
-        search=Search(**settings | search),  # type: ignore[arg-type]
-    )
-    config.tracking.uri = runs
-    fewer = replace(config, search=replace(config.search, trials=2, trials_per_depth=1))
+    """A study of one real trial of two, and the configuration that asks for two."""
+    config = config_of(runs, trials=2, **search)
+    fewer = replace(config, search=replace(config.search, trials=1, trials_per_depth=1))
     tracking.connect(runs, "thawline", artifacts.root)
     study = run_study(Trials, fewer, artifacts, "", "search")
     remember(study, config, artifacts)
     return study.study_name, config
 
 
+@pytest.mark.usefixtures("_unplotted")
 def test_resume_runs_what_is_missing_and_leaves_the_pipelines_files(
     toy_artifacts: Artifacts, runs: str
 ) -> None:
     name, config = begun(toy_artifacts, runs)
     written = commands.resume(name, default())
     study = commands.study_named(name, default())
-    assert dict(commands.overview(study).states) == {"complete": 3}
+    assert dict(commands.overview(study).states) == {"complete": 2}
     assert read_json(written.outputs / "search" / "finetuned" / COSTS)["study"] == name
     assert not (toy_artifacts.outputs / "search").exists()
     assert Trials(config, toy_artifacts).name == name
     assert commands.resume(name, default()) == written
-    assert len(study.get_trials()) == 3
+    assert len(study.get_trials()) == 2
 
 
 def test_resume_refuses_by_name_what_has_changed_since(toy_artifacts: Artifacts, runs: str) -> None:
@@ -282,19 +279,13 @@ def test_resume_refuses_by_name_what_has_changed_since(toy_artifacts: Artifacts,
         UserError, match=rf"{name}.*was decided by other(.|\n)*source: study has 000.*, now 111"
     ):
         commands.resume(name, default())
-    assert dict(commands.overview(commands.study_named(name, default())).states) == {"complete": 2}
+    assert dict(commands.overview(commands.study_named(name, default())).states) == {"complete": 1}
 
 
 @pytest.mark.slow
 def test_a_depth_curve_can_be_resumed_by_either_of_its_studies(toy_artifacts: Artifacts, runs: str) -> None:
-    name, _ = begun(
-        toy_artifacts,
-        runs,
-        goal=Goal.depth_curve,
-        trials_per_depth=2,
-        seeds_per_depth=2,
-        space=Space(depths=[0, 1]),
-    )
+    settings = {"goal": Goal.depth_curve, "trials_per_depth": 2, "seeds_per_depth": 2, "depths": [0, 1]}
+    name, _ = begun(toy_artifacts, runs, **settings)
     commands.resume(name, default())
     names = [each.name for each in commands.studies(default())]
     seeds = next(each for each in names if each.startswith(f"{name}-seeds-"))

@@ -3,27 +3,15 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests_trials import config_of
 
 from thawline.artifacts import COSTS, HISTORY, MODEL, RECIPE, TRIALS, Artifacts, read_json
 from thawline.config.errors import UserError
-from thawline.config.sections import (
-    AugmentationName,
-    Config,
-    Contender,
-    DataSetName,
-    Evaluate,
-    Finetune,
-    Goal,
-    Search,
-    Space,
-    Target,
-    Trainer,
-)
+from thawline.config.sections import AugmentationName, Contender, Goal
 from thawline.models.checkpoint import load_model
 from thawline.models.head_cuts import cuts_read
 from thawline.search.search import search
@@ -39,7 +27,7 @@ SLOW_TO_IMPORT = (
 
 
 def test_search_and_finetune_of_the_probe_need_one_trial_and_no_lightning(
-    toy_artifacts: Artifacts, tmp_path: Path, runs: str, monkeypatch: pytest.MonkeyPatch
+    toy_artifacts: Artifacts, runs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, int]] = []
 
@@ -49,13 +37,7 @@ def test_search_and_finetune_of_the_probe_need_one_trial_and_no_lightning(
         yield lambda *_: None
 
     monkeypatch.setattr("thawline.training.finetune.progress", progress)
-    config = Config(
-        contenders=[Contender.linear_probe],
-        target=Target(dataset=DataSetName.digits),
-        trainer=Trainer(accelerator="cpu", threads=1),
-        finetune=Finetune(epochs=30),
-    )
-    config.tracking.uri = runs
+    config = config_of(runs, Contender.linear_probe)
     for name in SLOW_TO_IMPORT:
         monkeypatch.setitem(sys.modules, name, None)  # whoever imports it fails
     search(config, toy_artifacts)
@@ -76,12 +58,7 @@ def test_search_and_finetune_of_the_probe_need_one_trial_and_no_lightning(
 def test_a_recipe_with_new_pictures_in_every_epoch_is_refused_before_anything_is_trained(
     contender: Contender, toy_artifacts: Artifacts
 ) -> None:
-    config = Config(
-        contenders=[contender],
-        target=Target(dataset=DataSetName.digits),
-        trainer=Trainer(accelerator="cpu", threads=1),
-        finetune=Finetune(augmentation=AugmentationName.standard, depth="all"),
-    )
+    config = config_of("", contender, {"augmentation": AugmentationName.standard, "depth": "all"})
     if contender is not Contender.finetuned:
         Trials(config, toy_artifacts)  # those leave augmentation or the depth out
         return
@@ -90,42 +67,26 @@ def test_a_recipe_with_new_pictures_in_every_epoch_is_refused_before_anything_is
 
 
 def test_a_search_over_depths_has_one_solved_trial_at_the_last(
-    toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: str
+    toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, runs: str
 ) -> None:
     monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
-    config = Config(
-        contenders=[Contender.finetuned],
-        target=Target(dataset=DataSetName.digits),
-        trainer=Trainer(accelerator="cpu", threads=1),
-        finetune=Finetune(epochs=1, batch_size=8),
-        search=Search(
-            goal=Goal.depth_curve, trials_per_depth=2, seeds_per_depth=2, space=Space(depths=[1, 3])
-        ),
-        evaluate=Evaluate(resamples=100),
-    )
-    config.tracking.uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    search(config, toy_artifacts)
+    settings = {"goal": Goal.depth_curve, "trials_per_depth": 2, "seeds_per_depth": 1, "depths": [1, 3]}
+    search(config_of(runs, **settings), toy_artifacts)
     folder = toy_artifacts.stage("search", "finetuned")
     trials = pd.read_csv(folder / TRIALS)
     assert sorted(trials["depth"]) == [1, 1, 3]
     curve = pd.read_csv(folder / "evidence" / "depth_curve.csv")
     assert list(curve["depth"]) == [1, 3]
-    assert list(curve["n_seeds"]) == [2, 2]
+    assert list(curve["n_seeds"]) == [1, 1]
 
 
 def test_the_head_reads_cuts_that_were_chosen_out_of_fold_and_the_recipe_repeats_them(
-    toy_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: str
+    toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, runs: str
 ) -> None:
     monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
     everything = CutChoice((1, 2, 3), {1: OutOfFold(0.4, 1.0, 1.0)}, {}, np.empty((0, 3)), np.arange(12))
     monkeypatch.setattr("thawline.search.trial.trials.chosen_cuts", lambda *_, **__: everything)
-    config = Config(
-        contenders=[Contender.linear_probe],
-        target=Target(dataset=DataSetName.digits),
-        trainer=Trainer(accelerator="cpu", threads=1),
-        finetune=Finetune(epochs=1, batch_size=8, seeds=1),
-    )
-    config.tracking.uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    config = config_of(runs, Contender.linear_probe, {"seeds": 1})
     search(config, toy_artifacts)
     folder = toy_artifacts.stage("search", "linear_probe")
     assert read_json(folder / RECIPE)["recipe"]["head_cuts"] == [1, 2, 3]
@@ -139,14 +100,8 @@ def test_the_head_reads_cuts_that_were_chosen_out_of_fold_and_the_recipe_repeats
     assert card.head_cuts == cuts_read(network) == (1, 2, 3)
 
 
-def test_of_the_real_choice_there_is_a_curve_of_single_cuts(toy_artifacts: Artifacts, tmp_path: Path) -> None:
-    config = Config(
-        contenders=[Contender.linear_probe],
-        target=Target(dataset=DataSetName.digits),
-        trainer=Trainer(accelerator="cpu", threads=1),
-        search=Search(enabled=False),
-    )
-    search(config, toy_artifacts)
+def test_of_the_real_choice_there_is_a_curve_of_single_cuts(toy_artifacts: Artifacts) -> None:
+    search(config_of("", Contender.linear_probe, enabled=False), toy_artifacts)
     folder = toy_artifacts.stage("search", "linear_probe")
     table = pd.read_csv(folder / "evidence" / "cuts.csv", dtype={"cuts": str})
     assert list(table["cuts"])[:3] == ["1", "2", "3"]

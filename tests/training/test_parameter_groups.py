@@ -9,7 +9,7 @@ import torch
 from tests_networks import freeze
 from torch import nn
 
-from thawline.config.sections import Finetune
+from thawline.config.sections import Finetune, Start
 from thawline.models.cuts import units
 from thawline.models.zoo import build
 from thawline.training.parameter_groups import balanced_weights, learning_groups
@@ -107,3 +107,24 @@ def test_balanced_weights_of_targets_count_what_pictures_weigh() -> None:
     torch.testing.assert_close(balanced_weights(np.eye(2)[labels], 2), balanced_weights(labels, 2))
     targets = np.array([[2.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
     torch.testing.assert_close(balanced_weights(targets, 2), torch.tensor([4 / 5, 4 / 3]))
+
+
+def test_what_starts_random_learns_at_the_heads_rate(build_small: Build) -> None:
+    network = build_small(0)
+    named = {group.name: group for group in learning_groups(network, recipe())}
+    assert {name.partition(".")[0] for name in named} == {"head", "body"}
+    assert named["head.decayed"].parameters == (network.get_parameter("head.weight"),)
+    assert named["head.decayed"].learning_rate == 5e-2
+    assert named["body.decayed"].learning_rate == 1e-2
+
+
+def test_from_scratch_has_one_rate_for_everything(build_small: Build) -> None:
+    network = build_small(0)
+    found = learning_groups(network, recipe(start=Start.random, body_lr=None))
+    assert {group.learning_rate for group in found} == {5e-2}
+    assert sum(len(group.parameters) for group in found) == len(list(network.parameters()))
+
+
+def test_class_weights_are_inverse_shares() -> None:
+    weights = balanced_weights(np.array([0, 0, 0, 1]), 2)
+    assert weights.tolist() == pytest.approx([4 / 6, 2.0])

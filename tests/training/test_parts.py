@@ -1,6 +1,5 @@
 """One fine-tuning whose batches are computed in parts, for want of memory: the steps stay the same."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests_trainings import CPU, Build, recipe
 from torch import nn
 
 from thawline.config.errors import UserError
-from thawline.config.sections import ClassWeights, Finetune, OptimizerName, Trainer
+from thawline.config.sections import ClassWeights, OptimizerName, Trainer
 from thawline.data.store import Store
 from thawline.models.zoo import build
 from thawline.training.classifier import Classifier
@@ -19,14 +19,6 @@ from thawline.training.history import Fitted
 from thawline.training.parts import GIBIBYTE, MARGIN, PROCESS, kept_bytes, parts_that_fit
 from thawline.training.run import Training
 from thawline.training.soup import finetune_soup
-
-Build = Callable[[int], nn.Module]
-CPU = Trainer(accelerator="cpu", threads=1)
-
-
-def recipe(**changes: object) -> Finetune:
-    values = {"epochs": 2, "batch_size": 4, "body_lr": 1e-2, "head_lr": 5e-2}
-    return Finetune(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def in_parts(network: nn.Module, store: Store, accumulate: int, **changes: object) -> Fitted:
@@ -62,6 +54,11 @@ def test_what_a_step_keeps_is_counted_tensor_by_tensor() -> None:
     assert kept_bytes(network, (3, 16, 16)) == (maps, maps)
 
 
+@pytest.fixture(scope="module")
+def resnet() -> nn.Module:
+    return build("resnet18", 2, seed=0)
+
+
 def room_for(pictures: int, network: nn.Module) -> Trainer:
     """Settings that allow so many pictures of 64 px at a time, and hardly more."""
     kept, largest = kept_bytes(network, (3, 64, 64))
@@ -73,17 +70,18 @@ def room_for(pictures: int, network: nn.Module) -> Trainer:
 @pytest.mark.parametrize(
     ("pictures", "parts"), [(40, 1), (32, 1), (31, 2), (16, 2), (11, 3), (9, 4), (2, 16)]
 )
-def test_batches_come_in_as_few_parts_as_fit(pictures: int, parts: int) -> None:
-    network = build("resnet18", 2, seed=0)
-    assert parts_that_fit(network, (3, 64, 64), 32, room_for(pictures, network)) == parts
-    assert parts_that_fit(network, (3, 64, 64), 32, CPU) == 1
+def test_batches_come_in_as_few_parts_as_fit(pictures: int, parts: int, resnet: nn.Module) -> None:
+    assert parts_that_fit(resnet, (3, 64, 64), 32, room_for(pictures, resnet)) == parts
 
 
-def test_too_little_memory_for_the_smallest_parts_is_said() -> None:
-    network = build("resnet18", 2, seed=0)
+def test_without_a_limit_batches_come_whole(resnet: nn.Module) -> None:
+    assert parts_that_fit(resnet, (3, 64, 64), 32, CPU) == 1
+
+
+def test_too_little_memory_for_the_smallest_parts_is_said(resnet: nn.Module) -> None:
     wanted = r"(?s)trainer\.memory_gib = 0\.5, but 2 pictures at a time.*need about 1\.\d.*raise it"
     with pytest.raises(UserError, match=wanted):
-        parts_that_fit(network, (3, 64, 64), 32, replace(CPU, memory_gib=0.5))
+        parts_that_fit(resnet, (3, 64, 64), 32, replace(CPU, memory_gib=0.5))
 
 
 def test_a_training_within_its_memory_makes_the_same_steps(

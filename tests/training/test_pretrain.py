@@ -20,46 +20,53 @@ from thawline.training.pretrain import pretrain
 def config_of(tmp_path: Path) -> Config:
     config = Config(
         model=Model("tests_networks.Small"),
-        pretrain=Pretrain(epochs=6, batch_size=8, learning_rate=2e-2),
+        pretrain=Pretrain(epochs=3, batch_size=8, learning_rate=2e-2),
         trainer=Trainer(accelerator="cpu", threads=1),
     )
     config.tracking.uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     return config
 
 
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Artifacts:
-    made = Artifacts.under(tmp_path)
+def with_source(root: Path) -> Artifacts:
+    made = Artifacts.under(root)
     write_toy_store(made.data_output("source"), {"train": 16, "val": 8})
     return made
 
 
-def test_the_source_model_is_trained_and_knows_its_labels(artifacts: Artifacts, tmp_path: Path) -> None:
-    pretrain(config_of(tmp_path), artifacts)
-    folder = artifacts.stage("pretrain")
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return with_source(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the stage leaves."""
+    artifacts = with_source(tmp_path_factory.mktemp("undisturbed"))
+    pretrain(config_of(artifacts.root), artifacts)
+    return artifacts.stage("pretrain")
+
+
+def test_the_source_model_is_trained_and_knows_its_labels(undisturbed: Path) -> None:
+    folder = undisturbed
     _, card = load_model(folder / MODEL, folder / CARD)
     assert card.classes == ("across", "down")
     history = pd.read_csv(folder / HISTORY)
-    assert list(history["epoch"]) == list(range(6))
+    assert list(history["epoch"]) == list(range(3))
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
 
 
 def test_a_killed_pretraining_goes_on_bit_for_bit(
-    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: Path, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretrain(config_of(tmp_path), artifacts)
-    model = artifacts.stage("pretrain") / MODEL
-    undisturbed = file_hash(model)
-    model.unlink()
     step = Classifier.batch_loss
 
-    def dies_in_the_fourth_epoch(self: Classifier, batch: object) -> torch.Tensor:
-        if self.current_epoch == 3:
+    def dies_in_the_second_epoch(self: Classifier, batch: object) -> torch.Tensor:
+        if self.current_epoch == 1:
             raise SystemError("killed")
         return step(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Classifier, "batch_loss", dies_in_the_fourth_epoch)
+        patch.setattr(Classifier, "batch_loss", dies_in_the_second_epoch)
         with pytest.raises(SystemError):
             pretrain(config_of(tmp_path), artifacts)
     seen = []
@@ -67,8 +74,8 @@ def test_a_killed_pretraining_goes_on_bit_for_bit(
         Classifier, "on_train_epoch_start", lambda self: seen.append(self.current_epoch) or _start(self)
     )
     pretrain(config_of(tmp_path), artifacts)
-    assert seen == [3, 4, 5]
-    assert file_hash(model) == undisturbed
+    assert seen == [1, 2]
+    assert file_hash(artifacts.stage("pretrain") / MODEL) == file_hash(undisturbed / MODEL)
 
 
 _start = Classifier.on_train_epoch_start
@@ -133,7 +140,7 @@ def test_a_process_that_does_not_lead_trains_and_writes_nothing(
     monkeypatch.setattr("thawline.training.pretrain.say", lambda row: trained.append(row["epoch"]))
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     pretrain(config_of(tmp_path), artifacts)
-    assert trained == list(range(6))
+    assert trained == list(range(3))
     # Lightning writes checkpoints, and knows itself who leads
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} - {"last.ckpt"} == {
         path.name for path in before
@@ -147,7 +154,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_former_one(
     whole = torch.save
 
     def full(content: dict[str, object], file: BinaryIO) -> None:
-        if content["epoch"] == 2:
+        if content["epoch"] == 1:
             file.write(b"PK")
             raise OSError(28, "No space left on device")
         whole(content, file)
@@ -156,7 +163,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_former_one(
     with pytest.raises(OSError, match="No space left"):
         pretrain(config_of(tmp_path), artifacts)
     (last,) = tmp_path.rglob("last.ckpt")
-    assert torch.load(last, weights_only=True)["epoch"] == 1
+    assert torch.load(last, weights_only=True)["epoch"] == 0
     assert list(last.parent.iterdir()) == [last]
     monkeypatch.undo()
     pretrain(config_of(tmp_path), artifacts)

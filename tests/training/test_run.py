@@ -3,19 +3,16 @@
 import math
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests_trainings import CPU, GRADUAL, PROBE, Build, comparable, die_after, recipe, train
+from tests_trainings import CPU, GRADUAL, PROBE, Build, Calms, comparable, die, let_be_best, recipe, train
 from torch import nn
 from torch.nn import functional
 
-from thawline.config.errors import UserError
 from thawline.config.sections import (
-    AugmentationName,
     BatchNorm,
     ClassWeights,
     Finetune,
@@ -24,7 +21,6 @@ from thawline.config.sections import (
     Mix,
     OptimizerName,
     Phases,
-    ScheduleName,
 )
 from thawline.data.batches import Batches
 from thawline.data.mix import mix
@@ -34,47 +30,40 @@ from thawline.models.thawing import thaw
 from thawline.training.classifier import Classifier
 from thawline.training.run import Training
 
-
-def changed_by_epoch(network: nn.Module, store: Store, **changes: object) -> list[set[str]]:
-    """The modules in which something changed, epoch by epoch."""
-    seen = [state_hashes(network)]
-    train(network, store, after=lambda _: seen.append(state_hashes(network)), **changes)
-    return [
-        {name.rpartition(".")[0] for name in before if before[name] != after[name]}
-        for before, after in zip(seen, seen[1:], strict=False)
-    ]
-
-
 BLOCKS = {f"blocks.{index}.{layer}" for index in (0, 1) for layer in ("conv", "norm")}
 EVERYTHING = {"stem.0", "stem.1", *BLOCKS, "head"}
 
 
-@pytest.mark.parametrize("phased", [{}, GRADUAL])
+@pytest.mark.parametrize("phased", [{}, GRADUAL], ids=["one phase", "gradual"])
 def test_a_network_in_evaluation_mode_is_trained_as_any_other(
-    phased: dict, build_small: Build, toy_store: Store
+    phased: dict, calm: Calms, build_small: Build, toy_store: Store
 ) -> None:
     """Loaded networks are in evaluation mode, in which BatchNorm would neither look at the batch nor go on
     estimating, and dropout would do nothing."""
-    training, evaluating = build_small(0).train(), build_small(0).eval()
-    train(training, toy_store, **phased, batch_norm=BatchNorm.train)
-    train(evaluating, toy_store, **phased, batch_norm=BatchNorm.train)
-    assert state_hashes(training) == state_hashes(evaluating) != state_hashes(build_small(0))
+    changes = phased | {"batch_norm": BatchNorm.train}
+    evaluating, undisturbed = build_small(0).eval(), calm(**changes)
+    train(evaluating, toy_store, **changes)
+    assert undisturbed.end == state_hashes(evaluating) != undisturbed.states[0]
     assert evaluating.get_buffer("stem.1.num_batches_tracked") > 0
 
 
-def test_gradual_unfreezing_reaches_one_more_unit_at_a_time(build_small: Build, toy_store: Store) -> None:
+def test_gradual_unfreezing_reaches_one_more_unit_at_a_time(calm: Calms) -> None:
     """An optimizer that was built once, while the body is frozen, would never move it."""
-    changed = changed_by_epoch(build_small(0), toy_store, **GRADUAL, phase_share=0.5)
+    states = calm(**GRADUAL).states
+    changed = [
+        {name.rpartition(".")[0] for name in before if before[name] != after[name]}
+        for before, after in zip(states, states[1:], strict=False)
+    ]
     last = {"head", "blocks.1.conv", "blocks.1.norm"}
     assert changed == [{"head"}, last, BLOCKS | {"head"}, EVERYTHING, EVERYTHING, EVERYTHING]
 
 
 @pytest.mark.parametrize("phased", [PROBE, GRADUAL])
-def test_epochs_are_counted_on_over_phases(phased: dict, build_small: Build, toy_store: Store) -> None:
-    seen: list[float] = []
-    fitted = train(build_small(0), toy_store, after=lambda row: seen.append(row["epoch"]), **phased)
-    assert seen == [row["epoch"] for row in fitted.history] == list(range(phased["epochs"]))
-    assert fitted.epoch == phased["epochs"] - 1
+def test_epochs_are_counted_on_over_phases(phased: dict, calm: Calms) -> None:
+    found = calm(**phased)
+    assert [row["epoch"] for row in found.fitted.history] == list(range(phased["epochs"]))
+    assert len(found.states) == 1 + phased["epochs"]  # each was told of
+    assert found.fitted.epoch == phased["epochs"] - 1
 
 
 def test_no_phase_repeats_the_random_numbers_of_another(
@@ -86,28 +75,22 @@ def test_no_phase_repeats_the_random_numbers_of_another(
     assert len(set(seeds)) == len(seeds) == 4 * 4  # 16 pictures are 4 steps an epoch
 
 
-def let_be_best(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the validation says: the epoch with this number, and before it the last one."""
-    for module in ("classifier", "run"):
-        monkeypatch.setattr(
-            f"thawline.training.{module}.best_epoch", lambda history: min(epoch, len(history) - 1)
-        )
-
-
 @pytest.mark.parametrize(("best", "phased"), [(0, PROBE), (3, PROBE), (4, GRADUAL)])
 def test_a_phase_goes_on_from_the_last_epoch_whichever_is_kept(
-    best: int, phased: dict, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+    best: int,
+    phased: dict,
+    calm: Calms,
+    build_small: Build,
+    toy_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Going on from the best would throw away phases that had none better."""
-    network, seen = build_small(0), []
-    expected = train(build_small(0), toy_store, **phased)
+    network, undisturbed = build_small(0), calm(**phased)
     let_be_best(best, monkeypatch)
-    fitted = train(
-        network, toy_store, after=lambda _: seen.append(state_hashes(network)), **phased, keep=Keep.best
-    )
-    assert comparable(fitted) == comparable(expected)
+    fitted = train(network, toy_store, **phased, keep=Keep.best)
+    assert comparable(fitted) == comparable(undisturbed.fitted)
     assert fitted.epoch == best
-    assert state_hashes(network) == seen[best]
+    assert state_hashes(network) == undisturbed.states[best + 1]
 
 
 def plain_fine_tuning(network: nn.Module, store: Store, settings: Finetune) -> None:
@@ -150,161 +133,47 @@ def test_probe_first_is_lp_ft(build_small: Build, toy_store: Store) -> None:
         torch.testing.assert_close(tensor, theirs.state_dict()[name], atol=1e-6, rtol=0, msg=name)
 
 
-KILLED = [
-    pytest.param(1, PROBE, id="after a solved phase"),
-    pytest.param(2, {**GRADUAL, "schedule": ScheduleName.one_cycle}, id="while thawing"),
-    pytest.param(1, {"epochs": 3, "ema": 0.7, "depth": 1}, id="with a moving average"),
-    pytest.param(2, {**PROBE, "ema": 0.7, "l2_sp": 0.1, "wise_ft": 0.5, "keep": Keep.best}, id="with all"),
-    pytest.param(1, {"epochs": 3, "mix": Mix.cutmix, "augmentation": AugmentationName.standard}, id="mixed"),
-]
-
-
-@pytest.mark.parametrize(("epoch", "changes"), KILLED)
-def test_a_killed_training_goes_on_bit_for_bit(
-    epoch: int, changes: dict, build_small: Build, toy_store: Store, tmp_path: Path
-) -> None:
-    undisturbed, again = build_small(0), build_small(0)
-    expected = train(undisturbed, toy_store, **changes)
-    with pytest.raises(SystemError):
-        train(build_small(0), toy_store, checkpoint=tmp_path / "c", after=die_after(epoch), **changes)
-    resumed = train(again, toy_store, checkpoint=tmp_path / "c", **changes)
-    assert state_hashes(again) == state_hashes(undisturbed)
-    assert comparable(resumed) == comparable(expected)
-    assert resumed.epoch == expected.epoch
-
-
-@pytest.mark.parametrize("epoch", [1, 4])
-def test_an_earlier_phases_best_epoch_survives_a_kill(
-    epoch: int, build_small: Build, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    let_be_best(1, monkeypatch)
-    changes = {**GRADUAL, "keep": Keep.best, "ema": 0.5}
-    undisturbed, again = build_small(0), build_small(0)
-    expected = train(undisturbed, toy_store, **changes)
-    with pytest.raises(SystemError):
-        train(build_small(0), toy_store, checkpoint=tmp_path, after=die_after(epoch), **changes)
-    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
-    assert state_hashes(again) == state_hashes(undisturbed)
-    assert comparable(resumed) == comparable(expected)
-    assert resumed.epoch == expected.epoch == 1
-
-
-def test_a_phase_that_stopped_early_is_not_gone_on_with(
-    build_small: Build, toy_store: Store, tmp_path: Path
-) -> None:
-    changes = {
-        **GRADUAL,
-        "epochs": 40,
-        "early_stopping": 1,
-        "head_lr": 0.3,
-        "body_lr": 0.1,
-        "units": ["blocks.1"],
-    }
-    undisturbed, again = build_small(0), build_small(0)
-    expected = train(undisturbed, toy_store, checkpoint=tmp_path / "a", **changes)
-    first = torch.load(tmp_path / "a" / "phase-0" / "finished.pt")["history"]
-    assert len(first) < 20
-    with pytest.raises(SystemError):
-        train(build_small(0), toy_store, checkpoint=tmp_path / "b", after=die_after(len(first)), **changes)
-    resumed = train(again, toy_store, checkpoint=tmp_path / "b", **changes)
-    assert comparable(resumed) == comparable(expected)
-    assert state_hashes(again) == state_hashes(undisturbed)
-
-
-def die(*_: object, **__: object) -> None:
-    raise SystemError("killed")
-
-
-def test_a_training_that_had_stopped_early_when_it_was_killed_does_not_go_on(
-    build_small: Build, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    changes = {"epochs": 40, "early_stopping": 1, "head_lr": 0.3, "body_lr": 0.1}
-    undisturbed, again = build_small(0), build_small(0)
-    expected = train(undisturbed, toy_store, **changes)
-    assert len(expected.history) < 20
-    with monkeypatch.context() as patch:
-        patch.setattr("thawline.training.run.write_finished", die)
-        with pytest.raises(SystemError):
-            train(build_small(0), toy_store, checkpoint=tmp_path, **changes)
-    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
-    assert comparable(resumed) == comparable(expected)
-    assert state_hashes(again) == state_hashes(undisturbed)
-
-
-@pytest.mark.parametrize("keep", Keep)
-def test_a_training_killed_before_its_result_is_saved_gives_it_again(
-    keep: Keep, build_small: Build, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    let_be_best(1, monkeypatch)
-    changes = {**GRADUAL, "keep": keep}
-    undisturbed, again = build_small(0), build_small(0)
-    expected = train(undisturbed, toy_store, checkpoint=tmp_path, **changes)
-    monkeypatch.setattr("thawline.training.fit.fit", die)
-    resumed = train(again, toy_store, checkpoint=tmp_path, **changes)
-    assert state_hashes(again) == state_hashes(undisturbed)
-    assert resumed.history == expected.history
-    assert resumed.epoch == expected.epoch
-
-
 def test_a_training_whose_cost_cannot_be_counted_is_not_lost(
-    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+    calm: Calms, build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted, other = build_small(0), build_small(0)
-    expected = train(counted, toy_store)
+    counted, other = calm(), build_small(0)
     monkeypatch.setattr("thawline.training.cost.flops", die)
     monkeypatch.setattr("thawline.training.cost._counted", {})
     fitted = train(other, toy_store)
-    assert state_hashes(other) == state_hashes(counted)
-    assert expected.cost.keys() - fitted.cost.keys() == {"forward_flops", "step_flops", "training_flops"}
+    assert state_hashes(other) == counted.end
+    assert counted.fitted.cost.keys() - fitted.cost.keys() == {
+        "forward_flops",
+        "step_flops",
+        "training_flops",
+    }
     assert None not in fitted.cost.values()
 
 
 def test_the_operations_of_a_training_are_those_of_each_phase(build_small: Build, toy_store: Store) -> None:
     probe = train(build_small(0), toy_store, depth="all", epochs=1).cost
-    whole = train(build_small(0), toy_store, depth=0, epochs=3).cost
-    both = train(build_small(0), toy_store, depth=0, epochs=3, phases=Phases.probe_first).cost
-    assert whole["training_flops"] == 3 * 16 * whole["step_flops"]
+    whole = train(build_small(0), toy_store, depth=0, epochs=2).cost
+    both = train(build_small(0), toy_store, depth=0, epochs=2, phases=Phases.probe_first).cost
+    assert whole["training_flops"] == 2 * 16 * whole["step_flops"]
     assert both["step_flops"] == whole["step_flops"]
     assert probe["training_flops"] == 16 * probe["forward_flops"]
-    assert both["training_flops"] == 16 * (probe["forward_flops"] + 3 * whole["step_flops"])
-
-
-@pytest.mark.parametrize("changes", [{"depth": 0}, {"depth": 1, "method": Method.norm}, {"depth": "all"}])
-def test_what_will_learn_is_counted_before_it_does(
-    changes: dict[str, object], build_small: Build, toy_store: Store
-) -> None:
-    for phases in Phases:
-        settings = recipe(**{"epochs": 2, "phases": phases, **changes})
-        training = Training(build_small(0), settings, toy_store, CPU, seed=0, mirror=False)
-        before = training.trainable_parameters()
-        assert before == training.run().cost["trainable_parameters"]
+    assert both["training_flops"] == 16 * (probe["forward_flops"] + 2 * whole["step_flops"])
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"depth": 2}, r"depth: 1 in the checkpoint, 2 now(?s:.*)unit: 'stem' in .*, 'blocks.0' now"),
-        ({"depth": 1, "method": Method.bias}, "method: 'full' in the checkpoint, 'bias' now"),
-        ({"depth": 1, "body_lr": 0.5}, "body_lr: 0.01 in the checkpoint, 0.5 now"),
-        ({"depth": 1, "head_scale": 0.5}, "head_scale: 1.0 in the checkpoint, 0.5 now"),
-        ({"depth": 1, **PROBE}, "phase: 'one' in the checkpoint, 'everything' now"),
+        {"depth": 0, "phases": Phases.probe_first},
+        {"depth": 1, "method": Method.norm},
+        {"depth": 1, "method": Method.norm, "phases": Phases.gradual},
+        {"depth": "all"},
     ],
 )
-def test_going_on_with_another_training_is_refused_by_name(
-    changes: dict, message: str, build_small: Build, toy_store: Store, tmp_path: Path
+def test_what_will_learn_is_counted_before_it_does(
+    changes: dict[str, object], build_small: Build, toy_store: Store
 ) -> None:
-    with pytest.raises(SystemError):
-        train(build_small(0), toy_store, checkpoint=tmp_path, depth=1, after=die_after(1))
-    with pytest.raises(UserError, match=rf"{message}(?s:.*)set these back, or delete"):
-        train(build_small(0), toy_store, checkpoint=tmp_path, **changes)
-
-
-def test_a_finished_phase_of_another_training_is_refused_too(
-    build_small: Build, toy_store: Store, tmp_path: Path
-) -> None:
-    train(build_small(0), toy_store, checkpoint=tmp_path, depth=1)
-    with pytest.raises(UserError, match="depth: 1 in the checkpoint, 2 now"):
-        train(build_small(0), toy_store, checkpoint=tmp_path, depth=2)
+    training = Training(build_small(0), recipe(**changes), toy_store, CPU, seed=0, mirror=False)
+    before = training.trainable_parameters()
+    assert before == training.run().cost["trainable_parameters"]
 
 
 def test_a_strong_pull_keeps_the_body_where_it_started(build_small: Build, toy_store: Store) -> None:
@@ -331,8 +200,8 @@ def test_pictures_are_mixed_for_training_only(
         return mix(images, labels, *rest)
 
     monkeypatch.setattr("thawline.training.classifier.mix", record)
-    train(build_small(0), toy_store, mix=kind, mix_alpha=0.4, class_weights=ClassWeights.balanced)
-    assert seen == [(4, (2, kind, 0.4))] * 8  # 2 epochs of 16 pictures
+    train(build_small(0), toy_store, epochs=1, mix=kind, mix_alpha=0.4, class_weights=ClassWeights.balanced)
+    assert seen == [(4, (2, kind, 0.4))] * 4  # of 16 pictures
 
 
 def test_one_schedule_runs_over_all_gradual_phases(

@@ -61,7 +61,8 @@ def computing(trainer: Trainer) -> dict[str, Any]:
 def lock_of(config: Config) -> str:
     """Return the whole configuration as YAML, without its passwords: kept with every run that stands on its
     own."""
-    return OmegaConf.to_yaml(OmegaConf.structured(without_passwords(config)))
+    # as plain values: with their types, making it takes twice as long
+    return OmegaConf.to_yaml(OmegaConf.create(plain(without_passwords(config))))
 
 
 def write_chosen(path: Path, chosen: Chosen) -> None:

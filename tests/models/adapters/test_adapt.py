@@ -44,6 +44,14 @@ def network(network):
     return with_fresh_head(network, 3).eval()  # some are built with a head of zeros
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        *("squeezenet1_1", "densenet", "vit", "swin", "convnext"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "mobilenet_v3_small")),
+    ],
+    indirect=True,
+)
 def test_at_first_adapters_change_nothing_and_afterwards_everything_still_fits(network, pictures):
     changes_nothing_at_first(network, pictures, Method.adapter)
 
@@ -77,7 +85,7 @@ def changes_nothing_at_first(network, pictures, method):
     assert torch.equal(copy.deepcopy(network)(pictures), changed)
 
 
-@pytest.mark.parametrize("network", ["resnet18", "vit", "swin"], indirect=True)
+@pytest.mark.parametrize("network", ["densenet", "vit", "swin"], indirect=True)
 @pytest.mark.parametrize("method", [Method.scale_shift, Method.lora])
 @torch.no_grad()
 def test_merging_makes_the_network_plain_and_changes_nothing(network, pictures, method):
@@ -137,6 +145,7 @@ def test_gradients_reach_all_that_was_added(network, pictures, method):
     assert without == []
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_network_with_auxiliary_heads_is_adapted_in_both_of_its_ways():
     network = build("googlenet", 3, seed=0, aux_logits=True)

@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,58 +11,35 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import tests_trials
 from conftest import write_toy_artifacts
 
 from thawline import tracking
 from thawline.artifacts import MODEL, RECIPE, TRIALS, Artifacts, read_json
 from thawline.config.errors import UserError
-from thawline.config.sections import (
-    Config,
-    Contender,
-    DataSetName,
-    Evaluate,
-    Finetune,
-    Goal,
-    PrunerName,
-    SamplerName,
-    Search,
-    Space,
-    Target,
-    Trainer,
-    ValidationName,
-)
+from thawline.config.sections import Config, Contender, Finetune, Goal, ValidationName
+from thawline.data.store import open_store
 from thawline.depth_curve import COLUMNS, read_curve
 from thawline.models.checkpoint import load_model
+from thawline.models.inference import outcomes
 from thawline.search.search import search
+from thawline.search.space.depths import usable_methods
+from thawline.search.study.study import open_study
 from thawline.search.trial.fresh_seeds import Seeds
 from thawline.search.trial.outcomes import Outcome
 from thawline.search.trial.validation import Validating
+from thawline.tracking.connection import connected
+from thawline.training.batches import batches
+from thawline.training.history import TrainingDivergedError
 
 SEEDS = 2
 DEPTHS = [0, 2]
 
 
-def config_of(folder: Path, validation: ValidationName = ValidationName.holdout, **changes: object) -> Config:
-    space = {name: changes.pop(name) for name in ("depths", "head_lr", "body_lr") if name in changes}
-    settings = {
-        "goal": Goal.depth_curve,
-        "sampler": SamplerName.random,
-        "pruner": PrunerName.none,
-        "trials_per_depth": 2,
-        "seeds_per_depth": SEEDS,
-        "validation": validation,
-        "folds": 2,
-    }
-    config = Config(
-        contenders=[changes.pop("contender", Contender.finetuned)],  # type: ignore[list-item]
-        target=Target(dataset=DataSetName.digits),
-        trainer=Trainer(accelerator="cpu", threads=1),
-        finetune=Finetune(epochs=1, batch_size=8, body_lr=1e-2, depth=1),
-        search=Search(**settings | changes, space=Space(**{"depths": DEPTHS, **space})),  # type: ignore[arg-type]
-        evaluate=Evaluate(resamples=100),
-    )
-    config.tracking.uri = f"sqlite:///{folder / 'mlflow.db'}"
-    return config
+def config_of(folder: Path, **changes: Any) -> Config:
+    settings = {"depths": DEPTHS, "trials_per_depth": 2, "seeds_per_depth": SEEDS, "folds": 2}
+    runs = f"sqlite:///{folder / 'mlflow.db'}"
+    return replace(tests_trials.config_of(runs, **{"goal": Goal.depth_curve} | settings | changes), seed=3)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -83,12 +61,21 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifacts.root
 
 
+@dataclass
+class End:
+    """A project after a search, and with which seed and which repetition of the cross-validation each of its
+    trainings was asked for."""
+
+    root: Path
+    trained: list[tuple[int, int]]
+
+
 @pytest.fixture(scope="module")
-def end(beginning: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same project after a search."""
+def end(beginning: Path, tmp_path_factory: pytest.TempPathFactory) -> End:
     root = shutil.copytree(beginning, tmp_path_factory.mktemp("end") / "project")
-    search(config_of(root), Artifacts.under(root))
-    return root
+    with trainings() as trained:
+        search(config_of(root), Artifacts.under(root))
+    return End(root, trained)
 
 
 @pytest.fixture
@@ -98,9 +85,9 @@ def project(beginning: Path, tmp_path: Path) -> Artifacts:
 
 
 @pytest.fixture
-def searched(end: Path, tmp_path: Path) -> Artifacts:
+def searched(end: End, tmp_path: Path) -> Artifacts:
     """A copy of the project after a search."""
-    return Artifacts.under(shutil.copytree(end, tmp_path / "searched"))
+    return Artifacts.under(shutil.copytree(end.root, tmp_path / "searched"))
 
 
 def found_in(artifacts: Artifacts) -> tuple[dict, pd.DataFrame, dict]:
@@ -114,30 +101,35 @@ def found_in(artifacts: Artifacts) -> tuple[dict, pd.DataFrame, dict]:
     )
 
 
-def seeds_used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The seed and the repetition of the cross-validation of every training to come."""
-    used: list[tuple[int, int]] = []
-    whole = Validating.outcome
+class StoppedError(BaseException):
+    """As when a process is killed between two trials."""
+
+
+Fails = Callable[[int, int], bool]
+
+
+@contextmanager
+def trainings(at_most: int | None = None, fails: Fails = lambda *_: False) -> Iterator[list]:
+    """Note each training's seed and repetition. One more than `at_most` kills the process; one diverges whose
+    depth and seed are among those that it `fails` for."""
+    whole, done = Validating.outcome, list[tuple[int, int]]()
 
     def outcome(self: Validating, recipe: Finetune, seed: int, repeat: int = 0, **more: object) -> Outcome:
-        used.append((seed, repeat))
+        if len(done) == at_most:
+            raise StoppedError
+        done.append((seed, repeat))
+        if fails(int(recipe.depth), seed):
+            raise TrainingDivergedError("the loss became NaN")
         return whole(self, recipe, seed, repeat, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Validating, "outcome", outcome)
-    return used
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Validating, "outcome", outcome)
+        yield done
 
 
-@pytest.mark.parametrize("validation", [ValidationName.holdout, ValidationName.kfold])
-def test_the_evidence_is_complete_without_the_test_split(
-    project: Artifacts, validation: ValidationName, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    used = seeds_used(monkeypatch)
-    search(replace(config_of(project.root, validation), seed=3), project)
-    trials, fresh = used[: 2 * len(DEPTHS)], used[2 * len(DEPTHS) :]
-    assert set(trials) == {(3999, 0)}
-    assert sorted(fresh) == sorted([(3500, 0), (3501, 1)] * len(DEPTHS))
-
-    recipe, curve, recommendation = found_in(project)
+def is_complete(artifacts: Artifacts, trials: int, pictures: int) -> None:
+    """Every depth has its points, the recommendation says why, and the recipe is the best trial there."""
+    recipe, curve, recommendation = found_in(artifacts)
     assert tuple(curve.columns) == COLUMNS
     assert list(curve["depth"]) == DEPTHS
     assert list(curve["unit"]) == [None, "blocks.0"]
@@ -149,127 +141,124 @@ def test_the_evidence_is_complete_without_the_test_split(
 
     assert recommendation["depth"] in DEPTHS
     assert set(recommendation["indistinguishable_depths"]) <= set(DEPTHS)
-    images = 16 if validation is ValidationName.holdout else 32
-    assert recommendation["pictures"] == images
-    kind = "16 validation pictures" if images == 16 else "32 pictures, validated by 2-fold cross-validation"
-    assert kind in recommendation["reason"]
+    assert recommendation["pictures"] == pictures
 
     assert recipe["depth"] == recommendation["depth"]
-    trials = pd.read_csv(project.stage("search", "finetuned") / TRIALS)
-    there = trials[trials["depth"] == recipe["depth"]]
+    table = pd.read_csv(artifacts.stage("search", "finetuned") / TRIALS)
+    there = table[table["depth"] == recipe["depth"]]
     best = there.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
     assert recipe["selected"]["trial"] == best["number"]
     assert recipe["recipe"]["head_lr"] == pytest.approx(best["head_lr"])
     corrected = recipe["selected"]["corrected"]
     assert 0 <= corrected["low"] <= corrected["mean"] <= corrected["high"] <= 1
-    assert len(trials) == 2 * len(DEPTHS)
+    assert len(table) == trials * len(DEPTHS)
 
 
-def test_every_seed_leaves_a_model_that_gives_the_validation_accuracy(searched: Artifacts) -> None:
-    from thawline.data.store import open_store
-    from thawline.models.inference import outcomes
-    from thawline.training.batches import batches
+def test_the_evidence_is_complete_without_the_test_split(end: End) -> None:
+    artifacts = Artifacts.under(end.root)
+    is_complete(artifacts, trials=2, pictures=16)
+    assert "16 validation pictures" in found_in(artifacts)[2]["reason"]
 
-    _, curve, _ = found_in(searched)
-    val = open_store(searched.data("target")).part("val")
-    for row in curve.itertuples():
-        folder = searched.stage("search", "finetuned") / "evidence" / "models" / f"depth_{row.depth}"
-        base = searched.stage("replace_head") / MODEL
+
+def test_trials_share_a_seed_and_fresh_trainings_have_their_own(end: End) -> None:
+    trials, fresh = end.trained[: 2 * len(DEPTHS)], end.trained[2 * len(DEPTHS) :]
+    assert set(trials) == {(3999, 0)}
+    assert sorted(fresh) == sorted([(3500, 0), (3501, 1)] * len(DEPTHS))
+
+
+def test_folds_leave_the_same_evidence_of_all_pictures(project: Artifacts) -> None:
+    search(config_of(project.root, validation=ValidationName.kfold, trials_per_depth=1), project)
+    is_complete(project, trials=1, pictures=32)
+    told = "32 pictures, validated by 2-fold cross-validation"
+    assert told in found_in(project)[2]["reason"]
+
+
+def test_every_seed_leaves_a_model_that_gives_the_validation_accuracy(end: End) -> None:
+    artifacts = Artifacts.under(end.root)
+    val = open_store(artifacts.data("target")).part("val")
+    models = artifacts.stage("search", "finetuned") / "evidence" / "models"
+    for row in found_in(artifacts)[1].itertuples():
+        folder = models / f"depth_{row.depth}"
+        base = artifacts.stage("replace_head") / MODEL
         networks = [
             load_model(folder / f"seed_{seed}.safetensors", folder / f"card_seed_{seed}.json", base)[0]
             for seed in range(SEEDS)
         ]
         accuracy = np.mean([outcomes(network, batches(val, 256), "cpu")[0] for network in networks])
         assert accuracy == pytest.approx(row.val_mean, abs=1e-6)
-    frozen, whole = (
-        searched.stage("search", "finetuned") / f"evidence/models/depth_{depth}/seed_0.safetensors"
-        for depth in (2, 0)
-    )
+    frozen, whole = (models / f"depth_{depth}" / "seed_0.safetensors" for depth in (2, 0))
     assert frozen.stat().st_size < whole.stat().st_size  # what is frozen is not written again
 
 
-class StoppedError(BaseException):
-    """As when a process is killed between two trials."""
-
-
-def stop_after(trainings: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, done = Validating.outcome, 0
-
-    def outcome(self: Validating, *arguments: object, **named: object) -> Outcome:
-        nonlocal done
-        if done == trainings:
-            raise StoppedError
-        done += 1
-        return whole(self, *arguments, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Validating, "outcome", outcome)
-
-
 @pytest.mark.parametrize(
-    "trainings",
+    "killed_after",
     [
         pytest.param(2, marks=pytest.mark.slow, id="among the trials"),
-        pytest.param(4, id="between the studies"),
-        pytest.param(5, marks=pytest.mark.slow, id="among the seeds"),
+        pytest.param(4, marks=pytest.mark.slow, id="between the studies"),
+        pytest.param(5, id="among the seeds"),
     ],
 )
 def test_interrupted_and_run_again_it_comes_to_the_same(
-    project: Artifacts, searched: Artifacts, monkeypatch: pytest.MonkeyPatch, trainings: int
+    project: Artifacts, end: End, killed_after: int
 ) -> None:
     config = config_of(project.root)
-    with monkeypatch.context() as patched:
-        stop_after(trainings, patched)
-        with pytest.raises(StoppedError):
-            search(config, project)
-    search(config, project)
-    (recipe, curve, recommendation), undisturbed = found_in(project), found_in(searched)
+    with trainings(at_most=killed_after), pytest.raises(StoppedError):
+        search(config, project)
+    with trainings() as missing:
+        search(config, project)
+    assert len(missing) == 8 - killed_after
+    (recipe, curve, recommendation), undisturbed = found_in(project), found_in(Artifacts.under(end.root))
     assert (recipe, recommendation) == (undisturbed[0], undisturbed[2])
     pd.testing.assert_frame_equal(curve.drop(columns="seconds"), undisturbed[1].drop(columns="seconds"))
 
 
-def test_nothing_is_trained_twice(searched: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = found_in(searched)
-    shutil.rmtree(searched.stage_output("search"))  # as DVC does before it runs a stage again
-    stop_after(0, monkeypatch)
-    search(config_of(searched.root), searched)
-    again = found_in(searched)
-    assert (first[0], first[2]) == (again[0], again[2])
-    pd.testing.assert_frame_equal(first[1], again[1])
+def by_hand(artifacts: Artifacts) -> Artifacts:
+    return Artifacts.under(artifacts.root, "12345678")
 
 
-def test_the_network_is_looked_through_once_for_both_studies(
+def test_a_finished_search_is_found_again_without_a_training(
     searched: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from thawline.search.space import depths as allowed
-
+    """The network is looked through once for both studies, and by hand the reports are written too."""
     looked: list[object] = []
 
-    def usable_methods(*arguments: Any) -> dict[int, tuple[str, ...]]:
+    def looking(*arguments: Any) -> dict[int, tuple[str, ...]]:
         looked.append(arguments)
-        return allowed.usable_methods(*arguments)
+        return usable_methods(*arguments)
 
-    monkeypatch.setattr("thawline.search.trial.trials.usable_methods", usable_methods)
-    search(config_of(searched.root), searched)
+    monkeypatch.setattr("thawline.search.trial.trials.usable_methods", looking)
+    artifacts = by_hand(searched)
+    with trainings(at_most=0):
+        search(config_of(searched.root), artifacts)
     assert len(looked) == 1
+    first, again = found_in(searched), found_in(artifacts)
+    assert (first[0], first[2]) == (again[0], again[2])
+    pd.testing.assert_frame_equal(first[1], again[1])
+    # in the pipeline they are left to evaluate
+    assert not (searched.root / "reports").exists()
+    evidence = artifacts.stage("search", "finetuned") / "evidence"
+    for name in ("depth_curve.csv", "recommendation.json"):
+        assert (artifacts.reports / name).read_bytes() == (evidence / name).read_bytes()
 
 
-def test_more_seeds_are_added_to_those_there_are(
-    searched: Artifacts, monkeypatch: pytest.MonkeyPatch
+def test_more_seeds_are_added_to_those_there_are_and_one_that_fails_is_missing_and_said(
+    searched: Artifacts,
 ) -> None:
-    stop_after(len(DEPTHS), monkeypatch)  # one more at each depth
-    search(config_of(searched.root, seeds_per_depth=SEEDS + 1), searched)
-    assert set(found_in(searched)[1]["n_seeds"]) == {SEEDS + 1}
+    with trainings(fails=lambda depth, _: depth == 2) as added:
+        search(config_of(searched.root, seeds_per_depth=SEEDS + 1), searched)
+    assert added == [(3502, 2)] * len(DEPTHS)
+    _, curve, recommendation = found_in(searched)
+    assert list(curve["n_seeds"]) == [SEEDS + 1, SEEDS]
+    assert "Depth 2 was compared with fewer seeds than the others" in recommendation["reason"]
 
 
 def seeds_of(config: Config, artifacts: Artifacts) -> tuple[Seeds, optuna.Study]:
-    from thawline.search.study.study import open_study
-
     seeds = Seeds(config, artifacts)
     return seeds, open_study(seeds, artifacts.studies)
 
 
-def test_fresh_seeds_train_the_winners_recipe(searched: Artifacts) -> None:
-    seeds, study = seeds_of(config_of(searched.root), searched)
+def test_fresh_seeds_train_the_winners_recipe(end: End) -> None:
+    seeds, study = seeds_of(config_of(end.root), Artifacts.under(end.root))
     for winner in seeds.winners:
         finished = seeds.finished(study)[winner.depth]
         assert [trial.user_attrs["seed"] for trial in finished] == list(range(SEEDS))
@@ -278,48 +267,24 @@ def test_fresh_seeds_train_the_winners_recipe(searched: Artifacts) -> None:
             assert seeds.trials.recipe(trial) == winner.recipe
 
 
-def fails_at(depth: int, monkeypatch: pytest.MonkeyPatch, only: Callable[[int], bool]) -> None:
-    """Every training at `depth` diverges whose seed is one of `only`."""
-    from thawline.training.history import TrainingDivergedError
-
-    whole = Validating.outcome
-
-    def outcome(self: Validating, recipe: Finetune, seed: int, **more: object) -> Outcome:
-        if recipe.depth == depth and only(seed):
-            raise TrainingDivergedError("the loss became NaN")
-        return whole(self, recipe, seed, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Validating, "outcome", outcome)
-
-
-def test_a_depth_at_which_everything_failed_is_left_out_and_named(
-    project: Artifacts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fails_at(2, monkeypatch, only=lambda _: True)
-    search(config_of(project.root), project)
+def test_a_depth_at_which_everything_failed_is_left_out_and_named(project: Artifacts) -> None:
+    with trainings(fails=lambda depth, _: depth == 2):
+        search(config_of(project.root, trials_per_depth=1, seeds_per_depth=1), project)
     _, curve, recommendation = found_in(project)
     assert list(curve["depth"]) == [0]
     assert "Depth 2 was not compared: everything tried there failed." in recommendation["reason"]
 
 
-def test_a_seed_that_failed_is_missing_and_said(project: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    fails_at(2, monkeypatch, only=lambda seed: seed == 501)
-    search(config_of(project.root), project)
-    _, curve, recommendation = found_in(project)
-    assert list(curve["n_seeds"]) == [SEEDS, SEEDS - 1]
-    assert "Depth 2 was compared with fewer seeds than the others" in recommendation["reason"]
-
-
 @pytest.mark.parametrize(
-    ("failing", "what"), [(lambda _: True, "trials"), (lambda seed: seed < 900, "fresh seeds")]
+    ("fails", "what"),
+    [(lambda *_: True, "trials"), (lambda _, seed: seed != 3999, "fresh seeds")],
+    ids=["trials", "fresh seeds"],
 )
-def test_where_everything_fails_it_says_what_to_do(
-    project: Artifacts, monkeypatch: pytest.MonkeyPatch, failing: Callable[[int], bool], what: str
-) -> None:
-    fails_at(2, monkeypatch, only=failing)
+def test_where_everything_fails_it_says_what_to_do(project: Artifacts, fails: Fails, what: str) -> None:
     message = rf"(?s)all \d+ {what} of finetuned failed.*the loss became NaN.*lower the ends of search\.space"
-    with pytest.raises(UserError, match=message):
-        search(config_of(project.root, depths=[2]), project)
+    settings = {"depths": [2], "trials_per_depth": 2 if what == "trials" else 1}
+    with trainings(fails=fails), pytest.raises(UserError, match=message):
+        search(config_of(project.root, **settings), project)
 
 
 def test_outcomes_that_are_gone_are_named(searched: Artifacts) -> None:
@@ -330,17 +295,8 @@ def test_outcomes_that_are_gone_are_named(searched: Artifacts) -> None:
         search(config, searched)
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"enabled": False}, "The search was off"),
-        ({"goal": Goal.recipe, "trials": 2}, "the best of 2 trials on 16 validation pictures"),
-        ({"goal": Goal.recipe, "trials": 1}, "that of the only trial on 16 validation pictures"),
-    ],
-)
-def test_without_a_curve_the_evidence_says_so(project: Artifacts, changes: dict, reason: str) -> None:
-    search(config_of(project.root, **changes), project)
-    recipe, curve, recommendation = found_in(project)
+def has_no_curve(artifacts: Artifacts, reason: str) -> None:
+    recipe, curve, recommendation = found_in(artifacts)
     assert tuple(curve.columns) == COLUMNS
     assert curve.empty
     assert (recommendation["depth"], recommendation["unit"]) == (recipe["depth"], recipe["unit"])
@@ -349,22 +305,15 @@ def test_without_a_curve_the_evidence_says_so(project: Artifacts, changes: dict,
     assert "search=depth_curve would tell" in recommendation["reason"]
 
 
-def test_models_of_a_former_curve_are_removed(searched: Artifacts) -> None:
+def test_a_search_for_a_recipe_leaves_evidence_without_a_curve(project: Artifacts) -> None:
+    search(config_of(project.root, goal=Goal.recipe, trials=2), project)
+    has_no_curve(project, "the best of 2 trials on 16 validation pictures")
+
+
+def test_without_a_search_a_former_curve_goes_with_its_models(searched: Artifacts) -> None:
     search(config_of(searched.root, enabled=False), searched)
+    has_no_curve(searched, "The search was off")
     assert not list((searched.stage("search", "finetuned") / "evidence").rglob("*.safetensors"))
-
-
-def by_hand(artifacts: Artifacts) -> Artifacts:
-    return Artifacts.under(artifacts.root, "12345678")
-
-
-def test_by_hand_the_reports_are_written_too(searched: Artifacts) -> None:
-    artifacts = by_hand(searched)
-    search(config_of(searched.root), artifacts)
-    assert not (searched.root / "reports").exists()
-    evidence = artifacts.stage("search", "finetuned") / "evidence"
-    for name in ("depth_curve.csv", "recommendation.json"):
-        assert (artifacts.reports / name).read_bytes() == (evidence / name).read_bytes()
 
 
 def test_the_reports_are_of_the_fine_tuned_contender(project: Artifacts) -> None:
@@ -374,18 +323,9 @@ def test_the_reports_are_of_the_fine_tuned_contender(project: Artifacts) -> None
     assert not artifacts.reports.exists()
 
 
-def test_in_the_pipeline_the_reports_are_left_to_evaluate(searched: Artifacts) -> None:
-    assert not searched.reports.exists()
-
-
-def test_seeds_are_runs_below_the_study(searched: Artifacts) -> None:
-    from mlflow import MlflowClient
-
-    config = config_of(searched.root)
-    client = MlflowClient(config.tracking.uri)
-    experiment = client.get_experiment_by_name(config.tracking.experiment)
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
+def test_seeds_are_runs_below_the_study(end: End) -> None:
+    tracking.connect(config_of(end.root).tracking.uri, "thawline", end.root)
+    runs = connected().client.search_runs([connected().experiment_id])
     assert len({run.data.tags.get("mlflow.parentRunId") for run in runs} - {None}) == 1
     names = {run.info.run_name for run in runs if run.info.run_name.startswith("depth ")}
     assert names == {f"depth {depth} seed {seed}" for depth in DEPTHS for seed in range(SEEDS)}

@@ -1,55 +1,18 @@
 """No place of a study is lost, and none is counted twice, whatever happens to those who work on it."""
 
-import time
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import Trial, TrialState
-from tests_processes import Processes
-from tests_tasks import TAGS, Bowl, random_search
+from tests_processes import Processes, asked, recovered
+from tests_tasks import Bowl
 
-from thawline import tracking
 from thawline.config.errors import UserError
 from thawline.search.study.engine import ask, may_come_back, run_and_tell, run_trials
-from thawline.search.study.recovery import give_back, recover, signs_of_life
+from thawline.search.study.recovery import give_back
 from thawline.search.study.study import SharedStudy, counted, open_study
 from thawline.search.task import LimitExceededError
-from thawline.tracking.connection import connected
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("studies") / "studies.db"
-
-
-@pytest.fixture
-def task(request: pytest.FixtureRequest) -> Bowl:
-    return Bowl(random_search(4, attempts=3), name=request.node.name)
-
-
-@pytest.fixture
-def study(task: Bowl, database: Path) -> SharedStudy:
-    return open_study(task, database)
-
-
-@pytest.fixture
-def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
-    return Processes(monkeypatch)
-
-
-def asked(study: SharedStudy, task: Bowl) -> Trial:
-    trial = ask(study, task)
-    assert trial is not None
-    return trial
-
-
-def recovered(study: SharedStudy, task: Bowl) -> list[int]:
-    with study.alone():
-        return recover(study, task.search)
-
-
-# Asking
 
 
 def test_each_place_is_given_out_once_and_in_order(study: SharedStudy, task: Bowl) -> None:
@@ -65,83 +28,6 @@ def test_two_workers_propose_for_each_place_what_one_would_have(study: SharedStu
     calm = open_study(calm_task, Path(str(study.database.engine.url.database)))
     run_trials(calm_task, calm, "")
     assert [trial.params["y"] for trial in study.trials] == [trial.params["y"] for trial in counted(calm, 2)]
-
-
-# Dying
-
-
-def test_a_dead_workers_trial_goes_back_with_its_place_and_parameters(
-    study: SharedStudy, task: Bowl, processes: Processes
-) -> None:
-    before = asked(study, task)
-    x = before.suggest_float("x", 0, 1)
-    processes.dies()
-    after = asked(study, task)
-    assert after.number == before.number
-    assert after.params == {"x": x}
-    assert after.user_attrs["deaths"] == 1
-
-
-def test_the_trial_of_a_living_worker_is_left_alone(
-    study: SharedStudy, task: Bowl, processes: Processes
-) -> None:
-    asked(study, task)
-    processes.acting = "worker 1"
-    assert asked(study, task).number == 1
-
-
-def test_a_trial_whose_worker_died_before_it_signed_goes_back(
-    study: SharedStudy, task: Bowl, processes: Processes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SharedStudy, "set_trial_attr", dies)
-        with pytest.raises(KeyboardInterrupt):
-            ask(study, task)
-    assert asked(study, task).number == 0
-
-
-def test_a_worker_elsewhere_is_dead_when_it_gave_no_sign_of_life_for_the_grace(
-    study: SharedStudy, task: Bowl, processes: Processes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("elsewhere 0", "here 1"):
-        processes.acting = name
-        asked(study, task)
-    assert recovered(study, task) == []
-    later = study.trial(0).user_attrs["sign_of_life"] + task.search.grace
-    processes.acting = "elsewhere 2"
-    number = asked(study, task).number
-    study.set_trial_attr(number, "sign_of_life", later)
-    monkeypatch.setattr("thawline.search.study.recovery.database_time", lambda _: later + 1)
-    # a machine that slept is no reason to think its own workers dead
-    assert recovered(study, task) == [0]
-
-
-def test_signs_of_life_keep_coming_while_a_trial_runs(study: SharedStudy, task: Bowl) -> None:
-    trial = asked(study, task)
-    study.set_trial_attr(trial.number, "sign_of_life", 0.0)
-    with signs_of_life(study, trial, 0.05):
-        end = time.monotonic() + 10
-        while study.trial(trial.number).user_attrs["sign_of_life"] == 0.0:
-            assert time.monotonic() < end
-            time.sleep(0.02)
-
-
-def test_a_trial_that_workers_keep_dying_of_fails_with_the_reason(
-    study: SharedStudy, task: Bowl, processes: Processes
-) -> None:
-    for _ in range(3):
-        assert asked(study, task).number == 0
-        processes.dies()
-    assert asked(study, task).number == 1
-    (failed,) = counted(study)
-    assert failed.state is TrialState.FAIL
-    assert failed.user_attrs["reason"] == "its worker died 3 times (out of memory?)"
-
-
-# Telling
 
 
 @pytest.mark.parametrize(
@@ -277,97 +163,3 @@ def test_a_worker_killed_while_it_tells_of_a_limit_is_made_up_for(
     assert recovered(study, task) == [trial.number]
     assert [each.state for each in study.trials] == [TrialState.PRUNED]
     assert study.trials[0].user_attrs["reason"] == "would train for 72 seconds"
-
-
-# What MLflow says of it
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        tracking.connect("sqlite:///mlflow.db", "trials", tmp_path_factory.mktemp("mlflow"))
-
-
-@pytest.mark.usefixtures("recording")
-def test_the_runs_of_attempts_that_do_not_count_are_interrupted(
-    study: SharedStudy, task: Bowl, processes: Processes
-) -> None:
-    runs: list[str] = []
-
-    def objective(trial: Trial, parent: str) -> float:
-        with tracking.run(
-            "trial", stage="search", parameters={}, tags=TAGS, study=trial.study.study_name
-        ) as run:
-            runs.append(run.id)
-            trial.set_user_attr("run", run.id)
-            return task.value(trial)
-
-    task.objective = objective  # type: ignore[method-assign]
-    # killed between the end of its run and the telling of the study
-    died = asked(study, task)
-    objective(died, "")
-    processes.dies()
-    current = asked(study, task)
-    assert run_and_tell(study, task, current, "") is TrialState.COMPLETE
-    assert [state_of(run) for run in runs] == ["interrupted", "complete"]
-    assert counted(study)[0].user_attrs["run"] == runs[1]
-
-
-@pytest.mark.usefixtures("recording")
-def test_a_worker_that_was_only_thought_dead_leaves_the_others_run_alone(
-    study: SharedStudy, task: Bowl, processes: Processes
-) -> None:
-    late = asked(study, task)
-    processes.dies()
-    current = asked(study, task)
-    runs: list[str] = []
-
-    def objective(trial: Trial, parent: str) -> float:
-        with tracking.run(
-            "trial", stage="search", parameters={}, tags=TAGS, study=trial.study.study_name
-        ) as run:
-            runs.append(run.id)
-            trial.set_user_attr("run", run.id)
-            if trial is current:
-                processes.acting, itself = "worker 0", processes.acting
-                run_and_tell(study, task, late, "")
-                processes.acting = itself
-            return task.value(trial)
-
-    task.objective = objective  # type: ignore[method-assign]
-    assert run_and_tell(study, task, current, "") is TrialState.COMPLETE
-    assert run_and_tell(study, task, late, "") is TrialState.COMPLETE
-    assert counted(study)[0].user_attrs["run"] == runs[0]
-    # the last attempt found the trial settled before it could say which its run is
-    assert tracking.supersede_all_but({runs[0]}, task.name) == [runs[2]]
-    assert [state_of(run) for run in runs] == ["complete", "interrupted", "interrupted"]
-
-
-@pytest.mark.usefixtures("recording")
-def test_the_run_of_a_trial_that_workers_keep_dying_of_failed(
-    study: SharedStudy, task: Bowl, processes: Processes
-) -> None:
-    trial = asked(study, task)
-    with tracking.run("trial", stage="search", parameters={}, tags=TAGS) as run:
-        trial.set_user_attr("run", run.id)
-    processes.dies()
-    task.search.attempts = 1
-    recovered(study, task)
-    stored = connected().client.get_run(run.id)
-    assert (stored.info.status, stored.data.tags["state"]) == ("FAILED", "failed")
-    assert stored.data.tags["reason"] == "its worker died 1 times (out of memory?)"
-
-
-def test_trials_of_processes_that_were_stopped_are_given_back(
-    study: SharedStudy, task: Bowl, processes: Processes
-) -> None:
-    for name in ("one", "other"):
-        processes.acting = name
-        asked(study, task)
-    give_back(study, {"one"})
-    assert [trial.state for trial in study.get_trials()] == [TrialState.WAITING, TrialState.RUNNING]
-
-
-def state_of(run: str) -> str:
-    return str(connected().client.get_run(run).data.tags["state"])

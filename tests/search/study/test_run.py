@@ -20,7 +20,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Search, Trainer
 from thawline.machine import cores
-from thawline.search.study.engine import Make
+from thawline.search.study.engine import Make, Work
 from thawline.search.study.local_processes import WorkerError
 from thawline.search.study.run import run_study, shared_out
 from thawline.search.study.study import counted, open_study
@@ -41,34 +41,40 @@ def came_to(study: optuna.Study) -> list[tuple[TrialState, dict[str, float], lis
     return [(trial.state, trial.params, trial.values) for trial in counted(study)]
 
 
-def test_two_workers_come_to_what_one_does_and_mlflow_says_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_two_workers_come_to_what_one_does_though_one_of_them_is_killed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
+    alone = run(tests_tasks.varied, tmp_path / "alone", random_search(7))
+    together = run(tests_tasks.varied, tmp_path / "together", random_search(7, workers=2))
+    assert came_to(together) == came_to(alone)
+    assert [state.name for state, _, _ in came_to(together)] == [
+        *("COMPLETE", "COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "FAIL", "COMPLETE")
+    ]
+    assert [trial.user_attrs.get("deaths", 0) for trial in counted(together)] == [0, 1, 0, 0, 0, 0, 0]
+    assert "search: 7/7, best -" in caplog.text
+    assert "5 complete, 1 pruned, 1 failed" in caplog.text
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_mlflow_says_what_the_trials_came_to(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tests_tasks.Recorded, "seconds", 0.0)
-    found = []
-    for workers in (1, 2):
-        root = tmp_path / str(workers)
-        root.mkdir()
-        tracking.connect("sqlite:///mlflow.db", "thawline", root)
-        with tracking.run("study", stage="search", parameters={}, tags=TAGS) as parent:
-            study = run(tests_tasks.recorded, root, random_search(8, workers=workers), parent.id)
-        found.append(came_to(study))
-        recorded = connected().client.search_runs(
-            [connected().experiment_id], f"tags.mlflow.parentRunId = '{parent.id}'"
-        )
-        states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-        assert {each.info.run_id: each.data.tags["state"] for each in recorded} == {
-            trial.user_attrs["run"]: states[trial.state.name] for trial in counted(study)
-        }
-    assert found[0] == found[1]
-    assert [state.name for state, _, _ in found[0]] == ["COMPLETE"] * 3 + ["PRUNED", "COMPLETE", "FAIL"] + [
-        "COMPLETE"
-    ] * 2
-    assert "search: 8/8, best -" in caplog.text
-    assert "6 complete, 1 pruned, 1 failed" in caplog.text
+    tracking.connect("sqlite:///mlflow.db", "thawline", tmp_path)
+    with tracking.run("study", stage="search", parameters={}, tags=TAGS) as parent:
+        study = run(tests_tasks.recorded, tmp_path, random_search(6, workers=workers), parent.id)
+    recorded = connected().client.search_runs(
+        [connected().experiment_id], f"tags.mlflow.parentRunId = '{parent.id}'"
+    )
+    states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    assert {each.info.run_id: each.data.tags["state"] for each in recorded} == {
+        trial.user_attrs["run"]: states[trial.state.name] for trial in counted(study)
+    }
+    assert {trial.state.name for trial in counted(study)} == states.keys()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_a_deadly_trial_fails(tmp_path: Path) -> None:
     study = run(tests_tasks.deadly, tmp_path, random_search(4, workers=2, attempts=2))
     assert [trial.state.name for trial in counted(study)] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
@@ -90,8 +96,12 @@ def test_a_defect_in_a_worker_ends_the_study_with_its_traceback(tmp_path: Path) 
 
 
 def test_a_task_named_by_where_it_runs_is_found_out(tmp_path: Path) -> None:
-    with pytest.raises(WorkerError, match=r"a worker's study is bowl of 1, its parent's bowl of 0"):
-        run(tests_tasks.misnamed, tmp_path, random_search(4, workers=cores()))
+    alone = Config(search=random_search(4), trainer=Trainer(threads=0))
+    of_worker = Config(search=alone.search, trainer=Trainer(threads=1))
+    artifacts = Artifacts.under(tmp_path)
+    name = tests_tasks.misnamed(alone, artifacts).name
+    with pytest.raises(RuntimeError, match=r"a worker's study is bowl of 1, its parent's bowl of 0"):
+        Work(tests_tasks.misnamed, of_worker, artifacts, "", name).do()
 
 
 def test_each_worker_has_its_share_of_the_cores_unless_told_otherwise() -> None:

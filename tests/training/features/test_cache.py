@@ -13,12 +13,13 @@ from tests_networks import freeze
 from tests_trainings import CPU, PROBE, Build, comparable, die_after, recipe
 from torch import nn
 
+from thawline.artifacts import file_hash, read_json, write_json
 from thawline.config.sections import AugmentationName, BatchNorm, Mix, Trainer
 from thawline.data.store import Store
 from thawline.models.freezing import PartlyFrozen, state_hashes
 from thawline.training.batches import Pictures, batches
 from thawline.training.features import prefix
-from thawline.training.features.cache import PrefixCache, features
+from thawline.training.features.cache import PrefixCache
 from thawline.training.history import Fitted, TrainingDivergedError
 from thawline.training.soup import finetune_soup
 
@@ -57,10 +58,9 @@ def train(
     network: nn.Module, store: Store, settings: Trainer, folder: Path, seed: int = 3, **changes: object
 ) -> Fitted:
     more = {name: changes.pop(name) for name in ("after_epoch", "checkpoint") if name in changes}
-    cache = PrefixCache(folder, settings)
-    return finetune_soup(
-        network, recipe(**changes), store, settings, seed=seed, mirror=True, cache=cache, **more
-    )
+    cache, epochs = PrefixCache(folder, settings), 2 if "views" in changes else 1
+    chosen = recipe(**{"epochs": epochs} | changes)
+    return finetune_soup(network, chosen, store, settings, seed=seed, mirror=True, cache=cache, **more)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_the_prefix_is_computed_once_for_all_epochs_recipes_and_seeds(
     train(build_small(0), toy_store, NEVER, folder, depth=2, epochs=3)
     assert sum(computed) - counted >= 3 * len(toy_store)
     computed.clear()
-    train(build_small(0), toy_store, CPU, folder, depth=2, epochs=5, head_lr=1e-3, seed=9)
+    train(build_small(0), toy_store, CPU, folder, depth=2, epochs=4, head_lr=1e-3, seed=9)
     assert stored(folder) == 1
     # what the training costs is counted on some, and what is stored compared with two
     assert sum(computed) < len(toy_store)
@@ -177,19 +177,13 @@ def test_the_frozen_part_keeps_its_bits(build_small: Build, toy_store: Store, fo
 def test_an_interrupted_training_goes_on_bit_for_bit(
     build_small: Build, toy_store: Store, folder: Path, tmp_path: Path
 ) -> None:
-    settings = {"depth": 2, "epochs": 4}
+    settings = {"depth": 2, "epochs": 2}
     whole = build_small(0)
     fitted = train(whole, toy_store, CPU, folder, **settings)
+    killed = {"checkpoint": tmp_path / "work", "after_epoch": [die_after(1)]}
     with pytest.raises(SystemError):
-        train(
-            build_small(0),
-            toy_store,
-            CPU,
-            folder,
-            **settings,
-            checkpoint=tmp_path / "work",
-            after_epoch=[die_after(1)],
-        )
+        train(build_small(0), toy_store, CPU, folder, **settings, **killed)
+    assert list((tmp_path / "work").rglob("last.ckpt"))
     resumed = build_small(0)
     again = train(resumed, toy_store, CPU, folder, **settings, checkpoint=tmp_path / "work")
     assert comparable(again) == comparable(fitted)
@@ -205,8 +199,6 @@ def test_a_network_that_computes_otherwise_than_its_weights_say_is_found_out(
     features = np.load(path)
     np.save(path, features + 5)
     card = path.with_name("card.json")
-    from thawline.artifacts import file_hash, read_json, write_json
-
     write_json(card, {**read_json(card), "sha256": file_hash(path)})
     train(build_small(0), toy_store, CPU, folder, depth=2)
     assert "are not what it computes" in caplog.text
@@ -296,45 +288,6 @@ def test_batches_hold_features_with_the_labels_of_their_pictures(
     plain, _, _ = next(iter(batches(part, len(part))))
     torch.testing.assert_close(inputs, held.features(plain[indices]))
     assert torch.equal(labels, torch.from_numpy(part.labels[indices]))
-
-
-def split_at(network: nn.Module, depth: int, store: Store) -> torch.Tensor:
-    pictures, _, _ = next(iter(batches(store, len(store))))
-    with torch.no_grad():
-        return freeze(network, depth).prefix.eval()(pictures)
-
-
-@pytest.mark.parametrize("settings", [CPU, NEVER], ids=["stored", "in memory"])
-def test_features_of_several_depths_are_those_of_every_picture_in_order(
-    settings: Trainer, build_small: Build, toy_store: Store, folder: Path
-) -> None:
-    found = features(build_small(0), [3, 1], toy_store, settings, cache=PrefixCache(folder, settings))
-    assert stored(folder) == (2 if settings is CPU else 0)
-    assert found.keys() == {1, 3}
-    for depth, array in found.items():
-        assert array.dtype == np.float32
-        expected = split_at(build_small(0), depth, toy_store)
-        torch.testing.assert_close(torch.from_numpy(array), expected, atol=1e-5, rtol=1e-4)
-
-
-def test_features_of_a_part_come_from_those_of_the_whole(
-    build_small: Build, toy_store: Store, folder: Path
-) -> None:
-    cache = PrefixCache(folder, CPU)
-    whole = features(build_small(0), [2], toy_store, CPU, cache=cache)[2]
-    rows = np.arange(len(toy_store))
-    part = toy_store.divided(rows[::2], rows[1::2]).part("val")
-    np.testing.assert_array_equal(features(build_small(0), [2], part, CPU, cache=cache)[2], whole[1::2])
-    assert stored(folder) == 1
-
-
-def test_features_are_kept_in_memory_where_there_is_no_room(
-    build_small: Build, toy_store: Store, folder: Path
-) -> None:
-    full = replace(CPU, prefix_cache_gib=1e-6)
-    found = features(build_small(0), [2], toy_store, full, cache=PrefixCache(folder, full))
-    assert len(found[2]) == len(toy_store)
-    assert stored(folder) == 0
 
 
 def test_features_that_are_no_numbers_are_not_stored_and_the_training_says_that_it_diverged(

@@ -9,7 +9,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.composition import to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
-from thawline.tracking.text import without_passwords
+from thawline.training.recipe import lock_of
 
 CONFIG, ROOT, OUTPUTS = "config", "root", "outputs"
 """User attributes of a study: the whole configuration as YAML, the repository, and the folder that the stage
@@ -19,7 +19,7 @@ wrote to."""
 def remember(study: optuna.Study, config: Config, artifacts: Artifacts) -> None:
     """Keep the latest call's configuration, without its passwords, and folders with the study."""
     told = {
-        CONFIG: OmegaConf.to_yaml(OmegaConf.structured(without_passwords(config))),
+        CONFIG: lock_of(config),
         ROOT: str(artifacts.root.resolve()),
         OUTPUTS: str(artifacts.outputs.resolve()),
     }

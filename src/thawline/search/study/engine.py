@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from thawline import tracking
 from thawline.artifacts import Artifacts
@@ -74,7 +74,8 @@ def ask(study: SharedStudy, task: Task) -> Trial | None:
     is nothing to do, now at least: a trial that runs elsewhere may come back (`may_come_back`)."""
     with study.alone():
         recover(study, task.search)
-        if too_late_to_begin(study) or not (_waits(study, task) or _add_place(study, task)):
+        trials = study.get_trials(deepcopy=False)
+        if too_late_to_begin(study) or not (_waits(trials, task) or _add_place(study, task, len(trials))):
             return None
         trial = study.ask()
         # whoever dies before it has signed leaves a trial that the next to hold the lock puts back
@@ -118,19 +119,21 @@ def run_and_tell(study: SharedStudy, task: Task, trial: Trial, parent: str) -> T
 
 def may_come_back(study: SharedStudy, task: Task) -> bool:
     """Tell whether there may be something to ask for later: trials of other workers, which may die."""
-    return bool(study.running()) or (_waits(study, task) and not too_late_to_begin(study))
+    trials = study.get_trials(deepcopy=False)
+    runs = any(trial.state is TrialState.RUNNING for trial in trials)
+    return runs or (_waits(trials, task) and not too_late_to_begin(study))
 
 
-def _waits(study: SharedStudy, task: Task) -> bool:
+def _waits(trials: list[FrozenTrial], task: Task) -> bool:
     """Tell whether a trial waits that the study still has a place for: one given back before the total was
     lowered has none. Optuna gives out the earliest first, so that one with a place comes before those."""
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return any(task.slot(trial.number) is not None for trial in waiting)
+    waiting = (trial.number for trial in trials if trial.state is TrialState.WAITING)
+    return any(task.slot(number) is not None for number in waiting)
 
 
-def _add_place(study: SharedStudy, task: Task) -> bool:
-    """Let a trial for the next place wait; False where the study has no more places."""
-    slot = task.slot(len(study.get_trials(deepcopy=False)))
+def _add_place(study: SharedStudy, task: Task, index: int) -> bool:
+    """Let a trial for the place `index` wait; False where the study has no such place."""
+    slot = task.slot(index)
     if slot is not None:
         study.enqueue_trial(dict(slot.params), user_attrs=dict(slot.attrs))
     return slot is not None

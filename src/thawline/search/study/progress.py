@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from itertools import count
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from thawline.progress import progress
-from thawline.search.study.study import STATES, best_trial, counted
+from thawline.search.study.study import STATES, best, counted
 from thawline.search.task import Task
 
 
@@ -21,18 +22,18 @@ def shown(study: optuna.Study, task: Task, label: str) -> Iterator[Callable[[], 
 
         def update() -> None:
             nonlocal done
-            now = len(counted(study))
-            if now > done:
-                advance(now - done, note(study))
-                done = now
+            trials = counted(study)
+            if len(trials) > done:
+                advance(len(trials) - done, note(trials))
+                done = len(trials)
 
         yield update
 
 
-def note(study: optuna.Study) -> str:
+def note(trials: list[FrozenTrial]) -> str:
     """Return e.g. "best 0.913, 12 complete, 3 pruned"."""
-    best = best_trial(study)
-    states = Counter(trial.state for trial in counted(study))
-    parts = [f"best {best.values[0]:.3f}"] if best else []
+    found = best(trial for trial in trials if trial.state is TrialState.COMPLETE)
+    states = Counter(trial.state for trial in trials)
+    parts = [f"best {found.values[0]:.3f}"] if found else []
     parts += [f"{states[state]} {name}" for state, name in STATES.items() if states[state]]
     return ", ".join(parts)
