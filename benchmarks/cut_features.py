@@ -99,12 +99,20 @@ SETS = ("rsscn7", "hotdog256", "antsbees256", "signdigits", "digits")
 
 
 def pooled(
-    name: str, source: str, data: Path, weights: Path = SCRATCH, folder: Path = SCRATCH / "cuts"
+    name: str,
+    source: str,
+    data: Path,
+    weights: Path = SCRATCH,
+    folder: Path = SCRATCH / "cuts",
+    *,
+    mirrored: bool = False,
 ) -> Pooled:
-    """Return what `source` makes of the data set `name`, from `folder` if it is there."""
+    """Return what `source` makes of the data set `name`, or of the mirror images of its pictures, from
+    `folder` if it is there."""
     folder.mkdir(parents=True, exist_ok=True)
     found = arrays(
-        folder / f"{name}-{source}.npz", lambda: _computed(name, SOURCES[source], data, weights, folder)
+        folder / f"{name}-{source}{'-mirrored' if mirrored else ''}.npz",
+        lambda: _computed(name, SOURCES[source], data, weights, folder, mirrored),
     )
     means = {int(key): each for key, each in found.items() if key.isdecimal()}
     return Pooled(means, found["labels"], found["train"])
@@ -115,14 +123,18 @@ def of_lite0(names: Iterable[str], data: Path) -> dict[str, Pooled]:
     return {name: pooled(name, "lite0", data) for name in names}
 
 
-def _computed(name: str, source: Source, data: Path, weights: Path, folder: Path) -> dict[str, Any]:
+def _computed(
+    name: str, source: Source, data: Path, weights: Path, folder: Path, mirrored: bool
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         found, _, labels, train = scanned(name, data, source.transform, Path(temporary))
         rows = np.sort(np.concatenate([_some(labels, part) for part in (train, ~train)]))
         network = source.build(weights)
         last = len(units(network))
         network = read_cuts(network, spread_depths(last), seed=0)
-        batches = Batches(found.images[rows], labels[rows], source.transform, 32, shuffle=False)
+        images = found.images[rows]
+        images = images[:, :, ::-1].copy() if mirrored else images
+        batches = Batches(images, labels[rows], source.transform, 32, shuffle=False)
         columns = features_in_memory(network, {last}, batches, torch.device("cpu"))[last]
     together = side_by_side(network)
     assert together is not None

@@ -106,7 +106,7 @@ class Finetune(Optimization, MethodFields, RewardFields):
     batch_norm: BatchNorm | None = None
     """BatchNorm in unfrozen units; scale and shift learn only where `method` lets them, too. What a method
     adds beside them (scale_shift, lora) learns whatever is said here. null: affine, because the batches of a
-    few hundred pictures estimate worse than the source did (docs/batch_norm.md); from scratch, train."""
+    few hundred pictures estimate worse than the source did (docs/strategy.md); from scratch, train."""
     phases: Phases = Phases.one
     """one; probe_first: the head alone, then everything at body_lr (LP-FT, Kumar et al. 2022); gradual:
     one more unit at a time, from the head down (Howard & Ruder 2018)."""
