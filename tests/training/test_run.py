@@ -13,7 +13,6 @@ from torch import nn
 from torch.nn import functional
 
 from thawline.config.sections import (
-    BatchNorm,
     ClassWeights,
     Finetune,
     Keep,
@@ -40,9 +39,8 @@ def test_a_network_in_evaluation_mode_is_trained_as_any_other(
 ) -> None:
     """Loaded networks are in evaluation mode, in which BatchNorm would neither look at the batch nor go on
     estimating, and dropout would do nothing."""
-    changes = phased | {"batch_norm": BatchNorm.train}
-    evaluating, undisturbed = build_small(0).eval(), calm(**changes)
-    train(evaluating, toy_store, **changes)
+    evaluating, undisturbed = build_small(0).eval(), calm(**phased)
+    train(evaluating, toy_store, **phased)
     assert undisturbed.end == state_hashes(evaluating) != undisturbed.states[0]
     assert evaluating.get_buffer("stem.1.num_batches_tracked") > 0
 
@@ -124,11 +122,10 @@ def test_probe_first_is_lp_ft(build_small: Build, toy_store: Store) -> None:
     ours, theirs = build_small(0), build_small(0)
     for network in (ours, theirs):
         network.get_submodule("dropout").p = 0.0
-    changes = PROBE | {"weight_decay": 0.1, "batch_norm": BatchNorm.train}
-    train(ours, toy_store, **changes)
+    train(ours, toy_store, **PROBE, weight_decay=0.1)
     train(theirs, toy_store, depth="all")
     thaw(theirs)
-    plain_fine_tuning(theirs, toy_store, recipe(**changes))
+    plain_fine_tuning(theirs, toy_store, recipe(**PROBE, weight_decay=0.1))
     for name, tensor in ours.state_dict().items():
         torch.testing.assert_close(tensor, theirs.state_dict()[name], atol=1e-6, rtol=0, msg=name)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from enum import Enum
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -84,7 +84,7 @@ def plain_value(value: Any) -> Any:
 
 def typed_value(name: str, value: Any) -> Any:
     """Return the value of the recipe's field `name` from what `plain_value` made of it."""
-    for kind in (TYPES[name], *get_args(TYPES[name])):
-        if isinstance(value, str) and isinstance(kind, type) and issubclass(kind, Enum):
-            return kind[value]
+    kind = TYPES[name]
+    if isinstance(value, str) and isinstance(kind, type) and issubclass(kind, Enum):
+        return kind[value]
     return value

@@ -138,7 +138,10 @@ def _steps(
 
 def _held(network: nn.Module, recipe: Finetune, depth: int) -> PartlyFrozen:
     frozen = frozen_units(depth, None, units(network))
-    held = hold(network, select(network, frozen, method=recipe.method, **recipe.batch_norms))
+    selection = select(
+        network, frozen, frozen_batch_norm=recipe.frozen_batch_norm, batch_norm=recipe.batch_norm
+    )
+    held = hold(network, selection)
     assert parameters(held).trainable
     return held
 

@@ -210,5 +210,11 @@ def with_method(network: nn.Module, recipe: Finetune, frozen: Collection[int], s
     adaptation = adaptation_of(recipe, frozen)
     if adaptation is not None:
         network = adapt(network, adaptation, seed=seed)
-    require_learning(network, frozen, method=recipe.method, **recipe.batch_norms)
+    require_learning(
+        network,
+        frozen,
+        method=recipe.method,
+        frozen_batch_norm=recipe.frozen_batch_norm,
+        batch_norm=recipe.batch_norm,
+    )
     return network

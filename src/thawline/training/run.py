@@ -274,7 +274,13 @@ class Training:
 
     def _selection(self, phase: Phase) -> Selection:
         recipe = self.recipe
-        return select(self.network, phase.frozen, method=recipe.method, **recipe.batch_norms)
+        return select(
+            self.network,
+            phase.frozen,
+            method=recipe.method,
+            frozen_batch_norm=recipe.frozen_batch_norm,
+            batch_norm=recipe.batch_norm,
+        )
 
     def _identity(self, phase: Phase) -> dict[str, Any]:
         """Return what a checkpoint of `phase` must agree with."""

@@ -28,17 +28,7 @@ def test_conditions_are_of_fields_that_exist() -> None:
 
 
 def test_what_is_neutral_is_the_default() -> None:
-    from_scratch = Finetune(start=Start.random)
-    assert {name: getattr(from_scratch, name) for name in NEUTRAL} == NEUTRAL
-
-
-@pytest.mark.parametrize(
-    ("changes", "policy"), [({}, BatchNorm.affine), ({"start": Start.random}, BatchNorm.train)]
-)
-def test_batch_norm_keeps_the_sources_statistics_where_there_is_a_source(
-    changes: dict, policy: BatchNorm
-) -> None:
-    assert Finetune(**changes).batch_norm is policy
+    assert {name: getattr(Finetune(), name) for name in NEUTRAL} == NEUTRAL
 
 
 @pytest.mark.parametrize(

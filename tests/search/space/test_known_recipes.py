@@ -98,7 +98,7 @@ def test_what_was_measured_to_be_best_is_tried_at_the_nearest_depth_that_learns(
     assert names() == ["configured", "linear_probe", "measured", "full", "lp_ft", "bit"]
     best = recipes()["measured"]
     assert (best.depth, best.body_lr, best.phases) == (2, 2e-3, Phases.probe_first)
-    assert best.batch_norm is BatchNorm.affine
+    assert best.batch_norm is BatchNorm.frozen
     (slot,) = [
         each for each in known(TrialSpace(Search(), BASE, [0, 3], 3)) if each.attrs["known"] == "measured"
     ]

@@ -82,8 +82,7 @@ class Pretrain(Optimization):
 
 @dataclass
 class Finetune(Optimization, MethodFields, RewardFields):
-    """The recipe: everything that decides one fine-tuning. Once it is made, `head_lr` is a number and
-    `batch_norm` a policy.
+    """The recipe: everything that decides one fine-tuning. Once it is made, `head_lr` is a number.
 
     Which fields mean something in which recipe is said in `thawline.config.recipe.meaning`.
     """
@@ -103,10 +102,9 @@ class Finetune(Optimization, MethodFields, RewardFields):
     frozen_batch_norm: BatchNorm = BatchNorm.frozen
     """BatchNorm in frozen units. frozen: nothing changes and stored statistics normalise; statistics:
     normalises by the batch and goes on estimating; affine: scale and shift learn; train: both."""
-    batch_norm: BatchNorm | None = None
+    batch_norm: BatchNorm = BatchNorm.train
     """BatchNorm in unfrozen units; scale and shift learn only where `method` lets them, too. What a method
-    adds beside them (scale_shift, lora) learns whatever is said here. null: affine, because the batches of a
-    few hundred pictures estimate worse than the source did (docs/strategy.md); from scratch, train."""
+    adds beside them (scale_shift, lora) learns whatever is said here."""
     phases: Phases = Phases.one
     """one; probe_first: the head alone, then everything at body_lr (LP-FT, Kumar et al. 2022); gradual:
     one more unit at a time, from the head down (Howard & Ruder 2018)."""
@@ -177,8 +175,6 @@ class Finetune(Optimization, MethodFields, RewardFields):
         require(0 < self.loss_q <= 1, "loss_q", self.loss_q, "above 0 and at most 1")
         for name in ("layer_decay", "wise_ft"):
             require(getattr(self, name) <= 1, name, getattr(self, name), "above 0 and at most 1")
-        if self.batch_norm is None:
-            self.batch_norm = BatchNorm.train if self.start is Start.random else BatchNorm.affine
         self._resolve_rates()
         self._check_depth()
         self._check_refit()
@@ -186,12 +182,6 @@ class Finetune(Optimization, MethodFields, RewardFields):
         for name, (only, reason) in ruled_out(vars(self)).items():
             shown = "null" if only is None else getattr(only, "name", only)
             require(getattr(self, name) == only, name, getattr(self, name), f"{shown}, {reason}")
-
-    @property
-    def batch_norms(self) -> dict[str, BatchNorm]:
-        """Return the policies of BatchNorm in frozen and other units, as `models.selection` asks for them."""
-        assert self.batch_norm is not None  # resolved when the recipe is made
-        return {"frozen_batch_norm": self.frozen_batch_norm, "batch_norm": self.batch_norm}
 
     def _resolve_rates(self) -> None:
         require(

@@ -16,7 +16,7 @@ from thawline.config.recipe.rewards import Reward
 _BATCH_NORM = {
     BatchNorm.frozen: "BatchNorm held fixed",
     BatchNorm.statistics: "BatchNorm's scales and shifts held fixed",
-    BatchNorm.train: "BatchNorm's statistics estimated anew",
+    BatchNorm.affine: "BatchNorm's statistics held fixed",
 }
 _FROZEN_BATCH_NORM = {
     BatchNorm.statistics: "BatchNorm's statistics estimated anew in the frozen units",
@@ -122,8 +122,7 @@ def reward_words(recipe: Finetune) -> str:
 
 
 def _batch_norm(recipe: Finetune, at: Situation) -> list[tuple[bool, str]]:
-    values = vars(recipe)
-    frozen, unfrozen = recipe.batch_norms.values()
+    values, unfrozen, frozen = vars(recipe), recipe.batch_norm, recipe.frozen_batch_norm
     own = thawed(values, at) and recipe.method.row.source_learns
     return [
         (own and unfrozen in _BATCH_NORM, _BATCH_NORM.get(unfrozen, "")),

@@ -87,7 +87,7 @@ def measured(base: Finetune) -> Finetune:
     fine-tuned from it, with the source's statistics of BatchNorm. It is possible only where the
     measurements say that some recipe is better than the others."""
     assert PRIOR is not None
-    recipe = replace(lp_ft(base), batch_norm=BatchNorm.affine, body_lr=PRIOR.body_lr)
+    recipe = replace(lp_ft(base), batch_norm=BatchNorm.frozen, body_lr=PRIOR.body_lr)
     return replace(recipe, depth=PRIOR.depth or 0)
 
 
