@@ -74,7 +74,7 @@ def halves(found: Pooled, name: str) -> Iterator[dict[str, Any]]:
     for half in HALVES[name]:
         gains, said, held = [], [], []
         for seed in range(DRAWS):
-            order = of_each_class(found.labels, np.random.default_rng(seed))
+            order = in_turns(found.labels, np.random.default_rng(seed))
             rest = np.sort(order[2 * half :])
             accuracy = []
             for taught in (np.sort(order[:half]), np.sort(order[: 2 * half])):
@@ -92,7 +92,7 @@ def halves(found: Pooled, name: str) -> Iterator[dict[str, Any]]:
         yield {"data": name, "half": half, "gains": gains, "said": said, "held": held}
 
 
-def of_each_class(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def in_turns(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Shuffle the rows so that the first of them are as many of each class."""
     shuffled = generator.permutation(len(labels))
     place = np.empty(len(labels))

@@ -60,22 +60,16 @@ def test_a_single_picture_that_is_left_joins_the_batch_before_it(count, batch_si
 
 
 def test_images_are_normalised_per_channel():
-    images, _, _ = epoch(make(shuffle=False))
+    images = epoch(make(shuffle=False))[0]
     expected = (IMAGES / 255 - np.array(TRANSFORM.mean)) / np.array(TRANSFORM.std)
     assert (images.dtype, images.shape) == (torch.float32, (COUNT, 3, 8, 8))
     np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_without_shuffling_the_order_is_the_stores():
+def test_the_order_is_decided_by_seed_and_epoch_and_without_shuffling_by_the_store():
+    asked = [(seed, number) for seed in (0, 1) for number in (0, 1)]
+    orders = {(seed, number): tuple(epoch(make(seed=seed), number)[2].tolist()) for seed, number in asked}
     assert epoch(make(shuffle=False), 3)[2].tolist() == list(range(COUNT))
-
-
-def test_the_order_is_decided_by_seed_and_epoch():
-    orders = {
-        (seed, number): tuple(epoch(make(seed=seed), number)[2].tolist())
-        for seed in (0, 1)
-        for number in (0, 1)
-    }
     assert len(set(orders.values())) == 4
     assert tuple(epoch(make(7, seed=1), 1)[2].tolist()) == orders[1, 1]
 
@@ -130,10 +124,7 @@ def test_the_global_generator_decides_nothing_and_is_left_alone(augmentation):
     assert torch.equal(by_picture(make(augmentation=augmentation)), one)
 
 
-BITS = {
-    AugmentationName.none: 139.41587141617242,
-    STANDARD: 109.757920517353,
-}
+BITS = {AugmentationName.none: 139.41587141617242, STANDARD: 109.757920517353}
 
 
 @pytest.mark.parametrize("augmentation", BITS)
@@ -181,20 +172,19 @@ def test_no_pictures_no_batches():
     assert len(make(images=IMAGES[:0])) == 0
 
 
-def test_labels_must_match():
+def test_labels_must_match_and_batches_hold_something():
     with pytest.raises(ValueError, match="23 images but 5 labels"):
         Batches(IMAGES, LABELS[:5], TRANSFORM, 4, shuffle=False)
-
-
-def test_batches_hold_something():
     with pytest.raises(ValueError, match="batch_size = 0 is below 1"):
         make(0)
 
 
 @pytest.mark.parametrize("augmentation", AugmentationName)
 def test_batches_are_made_where_they_are_wanted(augmentation):
-    for tensor in next(iter(make(device="meta", augmentation=augmentation))):
-        assert tensor.device.type == "meta"
+    usual = make(augmentation=augmentation)
+    for batches in (make(device="meta", augmentation=augmentation), usual.on(torch.device("meta"))):
+        assert {each.device.type for batch in batches for each in batch} == {"meta"}
+    assert {each.device.type for batch in usual for each in batch} == {"cpu"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -327,13 +317,6 @@ def test_as_many_stored_variants_as_there_are():
     assert make(augmentation=STANDARD).variants is None
     with pytest.raises(ValueError, match="that have None"):
         make(augmentation=STANDARD).given(stored(make()))
-
-
-def test_batches_are_made_on_the_device_that_is_asked_for():
-    usual = make(augmentation=STANDARD)
-    elsewhere = usual.on(torch.device("meta"))
-    assert {each.device.type for batch in elsewhere for each in batch} == {"meta"}
-    assert {each.device.type for batch in usual for each in batch} == {"cpu"}
 
 
 def test_targets_come_in_place_of_labels():

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from thawline.artifacts import Artifacts
-from thawline.config.composition import compose, repository_root, to_config
 from thawline.config.errors import FieldError, UserError
 from thawline.config.sections import Config, DataSetName, Input, Role, Source, Target
 from thawline.data import ranges
@@ -61,15 +61,20 @@ def stores(artifacts: Artifacts, *names: str) -> list[Store]:
     return [open_store(artifacts.data_output(name)) for name in names]
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Artifacts:
+    """What the waves are in 8 bits."""
+    return run(write(tmp_path_factory.mktemp("plain") / "8", lambda eight: eight))
+
+
 def notes(artifacts: Artifacts, name: str = "target") -> list[str]:
     return json.loads((artifacts.data_output(name) / "card.json").read_text())["notes"]
 
 
 @pytest.mark.parametrize("count", ranges.BITS)
-def test_the_same_pictures_in_any_number_of_bits_are_the_same_to_a_network(tmp_path, count):
-    plain = stores(run(write(tmp_path / "8", lambda eight: eight)), "target", "test")
+def test_the_same_pictures_in_any_number_of_bits_are_the_same_to_a_network(tmp_path, plain, count):
     deep = stores(run(write(tmp_path / "deep", bits(count))), "target", "test")
-    for one, other in zip(plain, deep, strict=True):
+    for one, other in zip(stores(plain, "target", "test"), deep, strict=True):
         assert one.manifest["path"].tolist() == other.manifest["path"].tolist()
         np.testing.assert_array_equal(one.images, other.images)
         assert (one.transform.range, other.transform.range) == (None, (0, 2**count - 1))
@@ -148,8 +153,8 @@ def test_a_few_pictures_that_make_all_others_dark_are_said(tmp_path):
 def settings(message: str) -> dict[str, object]:
     """Return the fields that the setting in a message means to the configuration."""
     (setting,) = re.findall(r"-S '(target\.range=\S+)'", message)
-    overrides = ["target=image_folder", "target.root=pictures", setting]
-    return {"range": to_config(compose(repository_root(), overrides)).target.range}
+    (parsed,) = OverridesParser.create().parse_overrides([setting])
+    return {"range": Target(root="pictures", dataset=DataSetName.image_folder, range=parsed.value()).range}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +167,9 @@ def settings(message: str) -> dict[str, object]:
     ],
     ids=["Hounsfield units", "32 bits", "floats to 255", "floats around 0"],
 )
-def test_values_without_black_and_white_are_refused_with_the_setting_that_defines_them(tmp_path, to, setting):
+def test_values_without_black_and_white_are_refused_with_the_setting_that_defines_them(
+    tmp_path, plain, to, setting
+):
     root = write(tmp_path / "set", to)
     with pytest.raises(
         UserError, match="24 of 24 pictures have values without a defined black and"
@@ -170,8 +177,7 @@ def test_values_without_black_and_white_are_refused_with_the_setting_that_define
         run(root)
     assert f"'{setting}'" in str(refusal.value)
     artifacts = run(root, **settings(str(refusal.value)))
-    plain = stores(run(write(tmp_path / "8", lambda eight: eight)), "target", "test")
-    for one, other in zip(plain, stores(artifacts, "target", "test"), strict=True):
+    for one, other in zip(*(stores(each, "target", "test") for each in (plain, artifacts)), strict=True):
         np.testing.assert_array_equal(one.images, other.images)
 
 
@@ -201,12 +207,11 @@ def test_one_picture_without_black_and_white_is_left_out(tmp_path, caplog):
     assert dropped["detail"] == "integers from -5 to -5 have no defined black and white"
 
 
-def test_floats_from_0_to_1_need_no_setting(tmp_path):
+def test_floats_from_0_to_1_need_no_setting(tmp_path, plain):
     artifacts = run(write(tmp_path / "set", lambda eight: (eight / 255).astype(np.float32)))
     (store,) = stores(artifacts, "target")
     assert store.transform.range == (0, 1)
-    plain = stores(run(write(tmp_path / "8", lambda eight: eight)), "target")[0]
-    np.testing.assert_array_equal(store.images, plain.images)
+    np.testing.assert_array_equal(store.images, stores(plain, "target")[0].images)
 
 
 def test_integers_beside_floats_are_refused(tmp_path):

@@ -69,13 +69,9 @@ def test_what_was_written_is_read(directory, transform):
     )
     assert store.labels.tolist() == [0, 1, 0, 1, 0]
     assert (store.classes, store.transform, len(store)) == (("a", "b"), transform, 5)
-
-
-def test_pictures_are_mapped_read_only(directory):
-    images = open_store(directory).images
-    assert isinstance(images, np.memmap)
+    assert isinstance(store.images, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
-        images[0] = 0
+        store.images[0] = 0
 
 
 def test_rows_choose_and_order_the_pictures(tmp_path, transform):
@@ -98,10 +94,7 @@ def test_a_part_is_a_view_of_one_split(directory):
     np.testing.assert_array_equal(part.images, store.images[3:])
     assert np.shares_memory(part.images, store.images)
     assert len({store.fingerprint, part.fingerprint, store.part("train").fingerprint}) == 3
-
-
-def test_a_split_nothing_is_in_is_empty(directory):
-    assert len(open_store(directory).part("test")) == 0
+    assert len(store.part("test")) == 0
 
 
 def test_scattered_splits_are_refused(tmp_path, transform):
@@ -161,18 +154,11 @@ def test_any_label_comes_back_as_it_was(tmp_path_factory, transform, names):
     assert [store.classes[label] for label in store.labels] == names
 
 
-def test_equal_contents_give_equal_bytes(tmp_path, transform):
-    write(tmp_path / "a", transform)
-    write(tmp_path / "b", transform)
-    names = ("images.npy", "manifest.csv", "card.json")
-    assert [(tmp_path / "a" / name).read_bytes() for name in names] == [
-        (tmp_path / "b" / name).read_bytes() for name in names
-    ]
-
-
-def test_the_fingerprint_follows_the_content(tmp_path, transform):
+def test_equal_contents_give_equal_bytes_and_the_fingerprint_follows_them(tmp_path, transform):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         write(tmp_path / name, transform, seed)
+    for name in ("images.npy", "manifest.csv", "card.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     same, again, other = (open_store(tmp_path / name).fingerprint for name in "abc")
     assert same == again != other
 
@@ -298,7 +284,7 @@ def test_targets_that_teach_nothing_are_refused(toy_store, rows):
         toy_store.taught(rows)
 
 
-def test_what_voters_or_heads_have_labelled_teaches_and_are_in_no_other_part(tmp_path, transform):
+def test_what_voters_or_heads_have_labelled_teaches_and_are_in_no_other_part(tmp_path, transform, toy_store):
     splits = ["train", "train", VOTED, PSEUDO, "val"]
     write_store(
         tmp_path / "s", pictures(5), manifest(["a", "b", "a", "b", "a"], splits), ("a", "b"), transform
@@ -310,9 +296,7 @@ def test_what_voters_or_heads_have_labelled_teaches_and_are_in_no_other_part(tmp
     divided = store.divided(np.array([4, 0]), np.array([1]))
     assert list(divided.manifest["split"]) == ["train", "train", VOTED, PSEUDO, "val"]
     np.testing.assert_array_equal(divided.images, store.images[[4, 0, 2, 3, 1]])
-
-
-def test_without_them_those_that_teach_are_the_training_pictures(toy_store):
+    # without them those that teach are the training pictures
     assert toy_store.teaching().fingerprint == toy_store.part("train").fingerprint
 
 

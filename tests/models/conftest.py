@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.models.densenet import DenseNet
+from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
+from torchvision.models.shufflenetv2 import ShuffleNetV2
 from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.vision_transformer import VisionTransformer
 
@@ -18,10 +20,15 @@ from thawline.models.zoo import build
 torch.set_num_threads(1)
 
 CLASSES = 5
+INVERTED = [
+    InvertedResidualConfig(16, 3, 16, 16, True, "RE", 2, 1, 1),
+    InvertedResidualConfig(16, 3, 32, 24, False, "RE", 2, 1, 1),
+    InvertedResidualConfig(24, 5, 48, 24, True, "HS", 1, 1, 1),
+]
 NETWORKS = {
     "resnet18": partial(build, "resnet18", CLASSES),
-    "mobilenet_v3_small": partial(build, "mobilenet_v3_small", CLASSES),
-    "shufflenet_v2_x0_5": partial(build, "shufflenet_v2_x0_5", CLASSES),
+    "mobilenet_v3": partial(MobileNetV3, INVERTED, 32, num_classes=CLASSES),
+    "shufflenet": partial(ShuffleNetV2, [2, 2, 2], [8, 16, 32, 64, 64], num_classes=CLASSES),
     "squeezenet1_1": partial(build, "squeezenet1_1", CLASSES),
     "densenet": partial(DenseNet, 4, (2, 2), 8, bn_size=2, drop_rate=0.2, num_classes=CLASSES),
     "vit": partial(VisionTransformer, 32, 8, 2, 2, 8, 16, dropout=0.1, num_classes=CLASSES),

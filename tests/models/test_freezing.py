@@ -12,7 +12,7 @@ from thawline.models.splitting import split
 from thawline.models.zoo import build
 
 
-@pytest.fixture(params=["shufflenet_v2_x0_5", "densenet", "swin"])
+@pytest.fixture(params=["shufflenet", "densenet", "swin"])
 def network(request, build_small_of_kind) -> nn.Module:
     """Between them: BatchNorm, layers in place, dropout as a function, attention, stochastic depth."""
     return build_small_of_kind(request.param)

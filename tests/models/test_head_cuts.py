@@ -120,7 +120,7 @@ def test_depths_that_are_no_cuts_are_refused(cuts: list[int], message: str) -> N
 
 
 def test_auxiliary_heads_are_refused() -> None:
-    network = build("googlenet", 3, seed=0, aux_logits=True)
+    network = build("googlenet", 3, aux_logits=True, init_weights=False)
     with pytest.raises(UserError, match="auxiliary heads"):
         read_cuts(network, [3], seed=0)
 
