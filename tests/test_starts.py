@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import TRANSFORM
+from PIL import Image
+
+from thawline.artifacts import CARD, MODEL
+from thawline.models.checkpoint import ModelCard, build_random, save_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,3 +72,25 @@ def test_a_stage_loads_nothing_it_may_not_need(stage: str, loaded: dict[str, lis
 def test_every_stage_is_in_the_table() -> None:
     scripts = {path.stem for path in (ROOT / "pipelines").glob("*.py")}
     assert set(UNWANTED) == {"params", *scripts} - {"range_test"}
+
+
+LABELLING = """
+import json, sys
+from thawline.serving.cli import main
+try:
+    main(["predict", "--model", *sys.argv[1:]])
+except SystemExit as ended:
+    print(json.dumps([ended.code, *sys.modules]))
+"""
+
+
+def test_labelling_a_picture_loads_what_answers_and_nothing_else(tmp_path: Path) -> None:
+    card = ModelCard("timm:mobilenetv3_small_050", {}, ("a", "b"), TRANSFORM, "random")
+    save_model(tmp_path / MODEL, tmp_path / CARD, build_random(card, seed=0), card)
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    command = [sys.executable, "-c", LABELLING, str(tmp_path), str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    code, *modules = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0
+    assert "timm" in modules
+    assert ({"optuna", "pandas", "scipy", "hydra", *NEVER} - {"timm"}) & set(modules) == set()

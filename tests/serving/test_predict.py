@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,16 +23,27 @@ from thawline.data.scan import scan
 from thawline.data.sets import image_folder
 from thawline.models.answer import Answer
 from thawline.models.answering import Answering, Unknown
-from thawline.models.checkpoint import ModelCard, save_model
+from thawline.models.checkpoint import ModelCard, build_random, save_model
 from thawline.models.zoo import build
 from thawline.serving.output import csv_cells, csv_header, entry, line
-from thawline.serving.predict import Prediction, picture_files, predict
+from thawline.serving.predict import Prediction, network_of, picture_files, predict
 
 CARD = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "random")
 
 
 def labelled(files: list[Path]) -> list[Prediction]:
     return list(predict(lambda: Answer(build("tests_networks.Small", 2, seed=0)), CARD, files))
+
+
+def test_kernels_are_laid_out_once_and_not_for_every_batch(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = replace(CARD, architecture="mobilenet_v3_small")
+    save_model(tmp_path / "m" / "model.safetensors", tmp_path / "m" / "card.json", build_random(card), card)
+    answer = network_of(tmp_path / "m")
+    monkeypatch.setattr("thawline.models.layout.lay_out", None)
+    found = list(predict(lambda: answer, card, [folder / "leaf" / "a.jpg"] * 3, batch=1))
+    assert [each.error for each in found] == [None] * 3
 
 
 def picture(number: int = 0) -> Image.Image:

@@ -1,9 +1,10 @@
-"""torchvision, loaded without PyTorch's compiler.
+"""torchvision and timm, loaded without PyTorch's compiler, which takes longer to load than torch itself.
 
-One of its operators for detection takes a function out of the compiler, and so loads it, which takes longer
-than torch itself. No classifier has that operator.
+One of torchvision's operators for detection takes a function out of the compiler, and so loads it; no
+classifier has that operator. timm tells the compiler to leave some functions of a few networks alone.
 """
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-import torch  # noqa: F401 - torchvision is an extension of it
+import torch
 
 _COMPILER = "torch._dynamo.utils"
 
@@ -41,4 +42,25 @@ with _compiler_later():
     import torchvision
     from torchvision import models as torchvision_models
 
-__all__ = ["torchvision", "torchvision_models"]
+__all__ = ["load_timm", "torchvision", "torchvision_models"]
+
+
+def load_timm() -> ModuleType:
+    """Return timm. It takes a second to load, and torchvision's networks need none of it."""
+    if "timm" in sys.modules:
+        return sys.modules["timm"]
+    disable = torch.compiler.disable
+
+    def disable_later(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def called(*given: Any, **named: Any) -> Any:
+            return disable(function)(*given, **named)
+
+        return called
+
+    torch.compiler.disable = disable_later  # type: ignore[assignment]
+    try:
+        import timm
+    finally:
+        torch.compiler.disable = disable
+    return timm

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from thawline.config.errors import UserError
-from thawline.models.lean import torchvision, torchvision_models
+from thawline.models.lean import load_timm, torchvision, torchvision_models
 from thawline.models.randomness import own_randomness
 
 TIMM = "timm:"
@@ -90,9 +90,7 @@ def made_by(builder: Callable[..., Any]) -> list[str]:
 
 
 def _timm_builder(name: str) -> Callable[..., Any]:
-    # it takes a second to load, and torchvision's networks need none of it
-    import timm
-
+    timm = load_timm()
     if not timm.is_model(name):
         raise _unknown("timm model", name, timm.list_models())
 

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         help="say unknown in place of the label of a picture unlike the training pictures, not beside it",
     )
     predict.add_argument(
-        "--batch", type=_count, default=32, metavar="N", help="pictures at once (default: %(default)s)"
+        "--batch", type=_count, default=8, metavar="N", help="pictures at once (default: %(default)s)"
     )
     predict.add_argument(
         "--model",

@@ -9,7 +9,10 @@ import torch
 
 from thawline.config.errors import UserError, first_line
 from thawline.data.transform import Transform
+from thawline.models.lean import load_timm
 from thawline.models.sources.published import Published
+
+timm = load_timm()
 
 _FIT = {"center": "crop", "squash": "squash"}
 """timm's word for how a picture becomes square, and ours. A border in the mean's colour we have not."""
@@ -21,9 +24,7 @@ def transform_of(name: str, weights: str) -> Transform:
     `weights` is a tag of timm's (`a1_in1k`), or DEFAULT: the one in `name`, else timm's first.
     Raises `UserError` for unknown names, and for presets whose pictures are not square or not RGB.
     """
-    from timm.data import resolve_data_config
-
-    preset = resolve_data_config(pretrained_cfg=_entry(name, weights).to_dict())
+    preset = timm.data.resolve_data_config(pretrained_cfg=_entry(name, weights).to_dict())
     channels, height, width = preset["input_size"]
     if height != width or channels != 3:
         raise UserError(
@@ -52,8 +53,6 @@ def load(name: str, weights: str, options: Mapping[str, Any]) -> Published:
 
     Raises `UserError` for unknown names, options that do not fit, and when the file cannot be had.
     """
-    import timm
-
     entry = _entry(name, weights)
     try:
         network = timm.create_model(
@@ -72,27 +71,26 @@ def load(name: str, weights: str, options: Mapping[str, Any]) -> Published:
 
 def class_names(number: int) -> tuple[str, ...]:
     """Return the words for ImageNet's classes, where so many outputs are one of its sets, else numbers."""
-    from timm.data import ImageNetInfo, infer_imagenet_subset
-
-    subset = infer_imagenet_subset({"num_classes": number})
+    subset = timm.data.infer_imagenet_subset({"num_classes": number})
     if subset is None:
         return tuple(f"class {index}" for index in range(number))
-    info = ImageNetInfo(subset)
+    info = timm.data.ImageNetInfo(subset)
     return tuple(info.index_to_description(index) for index in range(number))
 
 
 def _entry(name: str, weights: str) -> Any:
     """Return timm's description of the weights, which has a place they can be had from."""
-    from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg, is_model, split_model_name_tag
-
-    architecture, tag = split_model_name_tag(name)
-    if not is_model(architecture):
+    found = timm.models
+    architecture, tag = found.split_model_name_tag(name)
+    if not found.is_model(architecture):
         raise UserError(f"There is no timm model {name!r}.")
     wanted = tag if weights == "DEFAULT" else weights
     entries = {
-        entry.tag: entry for entry in get_arch_pretrained_cfgs(architecture).values() if entry.has_weights
+        entry.tag: entry
+        for entry in found.get_arch_pretrained_cfgs(architecture).values()
+        if entry.has_weights
     }
-    default = get_pretrained_cfg(architecture)
+    default = found.get_pretrained_cfg(architecture)
     if not wanted and default is not None and default.has_weights:
         return default
     if wanted not in entries:
