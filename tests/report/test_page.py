@@ -8,28 +8,10 @@ from typing import Any
 import pytest
 
 from thawline.artifacts import SUPERVISE, Artifacts, read_json, write_json
-from thawline.depth_curve import COLUMNS
-from thawline.report.costs import collect_costs
-from thawline.report.figures import gallery
 from thawline.report.findings import read_findings
-from thawline.report.page import content
-from thawline.report.rendering import cell, readme, web_page
+from thawline.report.rendering import cell
 
-
-@pytest.fixture(scope="module")
-def written(shared: Callable[..., Any]) -> Callable[..., str]:
-    """The page about a story, made once."""
-    pages: dict[str, str] = {}
-
-    def make(**story: Any) -> str:
-        if repr(story) not in pages:
-            config, artifacts = shared(**story)
-            findings = read_findings(artifacts, config.evaluate.confidence)
-            costs = collect_costs(findings)
-            pages[repr(story)] = readme(content(config, findings, costs, gallery(findings, costs)))
-        return pages[repr(story)]
-
-    return make
+Rendered = Callable[..., tuple[str, str]]
 
 
 def test_the_answer_comes_first(written: Callable[..., str]) -> None:
@@ -171,85 +153,6 @@ def test_the_template_is_part_of_the_package() -> None:
     assert (Path(thawline.report.__file__).parent / "templates" / "page.md.jinja").is_file()
 
 
-SELECTED = {
-    "corrected": {"mean": 0.841, "low": 0.752, "high": 0.92},
-    "images": 80,
-    "validation": {
-        "kind": "kfold",
-        "folds": 5,
-        "reason": "Validated by 5-fold cross-validation, because so.",
-    },
-}
-
-
-def freezing(text: str) -> str:
-    return text[text.index("## How much to freeze") : text.index("## Training")]
-
-
-def test_a_depth_curve_is_recommended_from(written: Callable[..., str]) -> None:
-    section = freezing(written(curve=True))
-    assert section.splitlines()[2].startswith("Depths 0 to 5 are indistinguishable on your 200 validation")
-    assert re.search(r"the best of \d trials with 3 frozen units by accuracy on 200 validation", section)
-    recommended = (
-        "| **4** | layer2.0 | 5 | 94.8 % (92.8 to 96.8) | 92.8 % (90.8 to 94.8) | −0.2 (−2.2 to +1.8) |"
-    )
-    assert f"{recommended} 6.2 | 2.20 M |" in section
-    assert (
-        "| 0 | – | 5 | 95.0 % (93.0 to 97.0) | 93.0 % (91.0 to 95.0) | the best | 9.0 | 11.0 M |" in section
-    )
-    assert section.count('src="figures/accuracy_by_depth-light.svg"') == 1
-
-
-def test_what_could_not_be_told_is_a_section_of_its_own(written: Callable[..., str]) -> None:
-    section = written(curve=True).partition("## What could not be told")[2].partition("## ")[0]
-    assert "* It could not be told which of the depths 0, 1, 2, 3, 4, 5 is best." in section
-    assert "## What could not be told" not in written()
-
-
-def test_a_curve_that_was_not_tested_has_no_column_for_it(written: Callable[..., str]) -> None:
-    section = freezing(written(curve=True, tested=False))
-    assert "test accuracy" not in section
-    assert "| **4** | layer2.0 | 5 | 94.8 % (92.8 to 96.8) | −0.2 (−2.2 to +1.8) | 6.2 | 2.20 M |" in section
-
-
-def test_the_table_of_depths_has_as_many_cells_in_every_row(written: Callable[..., str]) -> None:
-    for tested in (True, False):
-        table = re.findall(r"(?:^\|.*\n)+", freezing(written(curve=True, tested=tested)), re.MULTILINE)
-        assert len(table) == 1
-        assert len({row.count("|") for row in table[0].splitlines()}) == 1
-
-
-def test_the_winner_is_told_with_its_corrected_accuracy(written: Callable[..., str]) -> None:
-    section = freezing(written(selected=SELECTED))
-    assert (
-        "the best of 30 trials by accuracy in 5-fold cross-validation over 80 pictures (96.5 %; corrected "
-        "for having been selected: **84.1 %**, 95 % interval 75.2 to 92.0 %). "
-        "Validated by 5-fold cross-validation, because so."
-    ) in section
-
-
-@pytest.mark.parametrize("selected", [{}, {"corrected": None, "images": 200}])
-def test_a_winner_that_was_not_corrected_is_called_optimistic(
-    written: Callable[..., str], selected: dict[str, Any]
-) -> None:
-    text = written(selected=selected)
-    assert "on 200 validation pictures (96.5 %; being the best of many, that number is optimistic)." in text
-
-
-def test_why_there_is_no_curve_is_said_after_where_the_recipe_comes_from(
-    finished: Callable[..., Any],
-) -> None:
-    config, artifacts = finished()
-    (artifacts.reports / "depth_curve.csv").write_text(",".join(COLUMNS) + "\n")
-    write_json(artifacts.reports / "recommendation.json", {"depth": 3, "reason": "No depth curve was made."})
-    findings = read_findings(artifacts, config.evaluate.confidence)
-    assert findings.curve is None
-    costs = collect_costs(findings)
-    section = freezing(readme(content(config, findings, costs, gallery(findings, costs))))
-    assert section.index("The recipe is that of trial 7") < section.index("No depth curve was made.")
-    assert "| frozen units |" not in section
-
-
 def test_a_report_by_hand_takes_curve_and_metrics_from_the_same_place(finished: Callable[..., Any]) -> None:
     config, artifacts = finished(curve=True)
     by_hand = Artifacts.under(artifacts.root, "by-hand")
@@ -266,46 +169,20 @@ def test_the_look_at_the_training_pictures_is_told_where_there_was_one(written: 
     assert "## The training pictures" not in written()
 
 
-def test_what_a_reward_came_to_is_a_section_of_its_own(
-    finished: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+def test_what_trainings_were_told_is_said_where_it_is_more_than_labels(
+    finished: Callable[..., Any], rendered: Rendered
 ) -> None:
-    # the figures are not drawn
-    monkeypatch.setattr("thawline.report.rendering._address", str)
-    config, artifacts = finished(recipe={"reward": "balanced_accuracy", "soup": 1})
-    path = artifacts.reports / "metrics.json"
-    value = {"mean": 0.9, "low": 0.8, "high": 0.95}
-    gap = {"mean": 0.0, "low": -0.1, "high": 0.1}
-    names = ("likelihood", "likelihood_decided", "reward", "reward_decided")
-    told = {"arms": dict.fromkeys(names, value), "differences": dict.fromkeys(names, gap)}
-    write_json(path, {**read_json(path), "reward": {"reward": "balanced_accuracy", **told}})
-    findings = read_findings(artifacts, config.evaluate.confidence)
-    costs = collect_costs(findings)
-    page = content(config, findings, costs, gallery(findings, costs))
-    assert "a reward phase for balanced accuracy in the last 30 % of the epochs" in page["answer"][0]
-    assert "| then the reward, the best decision | 90.0 % (80.0 to 95.0) | 0.0 (−10.0 to +10.0) points |" in (
-        readme(page)
-    )
-    assert "<td>0.0 (−10.0 to +10.0) points</td>" in web_page(page, artifacts.reports)
-
-
-def test_what_trainings_were_told_is_said_where_it_is_more_than_labels(finished: Callable[..., Any]) -> None:
     config, artifacts = finished()
     said = "No unlabelled picture teaches, because no gain was shown."
     write_json(artifacts.stage_output("supervise") / SUPERVISE, {"sentences": [said]})
-    findings = read_findings(artifacts, 0.95)
-
-    def text() -> str:
-        return readme(content(config, findings, collect_costs(findings), {}))
-
-    assert said not in text()
+    assert said not in rendered(config, artifacts)[0]
     config.target.unlabelled = "more"
-    assert f"## The training pictures\n\n{said}\n" in text()
+    assert f"## The training pictures\n\n{said}\n" in rendered(config, artifacts)[0]
 
 
 def test_voters_are_shown_with_how_reliable_they_are(
-    finished: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    finished: Callable[..., Any], rendered: Rendered
 ) -> None:
-    monkeypatch.setattr("thawline.report.rendering._address", str)
     config, artifacts = finished()
     config.target.votes = "votes.csv"
     voters = [
@@ -314,13 +191,10 @@ def test_voters_are_shown_with_how_reliable_they_are(
     ]
     told = {"sentences": ["2 voters."], "warnings": ["bob says what ann|e says."], "voters": voters}
     write_json(artifacts.stage_output("supervise") / SUPERVISE, told)
-    findings = read_findings(artifacts, 0.95)
-    costs = collect_costs(findings)
-    page = content(config, findings, costs, gallery(findings, costs))
-    assert "| ann\\|e | 1,200 | 91.2% |  |\n| bob | 0 | – | ann\\|e |" in readme(page)
-    web = web_page(page, artifacts.reports)
-    assert "<td>1,200</td><td>91.2%</td><td></td>" in web
-    assert "bob says what ann|e says." in web
+    readme, page = rendered(config, artifacts)
+    assert "| ann\\|e | 1,200 | 91.2% |  |\n| bob | 0 | – | ann\\|e |" in readme
+    assert "<td>1,200</td><td>91.2%</td><td></td>" in page
+    assert "bob says what ann|e says." in page
 
 
 def test_sources_that_were_compared_are_shown_with_the_chosen_one(written: Callable[..., str]) -> None:

@@ -1,9 +1,7 @@
 """The figure of the range test says what was found."""
 
-import pytest
-
 from thawline.report.figures.range_test import loss_over_rate, write_range_test
-from thawline.report.figures.style import THEMES, render
+from thawline.report.figures.style import render
 from thawline.training.range_test import RangeTest
 
 RATES = tuple(10.0**power for power in range(-6, 0))
@@ -16,9 +14,8 @@ def found(losses: tuple[float, ...], diverged: bool = False) -> RangeTest:
 FALLS = found((2.0, 1.9, 1.0, 0.5, 0.9, 9.0), diverged=True)
 
 
-@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
-def test_the_suggested_rates_are_marked(theme) -> None:
-    (axes,) = render(loss_over_rate(FALLS), theme, 60).axes
+def test_the_suggested_rates_are_marked() -> None:
+    (axes,) = render(loss_over_rate(FALLS), 60).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["each step", "smoothed", "steepest: 1e-4", "tenth of the minimum's: 1e-4"]
     assert axes.get_xscale() == "log"
@@ -33,7 +30,7 @@ def test_the_title_states_what_is_seen() -> None:
 
 
 def test_an_exploding_loss_leaves_the_rest_readable() -> None:
-    (axes,) = render(loss_over_rate(FALLS), THEMES[0], 60).axes
+    (axes,) = render(loss_over_rate(FALLS), 60).axes
     assert axes.get_ylim()[1] < 4
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from thawline.artifacts import read_json, write_json
 from thawline.evaluation.decisions import ARMS, DECIDED
 from thawline.report.findings import Findings
 from thawline.report.rewards import rewards
@@ -66,3 +67,20 @@ def test_costs_without_training_are_told_as_well(found: Callable[..., Findings])
 
 def test_without_costs_or_a_reward_there_is_nothing_to_say(found: Callable[..., Findings]) -> None:
     assert rewards(found()) is None
+
+
+def test_it_is_a_section_of_its_own(
+    finished: Callable[..., Any], rendered: Callable[..., tuple[str, str]]
+) -> None:
+    config, artifacts = finished(recipe={"reward": "balanced_accuracy", "soup": 1})
+    path = artifacts.reports / "metrics.json"
+    value = {"mean": 0.9, "low": 0.8, "high": 0.95}
+    gap = {"mean": 0.0, "low": -0.1, "high": 0.1}
+    told = {"arms": dict.fromkeys(ARMS, value), "differences": dict.fromkeys(ARMS, gap)}
+    write_json(path, {**read_json(path), "reward": {"reward": "balanced_accuracy", **told}})
+    readme, page = rendered(config, artifacts)
+    assert "a reward phase for balanced accuracy in the last 30 % of the epochs" in readme.splitlines()[4]
+    assert "| then the reward, the best decision | 90.0 % (80.0 to 95.0) | 0.0 (−10.0 to +10.0) points |" in (
+        readme
+    )
+    assert "<td>0.0 (−10.0 to +10.0) points</td>" in page

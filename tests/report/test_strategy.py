@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from thawline.artifacts import STRATEGY, read_json
 from thawline.report import strategy as module
 from thawline.report.findings import read_findings
-from thawline.report.report import report
 from thawline.report.strategy import facts_of, strategy
 from thawline.strategy.rule import Condition, Facts, Rule, Side
 
@@ -51,14 +49,14 @@ def test_what_unfreezing_gained_in_the_search_is_told(findings: Any) -> None:
         assert (why in sentence) is told
 
 
-def test_it_is_written_and_on_both_pages(finished: Callable[..., Any]) -> None:
+def test_it_is_on_both_pages(finished: Callable[..., Any], rendered: Callable[..., Any]) -> None:
     config, artifacts = finished(cuts="5 7 9")
-    report(config, artifacts)
-    found = read_json(artifacts.reports / STRATEGY)
-    assert found["strategy"] == "lp_ft"
-    assert len(found["sentences"]) == 3
-    assert " ".join(found["sentences"]) in (artifacts.reports / "README.md").read_text()
-    assert 'id="strategy"' in (artifacts.reports / "index.html").read_text()
+    advised = strategy(read_findings(artifacts, 0.95))
+    assert advised["strategy"] == "lp_ft"
+    assert len(advised["sentences"]) == 3
+    told, page = rendered(config, artifacts)
+    assert " ".join(advised["sentences"]) in told
+    assert 'id="strategy"' in page
 
 
 def test_without_a_rule_nothing_is_advised(findings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

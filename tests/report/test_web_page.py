@@ -13,11 +13,8 @@ import pytest
 
 from thawline.artifacts import Artifacts, read_json, write_json
 from thawline.data.thumbnails import write_thumbnail
-from thawline.report.costs import collect_costs
-from thawline.report.figures import gallery
-from thawline.report.findings import read_findings
-from thawline.report.page import content
-from thawline.report.rendering import readme, web_page
+
+Rendered = Callable[..., tuple[str, str]]
 
 HOSTILE = '"><script>alert(1)</script><img src=http://a.b onerror=x>'
 CLASSES = ("ant", "bee", HOSTILE)
@@ -68,21 +65,8 @@ def add_review(artifacts: Artifacts) -> None:
     write_json(folder / "review.json", {"labels": [doubt], "more_pictures": more})
 
 
-def rendered(config: Any, artifacts: Artifacts) -> tuple[str, str]:
-    """README.md and the page, with figures that nobody had to draw."""
-    findings = read_findings(artifacts, config.evaluate.confidence)
-    costs = collect_costs(findings)
-    figures = gallery(findings, costs)
-    folder = artifacts.reports / "figures"
-    folder.mkdir(exist_ok=True)
-    for name in (name for figure in figures.values() for name in figure.files().values()):
-        (folder / name).write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    told = content(config, findings, costs, figures)
-    return readme(told), web_page(told, folder)
-
-
 @pytest.fixture
-def pages(finished: Callable[..., Any]) -> Callable[..., str]:
+def pages(finished: Callable[..., Any], rendered: Rendered) -> Callable[..., str]:
     """The page about a story, with what stages left of pictures."""
 
     def make(*left: Callable[[Artifacts], None], **story: Any) -> str:
@@ -166,7 +150,7 @@ def test_of_many_classes_the_frequent_mistakes_are_listed(pages: Callable[..., s
     assert "<th>taken for</th>" in page
 
 
-def test_equal_findings_give_equal_bytes(finished: Callable[..., Any]) -> None:
+def test_equal_findings_give_equal_bytes(finished: Callable[..., Any], rendered: Rendered) -> None:
     config, artifacts = finished(curve=True)
     add_pictures(artifacts)
     with pytest.MonkeyPatch.context() as patch:
@@ -186,7 +170,7 @@ def words(text: str) -> str:
     return " ".join(re.findall(r"\w+", text))
 
 
-def test_the_page_says_what_the_readme_says(finished: Callable[..., Any]) -> None:
+def test_the_page_says_what_the_readme_says(finished: Callable[..., Any], rendered: Rendered) -> None:
     config, artifacts = finished(curve=True)
     add_pictures(artifacts)
     told, page = rendered(config, artifacts)

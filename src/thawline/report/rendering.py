@@ -3,10 +3,11 @@
 import base64
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from thawline.report import wording
@@ -18,10 +19,7 @@ _SPECIAL = re.compile(r"[\\`*\[\]<>|$~]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")
 
 def readme(content: Mapping[str, Any]) -> str:
     """Write the report in GitHub's Markdown; the figures are expected in the folder `figures` beside it."""
-    # Markdown: `cell` and `alt` escape what a label may contain
-    environment = _environment(autoescape=False)
-    environment.filters |= {"cell": cell, "alt": alt}
-    return environment.get_template("page.md.jinja").render(content)
+    return _template("page.md.jinja", autoescape=False).render(content)
 
 
 def web_page(content: Mapping[str, Any], figures: Path) -> str:
@@ -31,14 +29,14 @@ def web_page(content: Mapping[str, Any], figures: Path) -> str:
 
     figures: the folder of the figures' files, which the page takes in.
     """
-    environment = _environment(autoescape=True)
-    environment.filters |= {"prose": prose, "figure": lambda name: _address(figures / str(name))}
-    page = environment.get_template("page.html.jinja").render(content, themes=THEMES)
+    page = _template("page.html.jinja", autoescape=True).render(content, themes=THEMES, folder=figures)
     # a number and its sign stay in one line
     return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", page)
 
 
-def _environment(autoescape: bool) -> Environment:
+@cache
+def _template(name: str, autoescape: bool) -> Template:
+    """Return a template of the package. Without `autoescape`, its filters escape what a label may contain."""
     environment = Environment(
         loader=PackageLoader("thawline.report"),
         undefined=StrictUndefined,
@@ -47,8 +45,9 @@ def _environment(autoescape: bool) -> Environment:
         keep_trailing_newline=True,
         autoescape=autoescape,
     )
-    environment.filters |= {"duration": wording.duration, "percent": wording.percent}
-    return environment
+    written = {"duration": wording.duration, "percent": wording.percent}
+    environment.filters |= written | {"cell": cell, "alt": alt, "prose": prose, "address": address}
+    return environment.get_template(name)
 
 
 def cell(text: object) -> str:
@@ -68,6 +67,7 @@ def prose(text: object) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", found))
 
 
-def _address(path: Path) -> str:
+def address(path: Path) -> str:
+    """Return a figure as an address that needs no file."""
     content = base64.b64encode(path.read_bytes()).decode("ascii")
     return f"data:image/svg+xml;base64,{content}"

@@ -2,14 +2,17 @@
 
 import logging
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from optuna.visualization import matplotlib as visualization
 from PIL import Image
 
 from thawline import tracking
@@ -66,21 +69,55 @@ def plotted(study: optuna.Study, folder: Path, curve: pd.DataFrame | None = None
     return set(names)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What was really drawn, and the settings of matplotlib and Optuna that were others afterwards."""
+
+    names: set[str]
+    settings: set[str]
+    verbosity: tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    study = study_of(20, ("maximize", "minimize"))
+    before, verbosity = dict(mpl.rcParams), optuna.logging.get_verbosity()
+    names = plotted(study, tmp_path_factory.mktemp("drawn"), curve())
+    changed = {name for name, value in dict(mpl.rcParams).items() if value != before[name]}
+    return Drawn(names, changed, (verbosity, optuna.logging.get_verbosity()))
+
+
+@pytest.fixture
+def empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna's plots with nothing in them: which ones there are is decided before they are drawn."""
+    for name in [name for name in vars(visualization) if name.startswith("plot_")]:
+        monkeypatch.setattr(visualization, name, lambda *_, **__: plt.figure().add_subplot())
+
+
+def test_two_objectives_have_a_front_and_a_curve_its_plot(drawn: Drawn) -> None:
+    assert drawn.names == ALL | {"pareto_front", "accuracy_by_depth"}
+
+
+def test_drawing_leaves_matplotlib_and_optuna_as_they_were(drawn: Drawn) -> None:
+    # the backend is drawn to by nobody else
+    assert drawn.settings <= {"backend", "backend_fallback"}
+    before, after = drawn.verbosity
+    assert before == after
+
+
+@pytest.mark.usefixtures("empty")
 def test_a_study_has_every_plot(tmp_path: Path) -> None:
     assert plotted(study_of(40), tmp_path) == ALL
 
 
-def test_two_objectives_have_a_front_and_a_curve_its_plot(tmp_path: Path) -> None:
-    study = study_of(20, ("maximize", "minimize"))
-    assert plotted(study, tmp_path, curve()) == ALL | {"pareto_front", "accuracy_by_depth"}
-
-
+@pytest.mark.usefixtures("empty")
 def test_what_there_are_too_few_trials_for_is_left_out(tmp_path: Path) -> None:
     assert plotted(study_of(0), tmp_path) == set()
     assert plotted(study_of(1), tmp_path) == set()
     assert plotted(study_of(2), tmp_path) >= {"best_so_far"}
 
 
+@pytest.mark.usefixtures("empty")
 def test_a_study_of_one_depth_has_no_map_of_depths(tmp_path: Path) -> None:
     assert plotted(study_of(12, depths=1), tmp_path) == ALL - {"depth_and_rate"}
 
@@ -91,18 +128,20 @@ def test_trials_that_are_all_equally_good_have_nothing_to_compare(tmp_path: Path
     assert plotted(study, tmp_path) == {"best_so_far"}
 
 
+@pytest.mark.usefixtures("empty")
 def test_a_plot_that_cannot_be_drawn_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise ValueError("no such axis\nand more")
 
-    monkeypatch.setattr("optuna.visualization.matplotlib.plot_slice", broken)
+    monkeypatch.setattr(visualization, "plot_slice", broken)
     caplog.set_level(logging.DEBUG, "thawline")
     assert plotted(study_of(12), tmp_path) == ALL - {"slice"}
     assert "plot slice is left out: ValueError: no such axis" in caplog.messages
 
 
+@pytest.mark.usefixtures("empty")
 def test_a_store_that_refuses_the_plots_does_not_fail_the_search(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -115,15 +154,7 @@ def test_a_store_that_refuses_the_plots_does_not_fail_the_search(
     assert caplog.messages == ["the study's plots are left out: OSError: disk full"]
 
 
-def test_drawing_leaves_matplotlib_and_optuna_as_they_were(tmp_path: Path) -> None:
-    before, verbosity = dict(mpl.rcParams), optuna.logging.get_verbosity()
-    plotted(study_of(5), tmp_path)
-    changed = {name for name, value in dict(mpl.rcParams).items() if value != before[name]}
-    # the backend is drawn to by nobody else
-    assert changed <= {"backend", "backend_fallback"}
-    assert optuna.logging.get_verbosity() == verbosity
-
-
+@pytest.mark.usefixtures("empty")
 def test_the_plots_are_artifacts_of_the_studys_run(runs: str, tmp_path: Path) -> None:
     tracking.connect(runs, "thawline", tmp_path)
     tags = {"seed": 0, "data_fingerprint": "1f2e"}

@@ -1,4 +1,4 @@
-"""The figures of the page, each in a light and a dark version."""
+"""The figures of the page, drawn once, in a light and a dark version."""
 
 from thawline.report.figures.gallery import gallery
 from thawline.report.figures.style import Picture, write_picture

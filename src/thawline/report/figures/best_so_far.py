@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from thawline.report.figures.style import MARKERS, WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import NAMES, Findings
 from thawline.report.wording import duration, listed
 
@@ -44,16 +44,16 @@ def best_so_far(findings: Findings) -> Picture | None:
         return None
     timed = all(each.seconds is not None for each in courses.values())
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.6))
         axes = figure.add_subplot()
         for name, each in courses.items():
             x = each.seconds if timed and each.seconds is not None else each.trials
-            color, marker = theme.contenders[name], MARKERS[name]
+            color, marker = LIGHT.contenders[name], MARKERS[name]
             axes.step(x, each.best, where="post", color=color, lw=1.6, label=NAMES[name])
             axes.scatter(x, each.value, s=13, color=color, marker=marker, alpha=0.55, lw=0)
             axes.plot(
-                x[each.found], each.value[each.found], marker, ms=9, mfc="none", mec=theme.ink, mew=1.2, ls=""
+                x[each.found], each.value[each.found], marker, ms=9, mfc="none", mec=LIGHT.ink, mew=1.2, ls=""
             )
         axes.set_xlabel("seconds of search" if timed else "trials")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

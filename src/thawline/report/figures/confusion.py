@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from thawline.report.figures.style import WIDTH, Picture, Theme, plain_axes
+from thawline.report.figures.style import ERRORS, LIGHT, WIDTH, Picture, plain_axes
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted
 
@@ -54,19 +54,19 @@ def confusion(findings: Findings) -> Picture:
             f"{' in the mean over seeds' if len(findings.metrics[FINETUNED]['seeds']) > 1 else ''}."
         )
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         side = float(np.clip(0.36 * len(classes) + 1.4, 3.2, 7.6))
         figure = Figure(figsize=(min(WIDTH + 1, max(5.2, side + 1)), side + 0.3))
         axes = figure.add_subplot()
-        image = axes.imshow(np.ma.masked_equal(errors, 0), cmap=theme.heat(), vmin=0, interpolation="nearest")
+        image = axes.imshow(np.ma.masked_equal(errors, 0), cmap=ERRORS, vmin=0, interpolation="nearest")
         plain_axes(axes)
         cell = 72 * (side - 1.4) / len(classes)
         _label(axes, classes, cell)
         if len(classes) <= WRITTEN:
-            _write(axes, counts, errors, cell, theme)
-            _rule(axes, len(classes), theme)
+            _write(axes, counts, cell)
+            _rule(axes, len(classes))
         else:
-            axes.plot([-0.5, len(classes) - 0.5], [-0.5, len(classes) - 0.5], color=theme.grid, lw=0.6)
+            axes.plot([-0.5, len(classes) - 0.5], [-0.5, len(classes) - 0.5], color=LIGHT.grid, lw=0.6)
         if errors.max() > 0:
             bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
             bar.set_label("mistakes (pictures)")
@@ -91,18 +91,17 @@ def mean_count(mean: float) -> str:
     return f"{mean:.1f}".removesuffix(".0")
 
 
-def _rule(axes: Any, classes: int, theme: Theme) -> None:
+def _rule(axes: Any, classes: int) -> None:
     """Draw lines between the cells."""
     between = np.arange(classes + 1) - 0.5
-    axes.hlines(between, -0.5, classes - 0.5, color=theme.grid, lw=0.5)
-    axes.vlines(between, -0.5, classes - 0.5, color=theme.grid, lw=0.5)
+    axes.hlines(between, -0.5, classes - 0.5, color=LIGHT.grid, lw=0.5)
+    axes.vlines(between, -0.5, classes - 0.5, color=LIGHT.grid, lw=0.5)
 
 
-def _write(axes: Any, counts: np.ndarray, errors: np.ndarray, cell: float, theme: Theme) -> None:
+def _write(axes: Any, counts: np.ndarray, cell: float) -> None:
     size = float(np.clip(0.38 * cell, 4, 9))
     for (row, column), count in np.ndenumerate(counts):
         if count == 0:
             continue
-        strong = row != column and errors[row, column] > 0.6 * errors.max()
-        color = theme.background if strong else theme.muted if row == column else theme.ink
+        color = LIGHT.muted if row == column else LIGHT.ink
         axes.text(column, row, mean_count(count), ha="center", va="center", fontsize=size, color=color)

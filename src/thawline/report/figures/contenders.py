@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from thawline.report.figures.style import MARKERS, WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 from thawline.report.wording import DIFFERENCES, contains_zero, coverage, listed, percent, points
 
@@ -16,15 +16,15 @@ def contenders(findings: Findings) -> Picture:
     """Draw each contender's accuracy and the lead of the fine-tuned models, with intervals."""
     leads = {name: key for name, key in DIFFERENCES.items() if key in findings.metrics}
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         rows = max(len(findings.contenders), len(leads))
         figure = Figure(figsize=(WIDTH, 1.7 + 0.4 * rows))
         if not leads:
-            _draw_accuracies(figure.add_subplot(), findings, theme)
+            _draw_accuracies(figure.add_subplot(), findings)
             return figure
         left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
-        _draw_accuracies(left, findings, theme)
-        _draw_leads(right, findings, leads, theme)
+        _draw_accuracies(left, findings)
+        _draw_leads(right, findings, leads)
         return figure
 
     return Picture("contenders", _sentence(findings, leads), draw)
@@ -47,11 +47,11 @@ def _sentence(findings: Findings, leads: dict[str, str]) -> str:
     return f"Fine-tuned, the model gets {accuracy} of the test pictures right{rest}."
 
 
-def _draw_accuracies(axes: Any, findings: Findings, theme: Theme) -> None:
+def _draw_accuracies(axes: Any, findings: Findings) -> None:
     names = findings.contenders[::-1]
     by_seed = findings.predictions.groupby(["contender", "seed"])["correct"].mean()
     for row, name in enumerate(names):
-        found, color = findings.metrics[name]["accuracy"], theme.contenders[name]
+        found, color = findings.metrics[name]["accuracy"], LIGHT.contenders[name]
         seeds = by_seed[name]
         axes.plot(seeds, [row - 0.22] * len(seeds), "|", color=color, ms=7, mew=1.2)
         _whisker(axes, row, found, color, MARKERS[name])
@@ -64,12 +64,12 @@ def _draw_accuracies(axes: Any, findings: Findings, theme: Theme) -> None:
     axes.set_title(f"test accuracy, {coverage(findings)} interval; ticks: seeds")
 
 
-def _draw_leads(axes: Any, findings: Findings, leads: dict[str, str], theme: Theme) -> None:
+def _draw_leads(axes: Any, findings: Findings, leads: dict[str, str]) -> None:
     names = list(leads)[::-1]
-    axes.axvline(0, color=theme.ink, lw=1)
+    axes.axvline(0, color=LIGHT.ink, lw=1)
     for row, name in enumerate(names):
         gap = findings.metrics[leads[name]]["accuracy"]
-        _whisker(axes, row, gap, theme.contenders[name], MARKERS[name])
+        _whisker(axes, row, gap, LIGHT.contenders[name], MARKERS[name])
         axes.annotate(
             points(gap["mean"]), (gap["mean"], row), xytext=(0, 6), textcoords="offset points",
             ha="center", fontsize=8,

@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from thawline.report.costs import stage_name
-from thawline.report.figures.style import WIDTH, Picture, Theme, named_bars
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, named_bars
 from thawline.report.wording import duration, percent
 
 
@@ -22,10 +22,10 @@ def cost(costs: dict[str, Any]) -> Picture | None:
         f"{percent(seconds[longest] / total)} of it in “{stage_name(longest)}”."
     )
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 1.3 + 0.3 * len(seconds)))
         axes = figure.add_subplot()
-        colors = [theme.contenders.get(stage.partition("/")[2], theme.muted) for stage in seconds]
+        colors = [LIGHT.contenders.get(stage.partition("/")[2], LIGHT.muted) for stage in seconds]
         named_bars(axes, {stage_name(stage): each for stage, each in seconds.items()}, duration, colors)
         axes.set_xlabel("seconds")
         return figure

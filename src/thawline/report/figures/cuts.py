@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from thawline.report.figures.depth import label_depths
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import PROBE, Findings
 from thawline.report.wording import counted, listed, percent
 from thawline.statistics.intervals import proportion_interval
@@ -25,8 +25,8 @@ def accuracy_by_cut(findings: Findings) -> Picture | None:
     singles = singles.assign(low=[low for low, _ in ends], high=[high for _, high in ends])
     chosen = read[read["chosen"]].iloc[0]
 
-    def draw(theme: Theme) -> Figure:
-        figure, color = Figure(figsize=(WIDTH, 4.0)), theme.contenders[PROBE]
+    def draw() -> Figure:
+        figure, color = Figure(figsize=(WIDTH, 4.0)), LIGHT.contenders[PROBE]
         axes = figure.add_subplot()
         errors = [singles["accuracy"] - singles["low"], singles["high"] - singles["accuracy"]]
         axes.errorbar(
@@ -35,10 +35,10 @@ def accuracy_by_cut(findings: Findings) -> Picture | None:
         )  # fmt: skip
         if len(chosen["cuts"]) > 1:
             together = f"{len(chosen['cuts'])} cuts together"
-            axes.axhline(chosen["accuracy"], color=theme.ink, lw=1.2, ls="--", label=together)
+            axes.axhline(chosen["accuracy"], color=LIGHT.ink, lw=1.2, ls="--", label=together)
             own = singles[singles["depth"].isin([int(cut) for cut in chosen["cuts"]])]
             axes.plot(
-                own["depth"], own["accuracy"], "o", ms=12, mfc="none", mec=theme.ink, mew=1.4, label="these"
+                own["depth"], own["accuracy"], "o", ms=12, mfc="none", mec=LIGHT.ink, mew=1.4, label="these"
             )  # fmt: skip
         label_depths(axes, singles, findings.units)
         axes.set_xlabel("units before the cut, with the name of the last one")

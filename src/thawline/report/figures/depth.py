@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted, coverage, percent, ranges
 from thawline.statistics.intervals import proportion_interval
@@ -71,10 +71,10 @@ def accuracy_by_depth(findings: Findings) -> Picture | None:
         f"are right; {rest}"
     )
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 4.2))
         axes = figure.add_subplot()
-        _draw_curve(axes, curve, theme)
+        _draw_curve(axes, curve)
         label_depths(axes, curve.best, findings.units)
         axes.set_xlabel("frozen units, with the name of the last one")
         axes.set_ylabel("validation accuracy")
@@ -85,26 +85,26 @@ def accuracy_by_depth(findings: Findings) -> Picture | None:
     return Picture("accuracy_by_depth", sentence, draw)
 
 
-def _draw_curve(axes: Axes, curve: DepthCurve, theme: Theme) -> None:
-    trials, best, color = curve.trials, curve.best, theme.contenders[FINETUNED]
+def _draw_curve(axes: Axes, curve: DepthCurve) -> None:
+    trials, best, color = curve.trials, curve.best, LIGHT.contenders[FINETUNED]
     chosen = curve.top
     floor = _floor(best)
     seen = trials["value"] >= floor
     axes.axhspan(chosen["low"], chosen["high"], color=color, alpha=0.10, lw=0, label="interval of the chosen")
     axes.scatter(
-        trials["depth"][seen], trials["value"][seen], s=14, color=theme.muted, lw=0, label="complete trials"
+        trials["depth"][seen], trials["value"][seen], s=14, color=LIGHT.muted, lw=0, label="complete trials"
     )
     if not seen.all():
         depths = trials["depth"][~seen]
         heights = np.full(len(depths), floor)
-        axes.scatter(depths, heights, s=16, marker="v", color=theme.muted, lw=0, label="below the axis")
+        axes.scatter(depths, heights, s=16, marker="v", color=LIGHT.muted, lw=0, label="below the axis")
     errors = [best["value"] - best["low"], best["high"] - best["value"]]
     axes.errorbar(
         best["depth"], best["value"], errors, color=color, fmt="-o", ms=5, lw=1.6, elinewidth=0.9,
         capsize=2.5, label="best of its depth",
     )  # fmt: skip
     axes.plot(
-        chosen["depth"], chosen["value"], "o", ms=12, mfc="none", mec=theme.ink, mew=1.4, label="chosen"
+        chosen["depth"], chosen["value"], "o", ms=12, mfc="none", mec=LIGHT.ink, mew=1.4, label="chosen"
     )
     axes.set_ylim(floor - 0.03 * (1 - floor), min(1.0, best["high"].max()) + 0.02 * (1 - floor))
 

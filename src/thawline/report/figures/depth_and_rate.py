@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from thawline.report.figures.study import RATES, label, studied
-from thawline.report.figures.style import WIDTH, Picture, Theme, plain_axes, value_bar, value_scale
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, plain_axes, value_bar, value_scale
 from thawline.report.findings import Findings
 from thawline.report.wording import counted, percent, rate
 
@@ -29,15 +29,15 @@ def depth_and_rate(findings: Findings) -> Picture | None:
     names = [name for name in RATES if name in study.parameters]
     maps = {name: cells(study.trials, name) for name in names}
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.7))
         panels = figure.subplots(1, len(names), squeeze=False)[0]
         scale = value_scale(np.concatenate([table.to_numpy().ravel() for table in maps.values()]))
         for axes, name in zip(panels, names, strict=True):
-            _draw(axes, maps[name], scale, theme)
+            _draw(axes, maps[name], scale)
             axes.set_title(label(name))
         panels[0].set_ylabel("learning rate")
-        value_bar(figure, panels, scale, theme, "mean validation accuracy")
+        value_bar(figure, panels, scale, "mean validation accuracy")
         return figure
 
     return Picture("depth_and_rate", _sentence(study.trials, maps["head_lr"]), draw)
@@ -68,9 +68,9 @@ def _sentence(trials: pd.DataFrame, table: pd.DataFrame) -> str:
     )
 
 
-def _draw(axes: Axes, table: pd.DataFrame, scale: Normalize, theme: Theme) -> None:
+def _draw(axes: Axes, table: pd.DataFrame, scale: Normalize) -> None:
     values = table.to_numpy()
-    axes.pcolormesh(np.ma.masked_invalid(values), cmap=theme.values, norm=scale, ec=theme.background, lw=1.2)
+    axes.pcolormesh(np.ma.masked_invalid(values), cmap=LIGHT.values, norm=scale, ec=LIGHT.background, lw=1.2)
     edges = [each.left for each in table.index] + [table.index[-1].right]
     axes.set_yticks(range(len(edges)), [rate(edge) for edge in edges])
     step = -(-values.shape[1] // _DEPTHS)
@@ -81,6 +81,6 @@ def _draw(axes: Axes, table: pd.DataFrame, scale: Normalize, theme: Theme) -> No
     for (row, column), value in np.ndenumerate(values) if values.size <= _NUMBERS else ():
         if np.isfinite(value):
             # the map runs away from the background: good cells are far from it
-            color = theme.background if scale(value) > 0.5 else theme.ink
+            color = LIGHT.background if scale(value) > 0.5 else LIGHT.ink
             where: Any = {"ha": "center", "va": "center", "fontsize": 7}
             axes.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", color=color, **where)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from thawline.report.figures.depth import label_depths
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted, percent, ranges
 
@@ -21,19 +21,19 @@ def measured_by_depth(findings: Findings) -> Picture | None:
         return None
     alike = sorted(recommended.get("indistinguishable_depths") or [recommended["depth"]])
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 4.4))
         axes = figure.add_subplot()
-        _shade(axes, curve, alike, theme)
-        _draw_curve(axes, curve, theme)
-        _mark(axes, curve, recommended["depth"], theme)
+        _shade(axes, curve, alike)
+        _draw_curve(axes, curve)
+        _mark(axes, curve, recommended["depth"])
         label_depths(axes, curve, findings.units)
         axes.set_xlabel("frozen units, with the name of the last one")
         axes.set_ylabel("accuracy")
         percent_axis(axes.yaxis, None)
         handles, _ = axes.get_legend_handles_labels()
         if len(alike) > 1:
-            patch = Patch(color=theme.contenders[FINETUNED], alpha=0.12, lw=0)
+            patch = Patch(color=LIGHT.contenders[FINETUNED], alpha=0.12, lw=0)
             patch.set_label("indistinguishable on validation")
             handles.append(patch)
         figure.legend(
@@ -56,7 +56,7 @@ def _sentence(findings: Findings, curve: pd.DataFrame, alike: list[int]) -> str:
     return f"{start}{right}; {ranges(alike)} frozen units are indistinguishable."
 
 
-def _shade(axes: Axes, curve: pd.DataFrame, alike: list[int], theme: Theme) -> None:
+def _shade(axes: Axes, curve: pd.DataFrame, alike: list[int]) -> None:
     """Draw a stripe behind each depth that could be the best, as wide as the way to its neighbours."""
     depths = list(curve["depth"])
     for position, depth in enumerate(depths):
@@ -65,15 +65,15 @@ def _shade(axes: Axes, curve: pd.DataFrame, alike: list[int], theme: Theme) -> N
         left = depths[position - 1] if position else depth - 1
         right = depths[position + 1] if position + 1 < len(depths) else depth + 1
         axes.axvspan(
-            (left + depth) / 2, (depth + right) / 2, color=theme.contenders[FINETUNED], alpha=0.12, lw=0
+            (left + depth) / 2, (depth + right) / 2, color=LIGHT.contenders[FINETUNED], alpha=0.12, lw=0
         )
 
 
-def _draw_curve(axes: Axes, curve: pd.DataFrame, theme: Theme) -> None:
+def _draw_curve(axes: Axes, curve: pd.DataFrame) -> None:
     tested = curve["test_mean"].notna().any()
-    parts = [("val", "validation", theme.contenders[FINETUNED], "o", -_ASIDE if tested else 0.0)]
+    parts = [("val", "validation", LIGHT.contenders[FINETUNED], "o", -_ASIDE if tested else 0.0)]
     if tested:
-        parts.append(("test", "test", theme.muted, "D", _ASIDE))
+        parts.append(("test", "test", LIGHT.muted, "D", _ASIDE))
     for name, text, color, marker, aside in parts:
         mean, low, high = (curve[f"{name}_{end}"] for end in ("mean", "low", "high"))
         axes.errorbar(
@@ -82,10 +82,10 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, theme: Theme) -> None:
         )  # fmt: skip
 
 
-def _mark(axes: Axes, curve: pd.DataFrame, depth: int, theme: Theme) -> None:
+def _mark(axes: Axes, curve: pd.DataFrame, depth: int) -> None:
     row = curve[curve["depth"] == depth]
     aside = -_ASIDE if curve["test_mean"].notna().any() else 0.0
     axes.plot(
-        row["depth"] + aside, row["val_mean"], "o", ms=12, mfc="none", mec=theme.ink, mew=1.4,
+        row["depth"] + aside, row["val_mean"], "o", ms=12, mfc="none", mec=LIGHT.ink, mew=1.4,
         ls="", label="recommended",
     )  # fmt: skip

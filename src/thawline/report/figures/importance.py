@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from thawline.report.figures.study import RATES, Studied, label, studied
-from thawline.report.figures.style import WIDTH, Picture, Theme, named_bars, percent_axis
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, named_bars, percent_axis
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted, percent
 
@@ -31,11 +31,11 @@ def importance(findings: Findings) -> Picture | None:
         f"others, {percent(shares[first])} is the {what} (PED-ANOVA)."
     )
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 0.9 + 0.34 * len(shares)))
         axes = figure.add_subplot()
         named = {label(name): share for name, share in shares.items()}
-        named_bars(axes, named, percent, [theme.contenders[FINETUNED]] * len(named))
+        named_bars(axes, named, percent, [LIGHT.contenders[FINETUNED]] * len(named))
         axes.set_xlabel("share of the importance")
         percent_axis(axes.xaxis)
         return figure

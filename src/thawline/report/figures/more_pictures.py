@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from thawline.report.figures.style import MARKERS, WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import PROBE, Findings
 
 
@@ -17,10 +17,10 @@ def more_pictures(findings: Findings) -> Picture | None:
     measured = np.array([[each[name] for name in names] for each in found["points"]]).T
     twice = found.get("twice")
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.2))
         axes = figure.add_subplot()
-        color, marker = theme.contenders[PROBE], MARKERS[PROBE]
+        color, marker = LIGHT.contenders[PROBE], MARKERS[PROBE]
         pictures, accuracy, low, high = measured
         axes.fill_between(pictures, low, high, color=color, alpha=0.15, lw=0)
         axes.plot(pictures, accuracy, color=color, marker=marker, ms=5, lw=1.6, label="measured")

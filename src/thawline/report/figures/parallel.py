@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from thawline.report.figures.study import RATES, Studied, label, shown, studied
-from thawline.report.figures.style import WIDTH, Picture, Theme, plain_axes, value_scale
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, plain_axes, value_scale
 from thawline.report.findings import Findings
 from thawline.report.wording import counted, listed, percent, rate
 
@@ -26,7 +26,7 @@ def parallel_coordinates(findings: Findings) -> Picture | None:
     if study is None or len(study.parameters) < 2:
         return None
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.8))
         axes = figure.add_subplot()
         columns = [*study.parameters, "value"]
@@ -38,11 +38,11 @@ def parallel_coordinates(findings: Findings) -> Picture | None:
         strength = 0.25 + 0.7 * np.clip(scale(values[order]), 0, 1)
         axes.add_collection(
             LineCollection(
-                lines, array=values[order], cmap=theme.values, norm=scale, lw=0.7 + strength, alpha=strength
+                lines, array=values[order], cmap=LIGHT.values, norm=scale, lw=0.7 + strength, alpha=strength
             )
         )
         for position, name in enumerate(columns):
-            _draw_axis(axes, position, name, study.trials[name], theme)
+            _draw_axis(axes, position, name, study.trials[name])
         axes.set(xlim=(-0.3, len(columns) - 0.55), ylim=(_ABSENT - 0.05, 1.05))
         axes.set_xticks(range(len(columns)), [_title(name) for name in columns])
         axes.set_yticks([])
@@ -85,8 +85,8 @@ def _ticks(values: pd.Series, name: str) -> list[Any]:
     return known[::step]
 
 
-def _draw_axis(axes: Axes, position: int, name: str, values: pd.Series, theme: Theme) -> None:
-    axes.axvline(position, 0, 1, color=theme.muted, lw=0.8)
+def _draw_axis(axes: Axes, position: int, name: str, values: pd.Series) -> None:
+    axes.axvline(position, 0, 1, color=LIGHT.muted, lw=0.8)
     ticks = _ticks(values, name)
     everything = pd.concat([values.dropna(), pd.Series(ticks)], ignore_index=True).rename(name)
     heights = _places(everything, name)[-len(ticks) :]
@@ -96,8 +96,8 @@ def _draw_axis(axes: Axes, position: int, name: str, values: pd.Series, theme: T
         named.append((_ABSENT, "–"))
     for height, text in named:
         axes.text(
-            position + 0.03, height, text, va="center", fontsize=7.5, color=theme.ink,
-            bbox={"fc": theme.background, "ec": "none", "alpha": 0.8, "pad": 0.8},
+            position + 0.03, height, text, va="center", fontsize=7.5, color=LIGHT.ink,
+            bbox={"fc": LIGHT.background, "ec": "none", "alpha": 0.8, "pad": 0.8},
         )  # fmt: skip
 
 

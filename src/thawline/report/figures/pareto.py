@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import amount, counted, percent
 
@@ -18,12 +18,12 @@ def pareto_front(findings: Findings) -> Picture | None:
     front = findings.front.sort_values([_COST, _ACCURACY], ignore_index=True)
     trials = _complete(findings)
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.9))
         axes = figure.add_subplot()
-        color = theme.contenders[FINETUNED]
+        color = LIGHT.contenders[FINETUNED]
         axes.scatter(
-            trials[_COST], trials["value"], s=16, color=theme.muted, alpha=0.7, lw=0, label="complete trials"
+            trials[_COST], trials["value"], s=16, color=LIGHT.muted, alpha=0.7, lw=0, label="complete trials"
         )
         axes.step(
             front[_COST], front[_ACCURACY], where="post", color=color, lw=1.4, marker="o", ms=6,
@@ -32,7 +32,7 @@ def pareto_front(findings: Findings) -> Picture | None:
         for _, row in front.iterrows():
             axes.annotate(
                 f"{int(row['depth'])}", (row[_COST], row[_ACCURACY]), (0, 6), textcoords="offset points",
-                ha="center", fontsize=8, color=theme.ink,
+                ha="center", fontsize=8, color=LIGHT.ink,
             )  # fmt: skip
         axes.set_xlabel("operations of one training (numbers at the points: frozen units)")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, "FLOP")))

@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from thawline.artifacts import atomic_path
-from thawline.report.figures.style import LIGHT, WIDTH, Picture, Theme, rate_axis, render
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, rate_axis, render, settings
 from thawline.report.wording import rate
 from thawline.training.range_test import RangeTest
 
@@ -16,8 +16,8 @@ _DPI = 110
 def write_range_test(found: RangeTest, path: Path) -> None:
     """Write the figure of `found` as the PNG `path`."""
     picture = loss_over_rate(found)
-    figure = render(picture, LIGHT, _DPI)
-    with matplotlib.rc_context(LIGHT.settings(_DPI)), atomic_path(path) as temporary:
+    figure = render(picture, _DPI)
+    with matplotlib.rc_context(settings(_DPI)), atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
@@ -25,11 +25,11 @@ def loss_over_rate(found: RangeTest) -> Picture:
     """Draw every step's loss, the smoothed loss, and the suggested rates as lines."""
     suggested = {"steepest": found.steepest, "tenth of the minimum's": found.tenth_of_minimum}
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.6))
         axes = figure.subplots()
-        color, *others = theme.contenders.values()
-        axes.plot(found.rates, found.losses, ".", ms=4, color=theme.muted, label="each step")
+        color, *others = LIGHT.contenders.values()
+        axes.plot(found.rates, found.losses, ".", ms=4, color=LIGHT.muted, label="each step")
         axes.plot(found.rates, found.smoothed, lw=1.8, color=color, label="smoothed")
         for (name, value), line in zip(suggested.items(), others, strict=False):
             if value is not None:

@@ -11,9 +11,9 @@ from matplotlib.ticker import FixedLocator
 
 from thawline.config.recipe.words import rate_words
 from thawline.report.figures.style import (
+    LIGHT,
     WIDTH,
     Picture,
-    Theme,
     percent_axis,
     rate_axis,
     value_bar,
@@ -38,17 +38,17 @@ def learning_rates(findings: Findings) -> Picture | None:
     if not studies:
         return None
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         mapped = FINETUNED in studies
         others = [name for name in studies if name != FINETUNED]
         figure = Figure(figsize=(WIDTH, 3.9))
         widths = [1.7] * mapped + [1.0] * len(others)
         panels = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
         if mapped:
-            _draw_map(figure, panels.pop(0), studies[FINETUNED], theme)
+            _draw_map(figure, panels.pop(0), studies[FINETUNED])
         for axes, name in zip(panels, others, strict=True):
-            _draw_rate(axes, studies[name], name, theme)
-        _legend(figure, list(studies.values()), theme)
+            _draw_rate(axes, studies[name], name)
+        _legend(figure, list(studies.values()))
         return figure
 
     return Picture("learning_rates", _sentence(findings, studies), draw)
@@ -71,17 +71,17 @@ def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
     return f"Among {tried}, the best learning rates were {listed(parts)}."
 
 
-def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame, theme: Theme) -> None:
+def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame) -> None:
     values = trials["value"].dropna()
     scale = value_scale(values)
     edge = _beside(trials["body_lr"])
     for state, shape in _SHAPES.items():
         part = trials[trials["state"] == state]
-        style: dict[str, Any] = {"marker": shape, "s": 52, "edgecolor": theme.muted, "linewidth": 0.7}
+        style: dict[str, Any] = {"marker": shape, "s": 52, "edgecolor": LIGHT.muted, "linewidth": 0.7}
         if part["value"].notna().any():
-            style |= {"c": part["value"].fillna(values.min()), "cmap": theme.values, "norm": scale}
+            style |= {"c": part["value"].fillna(values.min()), "cmap": LIGHT.values, "norm": scale}
         else:
-            style |= {"color": theme.background}
+            style |= {"color": LIGHT.background}
         axes.scatter(part["body_lr"].fillna(edge), part["head_lr"], **style)
     axes.set(
         xscale="log", yscale="log", xlabel="learning rate of the body", ylabel="learning rate of the head"
@@ -89,9 +89,9 @@ def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame, theme: Theme) ->
     rate_axis(axes.xaxis)
     rate_axis(axes.yaxis)
     if trials["body_lr"].isna().any():
-        _mark_frozen(axes, edge, theme)
+        _mark_frozen(axes, edge)
     axes.set_title(NAMES[FINETUNED])
-    value_bar(figure, axes, scale, theme, "validation accuracy")
+    value_bar(figure, axes, scale, "validation accuracy")
 
 
 def _beside(body: pd.Series) -> float:
@@ -99,8 +99,8 @@ def _beside(body: pd.Series) -> float:
     return float(body.min() / 5) if body.notna().any() else 1e-5
 
 
-def _mark_frozen(axes: Axes, edge: float, theme: Theme) -> None:
-    axes.axvline(edge * 2.2, color=theme.muted, lw=0.9, ls=":")
+def _mark_frozen(axes: Axes, edge: float) -> None:
+    axes.axvline(edge * 2.2, color=LIGHT.muted, lw=0.9, ls=":")
     axes.set_xlim(left=edge / 2)
     axes.xaxis.labelpad = 9
     axes.text(
@@ -111,11 +111,11 @@ def _mark_frozen(axes: Axes, edge: float, theme: Theme) -> None:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
 
 
-def _draw_rate(axes: Axes, trials: pd.DataFrame, name: str, theme: Theme) -> None:
-    color = theme.contenders[name]
+def _draw_rate(axes: Axes, trials: pd.DataFrame, name: str) -> None:
+    color = LIGHT.contenders[name]
     for state, shape in _SHAPES.items():
         part = trials[(trials["state"] == state) & trials["value"].notna()]
-        fill = color if state == "complete" else theme.background
+        fill = color if state == "complete" else LIGHT.background
         style: dict[str, Any] = {"marker": shape, "s": 30, "edgecolor": color, "linewidth": 0.9}
         axes.scatter(part["head_lr"], part["value"], color=fill, **style)
     axes.set(xscale="log", xlabel="learning rate")
@@ -128,11 +128,11 @@ def _draw_rate(axes: Axes, trials: pd.DataFrame, name: str, theme: Theme) -> Non
         axes.set_ylim(middle - _NARROW, middle + _NARROW)
 
 
-def _legend(figure: Figure, trials: list[pd.DataFrame], theme: Theme) -> None:
+def _legend(figure: Figure, trials: list[pd.DataFrame]) -> None:
     states = pd.concat([table["state"] for table in trials]).value_counts()
     handles = [
-        Line2D([], [], ls="", marker=shape, ms=7, mec=theme.muted, label=f"{state} ({states[state]})",
-               mfc=theme.muted if state == "complete" else theme.background)
+        Line2D([], [], ls="", marker=shape, ms=7, mec=LIGHT.muted, label=f"{state} ({states[state]})",
+               mfc=LIGHT.muted if state == "complete" else LIGHT.background)
         for state, shape in _SHAPES.items()
         if state in states
     ]  # fmt: skip

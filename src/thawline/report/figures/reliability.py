@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from thawline.report.figures.style import MARKERS, WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, NAMES, Findings
 from thawline.report.wording import percent
 
@@ -18,13 +18,13 @@ def reliability(findings: Findings) -> Picture:
         f"{percent(own['correct'].mean())} are right (expected calibration error {percent(error)})."
     )
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 4.8))
         curve, share = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        curve.plot([0, 1], [0, 1], color=theme.muted, lw=1, ls=":", label="calibrated")
+        curve.plot([0, 1], [0, 1], color=LIGHT.muted, lw=1, ls=":", label="calibrated")
         names = findings.contenders
         for position, name in enumerate(names):
-            part, color = table[table["contender"] == name], theme.contenders[name]
+            part, color = table[table["contender"] == name], LIGHT.contenders[name]
             total = part["count"].sum()
             curve.plot(part["confidence"], part["accuracy"], color=color, lw=1.1, alpha=0.45)
             curve.scatter(

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from thawline.choose_source.wording import sentence
-from thawline.report.figures.style import MARKERS, WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, PROBE, Findings
 
 
@@ -15,19 +15,19 @@ def sources(findings: Findings) -> Picture | None:
         return None
     best = table["accuracy"].max()
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.6))
         axes = figure.add_subplot()
-        axes.axhline(best, color=theme.muted, lw=0.8, ls=":")
+        axes.axhline(best, color=LIGHT.muted, lw=0.8, ls=":")
         for _, row in table.iterrows():
             place, name = row["seconds"], FINETUNED if row["chosen"] else PROBE
             axes.plot(
-                [place] * 2, [best + row["low"], best + row["high"]], color=theme.contenders[name], lw=1.6
+                [place] * 2, [best + row["low"], best + row["high"]], color=LIGHT.contenders[name], lw=1.6
             )
-            axes.plot(place, row["accuracy"], MARKERS[name], color=theme.contenders[name], ms=7)
+            axes.plot(place, row["accuracy"], MARKERS[name], color=LIGHT.contenders[name], ms=7)
             axes.annotate(
                 row["source"], (place, row["accuracy"]), (7, 5), textcoords="offset points", fontsize=8,
-                color=theme.ink,
+                color=LIGHT.ink,
             )  # fmt: skip
         axes.set_xlabel("seconds that the source takes for a picture (round: chosen)")
         axes.set_ylabel("accuracy of a head on pictures left out")

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from thawline.report.figures.style import WIDTH, Picture, Theme, percent_axis
+from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import NAMES, Findings
 from thawline.report.wording import listed, percent
 
@@ -26,17 +26,17 @@ def training_curves(findings: Findings) -> Picture | None:
         else "The training loss, epoch by epoch; there are no validation pictures."
     )
 
-    def draw(theme: Theme) -> Figure:
+    def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 4.4))
         panels = figure.subplots(2, len(histories), sharex="col", sharey="row", squeeze=False)
         for column, (name, table) in enumerate(histories.items()):
             loss, accuracy = panels[:, column]
-            color = theme.contenders[name]
+            color = LIGHT.contenders[name]
             mark = "o" if table["epoch"].nunique() == 1 else None
             for _, run in table.groupby("seed"):
                 epochs = run["epoch"] + 1
                 loss.plot(epochs, run["train_loss"], color=color, lw=1.1, alpha=0.9, marker=mark, ms=4)
-                loss.plot(epochs, run["val_loss"], color=theme.muted, lw=1.1, ls="--", marker=mark, ms=4)
+                loss.plot(epochs, run["val_loss"], color=LIGHT.muted, lw=1.1, ls="--", marker=mark, ms=4)
                 accuracy.plot(epochs, run["val_accuracy"], color=color, lw=1.1, marker=mark, ms=4)
             loss.set_title(NAMES[name])
             accuracy.set_xlabel("epoch")
@@ -46,8 +46,8 @@ def training_curves(findings: Findings) -> Picture | None:
         panels[1, 0].set_ylabel("validation accuracy")
         percent_axis(panels[1, 0].yaxis)
         styles = [
-            Line2D([], [], color=theme.ink, lw=1.2, label="training"),
-            Line2D([], [], color=theme.muted, lw=1.2, ls="--", label="validation"),
+            Line2D([], [], color=LIGHT.ink, lw=1.2, label="training"),
+            Line2D([], [], color=LIGHT.muted, lw=1.2, ls="--", label="validation"),
         ]
         figure.legend(handles=styles, loc="outside lower center", ncols=2, handlelength=2.4)
         return figure
