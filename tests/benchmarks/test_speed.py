@@ -18,7 +18,7 @@ CONTRACT = {"work", "ours", "peer", "peer_name", "ratio", "limit", "unit", "runs
 
 
 NETWORK = "tests_networks.Small"
-DEEPEST = 4
+DEEPEST = 3
 """Units of this network."""
 
 

@@ -79,10 +79,10 @@ def test_regret_is_measured_on_pictures_that_hindsight_did_not_see(fit: ModuleTy
 
 def test_means_are_of_data_sets_not_of_subsets(fit: ModuleType) -> None:
     pairs = [(("a", "lite0"), 0.1)] * 9 + [(("b", "lite0"), 0.3)]
-    mean, low, high = fit.interval(pairs)
+    mean, low, high = fit.mean_of(pairs)
     assert mean == pytest.approx(0.2)
     assert low < 0 < high
-    assert fit.interval(pairs[:9]) == (pytest.approx(0.1), None, None)
+    assert fit.mean_of(pairs[:9]) == (pytest.approx(0.1), None, None)
 
 
 def test_every_subset_is_seen_before_any_is_seen_again(page: ModuleType) -> None:

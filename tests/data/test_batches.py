@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thawline.config.sections import AugmentationName
+from thawline.data.augment import FIXED
 from thawline.data.batches import NOT_COUNTED, Batches, as_pixels, largest_part, normalised
 from thawline.data.transform import Transform
 
@@ -15,7 +16,7 @@ COUNT = 23
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), np.uint8)
 LABELS = np.arange(COUNT) % 5
 STANDARD = AugmentationName.standard
-RANDOM = [name for name in AugmentationName if not name.fixed]
+RANDOM = [name for name in AugmentationName if name not in FIXED]
 
 
 def make(batch_size: int = 4, shuffle: bool = True, images: np.ndarray = IMAGES, **options) -> Batches:

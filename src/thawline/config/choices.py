@@ -83,11 +83,6 @@ class AugmentationName(Enum):
     rand_augment = "rand_augment"
     trivial_augment = "trivial_augment"
 
-    @property
-    def fixed(self) -> bool:
-        """Tell whether no seed decides what becomes of a picture: it stays, or is mirrored in turn."""
-        return self in (AugmentationName.none, AugmentationName.mirror)
-
 
 class Mix(Enum):
     none = "none"

@@ -9,6 +9,9 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from thawline.config.sections import AugmentationName
 
+FIXED = (AugmentationName.none, AugmentationName.mirror)
+"""Augmentations whose variants of a picture no seed decides."""
+
 NUMBERS = 6
 """Random numbers used per picture: zoom, aspect ratio, rotation, shift in x and y, mirroring."""
 
@@ -28,7 +31,7 @@ _SHIFT = 0.06
 def variants(augmentation: AugmentationName, views: int, mirror: bool) -> int | None:
     """Return how many variants of each picture there are, of which epochs take one after the other; None: a
     new one every epoch."""
-    if augmentation.fixed:
+    if augmentation in FIXED:
         return 2 if augmentation is AugmentationName.mirror and mirror else 1
     return views or None
 

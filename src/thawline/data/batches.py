@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from thawline.config.sections import AugmentationName
-from thawline.data.augment import NUMBERS, POLICIES, augment, augment_by_policy, variants
+from thawline.data.augment import FIXED, NUMBERS, POLICIES, augment, augment_by_policy, variants
 from thawline.data.transform import Transform
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -135,10 +135,10 @@ class Batches:
         order = self._random(_ORDER, self.epoch).permutation(count) if self.shuffle else np.arange(count)
         variant = self.epoch % (self.variants or self.epoch + 1)
         # One row of random numbers per picture, whatever batch it ends up in.
-        augments = not self.augmentation.fixed and not self._given
+        augments = self.augmentation not in FIXED and not self._given
         changes = self._random(_CHANGES, variant).random((count, NUMBERS)) if augments else None
         # of fixed variants there is none but the picture and its mirror image
-        mirrored = self.augmentation.fixed and variant == 1
+        mirrored = self.augmentation in FIXED and variant == 1
         labels, named = (_sent(torch.from_numpy(each), self.device) for each in (self.labels[order], order))
         for place in self._places():
             start, end, counts = self._share(*place)

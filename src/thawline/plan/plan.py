@@ -31,7 +31,7 @@ from thawline.config.sections import (
     Phases,
     Precision,
 )
-from thawline.data.augment import variants
+from thawline.data.augment import FIXED, variants
 from thawline.data.store import Store
 from thawline.data.supervision import open_training
 from thawline.models.answer import save_answering
@@ -198,7 +198,7 @@ def _precisions(config: Config) -> tuple[bool, ...]:
 
 def _stored(recipe: Finetune, config: Config) -> bool:
     """Tell whether what frozen units make of a picture is computed once."""
-    same = recipe.augmentation.fixed or recipe.views > 0
+    same = recipe.augmentation in FIXED or recipe.views > 0
     return config.trainer.prefix_cache and same and recipe.mix is Mix.none
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from thawline.config.sections import Finetune, Trainer
+from thawline.data.augment import FIXED
 from thawline.data.store import Store, groups_of
 from thawline.models.answer import Answer, as_rows, scores
 from thawline.models.answering import Answering, Unknown
@@ -148,7 +149,7 @@ def solved_alone(network: nn.Module, recipe: Finetune) -> bool:
     """Tell whether a solved head is all that `recipe` makes of `network`, on its pictures as they are, or
     mirrored as well."""
     phases = phases_of(recipe, network)
-    return phases[-1].solved and recipe.augmentation.fixed and bool(linear_head(network))
+    return phases[-1].solved and recipe.augmentation in FIXED and bool(linear_head(network))
 
 
 def left_out(

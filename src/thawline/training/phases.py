@@ -9,6 +9,7 @@ from torch import nn
 from thawline.config.recipe.meaning import Situation, likelihood_epochs, rewarded, solved
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import AugmentationName, ClassWeights, Finetune, Mix, Phases
+from thawline.data.augment import FIXED
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
 from thawline.models.linear_head import linear_head
@@ -46,7 +47,7 @@ class Phase:
             recipe = replace(recipe, class_weights=ClassWeights.none, early_stopping=0)
         if self.solved and not self.epochs:
             recipe = replace(recipe, phases=Phases.one, views=0, mix=Mix.none)
-            fixed = recipe.augmentation.fixed
+            fixed = recipe.augmentation in FIXED
             return recipe if fixed else replace(recipe, augmentation=AugmentationName.none)
         return replace(
             recipe, phases=Phases.one, epochs=self.epochs, head_lr=self.head_lr, body_lr=self.body_lr

@@ -11,6 +11,7 @@ from torch import nn
 from thawline.config.errors import UserError
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Finetune, Mix, Trainer
+from thawline.data.augment import FIXED
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.head_cuts import SideBySide, side_by_side
 from thawline.models.linear_head import linear_head
@@ -43,7 +44,7 @@ def require_stored_pictures(recipe: Finetune) -> None:
             "frozen features is solved, without a step.\n  set finetune.reward=none (evaluate.costs decides "
             "for the least expected cost without training), or a lower finetune.depth, for units to learn"
         )
-    if not recipe.augmentation.fixed and recipe.views == 0:
+    if recipe.augmentation not in FIXED and recipe.views == 0:
         raise UserError(
             f"finetune.augmentation = {recipe.augmentation.name} makes new pictures in every epoch, but a "
             "linear head on frozen features is solved, on stored ones.\n"

@@ -18,6 +18,7 @@ from thawline.config.recipe.meaning import (
 )
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import BatchNorm, Config, Finetune, Keep, Method, Mix, Phases, Start
+from thawline.data.augment import FIXED
 
 HALF, ALL = Situation(2, 4), Situation(4, 4)
 NAMES = {each.name for each in fields(Finetune)}
@@ -53,9 +54,15 @@ def test_of_a_solved_head_little_means_anything() -> None:
     means = {name for name in NAMES if matters(name, values, ALL)}
     always = {"start", "depth", "units", "frozen_batch_norm", "label_smoothing", "class_weights", "seeds"}
     always |= {"refit", "loss"}
-    # pictures and their mirror images are as many as there are, others were new in every epoch
-    assert means == always | {"head_cuts", "head_penalty", "augmentation"}
-    assert not matters("augmentation", vars(Finetune(augmentation=AugmentationName.standard)), ALL)
+    assert means == always | {"head_cuts", "head_penalty"}
+    assert matters("augmentation", vars(Finetune(augmentation=AugmentationName.mirror)), ALL)
+
+
+def test_a_number_of_views_means_something_where_a_seed_decides_them() -> None:
+    fixed = {
+        each for each in AugmentationName if not matters("views", vars(Finetune(augmentation=each)), HALF)
+    }
+    assert fixed == set(FIXED)
 
 
 @pytest.mark.parametrize(("name", "kept"), [("mirror", "mirror"), ("standard", "none")])

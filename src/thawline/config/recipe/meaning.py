@@ -185,9 +185,9 @@ CONDITIONS: dict[str, Callable[[Values, Situation], bool]] = {
     "decay_all": lambda values, _: values["weight_decay"] > 0,
     # a solved head sees stored pictures: several variants of each, or plain ones
     "augmentation": lambda values, at: (
-        values["views"] > 0 or values["augmentation"].fixed or not solved(values, at)
+        values["views"] > 0 or values["augmentation"] is AugmentationName.mirror or not solved(values, at)
     ),
-    "views": lambda values, _: not values["augmentation"].fixed,
+    "views": lambda values, _: values["augmentation"] not in (AugmentationName.none, AugmentationName.mirror),
     "mix_alpha": lambda values, _: values["mix"] is not Mix.none,
     "loss_q": lambda values, _: values["loss"] is LossName.generalised,
     "loss_reverse": lambda values, _: values["loss"] is LossName.symmetric,
@@ -247,6 +247,6 @@ def reconciled(values: Values, at: Situation) -> dict[str, Any]:
     found = dict(values) | {name: only for name, (only, _) in ruled_out(values).items()}
     if solved(found, at):
         found |= {"mix": Mix.none, "soup": 1, "ema": 0.0, "reward": Reward.none}
-        if found["views"] == 0 and not found["augmentation"].fixed:
+        if found["views"] == 0 and found["augmentation"] is not AugmentationName.mirror:
             found["augmentation"] = AugmentationName.none
     return found

@@ -10,6 +10,7 @@ from torch import nn
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Mix, Trainer
+from thawline.data.augment import FIXED
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.models.device import device_of, in_half_precision
@@ -64,7 +65,7 @@ class PrefixCache:
         prefix = self.prefix(held, held.depth, device, min(FILL_BATCH, pictures.validation_batch))
         if prefix.address in self._refused:
             return None
-        shared = train.augmentation.fixed
+        shared = train.augmentation in FIXED
         try:
             learnt = train.given(prefix.variants(pictures.train, train))
             return learnt, val.given(prefix.variants(pictures.val, val, shared))

@@ -17,6 +17,7 @@ from torch import fx, nn
 from thawline.artifacts import exclusive, fingerprint
 from thawline.config.errors import UserError
 from thawline.config.sections import Trainer
+from thawline.data.augment import FIXED
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.identity import code_identity
@@ -90,7 +91,7 @@ class StoredPrefix:
         found: list[Rows] = []
         count = batches.variants
         assert count is not None
-        if batches.augmentation.fixed:
+        if batches.augmentation in FIXED:
             everything = (store, np.arange(len(store)))
             whole, rows = store.origin or everything if shared else everything
             for variant, words in zip(range(count), _FIXED, strict=False):
