@@ -7,6 +7,11 @@ from thawline.stage import run
 
 
 def plan(config: Config, artifacts: Artifacts) -> None:
+    if config.plan.minutes is None:
+        from thawline.plan.decisions import decide_nothing
+
+        decide_nothing(artifacts)
+        return
     with loading():
         from thawline.plan.plan import plan
 

@@ -103,3 +103,26 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(machine, "_c_library", lambda: None)
     machine.keep_freed_memory()
     machine.return_freed_memory()
+
+
+LOADS = """
+import gc, weakref
+from thawline.machine import loading
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+
+with loading():
+    kept = weakref.ref(Cycle())
+for _ in range(2):
+    with loading():
+        computed = weakref.ref(Cycle())
+gc.collect()
+print(kept() is None, computed() is None, gc.isenabled())
+"""
+
+
+def test_only_what_was_made_by_the_first_imports_is_left_out_of_the_search_for_garbage() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "True"]

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +24,8 @@ NEVER = ("timm", "torch._dynamo", "sympy", "sklearn", "scipy.stats", "matplotlib
 
 UNWANTED = {
     "params": ("torch", "pandas", "numpy", "optuna", *NEVER),
-    "prepare": ("torch", "torchvision", "optuna", "scipy.sparse", *NEVER),
-    "supervise": ("torch", "torchvision", "optuna", "scipy.sparse", "cleanlab", *NEVER),
+    "prepare": ("torch", "torchvision", "optuna", "scipy.sparse", "scipy.special", *NEVER),
+    "supervise": ("torch", "torchvision", "optuna", "scipy.sparse", "scipy.special", "cleanlab", *NEVER),
     "report": ("torch", "torchvision", "optuna", *NEVER),
     "replace_head": ("optuna", *NEVER),
     "export": ("optuna", *NEVER),
@@ -34,14 +36,18 @@ UNWANTED = {
     "choose_source": ("optuna", *NEVER),
     "finetune": ("optuna", *NEVER),
     "search": NEVER,
+    "a training": ("timm", "sklearn", "scipy.signal", "scipy.stats", "mlflow"),
 }
 """By stage, what it must not load; what one stage may load, those below it may load, too."""
 
 
+NO_SCRIPTS = {"params": "import thawline.config.composition", "a training": "import thawline.training.fit"}
+
+
 def imports_of(stage: str) -> str:
     """Return the import statements that the script of a stage runs, or does when it is called."""
-    if stage == "params":
-        return "import thawline.config.composition"
+    if stage in NO_SCRIPTS:
+        return NO_SCRIPTS[stage]
     tree = ast.parse((ROOT / "pipelines" / f"{stage}.py").read_text())
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     return "\n".join(map(ast.unparse, found))
@@ -71,7 +77,7 @@ def test_a_stage_loads_nothing_it_may_not_need(stage: str, loaded: dict[str, lis
 
 def test_every_stage_is_in_the_table() -> None:
     scripts = {path.stem for path in (ROOT / "pipelines").glob("*.py")}
-    assert set(UNWANTED) == {"params", *scripts} - {"range_test"}
+    assert set(UNWANTED) == {*NO_SCRIPTS, *scripts} - {"range_test"}
 
 
 LABELLING = """
@@ -94,3 +100,16 @@ def test_labelling_a_picture_loads_what_answers_and_nothing_else(tmp_path: Path)
     assert code == 0
     assert "timm" in modules
     assert ({"optuna", "pandas", "scipy", "hydra", *NEVER} - {"timm"}) & set(modules) == set()
+
+
+def test_a_stage_that_dvc_calls_loads_no_hydra_and_a_plan_without_minutes_no_torch(tmp_path: Path) -> None:
+    for name in ("params.yaml", "pipelines/plan.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    command = [sys.executable, "-X", "importtime", "pipelines/plan.py", "-cd", ".", "-cn", "params"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    seen = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "thawline.plan.decisions" in seen
+    assert not seen & {"hydra", "torch", "numpy", "pandas", *NEVER}
+    assert list((tmp_path / "artifacts" / "plan" / "model").iterdir())

@@ -1,5 +1,6 @@
 """The share of the machine this process may use, and its place among those that train together."""
 
+import atexit
 import ctypes
 import gc
 import os
@@ -62,13 +63,20 @@ def _c_library() -> Any:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Collect no garbage while the block imports large libraries: there is hardly any, and looking for it in
-    all that is made meanwhile takes a fifth of the time."""
+    """Collect no garbage while the block imports large libraries, and look for none later in what the first
+    such block of a process made: there is hardly any, and looking for it takes a fifth of the time.
+
+    What was computed before a later block is not left out: a network in a cycle would never be given back.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if not gc.get_freeze_count():
+            gc.freeze()
+            # or libraries that look for what was not given back at the end complain
+            atexit.register(gc.unfreeze)
         if collecting:
             gc.enable()
 

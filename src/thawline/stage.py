@@ -24,7 +24,8 @@ from thawline.artifacts import Artifacts
 from thawline.by_hand import refuse_other_task, scratch_name
 from thawline.choose_source.decision import with_chosen_source
 from thawline.clock import Clock
-from thawline.config.composition import located, to_config
+from thawline.config.candidates import spell_out
+from thawline.config.composition import load_lock, located, to_config
 from thawline.config.errors import UserError
 from thawline.config.plugin import install
 from thawline.config.sections import Config
@@ -50,6 +51,9 @@ of the configured one, and know nothing of the others."""
 DISTRIBUTED = ("pretrain", "finetune")
 """Stages that several processes may run together (trainer.devices, trainer.nodes)."""
 
+LOCKED = ("-cd", ".", "-cn", "params")
+"""How dvc.yaml calls a script; `role=` may follow."""
+
 QUIET = (
     "hydra.run.dir=.",
     "hydra.sweep.dir=.",
@@ -71,31 +75,51 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
             them must agree with the lock, or the stage would read artifacts of another task. After the choice
             of a source every stage reads that as well.
     """
-    import hydra
-
     # read by OpenMP when torch is imported: threads that spin while they wait would take the second
     # core from everything else on a small machine
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     root = Path(script).resolve().parents[1]
-    install(root)
     name = Path(script).stem
     command = list(sys.argv)
-    sys.argv[:] = quiet(sys.argv)
     _prepare_process()
 
-    def task(values: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
-        hydra_config = HydraConfig.get()
-        locked = hydra_config.job.config_name == "params"
-        given = list(hydra_config.overrides.task)
+    def task(read: Callable[[], Any], locked: bool, given: Sequence[str]) -> None:
         try:
+            values = read()
             OmegaConf.resolve(values)
             _run_stage(name, stage, values, root, locked, reads, command, given)
         except BaseException as error:
             _exit(name, error)
 
-    hydra.main(version_base=None, config_path=str(root / "conf"), config_name="config")(task)()
+    if tuple(sys.argv[1:5]) == LOCKED and all(each.startswith("role=") for each in sys.argv[5:]):
+        task(lambda: _lock(root, sys.argv[5:]), True, sys.argv[5:])
+    else:
+        _composed(root, task)
+
+
+def _lock(root: Path, role: Sequence[str]) -> Any:
+    """Return what Hydra would make of the lock, which is composed already: loading Hydra, which composes it
+    twice, takes half of what it takes to start a stage."""
+    values = OmegaConf.merge(load_lock(Path.cwd()), OmegaConf.from_dotlist(list(role)))
+    spell_out(values, root, located)
+    return values
+
+
+def _composed(root: Path, task: Callable[..., None]) -> None:
+    """Call `task` with what Hydra composes as the command line says, once or, in a sweep, several times."""
+    import hydra
+
+    install(root)
+    sys.argv[:] = quiet(sys.argv)
+
+    def composed(values: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        hydra_config = HydraConfig.get()
+        locked = hydra_config.job.config_name == "params"
+        task(lambda: values, locked, list(hydra_config.overrides.task))
+
+    hydra.main(version_base=None, config_path=str(root / "conf"), config_name="config")(composed)()
 
 
 def _prepare_process() -> None:

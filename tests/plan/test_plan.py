@@ -26,7 +26,7 @@ from thawline.models.freezing import state_hashes
 from thawline.models.inference import probabilities
 from thawline.plan.budget import Programme, Work
 from thawline.plan.costs import Costs, StepCost, timed
-from thawline.plan.decisions import planned, seconds_for_search, stop_at
+from thawline.plan.decisions import decide_nothing, planned, seconds_for_search, stop_at
 from thawline.plan.plan import plan, settings
 from thawline.serving.predict import bundle_in, card_of, network_of
 from thawline.training.batches import batches
@@ -109,7 +109,8 @@ def test_it_says_what_will_be_done_and_what_is_left_out(
 
 
 def test_without_minutes_nothing_is_decided_and_nothing_computed(toy_artifacts: Artifacts) -> None:
-    plan(config(minutes=None), toy_artifacts)
+    decide_nothing(toy_artifacts)
+    assert planned(config(minutes=None), toy_artifacts) == config(minutes=None)
     folder = toy_artifacts.outputs / "plan"
     assert read_json(folder / PLAN)["settings"] == {}
     assert not (folder / "model" / "model.safetensors").exists()

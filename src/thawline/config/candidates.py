@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -45,6 +46,14 @@ def names(candidates: Sequence[str]) -> list[str]:
         f"{name} ({place})" if found.count(name) > 1 else name
         for name, place in zip(found, places, strict=True)
     ]
+
+
+def spell_out(values: Any, checkout: Path, located: Callable[[str], Path]) -> None:
+    """Spell out `source.candidates` in `values`, a configuration of `checkout`, where there are any."""
+    candidates = OmegaConf.select(values, FIELD)
+    if OmegaConf.is_list(candidates):
+        presets = checkout / "conf" / "source"
+        values.source.candidates = [spelt_out(str(each), presets, located) for each in candidates]
 
 
 def spelt_out(given: str, presets: Path, located: Callable[[str], Path]) -> str:

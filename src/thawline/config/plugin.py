@@ -62,7 +62,7 @@ def _explained(compose: Any, overrides: list[str], run_mode: Any, checkout: Path
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from thawline.config.candidates import spelt_out
+    from thawline.config.candidates import spell_out
     from thawline.config.composition import (
         located,
         require_watched,
@@ -83,10 +83,7 @@ def _explained(compose: Any, overrides: list[str], run_mode: Any, checkout: Path
         raise ConfigCompositionException(composition_message(error, overrides)) from None
     if run_mode is RunMode.RUN:
         try:
-            candidates = OmegaConf.select(values, "source.candidates")
-            if OmegaConf.is_list(candidates):
-                presets = checkout / "conf" / "source"
-                values.source.candidates = [spelt_out(str(each), presets, located) for each in candidates]
+            spell_out(values, checkout, located)
             config = to_config(
                 {key: value for key, value in values.items_ex(resolve=False) if key != "hydra"}
             )

@@ -25,7 +25,6 @@ from thawline.data.problems import Problem, Severity, counted, listed
 from thawline.data.sources import collect
 from thawline.data.split_names import VOTED
 from thawline.data.text_tables import TextTableError, read_rows
-from thawline.statistics.votes import consensus, copies, joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +200,9 @@ def _labels(collection: Collection, said: np.ndarray, classes: Sequence[str]) ->
     asked = np.flatnonzero([not label for label in found])
     if not said.size or not classes or not len(asked):
         return found
+    # statistics load scipy's functions, which nothing else of this stage needs
+    from thawline.statistics.votes import consensus, copies, joined
+
     votes = said[asked]
     best = consensus(joined(votes, copies(votes, len(classes))), len(classes)).shares.argmax(1)
     for each in np.flatnonzero(votes.max(1) >= 0):

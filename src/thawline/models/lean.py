@@ -1,5 +1,6 @@
-"""torchvision and timm, loaded without PyTorch's compiler, which takes longer to load than torch itself.
+"""Libraries, loaded without others that they name and that nothing here calls.
 
+torchvision and timm come without PyTorch's compiler, which takes longer to load than torch itself.
 One of torchvision's operators for detection takes a function out of the compiler, and so loads it; no
 classifier has that operator. timm tells the compiler to leave some functions of a few networks alone.
 """
@@ -14,35 +15,33 @@ from typing import Any
 
 import torch
 
-_COMPILER = "torch._dynamo.utils"
-
 
 @contextmanager
-def _compiler_later() -> Iterator[None]:
-    """While modules are imported that take functions out of the compiler, give them such as load it when they
-    are called. Nothing of this is left afterwards."""
-    if _COMPILER in sys.modules:
+def later(module: str) -> Iterator[None]:
+    """While others are imported that take functions out of `module`, give them such as load it when they are
+    called. Nothing of this is left afterwards."""
+    if module in sys.modules:
         yield
         return
-    sys.modules[_COMPILER] = _Later(_COMPILER)
+    sys.modules[module] = _Later(module)
     try:
         yield
     finally:
-        del sys.modules[_COMPILER]
+        del sys.modules[module]
 
 
 class _Later(ModuleType):
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
             raise AttributeError(name)
-        return lambda *given, **named: getattr(importlib.import_module(_COMPILER), name)(*given, **named)
+        return lambda *given, **named: getattr(importlib.import_module(self.__name__), name)(*given, **named)
 
 
-with _compiler_later():
+with later("torch._dynamo.utils"):
     import torchvision
     from torchvision import models as torchvision_models
 
-__all__ = ["load_timm", "torchvision", "torchvision_models"]
+__all__ = ["later", "load_timm", "torchvision", "torchvision_models"]
 
 
 def load_timm() -> ModuleType:

@@ -37,6 +37,13 @@ def write_decisions(path: Path, decisions: Decisions) -> None:
     write_json(path, {"basis": decisions.basis, "settings": decisions.settings})
 
 
+def decide_nothing(artifacts: Artifacts) -> None:
+    """Write what a plan is without `plan.minutes`: no decisions, and no model yet."""
+    folder = artifacts.stage_output("plan")
+    write_decisions(folder / PLAN, Decisions())
+    write_json(folder / "model" / "absent.json", {"absent": "plan.minutes is null"})
+
+
 def applied(config: Config, decisions: Decisions) -> Config:
     """Return `config` with what was decided in place of what is configured."""
     values = OmegaConf.structured(config)

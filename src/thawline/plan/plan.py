@@ -64,16 +64,12 @@ DEPTHS, CURVE_DEPTHS = 4, 8
 
 
 def plan(config: Config, artifacts: Artifacts) -> None:
-    """Write plan.json, model/ and forecast.json.
+    """Write plan.json, model/ and forecast.json, for `plan.minutes`, which are given.
 
-    Without `plan.minutes` nothing is decided, and there is no model yet. With minutes, decisions are kept for
-    as long as what they were made from stays the same: a reproduction repeats them.
+    Decisions are kept for as long as what they were made from stays the same: a reproduction repeats them.
     """
+    assert config.plan.minutes is not None
     folder = artifacts.stage_output("plan")
-    if config.plan.minutes is None:
-        write_decisions(folder / PLAN, Decisions())
-        write_json(folder / "model" / "absent.json", {"absent": "plan.minutes is null"})
-        return
     clock = Clock(artifacts.clock)
     if clock.used() is None:
         clock.start("plan")

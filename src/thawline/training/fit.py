@@ -19,12 +19,14 @@ from thawline.machine import loading
 from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.layout import in_layout
+from thawline.models.lean import later
 from thawline.models.state import load_state, tensors_of
 from thawline.training.history import Row
 from thawline.training.processes import place, require_processes, same_everywhere
 from thawline.training.resumption import save
 
-with loading():
+# torchmetrics, which Lightning imports, names it and does not use it
+with loading(), later("scipy.signal"):
     import pytorch_lightning as pl
     from pytorch_lightning.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint
     from pytorch_lightning.plugins.io import TorchCheckpointIO
