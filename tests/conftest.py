@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import alembic.util
@@ -103,8 +104,10 @@ def _databases_do_not_wait_for_the_disk() -> Iterator[None]:
     waiting for the disk takes nine tenths of the time of each of thousands of changes to runs and studies."""
 
     def unhurried(connection: object, _: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous = OFF")
+        # of a file that is no database, what comes next says so
+        with suppress(sqlite3.DatabaseError):
+            if isinstance(connection, sqlite3.Connection):
+                connection.execute("PRAGMA synchronous = OFF")
 
     event.listen(Engine, "connect", unhurried)
     yield
