@@ -3,10 +3,11 @@
 
 import shlex
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from thawline.config.composition import (
     compose,
@@ -31,7 +32,24 @@ PRESETS = sorted(
 )
 
 
+MAKING = ("target.", "source.", "+", "finetun.", "finetune.hed_lr", "search.space.choices")
+"""How names begin that Hydra has to hear of: what is watched follows from them, or they are none."""
+
+
+@cache
+def composed(*presets: str) -> DictConfig:
+    return compose(ROOT, list(presets))
+
+
 def config_of(*overrides: str) -> Config:
+    """What conf/ comes to with presets and values. Hydra composes presets, and values that others are made of."""
+    presets = [each for each in overrides if "." not in each.partition("=")[0] or each.startswith(MAKING)]
+    values = [each for each in overrides if each not in presets]
+    return to_config(OmegaConf.merge(composed(*presets), OmegaConf.from_dotlist(values)))
+
+
+def typed(*overrides: str) -> Config:
+    """What conf/ comes to with these, as Hydra reads them."""
     return to_config(compose(ROOT, list(overrides)))
 
 
@@ -253,9 +271,9 @@ def test_dvc_watches_the_pictures_themselves(tmp_path: Path, monkeypatch: pytest
 
 def test_dvc_watches_what_mistakes_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert config_of("evaluate.costs=null").evaluate.costs_watch == "constraints.txt"
+    assert typed("evaluate.costs=null").evaluate.costs_watch == "constraints.txt"
     (tmp_path / "constraints.txt").touch()
-    config = config_of("evaluate.costs=costs.csv")
+    config = typed("evaluate.costs=costs.csv")
     assert config.evaluate.costs_watch == str(tmp_path / "costs.csv")
     with pytest.raises(ConfigError, match=r"evaluate\.costs = 'costs\.csv'.*costs\.csv does not exist"):
         require_watched(config, tmp_path)
@@ -264,8 +282,8 @@ def test_dvc_watches_what_mistakes_cost(tmp_path: Path, monkeypatch: pytest.Monk
 def test_dvc_watches_pictures_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     (tmp_path / "constraints.txt").touch()
-    assert config_of().target.unlabelled_watch == "constraints.txt"
-    config = config_of("target.unlabelled=more")
+    assert typed().target.unlabelled_watch == "constraints.txt"
+    config = typed("target.unlabelled=more")
     assert config.target.unlabelled_watch == str(tmp_path / "more")
     assert is_supervised(config)
     for target in (ROOT / "conf" / "target").glob("*.yaml"):
@@ -291,10 +309,10 @@ def test_a_search_watches_what_mistakes_cost_only_where_that_is_rewarded(
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     costs = "evaluate.costs=costs.csv"
-    assert config_of(costs).evaluate.reward_watch == "constraints.txt"
-    found = config_of(costs, "finetune.reward=costs").evaluate.reward_watch
+    assert typed(costs).evaluate.reward_watch == "constraints.txt"
+    found = typed(costs, "finetune.reward=costs").evaluate.reward_watch
     assert found == str(tmp_path / "costs.csv")
     with pytest.raises(ConfigError, match=r"evaluate\.costs = None(?s:.*)because finetune\.reward is costs"):
-        config_of("finetune.reward=costs")
+        typed("finetune.reward=costs")
     with pytest.raises(ConfigError, match=r"finetune\.mix = 'mixup'(?s:.*)because reward is costs"):
-        config_of(costs, "finetune.reward=costs", "finetune.mix=mixup")
+        typed(costs, "finetune.reward=costs", "finetune.mix=mixup")

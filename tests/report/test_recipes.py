@@ -186,7 +186,7 @@ CORE = {
             9,
             {"soup": 3, "ema": 0.9},
             {"head_penalty"},
-            CORE - {"start", "depth", "frozen_batch_norm", "augmentation", "seeds", "refit"},
+            CORE - {"start", "depth", "frozen_batch_norm", "seeds", "refit"},
         ),
         (9, {"frozen_batch_norm": "train"}, set(), {"method", "batch_norm"}),
         (

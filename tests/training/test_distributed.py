@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,11 +20,21 @@ from safetensors.numpy import load_file
 
 from thawline.artifacts import CARD, HISTORY, MODEL, RECIPE, Artifacts
 from thawline.by_hand import scratch_name
-from thawline.config.composition import compose
-from thawline.config.sections import ClassWeights, Contender, Finetune, Keep, OptimizerName, Phases
+from thawline.config.composition import compose, to_config
+from thawline.config.sections import (
+    ClassWeights,
+    Config,
+    Contender,
+    Finetune,
+    Keep,
+    OptimizerName,
+    Phases,
+)
 from thawline.data.store import write_store
 from thawline.models.checkpoint import ModelCard, save_model
 from thawline.models.zoo import build
+from thawline.training.finetune import finetune
+from thawline.training.pretrain import pretrain
 from thawline.training.recipe import Chosen, write_chosen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -93,6 +103,14 @@ def run(project: Path, stage: str, *overrides: str) -> Artifacts:
     return artifacts
 
 
+def alone(
+    stage: Callable[[Config, Artifacts], None], artifacts: Artifacts, overrides: tuple[str, ...]
+) -> Artifacts:
+    """What a stage makes in one process: in this one, which has loaded everything."""
+    stage(to_config(compose(ROOT, list(overrides))), artifacts)
+    return artifacts
+
+
 def pretrained(artifacts: Artifacts) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     folder = artifacts.stage_output("pretrain")
     return pd.read_csv(folder / HISTORY), load_file(folder / MODEL)
@@ -109,8 +127,9 @@ def assert_same_training(
 
 @pytest.mark.parametrize("network", [PLAIN, NORMED], ids=["plain", "batch_norm"])
 def test_two_processes_pretrain_as_one_does(network: tuple[str, ...], project: Path) -> None:
-    alone = pretrained(run(project, "pretrain", *BASE, *network))
-    assert alone[0]["train_loss"].iloc[-1] < 0.9 * alone[0]["train_loss"].iloc[0]
+    overrides = (*BASE, *network)
+    first = pretrained(alone(pretrain, artifacts_of(project, overrides), overrides))
+    assert first[0]["train_loss"].iloc[-1] < 0.9 * first[0]["train_loss"].iloc[0]
     # arguments are those of dvc.yaml: a stage of the pipeline starts its processes itself
     overrides = ("-cd", ".", "-cn", "params", *BASE, *network, "trainer.devices=2")
     artifacts = Artifacts.under(project)
@@ -118,12 +137,13 @@ def test_two_processes_pretrain_as_one_does(network: tuple[str, ...], project: P
     said = finish(start(project, command(project, "pretrain", overrides)))
     assert said.count("2 processes on 1 machine train together") == 1
     assert said.count("pretrain: epoch 1,") == 1
-    assert_same_training(alone, pretrained(artifacts))
+    assert_same_training(first, pretrained(artifacts))
 
 
 def test_two_machines_pretrain_as_one_does(project: Path) -> None:
     """Each machine is one torchrun; here both are this machine. Arguments are those of dvc.yaml."""
-    alone = pretrained(run(project, "pretrain", *BASE, *PLAIN))
+    overrides = (*BASE, *PLAIN)
+    first = pretrained(alone(pretrain, artifacts_of(project, overrides), overrides))
     artifacts = Artifacts.under(project)
     make_source(artifacts)
     with socket.socket() as free:
@@ -135,7 +155,7 @@ def test_two_machines_pretrain_as_one_does(project: Path) -> None:
     machines = [start(project, [*torchrun, *command(project, "pretrain", overrides)]) for _ in range(2)]
     said = [finish(machine) for machine in machines]
     assert sum(each.count("2 processes on 2 machines train together") for each in said) == 1
-    assert_same_training(alone, pretrained(artifacts))
+    assert_same_training(first, pretrained(artifacts))
 
 
 RECIPES = {
@@ -162,7 +182,10 @@ def test_two_processes_finetune_as_one_does(changes: dict[str, object], project:
         overrides = (*BASE, *NORMED, f"trainer.devices={devices}")
         artifacts = artifacts_of(project, overrides)
         make_target(artifacts, recipe)
-        finish(start(project, command(project, "finetune", overrides)))
+        if devices == 1:
+            alone(finetune, artifacts, overrides)
+        else:
+            finish(start(project, command(project, "finetune", overrides)))
         folder = artifacts.stage_output("finetune", "finetuned")
         weights = [load_file(path) for path in sorted((folder / "weights").iterdir())]
         together = {f"{index}.{name}": each for index, of in enumerate(weights) for name, each in of.items()}
