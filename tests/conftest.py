@@ -1,6 +1,5 @@
 """What many tests need: small networks, small stores, artifacts folders."""
 
-import atexit
 import gc
 import os
 import shutil
@@ -17,6 +16,7 @@ from filelock import FileLock
 from hypothesis import settings
 from sqlalchemy import Engine, event
 
+from thawline import machine
 from thawline.artifacts import CARD, MODEL, RECIPE, Artifacts
 from thawline.data.store import Store, open_store, write_store
 from thawline.data.transform import Transform
@@ -77,8 +77,7 @@ def pytest_collection_finish() -> None:
     """Leave what the imports have made, a million objects, out of every search for garbage for good:
     each takes half a second otherwise, and giving memory back asks for one, as does pytest's end for five."""
     gc.collect()
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # or libraries complain at the very end that nothing freed their objects
+    machine.set_aside()
 
 
 @pytest.fixture(scope="session", autouse=True)

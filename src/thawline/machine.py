@@ -73,12 +73,17 @@ def loading() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():
-            gc.freeze()
-            # or libraries that look for what was not given back at the end complain
-            atexit.register(gc.unfreeze)
+        set_aside()
         if collecting:
             gc.enable()
+
+
+@cache
+def set_aside() -> None:
+    """Leave all that there is now out of every later search for garbage; a second call does nothing."""
+    gc.freeze()
+    # or libraries that look for what was not given back at the end complain
+    atexit.register(gc.unfreeze)
 
 
 def by_torchrun() -> bool:
