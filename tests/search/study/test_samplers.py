@@ -92,7 +92,9 @@ def test_an_interrupted_study_goes_on_as_an_undisturbed_one(name: SamplerName) -
 # --- samplers learn
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize(
+    "name", [SamplerName.tpe, SamplerName.cmaes, pytest.param(SamplerName.gp, marks=pytest.mark.slow)]
+)
 def test_samplers_that_learn_come_nearer_than_chance(name: SamplerName) -> None:
     late = [trial.value for trial in run(Search(sampler=name), x_and_y, 40).trials[-10:]]
     random = [trial.value for trial in run(Search(sampler=SamplerName.random), x_and_y, 40).trials[-10:]]

@@ -188,9 +188,8 @@ def files(store: Store, tmp_path: Path) -> list[Path]:
     return parity.write_pictures(store, tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [1e-3, float("nan")])
+@pytest.mark.parametrize(("output", "wrong"), [("probability", 1e-3), ("unknown", float("nan"))])
 @pytest.mark.parametrize("size", parity.BATCHES)
-@pytest.mark.parametrize("output", ["probability", "unknown"])
 def test_the_gate_notices_what_is_wrong_in_batches_of_one_size_alone(
     exported: Path, files: list[Path], size: int, wrong: float, output: str
 ) -> None:
