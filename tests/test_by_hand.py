@@ -167,6 +167,11 @@ def test_a_value_that_decides_what_a_stage_made_decides_what_was_made_of_that(st
     assert not {"report", "evaluate"} & set(decided)
 
 
+def test_how_the_first_model_answers_decides_nothing_that_is_read_of_the_plan() -> None:
+    assert "export.unknown_share" in decided_by("plan/model", ROOT)
+    assert "export.unknown_share" not in decided_by("search/finetuned", ROOT, idle=("supervise",))
+
+
 def test_the_source_is_not_decided_by_the_target() -> None:
     assert not {"target", "finetune"} & set(decided_by("prepare/source", ROOT))
 

@@ -114,6 +114,8 @@ class Cycle:
         self.itself = self
 
 with loading():
+    with loading():
+        pass
     kept = weakref.ref(Cycle())
 for _ in range(2):
     with loading():

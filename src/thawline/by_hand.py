@@ -34,6 +34,10 @@ SAYS_WHETHER = {"choose_source": "source.candidates", "supervise": "supervise", 
 """What says of stages that may have nothing to do whether they have."""
 
 
+FIRST_MODEL = "export.unknown_share"
+"""What decides how the plan's first model answers, and nothing that later stages read of the plan."""
+
+
 def scratch_name(values: Any) -> str:
     """Name one folder per configuration, whichever part of a stage it runs, so that stages called by hand
     with equal values find each other's results."""
@@ -110,6 +114,8 @@ def decided_by(artifact: str, root: Path, idle: Collection[str] = ()) -> list[st
     for stage in waiting:
         entry = stages[stage]
         listed = [name for each in entry.get("params", ()) for name in each["params.yaml"]]
+        if stage == "plan" and waiting[0] != "plan":
+            listed = [name for name in listed if name != FIRST_MODEL]
         found += [SAYS_WHETHER[stage]] if stage in idle else listed
         of = (_stage_of(each.removeprefix("artifacts/")) for each in entry["deps"] if "artifacts/" in each)
         waiting += [each for each in dict.fromkeys(of) if each not in waiting]

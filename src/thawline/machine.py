@@ -73,8 +73,8 @@ def loading() -> Iterator[None]:
     try:
         yield
     finally:
-        set_aside()
-        if collecting:
+        if collecting:  # of blocks in one another, the outermost has seen all that was imported
+            set_aside()
             gc.enable()
 
 

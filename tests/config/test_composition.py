@@ -88,6 +88,16 @@ def test_a_missing_lock_says_how_to_write_it(tmp_path: Path) -> None:
         load_lock(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("seed: 0\n<<<<<<< HEAD\n", "cannot be read: "), ("- seed\n", "has no settings by their names")],
+)
+def test_a_damaged_lock_says_how_to_write_it_anew(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"params\.yaml {said}(?s:.*)python -m thawline\.config --write"):
+        load_lock(tmp_path)
+
+
 def test_presets_change_what_their_name_says() -> None:
     assert config_of("finetune=from_scratch").finetune.start is Start.random
     assert config_of("finetune=linear_probe").finetune.depth == "all"

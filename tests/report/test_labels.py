@@ -77,6 +77,15 @@ def test_pictures_in_the_repository_are_found_when_it_was_moved(
         assert [item.path for item in found.items] == sorted(table["path"])
 
 
+def test_pictures_elsewhere_are_named_by_their_whole_path_however_the_folder_was(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "repository").mkdir()
+    monkeypatch.chdir(tmp_path / "repository")
+    table = labels_table(RANKED, PREDICTIONS, "../pets")
+    assert list(table["path"][:2]) == [str(pictures / "cats" / "2.png"), str(pictures / "dogs" / "1.png")]
+
+
 def test_test_pictures_come_last_once_each(pictures: Path) -> None:
     table = labels_table(RANKED, PREDICTIONS, str(pictures))
     assert list(table["path"]) == [

@@ -12,13 +12,14 @@ from torch import nn
 
 from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, seed_weights, write_json, write_text
 from thawline.config.errors import UserError
-from thawline.config.sections import Config, Finetune, Method
+from thawline.config.sections import Config, Export, ExportFormat, Finetune, Method
 from thawline.models.adapters.adapt import adapt, adaptation_in
 from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.adapters.added import added_parameters
 from thawline.models.checkpoint import ModelCard, build_random, save_model
 from thawline.serving.cli import main
 from thawline.serving.export import export
+from thawline.serving.formats import registered
 from thawline.serving.predict import card_of, network_of
 
 SMALL = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
@@ -85,6 +86,21 @@ def test_pictures_are_labelled_by_what_was_exported(
     assert answering is not None
     expected = (network(scaled) / answering.temperature).softmax(1)[0].tolist()
     assert list(entry["probabilities"].values()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("finetuned", [Method.full], indirect=True)
+def test_how_it_answers_tells_a_registered_model_from_others(
+    finetuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = []
+    monkeypatch.setattr(
+        registered, "register", lambda _, bundle, card, *__: cards.append((card, card_of(bundle)))
+    )
+    for share in (0.1, 0.5):
+        formats = [ExportFormat.bundle, ExportFormat.mlflow]
+        export(Config(export=Export(formats=formats, unknown_share=share)), finetuned[0])
+    assert all(given == kept for given, kept in cards)
+    assert cards[0][0] != cards[1][0]
 
 
 def test_a_fine_tuned_model_is_not_exported_on_another_base(finetuned) -> None:

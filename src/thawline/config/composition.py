@@ -5,10 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
-from thawline.config.errors import ConfigError, FieldError, UserError
+from thawline.config.errors import ConfigError, FieldError, UserError, first_line
 from thawline.config.explain import field_message
 from thawline.config.paths import require_watchable
 from thawline.config.plugin import install
@@ -119,12 +120,19 @@ def _checked(node: Any, section: str) -> Any:
         raise error.under(section) from None
 
 
-def load_lock(root: Path) -> DictConfig | ListConfig:
+def load_lock(root: Path) -> DictConfig:
     """Return params.yaml as OmegaConf reads it (PyYAML would read 1e-3 as text)."""
     path = root / LOCK
     if not path.exists():
         raise ConfigError(f"{path} does not exist.\n  write it: python -m thawline.config --write")
-    return OmegaConf.load(path)
+    advice = "write it anew: python -m thawline.config --write"
+    try:
+        values = OmegaConf.load(path)
+    except YAMLError as error:
+        raise ConfigError(f"{path} cannot be read: {first_line(error)}.\n  {advice}") from None
+    if not isinstance(values, DictConfig):
+        raise ConfigError(f"{path} has no settings by their names.\n  {advice}")
+    return values
 
 
 def compose(root: Path, overrides: list[str]) -> DictConfig:

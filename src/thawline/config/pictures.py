@@ -58,7 +58,7 @@ class DataSet:
     outside is cut off. null: of integers, 0 and the highest number of 8, 10, 12, 14 or 16 bits, the fewest
     that hold the training pictures; of floats, 0 and 1."""
     mirror: bool = False
-    """Whether a mirrored picture keeps its label (lets `augmentation: standard` flip)."""
+    """Whether a mirrored picture keeps its label (lets `augmentation` mirror)."""
 
     def __post_init__(self) -> None:
         positive(self, "train_per_class", "val_per_class", "max_megapixels")

@@ -50,7 +50,10 @@ def load_timm() -> ModuleType:
         return sys.modules["timm"]
     disable = torch.compiler.disable
 
-    def disable_later(function: Callable[..., Any]) -> Callable[..., Any]:
+    def disable_later(function: Any = None, *more: Any, **settings: Any) -> Any:
+        if function is None or more or settings:
+            return disable(function, *more, **settings)
+
         @functools.wraps(function)
         def called(*given: Any, **named: Any) -> Any:
             return disable(function)(*given, **named)

@@ -35,7 +35,7 @@ class Work:
 
     `depths` are thawed ones, the most telling first; `recipe` with all units frozen is solved and costs
     nothing here. `stored`: what frozen units make of a picture is computed once, not in every epoch,
-    of each of the `variants` of a training picture.
+    of each of the `variants` of a picture.
     """
 
     goal: Goal
@@ -135,7 +135,7 @@ def _training(work: Work, costs: Costs, programme: Programme, depth: int, folded
 
 
 def _storing(work: Work, costs: Costs, depth: int) -> float:
-    return (work.variants * work.train + work.val) * costs.of(depth).prefix if work.stored else 0.0
+    return work.variants * (work.train + work.val) * costs.of(depth).prefix if work.stored else 0.0
 
 
 def programmes(work: Work) -> Iterator[Programme]:

@@ -1,5 +1,6 @@
 """reports/labels.csv: the pictures that were used and their labels, the most doubtful first, to correct."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +27,7 @@ def labels_table(ranked: pd.DataFrame, predictions: pd.DataFrame, root: str | No
     if root is None:
         return found
     place = located(root)
-    folder = place.parent if place.is_file() else place
+    folder = Path(os.path.normpath(place.parent if place.is_file() else place))  # no name leads out of it
     return found.assign(path=[_named(folder / path, path) for path in found["path"]])
 
 

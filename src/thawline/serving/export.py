@@ -59,7 +59,7 @@ def export(config: Config, artifacts: Artifacts) -> None:
     )
     bundle = artifacts.stage_output("export")
     written = save_model(bundle / MODEL, bundle / CARD, network, replace(card, notes=notes, weights={}))
-    save_answering(bundle, written, answering, features)
+    written = save_answering(bundle, written, answering, features)
     formats = set(config.export.formats) - {ExportFormat.bundle}
     if formats:
         # what they need takes seconds to load

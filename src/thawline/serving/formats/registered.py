@@ -26,7 +26,8 @@ PACKAGES = (
 
 
 def register(config: Config, bundle: Path, card: ModelCard, store: Store, root: Path) -> None:
-    """Log the bundle to a run of its own and make it the next version of `export.registered_model`.
+    """Log the bundle, whose `card` is that in its folder, to a run of its own and make it the next version of
+    `export.registered_model`.
 
     Done again with the same weights, settings and code, it finds its run and its version.
     """
@@ -38,7 +39,7 @@ def register(config: Config, bundle: Path, card: ModelCard, store: Store, root: 
         "seed": card.notes["seed"],
         "data_fingerprint": store.fingerprint,
     }
-    # the card holds the hashes of weights and features
+    # the card holds how it answers, and the hashes of weights and features
     same = fingerprint([card.to_dict(), code_identity(served.__name__)])
     opened = tracking.run(
         "export",
