@@ -48,7 +48,7 @@ def network(network):
     "network",
     [
         *("squeezenet1_1", "densenet", "vit", "swin", "convnext"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "mobilenet_v3_small")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "mobilenet_v3")),
     ],
     indirect=True,
 )
