@@ -19,7 +19,7 @@ from thawline.models.card import ModelCard
 from thawline.serving import served
 
 PACKAGES = (
-    *("filelock", "numpy", "omegaconf", "pillow", "pillow-heif", "safetensors"),
+    *("filelock", "numpy", "omegaconf", "pillow", "pillow-heif", "pyyaml", "safetensors"),
     *("timm", "torch", "torchvision"),
 )
 """What answering imports."""
