@@ -1,6 +1,8 @@
 """A trial whose worker died, or was thought dead, goes back with its place; MLflow says so of its run."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from optuna.trial import Trial, TrialState
@@ -92,6 +94,16 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> None:
         tracking.connect("sqlite:///mlflow.db", "trials", tmp_path_factory.mktemp("mlflow"))
 
 
+@contextmanager
+def recorded(trial: Trial, runs: list[str]) -> Iterator[None]:
+    """Give the trial a run in MLflow, as a search does, and add it to `runs`."""
+    study = trial.study.study_name
+    with tracking.run("trial", stage="search", parameters={}, tags=TAGS, study=study) as run:
+        runs.append(run.id)
+        trial.set_user_attr("run", run.id)
+        yield
+
+
 @pytest.mark.usefixtures("recording")
 def test_the_runs_of_attempts_that_do_not_count_are_interrupted(
     study: SharedStudy, task: Bowl, processes: Processes
@@ -99,11 +111,7 @@ def test_the_runs_of_attempts_that_do_not_count_are_interrupted(
     runs: list[str] = []
 
     def objective(trial: Trial, parent: str) -> float:
-        with tracking.run(
-            "trial", stage="search", parameters={}, tags=TAGS, study=trial.study.study_name
-        ) as run:
-            runs.append(run.id)
-            trial.set_user_attr("run", run.id)
+        with recorded(trial, runs):
             return task.value(trial)
 
     task.objective = objective  # type: ignore[method-assign]
@@ -127,11 +135,7 @@ def test_a_worker_that_was_only_thought_dead_leaves_the_others_run_alone(
     runs: list[str] = []
 
     def objective(trial: Trial, parent: str) -> float:
-        with tracking.run(
-            "trial", stage="search", parameters={}, tags=TAGS, study=trial.study.study_name
-        ) as run:
-            runs.append(run.id)
-            trial.set_user_attr("run", run.id)
+        with recorded(trial, runs):
             if trial is current:
                 processes.acting, itself = "worker 0", processes.acting
                 run_and_tell(study, task, late, "")
