@@ -5,9 +5,10 @@
     python benchmarks/strategies.py --fit
 
 Subsets of five data sets, two networks with ImageNet weights. A cell is one strategy on one subset; each is a
-file below scratch/strategies, written when it is finished, so that an interrupted run goes on and `--fit` may
-look at what there is. A seed draws subset, head and order. Every subset is seen once before any is seen
-again. What a cell keeps is 0 or 1 for each test picture; nothing chooses by them here.
+file below scratch/strategies, written when it is finished, and `--fit` brings those that there are into
+benchmarks/results/strategies.json: a second call measures what neither has. A seed draws subset, head and
+order. Every subset is seen once before any is seen again. What a cell keeps is 0 or 1 for each test picture;
+nothing chooses by them here.
 """
 
 import logging
@@ -22,16 +23,15 @@ from cut_features import SOURCES
 from data_sets import SCRATCH, of_each_class, stored
 from kept import arrays, kept
 from pages import ROOT
-from strategy_cells import ARCHITECTURES, SIDES, SIZES, Cell, Subset, cells, recipe_of
+from strategy_cells import ARCHITECTURES, SIDES, SIZES, Cell, Finished, Subset, cells, recipe_of
 from strategy_page import progress, write
 
-from thawline.artifacts import read_json
 from thawline.config.sections import Precision, Start, Trainer
 from thawline.data.store import Store
 from thawline.models import zoo
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
-from thawline.models.device import prepare_machine
+from thawline.models.device import in_half_precision, prepare_machine
 from thawline.models.head import replace_head
 from thawline.models.head_cuts import read_cuts
 from thawline.models.inference import outcomes
@@ -47,8 +47,8 @@ from thawline.training.solve.targets import Targets
 
 TESTED = 700
 """Test pictures, as many of each class, where there are more."""
-TRAINER = Trainer(accelerator="cpu", threads=1, precision=Precision.bfloat16)
-"""Of fine-tunings and what is asked of them; solved heads have features in float32."""
+TRAINER = Trainer(accelerator="cpu", threads=1, precision=Precision.float32)
+"""What solved heads have their features from."""
 log = logging.getLogger("strategies")
 
 
@@ -59,6 +59,8 @@ class Place:
     data: Path
     weights: Path
     folder: Path
+    trainer: Trainer
+    """Of fine-tunings, and of what is asked of them."""
 
 
 def measured(cell: Cell, place: Place) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def _heads(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, place:
 
     def computed() -> dict[str, Any]:
         network = _network(cell.subset, len(store.classes), place)
-        cuts = pooled_cuts(network, store, replace(TRAINER, precision=Precision.float32))
+        cuts = pooled_cuts(network, store, TRAINER)
         return {"units": len(units(network)), **{str(depth): cut.values for depth, cut in cuts.items()}}
 
     values = arrays(place.folder / "features" / f"{cell.subset.data}-{cell.subset.source}.npz", computed)
@@ -128,22 +130,25 @@ def _fine_tuned(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, p
         network = zoo.build(ARCHITECTURES[cell.subset.source], classes, seed=cell.subset.seed)
     else:
         # as a planned run does: the head that fine-tuning starts from is the linear probe's
-        cuts = list(read_json(Cell(cell.subset, "heads").path(place.folder))["cuts"])
-        recipe, network = replace(recipe, head_cuts=cuts), _network(cell.subset, classes, place)
+        heads = Finished(place.folder).get(Cell(cell.subset, "heads"))
+        assert heads is not None, "heads come first"
+        recipe = replace(recipe, head_cuts=list(heads["cuts"]))
+        network = _network(cell.subset, classes, place)
         frozen = frozen_units(recipe.depth, recipe.units, units(network))
         network = read_cuts(network, cuts_of(recipe, network), seed=cell.subset.seed)
         network = with_method(network, recipe, frozen, cell.subset.seed)
-    cache = PrefixCache(place.folder / "prefix", TRAINER)
-    training = Training(network, recipe, learn, TRAINER, seed=cell.subset.seed, mirror=False, cache=cache)
+    trainer, seed = place.trainer, cell.subset.seed
+    cache = PrefixCache(place.folder / "prefix", trainer)
+    training = Training(network, recipe, learn, trainer, seed=seed, mirror=False, cache=cache)
     training.run()
-    pictures = batches(asked, recipe.batch_size)
+    pictures, half = batches(asked, recipe.batch_size), in_half_precision(trainer)
     if not training.features:
-        return _digits(outcomes(network, pictures, training.device, half=True)[0])
+        return _digits(outcomes(network, pictures, training.device, half=half)[0])
     held = training.held
     assert held is not None
     prefix = cache.prefix(held, held.depth, training.device, recipe.batch_size)
     pictures = pictures.given(prefix.variants(asked, pictures))
-    return _digits(outcomes(held, pictures, training.device, half=True, from_features=True)[0])
+    return _digits(outcomes(held, pictures, training.device, half=half, from_features=True)[0])
 
 
 def _digits(right: np.ndarray) -> str:
@@ -158,25 +163,32 @@ def main() -> None:
     parser.add_argument(
         "--share", default="0/1", help="0/2 and 1/2: two processes, of which each takes half of the subsets"
     )
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        choices=[Precision.float32.name, Precision.bfloat16.name],
+        help="of fine-tunings: bfloat16 is faster where the processor has it, and much slower elsewhere",
+    )
     parser.add_argument("--progress", action="store_true", help="only say how far it is")
     parser.add_argument("--fit", action="store_true", help="only write what the finished cells support")
     chosen = parser.parse_args()
     if chosen.fit:
-        write(chosen.folder)
+        Finished(chosen.folder).store()
+        write(Finished(chosen.folder))
     if chosen.progress or chosen.fit:
-        log.info("%s", progress(chosen.folder))
+        log.info("%s", progress(Finished(chosen.folder)))
         return
     logging.getLogger("thawline").setLevel(logging.WARNING)
     prepare_machine(TRAINER)
-    place = Place(chosen.data, chosen.weights, chosen.folder)
+    trainer = replace(TRAINER, precision=Precision[chosen.precision])
+    place, finished = Place(chosen.data, chosen.weights, chosen.folder, trainer), Finished(chosen.folder)
     mine, shares = map(int, chosen.share.split("/"))
     order = list(dict.fromkeys(cell.subset for cell in cells()))
     for cell in (each for each in cells() if order.index(each.subset) % shares == mine):
-        path = cell.path(place.folder)
-        if not path.is_file():
-            found = kept(path, measured, cell, place)
+        if finished.get(cell) is None:
+            found = kept(finished.fresh(cell), measured, cell, place)
             right = found["correct"]
-            log.info("%s: %.3f in %.0f s", path.stem, right.count("1") / len(right), found["seconds"])
+            log.info("%s: %.3f in %.0f s", cell.name, right.count("1") / len(right), found["seconds"])
 
 
 if __name__ == "__main__":

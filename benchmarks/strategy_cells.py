@@ -1,13 +1,15 @@
-"""What strategies.py measures: data sets, sources, sizes, strategies, and in which order."""
+"""What strategies.py measures: data sets, sources, sizes, strategies, their order, and what is finished."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from methods import recipe_of as preset
-from pages import ROOT
+from pages import RESULTS, ROOT
 
+from thawline.artifacts import read_json, write_text
 from thawline.config.composition import load_lock, to_config
 from thawline.config.sections import BatchNorm, Finetune, Method, Phases, Start
 
@@ -48,8 +50,34 @@ class Cell(NamedTuple):
     strategy: str
     variant: str = ""
 
-    def path(self, folder: Path) -> Path:
-        return folder / "cells" / ("-".join([*map(str, self.subset), self.strategy, self.variant]) + ".json")
+    @property
+    def name(self) -> str:
+        return "-".join([*map(str, self.subset), self.strategy, self.variant])
+
+
+class Finished:
+    """The cells that are measured: those in a file of the repository, and those that came since, each a file
+    of its own in a folder, so that several processes can measure at once."""
+
+    def __init__(self, folder: Path, path: Path = RESULTS / "strategies.json") -> None:
+        self.path, self.folder = path, folder / "cells"
+        self.stored: dict[str, Any] = read_json(path) if path.is_file() else {}
+
+    def fresh(self, cell: Cell) -> Path:
+        """Return where a cell goes that is measured now."""
+        return self.folder / f"{cell.name}.json"
+
+    def get(self, cell: Cell) -> dict[str, Any] | None:
+        """Return what a cell found; None while it is not measured."""
+        if cell.name in self.stored:
+            return dict(self.stored[cell.name])
+        return dict(read_json(self.fresh(cell))) if self.fresh(cell).is_file() else None
+
+    def store(self) -> None:
+        """Write all that is measured into the file of the repository, a cell a line."""
+        found = {cell.name: self.get(cell) for cell in cells()}
+        lines = [f"{json.dumps(name)}: {json.dumps(each)}" for name, each in found.items() if each]
+        write_text(self.path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def cells() -> Iterator[Cell]:

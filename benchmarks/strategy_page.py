@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from pages import ROOT, fill, interval, table
-from strategy_cells import FACTORS, STRATEGIES, Cell, Subset, cells
+from strategy_cells import FACTORS, STRATEGIES, Cell, Finished, Subset, cells
 from strategy_fit import ORDER, Measured, Pairs, fitted, mean_of, regrets
 
-from thawline.artifacts import read_json, write_text
+from thawline.artifacts import write_text
 from thawline.config.sections import Finetune
 from thawline.strategy.rule import PROBE, Facts, Prior, Rule
 
@@ -20,39 +20,40 @@ ENOUGH = 4
 """Pairs of data set and source from which on a gain is believed, where its interval lies above zero."""
 
 
-def progress(folder: Path) -> str:
+def progress(finished: Finished) -> str:
     """Say how many cells of each strategy and seed there are."""
     found: dict[str, list[int]] = {}
     for cell in cells():
         count = found.setdefault(f"seed {cell.subset.seed} {cell.strategy} {cell.variant}".strip(), [0, 0])
-        count[0] += cell.path(folder).is_file()
+        count[0] += finished.get(cell) is not None
         count[1] += 1
     done, everything = (sum(each[at] for each in found.values()) for at in (0, 1))
     return "\n".join([f"{a} of {b}: {name}" for name, (a, b) in found.items()] + [f"{done} of {everything}"])
 
 
-def right(cell: Cell, folder: Path, key: str = "correct") -> np.ndarray | None:
+def right(cell: Cell, finished: Finished, key: str = "correct") -> np.ndarray | None:
     """Return for each test picture whether a cell is right, (N,); None where it is not measured yet."""
-    path = cell.path(folder)
-    return np.array(list(read_json(path)[key])) == "1" if path.is_file() else None
+    found = finished.get(cell)
+    return None if found is None else np.array(list(found[key])) == "1"
 
 
-def measured(folder: Path) -> dict[Subset, Measured]:
+def measured(finished: Finished) -> dict[Subset, Measured]:
     """Return the subsets on which every strategy was measured."""
     found = {}
     for subset in {cell.subset: None for cell in cells()}:
-        known = {name: right(Cell(subset, name), folder) for name in STRATEGIES}
+        known = {name: right(Cell(subset, name), finished) for name in STRATEGIES}
         heads = Cell(subset, "heads")
-        known |= {PROBE: right(heads, folder, "several"), "last_cut": right(heads, folder)}
+        known |= {PROBE: right(heads, finished, "several"), "last_cut": right(heads, finished)}
         complete = {name: each for name, each in known.items() if each is not None}
         if len(complete) == len(known):
-            found[subset] = Measured(subset.data, subset.source, facts(heads, folder), complete)
+            found[subset] = Measured(subset.data, subset.source, facts(heads, finished), complete)
     return found
 
 
-def facts(heads: Cell, folder: Path) -> Facts:
+def facts(heads: Cell, finished: Finished) -> Facts:
     """Return what was known of a subset before anything was fine-tuned."""
-    told = read_json(heads.path(folder))
+    told = finished.get(heads)
+    assert told is not None
     sets = {tuple(cuts): accuracy for cuts, accuracy, _ in told["sets"]}
     peak = min(told["singles"], key=lambda depth: told["singles"][depth][1])
     last = sets[told["units"],]
@@ -60,11 +61,11 @@ def facts(heads: Cell, folder: Path) -> Facts:
     return Facts(told["pictures"], told["classes"], last, best, int(peak) / told["units"])
 
 
-def compared(folder: Path, one: tuple[str, ...], other: tuple[str, ...]) -> Pairs:
+def compared(finished: Finished, one: tuple[str, ...], other: tuple[str, ...]) -> Pairs:
     """Return the gain of one strategy (with its variant) on another wherever both were measured."""
     found = []
     for subset in {cell.subset: None for cell in cells()}:
-        first, second = (right(Cell(subset, *each), folder) for each in (one, other))
+        first, second = (right(Cell(subset, *each), finished) for each in (one, other))
         if first is not None and second is not None:
             found.append(((subset.data, subset.source), float(first.mean() - second.mean())))
     return found
@@ -109,27 +110,27 @@ def regret_table(units: Sequence[Measured]) -> str:
     return table(["", *sets, "mean (95 %)"], lines, LINE)
 
 
-def variants(folder: Path) -> str:
+def variants(finished: Finished) -> str:
     """Return the table of what other rates and moving statistics of BatchNorm are worth, paired."""
     lines = []
     for name in list(STRATEGIES)[:4]:
-        gains = [compared(folder, (name, variant), (name,)) for variant in FACTORS]
+        gains = [compared(finished, (name, variant), (name,)) for variant in FACTORS]
         lines.append([name.replace("_", " "), str(min(map(len, gains))), *map(points, gains)])
     names = ("rates / 3", "rates x 3", "BatchNorm estimating")
     return table(["", "subsets", *names], lines, LINE)
 
 
-def others(folder: Path) -> str:
+def others(finished: Finished) -> str:
     """Return the table of strategies that were measured on some subsets alone, against the head on the last
     cut."""
     lines = []
     for name in ("lora", "from_scratch"):
-        gains = compared(folder, (name,), ("heads",))
+        gains = compared(finished, (name,), ("heads",))
         lines.append([name.replace("_", " "), str(len(gains)), points(gains)])
     return table(["", "subsets", "minus the last cut's head"], lines, LINE)
 
 
-def prior(folder: Path) -> Prior | None:
+def prior(finished: Finished) -> Prior | None:
     """Return the best of the partly frozen recipes and LP-FT at three rates; None unless it beats `lp_ft` as
     its preset is, whose BatchNorm goes on estimating, by more than chance."""
     rate = Finetune().body_lr
@@ -137,7 +138,7 @@ def prior(folder: Path) -> Prior | None:
     found = {}
     for name in list(STRATEGIES)[:3]:
         for variant, factor in RATES.items():
-            pairs = compared(folder, (name, variant), ("lp_ft", "moving"))
+            pairs = compared(finished, (name, variant), ("lp_ft", "moving"))
             if len({place for place, _ in pairs}) >= ENOUGH:
                 found[name, factor] = mean_of(pairs)
     if not found:
@@ -170,17 +171,17 @@ def written(rule: Rule | None, known: Prior | None, done: int, everything: int) 
     )
 
 
-def write(folder: Path, root: Path = ROOT) -> None:
-    """Write the tables and the numbers that the cells in `folder` support."""
-    found = measured(folder)
+def write(finished: Finished, root: Path = ROOT) -> None:
+    """Write the tables and the numbers that the finished cells support."""
+    found = measured(finished)
     everything = len({cell.subset for cell in cells()})
     tables = {
         "done": f"{len(found)} of {everything} subsets are measured.",
         "accuracies": accuracies(found),
         "regrets": regret_table(list(found.values())),
-        "variants": variants(folder),
-        "others": others(folder),
+        "variants": variants(finished),
+        "others": others(finished),
     }
     fill("strategy.md", tables, root)
     rule = rule_of(list(found.values()))
-    write_text(root / RULE, written(rule, prior(folder), len(found), everything))
+    write_text(root / RULE, written(rule, prior(finished), len(found), everything))

@@ -1,6 +1,7 @@
 """The rule that is fitted to measured strategies, and what following it costs."""
 
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,8 +100,13 @@ def page() -> ModuleType:
     return loaded("strategy_page")
 
 
+def finished(page: ModuleType, folder: Path) -> Any:
+    return page.Finished(folder, folder / "strategies.json")
+
+
 def keep(page: ModuleType, folder: Path, data: str, *, moving: int, half: int) -> None:
     """Write cells of one seed: of 100 test pictures so many are right."""
+    cells = finished(page, folder)
     for each in page.cells():
         if each.subset[:2] != (data, "lite0") or each.subset.seed or each.strategy == "lora":
             continue
@@ -111,19 +117,19 @@ def keep(page: ModuleType, folder: Path, data: str, *, moving: int, half: int) -
         )
         heads |= {"singles": {"2": [0.7, 0.5], "4": [0.6, 0.9]}} if heads else {}
         heads |= {"sets": [[[4], 0.6, 0.9], [[2, 4], 0.8, 0.4]]} if heads else {}
-        each.path(folder).parent.mkdir(exist_ok=True)
+        cells.fresh(each).parent.mkdir(exist_ok=True)
         found = {"correct": digits, "pictures": 2 * each.subset.each, **heads}
-        each.path(folder).write_text(json.dumps(found))
+        cells.fresh(each).write_text(json.dumps(found))
 
 
 def test_a_prior_is_what_beats_the_usual_recipe_by_more_than_chance(page: ModuleType, tmp_path: Path) -> None:
     for data in ("digits", "rsscn7", "signdigits"):
         keep(page, tmp_path, data, moving=70, half=85)
-    assert page.prior(tmp_path) is None, "three data sets are too few"
+    assert page.prior(finished(page, tmp_path)) is None, "three data sets are too few"
     keep(page, tmp_path, "hotdog256", moving=75, half=85)
-    assert page.prior(tmp_path) == page.Prior(0.5, 3e-4)
+    assert page.prior(finished(page, tmp_path)) == page.Prior(0.5, 3e-4)
     keep(page, tmp_path, "hotdog256", moving=95, half=60)
-    assert page.prior(tmp_path) is None
+    assert page.prior(finished(page, tmp_path)) is None
 
 
 def test_tables_and_numbers_are_of_the_cells_that_are_there(page: ModuleType, tmp_path: Path) -> None:
@@ -133,12 +139,12 @@ def test_tables_and_numbers_are_of_the_cells_that_are_there(page: ModuleType, tm
     names = ("done", "accuracies", "regrets", "variants", "others")
     document.write_text("\n".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->" for name in names))
     keep(page, tmp_path, "digits", moving=70, half=85)
-    page.write(tmp_path, tmp_path)
+    page.write(finished(page, tmp_path), tmp_path)
     assert "Not told yet: too few data sets are finished." in document.read_text()
     assert "RULE: Rule | None = None" in module.read_text()
     for data in ("hotdog256", "rsscn7", "signdigits"):
         keep(page, tmp_path, data, moving=70, half=85)
-    page.write(tmp_path, tmp_path)
+    page.write(finished(page, tmp_path), tmp_path)
     text = document.read_text()
     assert "old" not in text
     assert "16 of 120 subsets are measured." in text
@@ -149,3 +155,18 @@ def test_tables_and_numbers_are_of_the_cells_that_are_there(page: ModuleType, tm
     exec(module.read_text(), names)
     assert names["RULE"].freeze.strategy == "half_frozen"
     assert names["PRIOR"] == page.Prior(0.5, 3e-4)
+
+
+def test_what_the_repository_holds_is_not_measured_again(page: ModuleType, tmp_path: Path) -> None:
+    first = finished(page, tmp_path)
+    assert first.get(next(page.cells())) is None
+    keep(page, tmp_path, "digits", moving=70, half=85)
+    first.store()
+    known = {cell: first.get(cell) for cell in page.cells()}
+    shutil.rmtree(tmp_path / "cells")
+    later = finished(page, tmp_path)
+    assert {cell: later.get(cell) for cell in page.cells()} == known
+    keep(page, tmp_path, "rsscn7", moving=70, half=85)
+    later.store()
+    assert sum(found is not None for found in known.values()) == 50
+    assert len(finished(page, tmp_path).stored) == 100
