@@ -179,8 +179,9 @@ def _client(store: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # it prints what it raises as well
+    # these print what they raise as well: Ctrl-C, too, while a connection is given back
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     return MlflowClient(store)
 
 

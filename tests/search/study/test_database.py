@@ -9,12 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 import tests_postgresql
 from tests_tasks import Bowl, random_search
 
 from thawline.artifacts import Artifacts
 from thawline.config.errors import UserError
-from thawline.search.study.database import location
+from thawline.search.study.database import connect, location
 from thawline.search.study.engine import run_trials
 from thawline.search.study.study import counted, open_study
 
@@ -165,3 +166,19 @@ def test_the_lock_of_a_lost_connection_is_given_back(tmp_path: Path) -> None:
                 )
             with other.alone():
                 pass
+
+
+def test_ctrl_c_while_a_connection_is_given_back_is_raised_and_not_printed_as_well(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect(random_search(), tmp_path / "s.db")
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/s.db")
+
+    @sqlalchemy.event.listens_for(engine, "reset")
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    connection = engine.connect()
+    with pytest.raises(KeyboardInterrupt):
+        connection.close()
+    assert not caplog.records

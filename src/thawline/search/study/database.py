@@ -72,6 +72,8 @@ def connect(search: Search, database: Path) -> RDBStorage:
     """
     url = location(search, database)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Ctrl-C while a connection is given back is printed with a traceback, though it is raised as well
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Optuna raises a bare RuntimeError for tables of another version
     with explained(url, ImportError, OSError, RuntimeError):
