@@ -128,3 +128,20 @@ print(kept() is None, computed() is None, gc.isenabled())
 def test_only_what_was_made_by_the_first_imports_is_left_out_of_the_search_for_garbage() -> None:
     done = subprocess.run([sys.executable, "-c", LOADS], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True", "True"]
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, 1), ("2", 2)])
+def test_numpy_has_one_thread_unless_somebody_wants_more(
+    asked: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", asked)
+    begin = (
+        "import sys, thawline.serving.cli, thawline.stage\nassert 'numpy' not in sys.modules, 'too late'\n"
+    )
+    rest = "thawline.stage.machine.start_threads_sparingly()\nimport numpy, threadpoolctl\n"
+    show = "print(*(each['num_threads'] for each in threadpoolctl.threadpool_info()))"
+    found = subprocess.run([sys.executable, "-c", begin + rest + show], capture_output=True, text=True)
+    assert (found.stdout.split(), found.stderr) == ([str(min(threads, machine.cores()))], "")

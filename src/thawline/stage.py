@@ -75,9 +75,7 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
             them must agree with the lock, or the stage would read artifacts of another task. After the choice
             of a source every stage reads that as well.
     """
-    # read by OpenMP when torch is imported: threads that spin while they wait would take the second
-    # core from everything else on a small machine
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    machine.start_threads_sparingly()
     root = Path(script).resolve().parents[1]
     name = Path(script).stem
     command = list(sys.argv)

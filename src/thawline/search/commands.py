@@ -6,7 +6,6 @@ Nothing here imports torch but `resume`, which trains.
 import csv
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -151,8 +150,6 @@ def resume(name: str, search: Search) -> Artifacts:
 
     Raises `UserError` where the study cannot be gone on with, and says what differs from when it was begun.
     """
-    # read by OpenMP when torch is imported, as in thawline.stage
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     study = study_named(name, search)
     config = configuration(study)
     if config is None:
