@@ -4,7 +4,7 @@ import torch
 from tests_networks import freeze
 from torch import nn
 
-from thawline.models.layout import in_layout, layout_of
+from thawline.models.layout import in_cache, in_layout, layout_of
 from thawline.models.zoo import build
 
 
@@ -72,3 +72,11 @@ def test_what_has_five_axes_is_left_alone() -> None:
     network.register_buffer("video", torch.zeros(1, 2, 3, 4, 5))
     with in_layout(network, layout_of(network)):
         assert network.get_buffer("video").is_contiguous()
+
+
+def test_processors_compute_as_many_pictures_at_once_as_their_caches_hold() -> None:
+    photographs, digits = torch.zeros(20, 3, 224, 224), torch.zeros(20, 3, 32, 32)
+    assert [len(part) for part in in_cache(photographs)] == [8, 8, 4]
+    assert [len(part) for part in in_cache(digits)] == [20]
+    assert [len(part) for part in in_cache(torch.zeros(3, 3, 2000, 2000))] == [1, 1, 1]
+    assert [part.shape for part in in_cache(digits[:0])] == [(0, 3, 32, 32)]

@@ -12,7 +12,7 @@ from thawline.config.errors import UserError
 from thawline.data.batches import NOT_COUNTED, Batches
 from thawline.models.answer import Answer
 from thawline.models.cuts import logits_of
-from thawline.models.layout import in_layout, laid_out, layout_of
+from thawline.models.layout import in_cache, in_layout, laid_out, layout_of
 
 
 def logits(
@@ -52,16 +52,19 @@ def _outputs(
     device: torch.device | str,
     half: bool = False,
 ) -> Iterator[tuple[Any, torch.Tensor]]:
-    """Yield what `asked`, of `network`, makes of each batch that counts, and its labels."""
+    """Yield what `asked`, of `network`, makes of the pictures of each batch that counts, part after part, and
+    their labels."""
     was_training, layout = network.training, layout_of(network)
     network.to(device).eval()
     try:
         with in_layout(network, layout), torch.inference_mode():
             for images, of_batch, indices in batches.on(torch.device(device)):
-                with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-                    output = asked(laid_out(images, layout))
-                if indices[0] != NOT_COUNTED:
-                    yield output, of_batch
+                parts = in_cache(images)
+                for part, labels in zip(parts, of_batch.split([len(each) for each in parts]), strict=True):
+                    with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
+                        output = asked(laid_out(part, layout))
+                    if indices[0] != NOT_COUNTED:
+                        yield output, labels
     finally:
         network.train(was_training)
 

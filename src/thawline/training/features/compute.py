@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from thawline.data.batches import Batches
 from thawline.models.cuts import divide
-from thawline.models.layout import laid_out, lay_out, layout_of
+from thawline.models.layout import in_cache, laid_out, lay_out, layout_of
 from thawline.models.splitting import part, require_rows
 
 
@@ -26,10 +26,13 @@ def computed(
 
     Raises `UserError` when the network does not keep pictures apart at this depth.
     """
-    with torch.autocast(given.device.type, torch.bfloat16, enabled=half):
-        features: torch.Tensor = side(laid_out(given, layout))
-    require_rows(features, given)
-    return features
+    found = []
+    for each in in_cache(given):
+        with torch.autocast(given.device.type, torch.bfloat16, enabled=half):
+            features: torch.Tensor = side(laid_out(each, layout))
+        require_rows(features, each)
+        found.append(features)
+    return torch.cat(found)
 
 
 def features_in_memory(
