@@ -1,7 +1,6 @@
 """What a picture costs on this machine: a forward pass, and a training step from each depth on."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -25,14 +24,15 @@ from thawline.training.loss import cross_entropy
 
 log = logging.getLogger(__name__)
 
-STEPS = 5
-"""Steps of which the median counts, after one that does not."""
+STEPS, PASSES = 5, 3
+"""Steps, and passes without learning, of which the median counts, after one that does not."""
 
 CLEAR = 1.25
 """How many times as fast another way must be before float32 is left for it."""
 
-HOPELESS = 2.0
-"""A way that takes so many times as long as the best so far is not timed to the end."""
+FEW, HOPELESS = 2, 2.0
+"""A way that takes so many times as long as the best so far for a step of a few pictures is not timed
+further: a processor that only emulates bfloat16 took a minute for what float32 did in five seconds."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,16 @@ def timed(
             first = min(depths)
             best, half = _steps(network, recipe, pictures, labels, first, halves[0]), halves[0]
             for other in halves[1:]:
-                found = _steps(network, recipe, pictures, labels, first, other, best.step * HOPELESS)
-                log.info(
-                    "a step in %s takes %.2f times as long as in %s",
-                    _named(other), found.step / best.step, _named(half),
-                )  # fmt: skip
-                if found.step * CLEAR <= best.step:
+                few = [
+                    _stepping(network, recipe, pictures[:FEW], labels[:FEW], first, each)
+                    for each in (half, other)
+                ]
+                ratio = few[1] / few[0]
+                if ratio < HOPELESS:
+                    found = _steps(network, recipe, pictures, labels, first, other)
+                    ratio = found.step / best.step
+                log.info("a step in %s takes %.2f times as long as in %s", _named(other), ratio, _named(half))
+                if ratio * CLEAR <= 1:
                     best, half = found, other
             rest = [depth for depth in depths if depth != first]
             at = {depth: _steps(network, recipe, pictures, labels, depth, half) for depth in rest}
@@ -113,27 +117,38 @@ def _steps(
     labels: torch.Tensor,
     depth: int,
     half: bool,
-    hopeless: float = math.inf,
 ) -> StepCost:
-    """Time what a step at `depth` consists of; a way slower than `hopeless` (seconds a picture) only once."""
+    """Time what a step at `depth` consists of."""
+    stepping = _stepping(network, recipe, pictures, labels, depth, half, STEPS)
+    held = _held(network, recipe, depth).eval()
+    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=half), torch.no_grad():
+        features = held.features(pictures)
+        prefix = _median(lambda: held.features(pictures), len(pictures), PASSES) if depth else 0.0
+        suffix = _median(lambda: held.suffix(features), len(pictures), PASSES)
+    return StepCost(prefix, min(suffix, stepping), stepping)
+
+
+def _stepping(
+    network: nn.Module,
+    recipe: Finetune,
+    pictures: torch.Tensor,
+    labels: torch.Tensor,
+    depth: int,
+    half: bool,
+    calls: int = 1,
+) -> float:
+    """Return the seconds that a training step takes for each picture."""
     held = _held(network, recipe, depth)
     learning = [each for each in held.parameters() if each.requires_grad]
     with torch.autocast(pictures.device.type, torch.bfloat16, enabled=half):
         features = held.features(pictures)
+        held.train()
 
         def step() -> None:
             loss = cross_entropy(logits_of(held.suffix(features))[0], labels)
             torch.autograd.grad(loss, learning, allow_unused=True)
 
-        def suffix() -> None:
-            with torch.no_grad():
-                held.suffix(features)
-
-        held.train()
-        stepping = _median(step, len(pictures), hopeless)
-        held.eval()
-        prefix = _median(lambda: held.features(pictures), len(pictures)) if depth else 0.0
-        return StepCost(prefix, min(_median(suffix, len(pictures)), stepping), stepping)
+        return _median(step, len(pictures), calls)
 
 
 def _held(network: nn.Module, recipe: Finetune, depth: int) -> PartlyFrozen:
@@ -146,17 +161,14 @@ def _held(network: nn.Module, recipe: Finetune, depth: int) -> PartlyFrozen:
     return held
 
 
-def _median(work: Callable[[], object], pictures: int, hopeless: float = math.inf) -> float:
-    """Return seconds for each of `pictures`: the median of a few calls after one that warms up."""
+def _median(work: Callable[[], object], pictures: int, calls: int) -> float:
+    """Return seconds for each of `pictures`: the median of some calls after one that warms up."""
     found: list[float] = []
-    for index in range(STEPS + 1):
+    for _ in range(calls + 1):
         started = time.perf_counter()
         work()
         _wait()
         found.append((time.perf_counter() - started) / pictures)
-        # the first call is slow whatever the way
-        if index == 1 and found[1] > hopeless:
-            break
     return median(found[1:])
 
 
