@@ -21,6 +21,7 @@ from thawline.artifacts import (
 )
 from thawline.config.recipe.contenders import of_each
 from thawline.config.recipe.meaning import Situation, matters
+from thawline.config.search import EACH_DEPTH
 from thawline.config.sections import Config, Contender, Goal
 from thawline.data.recorded import recorded
 from thawline.depth_curve import read_curve
@@ -157,11 +158,12 @@ def _parameters(trials: Trials) -> dict[str, Any]:
 def _announce(trials: Trials) -> None:
     config, search = trials.config, trials.search
     name = trials.contender.name
-    log.info(
-        "search %s: the configured learning rates and depth are only the first trial "
-        "(search=off uses them as they stand)",
-        name,
-    )
+    if EACH_DEPTH not in search.known:
+        log.info(
+            "search %s: the configured learning rates and depth are only the first trial "
+            "(search=off uses them as they stand)",
+            name,
+        )
     log.info("search %s: %s", name, trials.validating.validation.reason)
     differs = reproducible(search)
     if search.workers > 1 and differs is not None:

@@ -64,6 +64,14 @@ def test_the_configured_recipe_is_first_as_it_stands() -> None:
     assert recipes()["configured"] == BASE
 
 
+def test_where_each_depth_is_tried_the_cheapest_is_first() -> None:
+    search = Search(known=["linear_probe", EACH_DEPTH])
+    depths = [slot.params["depth"] for slot in known(TrialSpace(search, BASE, [0, 2, 3], 3))]
+    assert depths == sorted(depths, reverse=True)
+    assert set(depths) == {0, 2, 3}
+    assert names(search)[0] == "linear_probe"
+
+
 def test_the_configured_recipe_stays_as_it_stands_where_lists_lack_its_values() -> None:
     search = Search(space=Space(choices={"weight_decay": [0.0, 0.5], "optimizer": ["sgd", "lamb"]}))
     assert recipes(search)["configured"] == BASE

@@ -106,14 +106,16 @@ def known(space: TrialSpace) -> list[Slot]:
 
     Each place's `params` are what the space has of the recipe, its attribute `changes` what it has not. A
     recipe is left out where its depth is not among the study's or it needs a method that was not asked for.
-    `each_depth` is the base at every depth of the study, the cheapest first.
+    `each_depth` is the base at every depth of the study, the cheapest first; with it the base does not come
+    before the others: a study that ends early has tried what costs least.
     Studies of a baseline (all frozen, or nothing from the source model) try only their base, whose depth is a
     count, a fraction or `all`: the name of a unit must have been resolved.
     """
     base, depths, units = space.base, space.depths, space.units
     wanted = _count(base.depth, units)
     nearest = min(depths, key=lambda each: abs(each - wanted))
-    found = [_slot(CONFIGURED, base, base, point(space, nearest), space.search)]
+    configured = _slot(CONFIGURED, base, base, point(space, nearest), space.search)
+    found = [] if EACH_DEPTH in space.search.known else [configured]
     for name in space.search.known:
         if name == EACH_DEPTH:
             found += [
