@@ -71,6 +71,14 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     return Artifacts.under(root)
 
 
+def test_the_lock_holds_stages_of_the_pipeline_alone() -> None:
+    """DVC keeps what it once locked of stages that are gone, and reads and writes it after every stage."""
+    stages, locked = (
+        set(yaml.safe_load((ROOT / name).read_text())["stages"]) for name in ("dvc.yaml", "dvc.lock")
+    )
+    assert locked <= stages
+
+
 def run_script(script: str, *given: Any) -> None:
     """Run a script of pipelines/ as `thawline.stage.run` would, but for the command line."""
     with pytest.MonkeyPatch.context() as patch:
