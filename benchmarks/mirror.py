@@ -4,7 +4,8 @@
 
 Photographs whose mirror images keep their labels. For each data set, source and number of training pictures a
 class, five draws of these: heads on the cuts that out-of-fold predictions of the pictures as they are choose.
-Test pictures are not mirrored. Features are kept below scratch/.
+Taken are mirror images as a plan takes them, where they help on pictures left out. Test pictures are not
+mirrored. Features are kept below scratch/.
 """
 
 import logging
@@ -20,27 +21,28 @@ from thawline.statistics.paired import difference_interval
 from thawline.training.solve.choice import choose_cuts
 from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
+from thawline.training.solve.mirrored import mirror_images_teach, twofold
 from thawline.training.solve.targets import Targets
 
 SETS = ("rsscn7", "hotdog256", "antsbees256")
 SIZES = (10, 20, 40, None)
 DRAWS = 5
-NAMES = ("data", "source", "a class", "pictures alone", "with mirror images", "gain (95 %)")
+NAMES = ("data", "source", "a class", "pictures alone", "with mirror images", "gain (95 %)", "taken", "gain")
 log = logging.getLogger("mirror")
 
 
-def correct(found: Pooled, mirrored: Pooled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def correct(found: Pooled, mirrored: Pooled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return (test pictures,) on which a head on the pictures `rows` is right, and one on their mirror images
-    as well."""
+    as well; and whether pictures left out say that this one is better."""
     labels, classes = found.labels[rows], found.classes
     taught, beside = found.cuts(rows), mirrored.cuts(rows)
     plain = Targets(labels, classes)
     cuts = choose_cuts(taught, plain).cuts
     both = [CutFeatures(np.concatenate([taught[cut].values, beside[cut].values])) for cut in cuts]
-    twice = Targets(np.tile(labels, 2), classes, pictures=np.tile(np.arange(len(labels)), 2))
-    heads = logistic_head([taught[cut] for cut in cuts], plain), logistic_head(both, twice)
+    alone, images = ([each[cut] for cut in cuts] for each in (taught, beside))
+    heads = logistic_head(alone, plain), logistic_head(both, twofold(plain))
     one, two = (found.right(head, depths=cuts).astype(float) for head in heads)
-    return one, two
+    return one, two, mirror_images_teach(alone, images, plain)
 
 
 def measured(name: str, source: str, found: Pooled, mirrored: Pooled, each: int | None) -> list[str]:
@@ -51,13 +53,15 @@ def measured(name: str, source: str, found: Pooled, mirrored: Pooled, each: int 
         if each is None
         else [np.flatnonzero(of_each_class(found.labels, everything, each, draw)) for draw in range(DRAWS)]
     )
-    alone, both = (
+    alone, both, taken = (
         np.stack(part) for part in zip(*(correct(found, mirrored, rows) for rows in draws), strict=True)
     )
     ends = difference_interval(both, alone, np.arange(alone.shape[1]), 0.95)
     gain = interval((both - alone).mean(), *ends, "+.3f")
     size = "all" if each is None else str(each)
-    return [name, source, size, f"{alone.mean():.3f}", f"{both.mean():.3f}", gain]
+    followed = (both - alone)[taken].sum() / alone.size
+    often = f"{taken.sum()} of {len(taken)}"
+    return [name, source, size, f"{alone.mean():.3f}", f"{both.mean():.3f}", gain, often, f"{followed:+.3f}"]
 
 
 def rows(data: Path, weights: Path) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ from thawline.artifacts import FORECAST, PLAN, STOPPED, Artifacts, read_json
 from thawline.clock import Clock
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import (
+    AugmentationName,
     Config,
     DataSetName,
     Finetune,
     Goal,
     Keep,
+    Mix,
     Plan,
     Search,
     Target,
@@ -91,6 +94,33 @@ def test_later_stages_obey_what_was_decided(toy_artifacts: Artifacts) -> None:
         found.search.trials == read_json(toy_artifacts.outputs / "plan" / PLAN)["settings"]["search.trials"]
     )
     assert found.finetune.refit
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_mirror_images_teach_where_a_look_says_that_they_help(
+    toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, helps: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("thawline.plan.plan.mirrored_too", lambda *_, **__: helps)
+    asked = config()
+    asked = replace(asked, target=replace(asked.target, mirror=True))
+    plan(asked, toy_artifacts)
+    expected = AugmentationName.mirror if helps else AugmentationName.none
+    assert planned(asked, toy_artifacts).finetune.augmentation is expected
+    assert f"mirror images, too, are {'' if helps else 'no '}better on pictures left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [{"mirror": False}, {"augmentation": AugmentationName.standard}, {"mix": Mix.mixup}, {"minutes": 0.01}],
+)
+def test_nobody_looks_where_mirror_images_would_be_wrong_or_too_late(
+    toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, reason: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("thawline.plan.plan.mirrored_too", lambda *_, **__: pytest.fail("somebody looked"))
+    mirror = reason.pop("mirror", True)
+    asked = config(**reason)
+    plan(replace(asked, target=replace(asked.target, mirror=mirror)), toy_artifacts)
 
 
 def test_it_says_what_will_be_done_and_what_is_left_out(

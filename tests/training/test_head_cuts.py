@@ -1,5 +1,8 @@
 """The cuts that a fine-tuning's head reads: which of those asked for, and which are chosen."""
 
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,8 @@ from thawline.models.head_cuts import read_cuts
 from thawline.models.zoo import build
 from thawline.training.batches import batches
 from thawline.training.features.cache import PrefixCache, features
-from thawline.training.head_cuts import chosen_cuts, cuts_of, pooled_cuts
+from thawline.training.head_cuts import chosen_cuts, cuts_of, mirrored_too, pooled_cuts
+from thawline.training.solve.features import CutFeatures
 
 PROBE = {"depth": "all", "body_lr": None}
 LP_FT = {"phases": Phases.probe_first, "epochs": 2}
@@ -102,3 +106,52 @@ def test_features_of_a_cut_in_between_do_not_stand_in_for_the_pictures(
     for depth in (1, 2):
         features(several, {depth}, part, CPU, cache=cache)
     assert np.allclose(features(several, {3}, part, CPU, cache=cache)[3], expected, atol=1e-5)
+
+
+def test_who_solves_the_chosen_head_needs_no_other_pass(
+    network: nn.Module, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, last = PrefixCache(tmp_path, CPU), len(units(network))
+    cuts = chosen_cuts(network, recipe(**PROBE), toy_store, CPU, cache=cache).cuts
+    chosen = read_cuts(network, cuts, seed=0)
+    expected = features(chosen, {last}, toy_store, CPU)[last]
+
+    def pass_over_pictures(*_: object) -> None:
+        pytest.fail("the pictures are shown to the network again")
+
+    monkeypatch.setattr("thawline.training.features.prefix.StoredPrefix._computed", pass_over_pictures)
+    found = features(chosen, {last}, toy_store.part("train"), CPU, cache=cache)[last]
+    assert np.allclose(found, expected[toy_store.manifest["split"] == "train"], atol=1e-6)
+
+
+def test_what_the_network_does_not_compute_is_not_stored(
+    network: nn.Module, toy_store: Store, tmp_path: Path
+) -> None:
+    cache, last = PrefixCache(tmp_path, CPU), len(units(network))
+    expected = features(network, {last}, toy_store, CPU)[last]
+    for wrong in (expected + 1, expected[:, :-1], expected.astype(np.float64)):
+        cache.put(network, last, toy_store, wrong)
+    assert np.array_equal(features(network, {last}, toy_store, CPU, cache=cache)[last], expected)
+    cache.put(network, last, toy_store, np.zeros_like(expected))
+    assert np.array_equal(features(network, {last}, toy_store, CPU, cache=cache)[last], expected)
+
+
+def test_pictures_and_their_mirror_images_are_compared_once_and_stored(
+    network: nn.Module, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def noted(
+        pictures: Sequence[CutFeatures], mirrored: Sequence[CutFeatures], *_: object, **__: object
+    ) -> bool:
+        asked.append((pictures[-1].values, mirrored[-1].values))
+        return True
+
+    monkeypatch.setattr("thawline.training.head_cuts.mirror_images_teach", noted)
+    several, cache = read_cuts(copy.deepcopy(network), [1], seed=0), PrefixCache(tmp_path, CPU)
+    assert mirrored_too(several, toy_store, recipe(**PROBE), CPU, cache=cache)
+    [(pictures, mirrored)] = asked
+    train = toy_store.part("train")
+    flipped = replace(train, images=np.ascontiguousarray(train.images[:, :, ::-1]), origin=None)
+    assert np.allclose(pictures, pooled_cuts(network, train, CPU)[3].values, atol=1e-5)
+    assert np.allclose(mirrored, pooled_cuts(network, flipped, CPU)[3].values, atol=1e-5)

@@ -5,6 +5,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from torch import nn
+
 from thawline.artifacts import (
     CARD,
     FORECAST,
@@ -21,6 +23,7 @@ from thawline.config.recipe.contenders import recipe_of
 from thawline.config.recipe.rewards import Reward
 from thawline.config.search import EACH_DEPTH, LINEAR_PROBE, MEASURED
 from thawline.config.sections import (
+    AugmentationName,
     Config,
     Contender,
     Finetune,
@@ -41,7 +44,7 @@ from thawline.models.device import prepare_machine
 from thawline.models.linear_head import linear_head
 from thawline.plan.budget import Programme, Work, forecast, richest
 from thawline.plan.costs import Costs, timed
-from thawline.plan.decisions import Decisions, read_decisions, write_decisions
+from thawline.plan.decisions import Decisions, applied, read_decisions, write_decisions
 from thawline.plan.depths import spread
 from thawline.plan.words import left_out, table
 from thawline.training.answering import answering_of, by_stored_features
@@ -49,15 +52,18 @@ from thawline.training.batches import batches
 from thawline.training.features.cache import FILL_BATCH, PrefixCache
 from thawline.training.features.compute import sizes
 from thawline.training.finetune import initial_network
-from thawline.training.head_cuts import chosen_cuts, decided
+from thawline.training.head_cuts import chosen_cuts, decided, mirrored_too
 from thawline.training.recipe import plain
 from thawline.training.run import Training
 from thawline.training.solve.choice import CutChoice
 
 log = logging.getLogger(__name__)
 
-BATCH = 16
+BATCH = 8
 """Pictures in the steps that are timed: what a picture costs hardly depends on it."""
+
+SHARE_TO_LOOK = 0.4
+"""Of the minutes: later than that nobody looks whether mirror images help."""
 
 DEPTHS, CURVE_DEPTHS = 4, 8
 """Thawed depths that a plan compares at most: for a recipe, and for a curve."""
@@ -68,7 +74,8 @@ def plan(config: Config, artifacts: Artifacts) -> None:
 
     Decisions are kept for as long as what they were made from stays the same: a reproduction repeats them.
     """
-    assert config.plan.minutes is not None
+    minutes = config.plan.minutes
+    assert minutes is not None
     folder = artifacts.stage_output("plan")
     clock = Clock(artifacts.clock)
     if clock.used() is None:
@@ -76,35 +83,52 @@ def plan(config: Config, artifacts: Artifacts) -> None:
     began = time.monotonic()
     prepare_machine(config.trainer)
     store = open_training(artifacts)
-    cuts = first_model(config, artifacts, store)
+    cuts, network = first_model(config, artifacts, store)
     log.info("a first model is ready: thawline predict FILE|FOLDER (%.0f s)", clock.used() or 0)
     basis = _basis(config, artifacts, store)
     known = _known(folder / PLAN, basis)
     if known is not None:
         log.info("plan: as decided before (%s)", PLAN)
         return
+    found: dict[str, Any] = {"finetune.head_cuts": cuts}
+    looking = (clock.used() or time.monotonic() - began) < SHARE_TO_LOOK * 60 * minutes
+    if looking and _mirrors(config, artifacts, store, network):
+        found["finetune.augmentation"] = AugmentationName.mirror.name
+    config = applied(config, Decisions(settings=found))
     work, costs, units = _asked(config, artifacts, store)
-    left = 60 * config.plan.minutes - (clock.used() or time.monotonic() - began)
+    left = 60 * minutes - (clock.used() or time.monotonic() - began)
     programme = richest(work, costs, left)
-    write_decisions(
-        folder / PLAN,
-        Decisions(
-            basis, {"finetune.head_cuts": cuts} | settings(config.finetune, work, costs, units, programme)
-        ),
-    )
+    found |= settings(config.finetune, work, costs, units, programme)
+    write_decisions(folder / PLAN, Decisions(basis, found))
     expected = forecast(work, costs, programme)
     write_json(folder / FORECAST, asdict(expected))
-    for line in table(config.plan.minutes, clock.used() or 0.0, programme, expected):
+    for line in table(minutes, clock.used() or 0.0, programme, expected):
         log.info("%s", line)
     for line in left_out(work, costs, programme, expected):
         log.info("%s", line)
 
 
-def first_model(config: Config, artifacts: Artifacts, store: Store) -> list[int] | None:
+def _mirrors(config: Config, artifacts: Artifacts, store: Store, network: nn.Module) -> bool:
+    """Tell whether mirror images are to teach, too: where they keep their labels, nothing else changes the
+    pictures, and heads that saw them are better on pictures left out. `network` is the first model."""
+    recipe = config.finetune
+    as_they_are = recipe.augmentation is AugmentationName.none and recipe.mix is Mix.none
+    if not config.target.mirror or not as_they_are:
+        return False
+    cache = PrefixCache(artifacts.prefix, config.trainer)
+    helps = mirrored_too(network, store, recipe, config.trainer, seed=config.seed, cache=cache)
+    log.info(
+        "heads that saw mirror images, too, are %s on pictures left out", "better" if helps else "no better"
+    )
+    return helps
+
+
+def first_model(config: Config, artifacts: Artifacts, store: Store) -> tuple[list[int] | None, nn.Module]:
     """Write the linear probe as a bundle: solved, so it takes little more than one pass over the pictures. It
     has a temperature, and knows from when on a picture is unknown, by the features of that pass.
 
-    Returns the cuts that its head reads, chosen out of fold where they are not configured.
+    Returns:
+        The cuts that its head reads, chosen out of fold where they are not configured; and the network.
     """
     initial, folder = artifacts.stage("replace_head"), artifacts.stage_output("plan", "model")
     network, _ = load_model(initial / MODEL, initial / CARD)
@@ -134,7 +158,7 @@ def first_model(config: Config, artifacts: Artifacts, store: Store) -> list[int]
         ask=by_stored_features(network, config.trainer, cache, at_once),
     )
     save_answering(folder, save_model(folder / MODEL, folder / CARD, network, card), answering, features)
-    return recipe.head_cuts if isinstance(recipe.head_cuts, list) else None
+    return recipe.head_cuts if isinstance(recipe.head_cuts, list) else None, network
 
 
 def _basis(config: Config, artifacts: Artifacts, store: Store) -> str:

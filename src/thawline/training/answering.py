@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from thawline.config.sections import AugmentationName, Finetune, Trainer
+from thawline.config.sections import Finetune, Trainer
+from thawline.data.augment import FIXED
 from thawline.data.store import Store, groups_of
 from thawline.models.answer import Answer, as_rows, scores
 from thawline.models.answering import Answering, Unknown
@@ -145,9 +146,10 @@ def _unknown_by_what_taught(rows: torch.Tensor, train: Store, share: float, neig
 
 
 def solved_alone(network: nn.Module, recipe: Finetune) -> bool:
-    """Tell whether a solved head is all that `recipe` makes of `network`, on its pictures as they are."""
+    """Tell whether a solved head is all that `recipe` makes of `network`, on pictures as they are, and maybe
+    on their mirror images."""
     phases = phases_of(recipe, network)
-    return phases[-1].solved and recipe.augmentation is AugmentationName.none and bool(linear_head(network))
+    return phases[-1].solved and recipe.augmentation in FIXED and bool(linear_head(network))
 
 
 def left_out(

@@ -11,17 +11,19 @@ from torch import nn
 from thawline.config.errors import UserError, first_line
 from thawline.config.recipe.fields import AUTO, Finetune
 from thawline.config.recipe.meaning import Situation, matters
-from thawline.config.sections import ClassWeights, Trainer
+from thawline.config.sections import AugmentationName, ClassWeights, Trainer
 from thawline.data.store import TEACHING_ONLY, Store, groups_of
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_cuts, resolve_depth
 from thawline.models.head_cuts import read_cuts, side_by_side
 from thawline.models.linear_head import linear_head
+from thawline.training.batches import batches
 from thawline.training.features.cache import FILL_BATCH, PrefixCache, features
 from thawline.training.parameter_groups import balanced_weights
 from thawline.training.robust import Loss
 from thawline.training.solve.choice import CutChoice, choose_cuts, spread_depths
 from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.mirrored import mirror_images_teach
 from thawline.training.solve.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -73,10 +75,48 @@ def chosen_cuts(
     cache: PrefixCache | None = None,
 ) -> CutChoice:
     """Choose the cuts that a solved head on `network`, an initial target model, is to read, by out-of-fold
-    predictions of the training pictures of `store` as they are: see `choose_cuts`."""
+    predictions of the training pictures of `store` as they are: see `choose_cuts`.
+
+    What the chosen ones make of all pictures goes into `cache`: whoever solves that head needs no other pass.
+    """
     train = store.part("train")
-    cuts = pooled_cuts(network, train, trainer, cache=cache)
-    return choose_cuts(cuts, targets_of(train, len(store.classes), recipe), seed=seed)
+    whole, rows = train, np.arange(len(train))
+    if cache is not None and train.origin is not None:
+        whole, rows = train.origin
+    cuts = pooled_cuts(network, whole, trainer, cache=cache)
+    taught = {depth: CutFeatures(cut.values[rows]) for depth, cut in cuts.items()}
+    choice = choose_cuts(taught, targets_of(train, len(store.classes), recipe), seed=seed)
+    if cache is not None:
+        reading, last = read_cuts(copy.deepcopy(network), choice.cuts, seed=0), max(cuts)
+        values = np.concatenate([cuts[depth].values for depth in choice.cuts], axis=1)
+        cache.put(reading, last, whole, values)
+    return choice
+
+
+def mirrored_too(
+    network: nn.Module,
+    store: Store,
+    recipe: Finetune,
+    trainer: Trainer,
+    *,
+    seed: int = 0,
+    cache: PrefixCache | None = None,
+) -> bool:
+    """Tell whether a solved head on `network`, an initial target model that reads the cuts it is to read,
+    should learn from the mirror images of its pictures as well: see `mirror_images_teach`.
+
+    It takes a pass over the mirror images, whose features go into `cache` for whoever solves that head.
+    """
+    train, last, plain = store.part("train"), len(units(network)), copy.deepcopy(network)
+    together = side_by_side(plain)
+    if together is not None:
+        together.reset()
+    both = batches(train, FILL_BATCH, augmentation=AugmentationName.mirror, mirror=True)
+    rows = features(plain, {last}, train, trainer, cache=cache, batches=both)[last]
+    pictures, mirrored = np.split(rows.reshape(len(rows), -1), 2)
+    widths = (rows.shape[1],) if together is None else together.widths
+    targets = targets_of(train, len(store.classes), recipe)
+    return mirror_images_teach(apart(pictures, widths), apart(mirrored, widths), targets, seed=seed)
 
 
 def pooled_cuts(

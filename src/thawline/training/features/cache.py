@@ -23,8 +23,9 @@ from thawline.training.processes import place
 
 log = logging.getLogger(__name__)
 
-FILL_BATCH = 64
-"""Pictures the prefix computes at once when its features are stored."""
+FILL_BATCH = 32
+"""Pictures the prefix computes at once when its features are stored; fewer where a recipe's steps have fewer:
+what one pass stored, another that computes as many at once can read."""
 
 FeatureBatches = tuple[Batches, Batches]
 """Training and validation batches that hold features in place of pictures."""
@@ -45,6 +46,22 @@ class PrefixCache:
         """Return the first `depth` units of `network`, which is moved to `device`, with their features."""
         network = network.to(device)
         return StoredPrefix(network, depth, device, self.folder, self.settings, batch, self._checked)
+
+    def put(
+        self, network: nn.Module, depth: int, store: Store, values: np.ndarray, batch: int = FILL_BATCH
+    ) -> None:
+        """Store `values` (n, ...) as what the first `depth` units of `network`, on the CPU, make of the
+        pictures of `store` as they are, if that is what they make of a few of them."""
+        if not self.settings.prefix_cache:
+            return
+        try:
+            self.prefix(network, depth, device_of(self.settings), batch).put(
+                batches_of(store, batch), store, values
+            )
+        except (UserError, OSError) as error:
+            self._say(str(error))
+        finally:
+            network.cpu()
 
     def feature_batches(
         self, held: PartlyFrozen, pictures: Pictures, device: torch.device

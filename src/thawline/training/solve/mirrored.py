@@ -1,0 +1,65 @@
+"""Whether a linear head that is solved on mirror images, too, says better what pictures left out show."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from thawline.training.solve.choice import deciding_rows
+from thawline.training.solve.features import CutFeatures, rotated, standardised
+from thawline.training.solve.head import penalty_path
+from thawline.training.solve.left_out import FOLDS, folds_of, left_out, path_of
+from thawline.training.solve.targets import Targets
+
+MOST_PICTURES = 500
+"""Pictures that decide: with their mirror images as many rows as choose the cuts of a head."""
+
+
+def mirror_images_teach(
+    pictures: Sequence[CutFeatures], mirrored: Sequence[CutFeatures], targets: Targets, *, seed: int = 0
+) -> bool:
+    """Tell whether heads on pictures and their mirror images lose less on pictures left out than heads on the
+    pictures alone.
+
+    Both are asked about the pictures as they are, on the same folds, with the penalty that does best there.
+    Classes that are each other's mirror images, such as arrows, are what mirrored pictures confuse: there the
+    answer is no. Of more pictures `MOST_PICTURES` decide.
+
+    Args:
+        pictures: features of N pictures at the cuts that the head reads.
+        mirrored: of their mirror images, in the same order.
+        targets: of the N pictures, without views.
+    """
+    rows = deciding_rows(targets, seed, MOST_PICTURES)
+    asked = targets.rows(rows)
+    folds = folds_of(asked, FOLDS, seed)
+    if not folds:
+        return False
+    alone = [CutFeatures(cut.values[rows], cut.pooling) for cut in pictures]
+    beside = [CutFeatures(cut.values[rows], cut.pooling) for cut in mirrored]
+    both = [
+        CutFeatures(np.concatenate([one.values, other.values]), one.pooling)
+        for one, other in zip(alone, beside, strict=True)
+    ]
+    twice = twofold(asked)
+    found = _left_out_loss(alone, asked, folds), _left_out_loss(both, twice, [np.tile(f, 2) for f in folds])
+    return found[1] < found[0]
+
+
+def twofold(targets: Targets) -> Targets:
+    """Return the targets of pictures followed by those of their mirror images, which count as one picture."""
+    both = targets.rows(np.tile(np.arange(len(targets.labels)), 2))
+    return replace(both, pictures=np.tile(np.arange(len(targets.labels)), 2))
+
+
+def _left_out_loss(cuts: Sequence[CutFeatures], targets: Targets, folds: Sequence[np.ndarray]) -> float:
+    """Return the mean loss of heads on the first picture of each set of views, those of `folds` left out."""
+    table = standardised(cuts)
+    rows = rotated(table.rows)[0]
+    parts = left_out(rows, targets, folds)
+    said = path_of(rows, targets, penalty_path(len(table.mean), -3, 1, 9), parts)[1]
+    order = np.concatenate([np.flatnonzero(fold) for fold in folds])
+    first = order < len(targets.labels) // (1 if targets.pictures is None else 2)
+    losses = targets.rows(order).losses(said)[first]
+    weights = targets.weights[order][first]
+    return float(losses @ weights / weights.sum())

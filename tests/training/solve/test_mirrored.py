@@ -1,0 +1,61 @@
+"""Mirror images teach a solved head where it is better on pictures left out."""
+
+import numpy as np
+import pytest
+
+from thawline.training.solve.features import CutFeatures
+from thawline.training.solve.mirrored import MOST_PICTURES, mirror_images_teach, twofold
+from thawline.training.solve.targets import Targets
+
+CLASSES, COLUMNS = 3, 60
+
+
+def seen(labels: np.ndarray, seed: int, noise: float = 3.0) -> CutFeatures:
+    """Return columns that tell the classes apart but for noise, another one for each seed."""
+    middle = np.random.default_rng(99).normal(size=(CLASSES, COLUMNS))
+    return CutFeatures(
+        middle[labels] + noise * np.random.default_rng(seed).normal(size=(len(labels), COLUMNS))
+    )
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return np.arange(90) % CLASSES
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_another_look_at_the_same_classes_teaches(labels: np.ndarray, seed: int) -> None:
+    assert mirror_images_teach([seen(labels, seed)], [seen(labels, 50 + seed)], Targets(labels, CLASSES))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_images_that_look_like_another_class_do_not(labels: np.ndarray, seed: int) -> None:
+    turned = (labels + (labels < 2)) % 2 + 2 * (labels == 2)
+    assert set(zip(labels, turned, strict=True)) == {(0, 1), (1, 0), (2, 2)}
+    pictures = [seen(labels, seed, 1.0)]
+    assert not mirror_images_teach(pictures, [seen(turned, 50 + seed, 1.0)], Targets(labels, CLASSES))
+
+
+def test_images_that_say_nothing_of_their_class_do_not(labels: np.ndarray) -> None:
+    nothing = CutFeatures(np.random.default_rng(7).normal(size=(len(labels), COLUMNS)))
+    assert not mirror_images_teach([seen(labels, 0, 1.0)], [nothing], Targets(labels, CLASSES))
+
+
+def test_where_nothing_can_be_left_out_nothing_says_that_they_help() -> None:
+    labels = np.arange(CLASSES)
+    assert not mirror_images_teach([seen(labels, 0)], [seen(labels, 1)], Targets(labels, CLASSES))
+
+
+def test_of_many_pictures_some_decide() -> None:
+    labels = np.arange(2 * MOST_PICTURES) % CLASSES
+    assert mirror_images_teach([seen(labels, 0, 9.0)], [seen(labels, 1, 9.0)], Targets(labels, CLASSES))
+
+
+def test_a_picture_and_its_mirror_image_count_as_one(labels: np.ndarray) -> None:
+    groups, guessed = labels // 2, labels == 1
+    targets = Targets(labels, CLASSES, groups=groups, guessed=guessed)
+    both, count = twofold(targets), len(labels)
+    assert both.weights.sum() == targets.weights.sum()
+    assert np.array_equal(both.together[:count], both.together[count:])
+    for name in ("labels", "groups", "guessed"):
+        assert np.array_equal(getattr(both, name)[count:], getattr(targets, name))
