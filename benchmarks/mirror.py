@@ -18,7 +18,6 @@ from pages import fill, interval, table
 
 from thawline.statistics.paired import difference_interval
 from thawline.training.solve.choice import choose_cuts
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
@@ -36,7 +35,7 @@ def correct(found: Pooled, mirrored: Pooled, rows: np.ndarray) -> tuple[np.ndarr
     taught, beside = found.cuts(rows), mirrored.cuts(rows)
     plain = Targets(labels, classes)
     cuts = choose_cuts(taught, plain).cuts
-    both = [CutFeatures(np.concatenate([taught[cut].values, beside[cut].values])) for cut in cuts]
+    both = [np.concatenate([taught[cut], beside[cut]]) for cut in cuts]
     twice = Targets(np.tile(labels, 2), classes, pictures=np.tile(np.arange(len(labels)), 2))
     heads = logistic_head([taught[cut] for cut in cuts], plain), logistic_head(both, twice)
     one, two = (found.right(head, depths=cuts).astype(float) for head in heads)

@@ -72,7 +72,7 @@ def test_pooled_features_are_means_over_positions(network: nn.Module, toy_store:
     assert list(found) == [1, 2, 3]
     images = next(iter(batches(toy_store.part("train"), 64)))[0]
     expected = freeze(network, 1).features(images).mean((2, 3))
-    assert torch.allclose(torch.from_numpy(found[1].values), expected, atol=1e-5)
+    assert torch.allclose(torch.from_numpy(found[1]), expected, atol=1e-5)
 
 
 def test_the_choice_ends_at_the_last_cut_and_leaves_the_network_as_it_is(

@@ -19,9 +19,8 @@ from thawline.statistics.comparisons import cheapest_alike
 from thawline.statistics.paired import difference_interval
 from thawline.statistics.recommendation import TOLERANCE
 from thawline.statistics.transferability import h_score, leep, log_me
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.neighbours import left_out_votes
-from thawline.training.solve.ridge import ridge
+from thawline.training.solve.ridge import left_out_scores
 from thawline.training.solve.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -52,13 +51,10 @@ def choose_source(config: Config, artifacts: Artifacts) -> None:
 def answers(look: Look, targets: Targets) -> tuple[np.ndarray, np.ndarray]:
     """Return, of each picture, whether a solved head and the nearest neighbours are right on it, (N,) each:
     1.0 or 0.0. Neither has seen the picture or its group."""
-    cut, labels, together = [CutFeatures(look.features)], targets.labels, targets.together
-    solved = ridge(cut, labels, targets.classes, groups=together)
-    path = solved.head.path
-    assert path is not None
-    heads = solved.left_out[path.chosen].argmax(1) == labels
-    votes = left_out_votes(look.features, labels, targets.classes, groups=together).argmax(1) == labels
-    return heads.astype(float), votes.astype(float)
+    labels, asked = targets.labels, (look.features, targets.labels, targets.classes)
+    _, heads = left_out_scores(*asked, targets.together)
+    votes = left_out_votes(*asked, groups=targets.together)
+    return (heads.argmax(1) == labels).astype(float), (votes.argmax(1) == labels).astype(float)
 
 
 def scores(name: str, look: Look, targets: Targets) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def out_of_fold(
         order += [np.flatnonzero(out) for out in folds]
     if not parts:
         return None
-    _, logits = path_of(rows, targets, penalty_path(columns, -3, 1, 9), parts)
+    _, logits = path_of(rows, targets, penalty_path(columns), parts)
     places = np.concatenate(order).reshape(repeats, -1)
     said = np.empty((*places.shape, targets.classes))
     for repeat, of_repeat in enumerate(np.split(softmax(logits, axis=1), repeats)):

@@ -18,7 +18,6 @@ from thawline.review.labels import Ranking, ranking
 from thawline.review.more_pictures import more_pictures
 from thawline.training.features.cache import PrefixCache
 from thawline.training.head_cuts import pooled_cuts, targets_of
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ def review(config: Config, artifacts: Artifacts, head_cuts: Any = None) -> None:
     log.info("%s", result.more_pictures.sentence)
 
 
-def _features(config: Config, artifacts: Artifacts, store: Store, head_cuts: Any) -> list[CutFeatures]:
+def _features(config: Config, artifacts: Artifacts, store: Store, head_cuts: Any) -> list[np.ndarray]:
     """Return the features of all pictures at the cuts that heads read, which an earlier stage may have
     stored."""
     initial = artifacts.stage("replace_head")

@@ -13,7 +13,6 @@ from thawline.review.heads import look
 from thawline.review.labels import ranking
 from thawline.training.features.cache import PrefixCache
 from thawline.training.head_cuts import pooled_cuts, targets_of
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.targets import Targets
 
 FEW = 0.08
@@ -42,7 +41,7 @@ def weights_of(config: Config, artifacts: Artifacts, store: Store) -> Doubts:
     return doubted([cuts[max(cuts)]], targets, config.review.repeats, config.seed)
 
 
-def doubted(cuts: list[CutFeatures], targets: Targets, repeats: int, seed: int) -> Doubts:
+def doubted(cuts: list[np.ndarray], targets: Targets, repeats: int, seed: int) -> Doubts:
     """Return how much pictures count by what heads say that these did not teach.
 
     A label that confident learning takes for wrong (`review.labels.ranking`) counts as its probability over
@@ -50,7 +49,7 @@ def doubted(cuts: list[CutFeatures], targets: Targets, repeats: int, seed: int) 
     are of them. So no class is forgotten, however doubtful all of its labels are.
 
     Args:
-        cuts: features of N pictures.
+        cuts: features (N, D).
         targets: what they are labelled as, and which belong together.
         repeats: how often each picture is left out.
     """

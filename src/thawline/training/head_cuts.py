@@ -21,7 +21,6 @@ from thawline.training.features.cache import FILL_BATCH, PrefixCache, features
 from thawline.training.parameter_groups import balanced_weights
 from thawline.training.robust import Loss
 from thawline.training.solve.choice import CutChoice, choose_cuts, spread_depths
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ def pooled_cuts(
     *,
     cache: PrefixCache | None = None,
     at_once: int = FILL_BATCH,
-) -> dict[int, CutFeatures]:
+) -> dict[int, np.ndarray]:
     """Return the mean over positions of what the leading units of `network`, whose head is its own, make of
     each picture of `store`, at up to nine cuts spread over its depth and computed in one pass; at the last
     one alone where a network's heads cannot read several."""
@@ -100,13 +99,13 @@ def pooled_cuts(
     rows = features(several, {last}, store, trainer, cache=cache, at_once=at_once)[last]
     together = side_by_side(several)
     if together is None:
-        return {last: CutFeatures(rows.reshape(len(rows), -1))}
+        return {last: rows.reshape(len(rows), -1)}
     return dict(zip(spread_depths(last), apart(rows, together.widths), strict=True))
 
 
-def apart(rows: np.ndarray, widths: tuple[int, ...]) -> list[CutFeatures]:
+def apart(rows: np.ndarray, widths: tuple[int, ...]) -> list[np.ndarray]:
     """Return the features of each cut from those of all of them side by side, (N, D)."""
-    return [CutFeatures(each) for each in np.split(rows, np.cumsum(widths)[:-1], axis=1)]
+    return np.split(rows, np.cumsum(widths)[:-1], axis=1)
 
 
 def targets_of(store: Store, classes: int, recipe: Finetune, variants: int = 1) -> Targets:
