@@ -1,6 +1,6 @@
 """Numbers as people read them, and the sentences that state what was found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from thawline.answer import not_told
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
@@ -84,20 +84,6 @@ def rate(value: float | None) -> str:
 def counted(number: int, noun: str) -> str:
     """Write `1 picture`, `1,200 pictures`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Write ascending integers with runs of three or more drawn together: `0 to 3, 5 and 7 to 9`."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    words = []
-    for run in runs:
-        words += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else [str(number) for number in run]
-    return listed(words)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
-from thawline.report.wording import counted, coverage, percent, ranges
+from thawline.report.wording import counted, coverage, percent
+from thawline.search.results.wording import ranges
 from thawline.statistics.intervals import proportion_interval
 
 _LABELS = 24
