@@ -28,8 +28,8 @@ from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of
 from thawline.depth_curve import read_curve, write_curve
 from thawline.evaluation.asking import asked
-from thawline.statistics import accuracy_interval
 from thawline.statistics.depths import AtDepth
+from thawline.statistics.intervals import accuracy_interval
 
 
 def write_depth_curve(config: Config, artifacts: Artifacts, test: Store, device: torch.device) -> None:
