@@ -4,7 +4,6 @@ The recommendation was made on validation pictures and stays what it was: the te
 it was right.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from thawline.artifacts import (
     MODEL,
     RECOMMENDATION,
     Artifacts,
-    atomic_path,
     card_beside,
+    copy_file,
     depth_models,
     missing,
 )
@@ -57,8 +56,7 @@ def write_tested(config: Config, artifacts: Artifacts, test: Store, points: Sequ
     evidence = _evidence(artifacts)
     curve = read_curve(evidence / DEPTH_CURVE)
     write_curve(artifacts.reports / DEPTH_CURVE, with_test(curve, points, groups_of(test.manifest), config))
-    with atomic_path(artifacts.reports / RECOMMENDATION) as temporary:
-        shutil.copyfile(evidence / RECOMMENDATION, temporary)
+    copy_file(evidence / RECOMMENDATION, artifacts.reports / RECOMMENDATION)
 
 
 def _evidence(artifacts: Artifacts) -> Path:

@@ -20,8 +20,8 @@ from thawline.artifacts import (
     EVIDENCE,
     RECOMMENDATION,
     Artifacts,
-    atomic_path,
     card_beside,
+    copy_file,
     depth_models,
     write_json,
 )
@@ -147,8 +147,8 @@ def _write(
         for trial in finished:
             weights = seeds.weights(depth, trial.user_attrs["seed"])
             copied = depth_models(folder, depth) / weights.name
-            _copy(weights, copied)
-            _copy(card_beside(weights), card_beside(copied))
+            copy_file(weights, copied)
+            copy_file(card_beside(weights), card_beside(copied))
     found = curve.recommendation
     written: dict[str, Any] = {
         "depth": found.chosen.depth,
@@ -204,11 +204,6 @@ def _fresh_folder(artifacts: Artifacts, contender: Contender) -> Path:
     folder = artifacts.stage_output("search", contender.name) / EVIDENCE
     shutil.rmtree(folder / "models", ignore_errors=True)
     return folder
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
 
 
 def _tell_needs(seeds: Seeds) -> None:
