@@ -6,18 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thawline.artifacts import CARD, LABELS, MODEL, REVIEW, Artifacts, write_table
+from thawline.artifacts import LABELS, REVIEW, Artifacts, write_table
 from thawline.config.sections import Config, Finetune
 from thawline.data.store import Store, open_store
 from thawline.data.thumbnails import emptied, write_thumbnail
-from thawline.models.checkpoint import load_model
 from thawline.models.device import prepare_machine
 from thawline.review.findings import MorePictures, Review, Suspect, write_review
 from thawline.review.heads import Look, look
 from thawline.review.labels import Ranking, ranking
 from thawline.review.more_pictures import more_pictures
-from thawline.training.features.cache import PrefixCache
-from thawline.training.head_cuts import pooled_cuts, targets_of
+from thawline.training.head_cuts import initial_cuts, targets_of
 from thawline.training.solve.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -61,11 +59,8 @@ def review(config: Config, artifacts: Artifacts, head_cuts: Any = None) -> None:
 
 
 def _features(config: Config, artifacts: Artifacts, store: Store, head_cuts: Any) -> list[np.ndarray]:
-    """Return the features of all pictures at the cuts that heads read, which an earlier stage may have
-    stored."""
-    initial = artifacts.stage("replace_head")
-    network, _ = load_model(initial / MODEL, initial / CARD)
-    cuts = pooled_cuts(network, store, config.trainer, cache=PrefixCache(artifacts.prefix, config.trainer))
+    """Return the features of all pictures at the cuts that heads read."""
+    (cuts,) = initial_cuts(config, artifacts, store)
     listed = isinstance(head_cuts, list) and head_cuts and set(head_cuts) <= set(cuts)
     return [cuts[depth] for depth in (head_cuts if listed else [max(cuts)])]
 

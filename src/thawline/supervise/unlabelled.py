@@ -7,21 +7,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from thawline.artifacts import CARD, MODEL, Artifacts
+from thawline.artifacts import Artifacts
 from thawline.config.sections import Config, Finetune
 from thawline.data.problems import counted
 from thawline.data.store import PSEUDO, Store, open_store
 from thawline.data.supervision import Pseudo
 from thawline.data.unlabelled import UNLABELLED
 from thawline.models.answer import as_rows, scores
-from thawline.models.checkpoint import load_model
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.conformal import threshold_for
 from thawline.statistics.intervals import Interval
 from thawline.statistics.paired import difference_interval
 from thawline.training.answering import NEIGHBOURS, from_others
-from thawline.training.features.cache import PrefixCache
-from thawline.training.head_cuts import pooled_cuts, targets_of
+from thawline.training.head_cuts import initial_cuts, targets_of
 from thawline.training.solve.choice import MOST_ROWS, choose_cuts, deciding_rows
 from thawline.training.solve.features import rotated, standardised
 from thawline.training.solve.self_training import WEIGHT, Known, out_of_fold, pseudo_labels
@@ -129,10 +127,8 @@ def learn_from_unlabelled(
 
     store: training and validation pictures, with targets where labels are not all there is to say of them.
     """
-    more, initial = open_store(artifacts.data(UNLABELLED)), artifacts.stage("replace_head")
-    network, _ = load_model(initial / MODEL, initial / CARD)
-    cache = PrefixCache(artifacts.prefix, config.trainer)
-    labelled, others = (pooled_cuts(network, each, config.trainer, cache=cache) for each in (store, more))
+    more = open_store(artifacts.data(UNLABELLED))
+    labelled, others = initial_cuts(config, artifacts, store, more)
     train = np.flatnonzero(store.manifest["split"] == "train")
     found = self_trained(
         labelled,

@@ -8,16 +8,18 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
+from thawline.artifacts import CARD, MODEL, Artifacts
 from thawline.config.errors import UserError, first_line
 from thawline.config.recipe.fields import AUTO, Finetune
 from thawline.config.recipe.meaning import Situation, matters
-from thawline.config.sections import ClassWeights, Trainer
+from thawline.config.sections import ClassWeights, Config, Trainer
 from thawline.data.store import TEACHING_ONLY, Store, groups_of
+from thawline.models.checkpoint import load_model
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_cuts, resolve_depth
 from thawline.models.head_cuts import read_cuts, side_by_side
 from thawline.models.linear_head import linear_head
-from thawline.training.features.cache import FILL_BATCH, PrefixCache, features
+from thawline.training.features.cache import PrefixCache, features
 from thawline.training.parameter_groups import balanced_weights
 from thawline.training.robust import Loss
 from thawline.training.solve.choice import CutChoice, choose_cuts, spread_depths
@@ -78,13 +80,17 @@ def chosen_cuts(
     return choose_cuts(cuts, targets_of(train, len(store.classes), recipe), seed=seed)
 
 
+def initial_cuts(config: Config, artifacts: Artifacts, *stores: Store) -> list[dict[int, np.ndarray]]:
+    """Return `pooled_cuts` of the initial target model for each of `stores`, which an earlier stage may have
+    stored."""
+    initial = artifacts.stage("replace_head")
+    network, _ = load_model(initial / MODEL, initial / CARD)
+    cache = PrefixCache(artifacts.prefix, config.trainer)
+    return [pooled_cuts(network, store, config.trainer, cache=cache) for store in stores]
+
+
 def pooled_cuts(
-    network: nn.Module,
-    store: Store,
-    trainer: Trainer,
-    *,
-    cache: PrefixCache | None = None,
-    at_once: int = FILL_BATCH,
+    network: nn.Module, store: Store, trainer: Trainer, *, cache: PrefixCache | None = None
 ) -> dict[int, np.ndarray]:
     """Return the mean over positions of what the leading units of `network`, whose head is its own, make of
     each picture of `store`, at up to nine cuts spread over its depth and computed in one pass; at the last
@@ -96,7 +102,7 @@ def pooled_cuts(
     except UserError as error:
         log.info("heads read the last cut alone: %s", first_line(error))
         several = copy.deepcopy(network)
-    rows = features(several, {last}, store, trainer, cache=cache, at_once=at_once)[last]
+    rows = features(several, {last}, store, trainer, cache=cache)[last]
     together = side_by_side(several)
     if together is None:
         return {last: rows.reshape(len(rows), -1)}
