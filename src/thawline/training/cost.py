@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,25 +28,6 @@ _NUMBERS = (int, float, str, tuple)
 _counted: dict[tuple[str, tuple[int, ...], int], "Flops"] = {}
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """One training's cost, by the names that metrics of a run and costs.json have, too.
-
-    Operations are per picture, but for those of the whole training, all steps of all phases; a `step` is
-    forward and backward as the training does them. Epochs include their validation. Memory is the process's,
-    or the GPU's where the network was trained on one. None is what could not be counted.
-    """
-
-    trainable_parameters: int
-    total_parameters: int
-    forward_flops: int | None
-    step_flops: int | None
-    training_flops: int | None
-    seconds_per_epoch: float
-    pictures_per_second: float
-    peak_memory_bytes: int
 
 
 class Parameters(NamedTuple):
@@ -73,8 +53,12 @@ def measured(
     pictures: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, float]:
-    """Return the fields of `Cost` of a finished training, without those that could not be counted, which is
-    logged and ends nothing.
+    """Return a finished training's cost, by the names that metrics of a run and costs.json have, too; without
+    what could not be counted, which is logged and ends nothing.
+
+    Operations are per picture, but for those of the whole training, all steps of all phases; a `step` is
+    forward and backward as the training does them. Epochs include their validation. Memory is the process's,
+    or the GPU's where the network was trained on one.
 
     Args:
         network: as it was trained last (a `PartlyFrozen`), on any device; nothing of it changes.
@@ -86,17 +70,17 @@ def measured(
     """
     learning, operations = parameters(network), flops_if_possible(network, shape, batch_size)
     seconds = sum(row["seconds"] for row in history)
-    cost = Cost(
-        trainable_parameters=learning.trainable,
-        total_parameters=learning.total,
-        forward_flops=operations and operations.forward,
-        step_flops=operations and operations.step,
-        training_flops=None if None in spent else pictures * sum(each or 0 for each in spent),
-        seconds_per_epoch=seconds / len(history),
-        pictures_per_second=pictures * len(history) / seconds,
-        peak_memory_bytes=peak_memory(device),
-    )
-    return {name: value for name, value in asdict(cost).items() if value is not None}
+    cost = {
+        "trainable_parameters": learning.trainable,
+        "total_parameters": learning.total,
+        "forward_flops": operations and operations.forward,
+        "step_flops": operations and operations.step,
+        "training_flops": None if None in spent else pictures * sum(each or 0 for each in spent),
+        "seconds_per_epoch": seconds / len(history),
+        "pictures_per_second": pictures * len(history) / seconds,
+        "peak_memory_bytes": peak_memory(device),
+    }
+    return {name: value for name, value in cost.items() if value is not None}
 
 
 def flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:
