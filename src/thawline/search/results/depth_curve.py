@@ -32,8 +32,9 @@ from thawline.search.results.curve import depth_curve
 from thawline.search.results.winner import selected
 from thawline.search.results.wording import incomplete, reason, without_curve
 from thawline.search.study.run import run_study
+from thawline.search.study.study import complete
 from thawline.search.trial.folds import Validation
-from thawline.search.trial.fresh_seeds import Seeds, comparable
+from thawline.search.trial.fresh_seeds import Seeds
 from thawline.search.trial.outcomes import load_outcomes
 from thawline.search.trial.trials import Trials
 from thawline.statistics.depths import AtDepth
@@ -111,7 +112,7 @@ def curve_of(trials: Trials, study: optuna.Study, points: Sequence[AtDepth]) -> 
 def _corrected(
     trials: Trials, study: optuna.Study, points: Sequence[AtDepth], chosen: int, settings: dict[str, Any]
 ) -> tuple[float, float, float] | None:
-    could_win = comparable(trials, study)
+    could_win = complete(study, trials.total)
     tables = []
     for point in points:
         numbers = [each.number for each in could_win if each.user_attrs["depth"] == point.depth]

@@ -182,7 +182,7 @@ class Seeds:
 def winners(trials: Trials, study: optuna.Study) -> list[Winner]:
     """Return the winner of each depth that has one, by increasing depth."""
     at_depth: dict[int, list[FrozenTrial]] = {}
-    for trial in comparable(trials, study):
+    for trial in complete(study, trials.total):
         at_depth.setdefault(trial.user_attrs["depth"], []).append(trial)
     first = ((depth, best(those)) for depth, those in sorted(at_depth.items()))
     return [
@@ -190,8 +190,3 @@ def winners(trials: Trials, study: optuna.Study) -> list[Winner]:
         for depth, trial in first
         if trial
     ]
-
-
-def comparable(trials: Trials, study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that can win their depth, by number: complete, and of this study's places."""
-    return complete(study, trials.total)
