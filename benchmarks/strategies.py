@@ -34,7 +34,7 @@ from thawline.models.depth import frozen_units
 from thawline.models.device import in_half_precision, prepare_machine
 from thawline.models.head import replace_head
 from thawline.models.head_cuts import read_cuts
-from thawline.models.inference import outcomes
+from thawline.models.inference import logits, worth
 from thawline.training.batches import batches
 from thawline.training.features.cache import PrefixCache
 from thawline.training.finetune import with_method
@@ -142,12 +142,13 @@ def _fine_tuned(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, p
     training.run()
     pictures, half = batches(asked, recipe.batch_size), in_half_precision(trainer)
     if not training.features:
-        return _digits(outcomes(network, pictures, training.device, half=half)[0])
+        return _digits(worth(*logits(network, pictures, training.device, half=half))[0])
     held = training.held
     assert held is not None
     prefix = cache.prefix(held, held.depth, training.device, recipe.batch_size)
     pictures = pictures.given(prefix.variants(asked, pictures))
-    return _digits(outcomes(held, pictures, training.device, half=half, from_features=True)[0])
+    found = logits(held, pictures, training.device, half=half, from_features=True)
+    return _digits(worth(*found)[0])
 
 
 def _digits(right: np.ndarray) -> str:
