@@ -48,7 +48,7 @@ class SharedStudy(optuna.Study):
         super().__init__(
             name,
             database,
-            sampler(task.search, task.seed, len(task.directions)),
+            sampler(task.search, task.seed),
             pruner(task.search, task.steps),
         )
         self.database = database
