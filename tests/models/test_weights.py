@@ -139,7 +139,7 @@ def test_a_body_without_a_head_is_enough(tmp_path, network):
     assert all(hashes[name] == value for name, value in state_hashes(network).items() if name in body)
     replaced, accounting = replace_head(found, 3, 0)
     assert replaced(torch.randn(2, 3, 32, 32)).shape == (2, 3)
-    assert set(accounting.copied) == body.keys()
+    assert set(accounting["copied"]) == body.keys()
 
 
 def test_other_names_are_matched_by_order_when_asked_for(tmp_path, network):
