@@ -93,7 +93,8 @@ def forecast(work: Work, costs: Costs, programme: Programme) -> Forecast:
         _training(work, costs, programme, depth, folded=True) * trials
         for depth, trials in _trials(work, programme).items()
     )
-    stored = sum(_storing(work, costs, depth) for depth in programme.depths)
+    pictures = work.variants * (work.train + work.val) if work.stored else 0
+    stored = sum(pictures * costs.of(depth).prefix for depth in programme.depths)
     most = max((_training(work, costs, programme, depth) for depth in programme.depths), default=0.0)
     contenders = 1
     if Contender.from_scratch in work.contenders and programme.depths:
@@ -131,10 +132,6 @@ def _training(work: Work, costs: Costs, programme: Programme, depth: int, folded
     again = 0.0 if work.stored else cost.prefix
     epoch = train * (cost.step + again) + val * (cost.suffix + again)
     return folds * (programme.epochs * epoch + TRAINING_SECONDS)
-
-
-def _storing(work: Work, costs: Costs, depth: int) -> float:
-    return work.variants * (work.train + work.val) * costs.of(depth).prefix if work.stored else 0.0
 
 
 def programmes(work: Work) -> Iterator[Programme]:

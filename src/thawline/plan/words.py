@@ -34,11 +34,8 @@ def _search(programme: Programme) -> str:
         tried = f"{programme.trials} trials and {programme.again} fresh seeds at each"
     else:
         tried = f"one trial each, {programme.free} more"
-    return f"{depths}, {tried}, {_validated(programme)}, {programme.epochs} epochs"
-
-
-def _validated(programme: Programme) -> str:
-    return f"{programme.folds} folds" if programme.folds > 1 else "validated on a held-out part"
+    validated = f"{programme.folds} folds" if programme.folds > 1 else "validated on a held-out part"
+    return f"{depths}, {tried}, {validated}, {programme.epochs} epochs"
 
 
 def _final(programme: Programme) -> str:

@@ -4,7 +4,6 @@ import logging
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from thawline.artifacts import LABELS, REVIEW, Artifacts, write_table
 from thawline.config.sections import Config, Finetune
@@ -49,7 +48,8 @@ def review(config: Config, artifacts: Artifacts, head_cuts: Any = None) -> None:
             _suspects(store, ranked, config.review.labels),
             _more(config, targets, found),
         )
-    write_table(folder / LABELS, ranked_table(store.manifest, order))
+    # the columns that `target=table` reads
+    write_table(folder / LABELS, store.manifest.iloc[order][["path", "label", "group", "split"]])
     pictures = emptied(folder / "pictures")
     for place, row in enumerate(order[: len(result.labels)], 1):
         write_thumbnail(pictures / f"{place:02}.webp", store.images[row])
@@ -97,8 +97,3 @@ def _suspects(store: Store, ranked: Ranking, most: int) -> tuple[Suspect, ...]:
         )
         for place, row in enumerate(ranked.order[: min(most, ranked.doubtful)], 1)
     )
-
-
-def ranked_table(manifest: pd.DataFrame, order: np.ndarray) -> pd.DataFrame:
-    """Return the manifest's rows in `order`, with the columns that `target=table` reads."""
-    return manifest.iloc[order][["path", "label", "group", "split"]]

@@ -118,7 +118,7 @@ class Seeds:
             trial.set_user_attr(RUN, run.id)
             outcome = self.trials.validating.outcome(
                 recipe,
-                self._seed_of(seed),
+                self.config.seed * 1000 + FRESH_SEED + seed,
                 repeat=seed,
                 keep=self.weights(depth, seed),
             )
@@ -128,9 +128,6 @@ class Seeds:
             trial.set_user_attr("val_loss", outcome.loss)
             trial.set_user_attr("seconds", outcome.seconds)
         return outcome.accuracy
-
-    def _seed_of(self, seed: int) -> int:
-        return self.config.seed * 1000 + FRESH_SEED + seed
 
     def weights(self, depth: int, seed: int) -> Path:
         """Return the file of what one fresh training learned."""
