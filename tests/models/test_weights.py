@@ -11,7 +11,8 @@ from thawline.config.choices import HeadVariant, Match
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Input, Model, Source
 from thawline.data.transform import Transform
-from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.freezing import state_hashes
 from thawline.models.head import replace_head
 from thawline.models.preprocessing import transform_for

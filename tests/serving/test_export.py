@@ -16,7 +16,8 @@ from thawline.config.sections import Config, Export, ExportFormat, Finetune, Met
 from thawline.models.adapters.adapt import adapt, adaptation_in
 from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.adapters.added import added_parameters
-from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.serving.cli import main
 from thawline.serving.export import export
 from thawline.serving.formats import registered

@@ -23,7 +23,8 @@ from thawline.data.scan import scan
 from thawline.data.sets import image_folder
 from thawline.models.answer import Answer, as_rows
 from thawline.models.answering import Answering, Unknown
-from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, save_model
 from thawline.models.zoo import build
 from thawline.serving.output import csv_cells, csv_header, entry, line
 from thawline.serving.predict import Prediction, network_of, picture_files, predict

@@ -23,16 +23,6 @@ from thawline.models.head import attach_heads
 from thawline.models.head_cuts import cuts_read, read_cuts
 from thawline.models.state import load_state, tensors_of
 
-__all__ = [
-    "ModelCard",
-    "build_random",
-    "load_model",
-    "load_strictly",
-    "read_card",
-    "read_tensors",
-    "save_model",
-]
-
 
 def save_model(
     path: Path, card_path: Path, network: nn.Module, card: ModelCard, base: Path | None = None

@@ -17,7 +17,8 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune, Search, Space, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store, open_store, write_store
-from thawline.models.checkpoint import build_random, load_model, read_card, save_model
+from thawline.models.card import read_card
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.inference import logits, worth
 from thawline.search.trial.validation import Observer, Validating, _per_step, flattered
 from thawline.training.batches import batches
