@@ -44,11 +44,16 @@ def points_on_test(config: Config, artifacts: Artifacts, test: Store, device: to
     """Ask the models of each depth about every test picture. Raises as `write_depth_curve` does."""
     evidence = _evidence(artifacts)
     curve = read_curve(evidence / DEPTH_CURVE)
-    base = artifacts.stage("replace_head") / MODEL
-    return [
-        _point(depth, unit, _weights(evidence, depth, seeds), config, test, base, device)
-        for depth, unit, seeds in curve[["depth", "unit", "n_seeds"]].itertuples(index=False)
-    ]
+    base, size = artifacts.stage("replace_head") / MODEL, config.evaluate.batch_size
+    points = []
+    for depth, unit, seeds in curve[["depth", "unit", "n_seeds"]].itertuples(index=False):
+        said = [
+            asked(path, card_beside(path), test, base=base, batch_size=size, device=device)
+            for path in _weights(evidence, depth, seeds)
+        ]
+        correct = np.stack([each.argmax(1) == test.labels for each in said])
+        points.append(AtDepth(depth, unit, correct.astype(np.float64), 0.0, 0))
+    return points
 
 
 def write_tested(config: Config, artifacts: Artifacts, test: Store, points: Sequence[AtDepth]) -> None:
@@ -95,21 +100,3 @@ def _weights(evidence: Path, depth: int, seeds: int) -> list[Path]:
             "  They are made by stage search; run: dvc repro"
         )
     return found
-
-
-def _point(
-    depth: int,
-    unit: str | None,
-    models: Sequence[Path],
-    config: Config,
-    test: Store,
-    base: Path,
-    device: torch.device,
-) -> AtDepth:
-    size = config.evaluate.batch_size
-    correct = [
-        asked(path, card_beside(path), test, base=base, batch_size=size, device=device).argmax(1)
-        == test.labels
-        for path in models
-    ]
-    return AtDepth(depth, unit, np.stack(correct).astype(np.float64), 0.0, 0)
