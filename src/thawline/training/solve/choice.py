@@ -136,9 +136,7 @@ def deciding_rows(targets: Targets, seed: int, most: int = MOST_ROWS) -> np.ndar
     if len(targets.labels) <= most:
         return np.arange(len(targets.labels))
     judged = np.flatnonzero(~targets.pseudo)
-    _, first, part = np.unique(targets.together[judged], return_index=True, return_inverse=True)
-    # as in folds, a group counts for the class of its first picture
-    labels = targets.labels[judged[first]]
+    part, labels = targets.grouped(judged)
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(labels))
     place = np.empty(len(labels))
