@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from thawline.artifacts import SOURCES, Artifacts, write_table
-from thawline.choose_source.decision import COLUMNS, Choice, write_choice
+from thawline.choose_source.decision import COLUMNS, write_choice
 from thawline.choose_source.looks import Look, looked_at
 from thawline.choose_source.wording import sentence
 from thawline.config.candidates import names
@@ -44,7 +44,7 @@ def choose_source(config: Config, artifacts: Artifacts) -> None:
         log.info("%s: a head is right on %.1f %% of pictures left out", name, 100 * heads.mean())
     chosen, table = decided(rows, right, targets, config.evaluate.confidence, config.seed)
     write_table(artifacts.reports / SOURCES, table)
-    write_choice(artifacts, Choice(chosen, named[chosen], origins[chosen]))
+    write_choice(artifacts, chosen, named[chosen], origins[chosen])
     log.info("%s", sentence(table))
 
 

@@ -30,13 +30,6 @@ _counted: dict[tuple[str, tuple[int, ...], int], "Flops"] = {}
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-class Parameters(NamedTuple):
-    """Counts of numbers, not of tensors."""
-
-    trainable: int
-    total: int
-
-
 class Flops(NamedTuple):
     """Floating-point operations per picture, a multiplication and an addition counted as two."""
 
@@ -68,11 +61,11 @@ def measured(
         pictures: training pictures in an epoch.
         device: where it was trained; call `reset_peak_memory` with it before the training.
     """
-    learning, operations = parameters(network), flops_if_possible(network, shape, batch_size)
+    (learning, total), operations = parameters(network), flops_if_possible(network, shape, batch_size)
     seconds = sum(row["seconds"] for row in history)
     cost = {
-        "trainable_parameters": learning.trainable,
-        "total_parameters": learning.total,
+        "trainable_parameters": learning,
+        "total_parameters": total,
         "forward_flops": operations and operations.forward,
         "step_flops": operations and operations.step,
         "training_flops": None if None in spent else pictures * sum(each or 0 for each in spent),
@@ -113,14 +106,14 @@ def _structure(network: nn.Module) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def parameters(network: nn.Module) -> Parameters:
+def parameters(network: nn.Module) -> tuple[int, int]:
     """Count the numbers that learn, and all of them; what is shared counts once.
 
     Of a `PartlyFrozen`, the network's that was frozen: auxiliary heads that its two sides leave out count.
     """
     whole = network._network if isinstance(network, PartlyFrozen) else network
     sizes = [(each.numel(), each.requires_grad) for each in whole.parameters()]
-    return Parameters(sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes))
+    return sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes)
 
 
 def flops(network: nn.Module, shape: Sequence[int], batch_size: int = 2) -> Flops:
