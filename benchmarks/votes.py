@@ -58,7 +58,7 @@ def shares_by(way: str, truth: np.ndarray, said: np.ndarray, classes: int) -> np
     if way == "majority, soft":
         return majority(said, classes)
     if way == "copies as two":
-        return consensus(said, classes).shares
+        return consensus(said, classes)
     names = tuple(f"voter {each + 1}" for each in range(said.shape[1]))
     votes = Votes(names, said, np.full(len(truth), False))
     return voted(votes, majority(said, classes).argmax(1), classes, np.zeros(len(said), bool)).shares

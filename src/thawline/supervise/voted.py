@@ -40,7 +40,7 @@ def voted(votes: Votes, labels: np.ndarray, classes: int, validating: np.ndarray
     first = copies(votes.said, classes)
     known = np.where(votes.known & ~validating, labels, -1)
     together = joined(votes.said, first)
-    shares = consensus(together, classes, known).shares
+    shares = consensus(together, classes, known)
     silent = ~votes.known & (votes.said < 0).all(1)
     own = votes.known | silent
     shares[own] = np.eye(classes)[labels[own]]
