@@ -21,7 +21,7 @@ from scipy.special import ndtr, ndtri, softmax
 from thawline.artifacts import write_json
 from thawline.evaluation.compare import Compared, difference_intervals, intervals
 from thawline.evaluation.metrics import METRICS, contributions, measure
-from thawline.statistics import accuracy_interval
+from thawline.statistics.intervals import accuracy_interval
 
 STUDIES = 300
 """Simulated test sets for each row: a share of 0.95 is then seen to within 0.025."""

@@ -27,7 +27,6 @@ from thawline.models.sources.packages import PACKAGES
 from thawline.training.features.compute import features_in_memory
 from thawline.training.head_cuts import apart
 from thawline.training.solve.choice import spread_depths
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.head import LinearHead
 
 log = logging.getLogger("cuts")
@@ -62,16 +61,16 @@ class Pooled:
         """Return the means (N, C) at the last cut."""
         return self.means[max(self.means)]
 
-    def cuts(self, rows: np.ndarray) -> dict[int, CutFeatures]:
+    def cuts(self, rows: np.ndarray) -> dict[int, np.ndarray]:
         """Return the features of some pictures at each cut."""
-        return {depth: CutFeatures(means[rows]) for depth, means in self.means.items()}
+        return {depth: means[rows] for depth, means in self.means.items()}
 
     def right(
         self, head: LinearHead, rows: np.ndarray | None = None, depths: Sequence[int] = ()
     ) -> np.ndarray:
         """Return (N,) on which pictures (the test pictures) a head on cuts (the last one) is right."""
         rows = ~self.train if rows is None else rows
-        asked = [CutFeatures(self.means[depth][rows]) for depth in depths or [max(self.means)]]
+        asked = [self.means[depth][rows] for depth in depths or [max(self.means)]]
         return head.logits(asked).argmax(1) == self.labels[rows]
 
 
@@ -139,7 +138,7 @@ def _computed(
     together = side_by_side(network)
     assert together is not None
     cuts = apart(columns, together.widths)
-    means = {str(depth): cut.values for depth, cut in zip(spread_depths(last), cuts, strict=True)}
+    means = {str(depth): cut for depth, cut in zip(spread_depths(last), cuts, strict=True)}
     return {**means, "labels": labels[rows], "train": train[rows]}
 
 

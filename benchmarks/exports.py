@@ -28,7 +28,8 @@ from thawline.artifacts import CARD, MODEL, read_json
 from thawline.config.sections import ExportFormat
 from thawline.data.store import open_store, write_store
 from thawline.data.transform import Transform
-from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, save_model
 from thawline.models.zoo import architectures
 from thawline.serving.formats.write import OUTCOMES, write_formats
 

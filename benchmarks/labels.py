@@ -22,7 +22,6 @@ from thawline.artifacts import write_json
 from thawline.review.heads import look
 from thawline.review.labels import ranking
 from thawline.review.more_pictures import drawn_out
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
@@ -44,7 +43,7 @@ MORE = (
 def flips(found: Pooled, name: str) -> Iterator[dict[str, Any]]:
     """Change labels and look for them."""
     rows = np.flatnonzero(found.train)
-    truth, cuts, classes = found.labels[rows], [CutFeatures(found.last[rows])], found.classes
+    truth, cuts, classes = found.labels[rows], [found.last[rows]], found.classes
     for seed in range(LABEL_SEEDS):
         generator = np.random.default_rng(seed)
         flipped = generator.choice(len(rows), round(FLIPPED * len(rows)), replace=False)
@@ -78,10 +77,10 @@ def halves(found: Pooled, name: str) -> Iterator[dict[str, Any]]:
             rest = np.sort(order[2 * half :])
             accuracy = []
             for taught in (np.sort(order[:half]), np.sort(order[: 2 * half])):
-                head = logistic_head([CutFeatures(features[taught])], Targets(found.labels[taught], classes))
+                head = logistic_head([features[taught]], Targets(found.labels[taught], classes))
                 accuracy.append(float(found.right(head, rest).mean()))
             rows = np.sort(order[:half])
-            looked = look([CutFeatures(features[rows])], Targets(found.labels[rows], classes), 4, 0)
+            looked = look([features[rows]], Targets(found.labels[rows], classes), 4, 0)
             assert looked is not None
             correct = np.stack([each.correct(found.labels[rows]) for each in looked.curve])
             sizes = np.array([each.pictures for each in looked.curve]) / half

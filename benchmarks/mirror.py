@@ -19,7 +19,6 @@ from pages import fill, interval, table
 
 from thawline.statistics.paired import difference_interval
 from thawline.training.solve.choice import choose_cuts
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.mirrored import mirror_images_teach, twofold
 from thawline.training.solve.targets import Targets
@@ -38,7 +37,7 @@ def correct(found: Pooled, mirrored: Pooled, rows: np.ndarray) -> tuple[np.ndarr
     taught, beside = found.cuts(rows), mirrored.cuts(rows)
     plain = Targets(labels, classes)
     cuts = choose_cuts(taught, plain).cuts
-    both = [CutFeatures(np.concatenate([taught[cut].values, beside[cut].values])) for cut in cuts]
+    both = [np.concatenate([taught[cut], beside[cut]]) for cut in cuts]
     alone, images = ([each[cut] for cut in cuts] for each in (taught, beside))
     heads = logistic_head(alone, plain), logistic_head(both, twofold(plain))
     one, two = (found.right(head, depths=cuts).astype(float) for head in heads)

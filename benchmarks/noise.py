@@ -24,7 +24,6 @@ from thawline.config.choices import LossName
 from thawline.statistics.paired import difference_interval
 from thawline.supervise.doubt import doubted
 from thawline.training.robust import Loss
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
@@ -35,10 +34,10 @@ NOISE = {"rsscn7": (*SYMMETRICALLY, ("pairwise", 0.2), ("pairwise", 0.4)), "hotd
 """Of two classes, the next one is the only other one."""
 GENERALISED, SYMMETRIC = Loss(LossName.generalised, 0.7), Loss(LossName.symmetric, 0.9)
 
-Remedy = Callable[[list[CutFeatures], Targets, int], Targets]
+Remedy = Callable[[list[np.ndarray], Targets, int], Targets]
 
 
-def weighed(cuts: list[CutFeatures], targets: Targets, seed: int) -> Targets:
+def weighed(cuts: list[np.ndarray], targets: Targets, seed: int) -> Targets:
     """Let doubted labels count less."""
     counted = doubted(cuts, targets, 4, seed).weights
     rows = np.eye(targets.classes)[targets.labels] * counted[:, None]
@@ -77,7 +76,7 @@ def taught(found: Pooled, seed: int) -> np.ndarray:
 def correct(found: Pooled, kind: str, share: float, remedy: str, seed: int) -> list[int]:
     """Return 1 for each test picture that a head on noisy labels is right on, else 0."""
     rows = taught(found, seed)
-    cuts = [CutFeatures(found.last[rows])]
+    cuts = [found.last[rows]]
     targets = Targets(flipped(found.labels[rows], kind, share, seed), found.classes)
     head = logistic_head(cuts, REMEDIES[remedy](cuts, targets, seed))
     return found.right(head).astype(int).tolist()

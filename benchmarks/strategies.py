@@ -34,14 +34,13 @@ from thawline.models.depth import frozen_units
 from thawline.models.device import in_half_precision, prepare_machine
 from thawline.models.head import replace_head
 from thawline.models.head_cuts import read_cuts
-from thawline.models.inference import outcomes
+from thawline.models.inference import logits, worth
 from thawline.training.batches import batches
 from thawline.training.features.cache import PrefixCache
 from thawline.training.finetune import with_method
 from thawline.training.head_cuts import cuts_of, pooled_cuts
 from thawline.training.run import Training
 from thawline.training.solve.choice import choose_cuts
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
@@ -98,17 +97,17 @@ def _heads(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, place:
     def computed() -> dict[str, Any]:
         network = _network(cell.subset, len(store.classes), place)
         cuts = pooled_cuts(network, store, TRAINER)
-        return {"units": len(units(network)), **{str(depth): cut.values for depth, cut in cuts.items()}}
+        return {"units": len(units(network)), **{str(depth): cut for depth, cut in cuts.items()}}
 
     values = arrays(place.folder / "features" / f"{cell.subset.data}-{cell.subset.source}.npz", computed)
     count = int(values.pop("units"))
     values = {int(key): each for key, each in values.items()}
     targets = Targets(store.labels[train], len(store.classes))
-    choice = choose_cuts({depth: CutFeatures(each[train]) for depth, each in values.items()}, targets)
+    choice = choose_cuts({depth: each[train] for depth, each in values.items()}, targets)
 
     def right(depths: tuple[int, ...]) -> str:
-        head = logistic_head([CutFeatures(values[depth][train]) for depth in depths], targets)
-        said = head.logits([CutFeatures(values[depth][test]) for depth in depths])
+        head = logistic_head([values[depth][train] for depth in depths], targets)
+        said = head.logits([values[depth][test] for depth in depths])
         return _digits(said.argmax(1) == store.labels[test])
 
     return {
@@ -143,12 +142,13 @@ def _fine_tuned(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, p
     training.run()
     pictures, half = batches(asked, recipe.batch_size), in_half_precision(trainer)
     if not training.features:
-        return _digits(outcomes(network, pictures, training.device, half=half)[0])
+        return _digits(worth(*logits(network, pictures, training.device, half=half))[0])
     held = training.held
     assert held is not None
     prefix = cache.prefix(held, held.depth, training.device, recipe.batch_size)
     pictures = pictures.given(prefix.variants(asked, pictures))
-    return _digits(outcomes(held, pictures, training.device, half=half, from_features=True)[0])
+    found = logits(held, pictures, training.device, half=half, from_features=True)
+    return _digits(worth(*found)[0])
 
 
 def _digits(right: np.ndarray) -> str:

@@ -34,7 +34,6 @@ from thawline.statistics.intervals import accuracy_interval, resampled_share_int
 from thawline.statistics.temperature import temperature_of
 from thawline.training.answering import NEIGHBOURS, from_others, left_out
 from thawline.training.features.compute import features_in_memory
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
@@ -76,11 +75,11 @@ class Model:
 
 def model_of(values: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> Model:
     """Solve a head on features (M, D) of training pictures; its logits are those of the pictures `asked`."""
-    cuts, targets = [CutFeatures(values)], Targets(labels, int(labels.max()) + 1)
+    cuts, targets = [values], Targets(labels, int(labels.max()) + 1)
     features = as_rows(torch.from_numpy(values)).half().float()
     held_out = left_out(cuts, targets, None, features, NEIGHBOURS)
     return Model(
-        logistic_head(cuts, targets).logits([CutFeatures(asked)]),
+        logistic_head(cuts, targets).logits([asked]),
         temperature_of(held_out.logits, labels),
         features,
         [threshold_for(held_out.distances, share)[0] for share in SHARES],

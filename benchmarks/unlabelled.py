@@ -27,7 +27,6 @@ from pages import RESULTS, fill, table
 from thawline.statistics.variance import spread_of
 from thawline.supervise.unlabelled import SelfTrained, self_trained
 from thawline.training.solve import self_training
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.self_training import WEIGHT, Known
 from thawline.training.solve.targets import Targets
@@ -50,7 +49,7 @@ def draw(found: Pooled, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def pool_of(
     kind: str, found: Pooled, other: Pooled, rest: np.ndarray, seed: int
-) -> tuple[dict[int, CutFeatures], np.ndarray]:
+) -> tuple[dict[int, np.ndarray], np.ndarray]:
     """What is there of the unlabelled pictures at every cut, and which of them are foreign."""
     generator = np.random.default_rng(1000 + seed)
     if kind == "skewed":
@@ -62,13 +61,13 @@ def pool_of(
         return own, np.zeros(len(rest), bool)
     foreign = other.cuts(generator.permutation(len(other.labels))[: len(rest)])
     if kind == "foreign":
-        return foreign, np.ones(len(foreign[max(foreign)].values), bool)
-    both = {depth: CutFeatures(np.concatenate([own[depth].values, foreign[depth].values])) for depth in own}
-    return both, np.arange(len(both[max(both)].values)) >= len(rest)
+        return foreign, np.ones(len(foreign[max(foreign)]), bool)
+    both = {depth: np.concatenate([own[depth], foreign[depth]]) for depth in own}
+    return both, np.arange(len(both[max(both)])) >= len(rest)
 
 
 def ways(
-    found: Pooled, labelled: np.ndarray, more: dict[int, CutFeatures], trained: SelfTrained, seed: int
+    found: Pooled, labelled: np.ndarray, more: dict[int, np.ndarray], trained: SelfTrained, seed: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield for each way of learning whether its head is right on each test picture."""
     classes, labels = found.classes, found.labels[labelled]
@@ -78,12 +77,12 @@ def ways(
         targets, penalty = Targets(labels, classes), None
         if pseudo is not None:
             used = pseudo.any(1)
-            others = [more[depth].values[trained.rows[used]] for depth in trained.cuts]
+            others = [more[depth][trained.rows[used]] for depth in trained.cuts]
             rows = [np.concatenate(both) for both in zip(rows, others, strict=True)]
             given = np.concatenate([np.eye(classes)[labels], pseudo[used]])
             targets = Targets(given.argmax(1), classes, given=given)
             penalty = trained.penalty
-        head = logistic_head([CutFeatures(each) for each in rows], targets, penalty=penalty)
+        head = logistic_head(rows, targets, penalty=penalty)
         return found.right(head, depths=trained.cuts)
 
     yield "alone", right(None)

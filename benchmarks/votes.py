@@ -22,7 +22,6 @@ from pages import RESULTS, fill, table
 from thawline.data.votes import Votes
 from thawline.statistics.votes import consensus, majority
 from thawline.supervise.voted import voted
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
@@ -59,7 +58,7 @@ def shares_by(way: str, truth: np.ndarray, said: np.ndarray, classes: int) -> np
     if way == "majority, soft":
         return majority(said, classes)
     if way == "copies as two":
-        return consensus(said, classes).shares
+        return consensus(said, classes)
     names = tuple(f"voter {each + 1}" for each in range(said.shape[1]))
     votes = Votes(names, said, np.full(len(truth), False))
     return voted(votes, majority(said, classes).argmax(1), classes, np.zeros(len(said), bool)).shares
@@ -81,7 +80,7 @@ def one(found: Pooled, voters: str, seed: int, way: str) -> dict[str, list[int]]
     truth = found.labels[rows]
     shares = shares_by(way, truth, votes_on(truth, found.classes, voters, seed), found.classes)
     targets = Targets(shares.argmax(1), found.classes, given=shares)
-    right = found.right(logistic_head([CutFeatures(found.last[rows])], targets))
+    right = found.right(logistic_head([found.last[rows]], targets))
     return {"test": right.astype(int).tolist(), "taught": (shares.argmax(1) == truth).astype(int).tolist()}
 
 

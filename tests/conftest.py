@@ -146,7 +146,8 @@ def toy_store(tmp_path: Path) -> Store:
 
 def write_toy_artifacts(root: Path) -> Artifacts:
     """Make artifacts as after replace_head: target stores and a small initial target model."""
-    from thawline.models.checkpoint import ModelCard, save_model
+    from thawline.models.card import ModelCard
+    from thawline.models.checkpoint import save_model
     from thawline.models.zoo import build
 
     artifacts = Artifacts.under(root)

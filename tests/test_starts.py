@@ -13,7 +13,8 @@ from conftest import TRANSFORM
 from PIL import Image
 
 from thawline.artifacts import CARD, MODEL
-from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, save_model
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,7 +13,8 @@ from thawline.artifacts import CARD, MODEL, Artifacts
 from thawline.config.composition import compose, to_config
 from thawline.config.sections import Config, Contender
 from thawline.data.store import write_store
-from thawline.models.checkpoint import ModelCard, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 999

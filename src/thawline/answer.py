@@ -6,7 +6,6 @@ from typing import Any
 
 from thawline.artifacts import LABELS, METRICS, PAGE, RECOMMENDATION, REVIEW, SOURCES, Artifacts, read_json
 from thawline.choose_source.wording import sentence
-from thawline.review.findings import read_review
 
 ALARMING = 0.2
 """Share of doubtful labels above which the answer says so: of clean ones, heads that are often wrong doubt
@@ -26,9 +25,9 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
     for words in not_told(metrics, read_json(artifacts.reports / RECOMMENDATION)):
         yield f"not told   {words}"
     place = kept.relative_to(artifacts.root)
-    looked = read_review(artifacts.stage("review") / REVIEW)
-    if looked.doubtful > ALARMING * looked.pictures:
-        counts = f"{looked.doubtful} of {looked.pictures} are doubtful"
+    looked = read_json(artifacts.stage("review") / REVIEW)
+    if looked["doubtful"] > ALARMING * looked["pictures"]:
+        counts = f"{looked['doubtful']} of {looked['pictures']} are doubtful"
         yield f"labels     {counts}: {place}/report/{LABELS} has the worst first"
     yield f"kept       {place}/report/{PAGE}, {place}/model"
     yield f"           thawline predict --model {place}/model FILE|FOLDER"

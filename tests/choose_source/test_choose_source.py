@@ -61,14 +61,17 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def chosen(root: Path, pictures: Path, *candidates: str) -> tuple[Config, Artifacts, pd.DataFrame]:
-    target = Target(DataSetName.image_folder, str(pictures), val_fraction=0.25, near_duplicate_bits=-1)
-    config = Config(
+def configured(pictures: Path, *candidates: str) -> Config:
+    return Config(
         source=Source(weights="DEFAULT", candidates=list(candidates)),
-        target=target,
+        target=Target(DataSetName.image_folder, str(pictures), val_fraction=0.25, near_duplicate_bits=-1),
         input=Input(size=None, fit=None),
         trainer=Trainer(accelerator="cpu", threads=1),
     )
+
+
+def chosen(root: Path, pictures: Path, *candidates: str) -> tuple[Config, Artifacts, pd.DataFrame]:
+    config = configured(pictures, *candidates)
     artifacts = Artifacts.under(root)
     choose_source(config, artifacts)
     return config, artifacts, pd.read_csv(artifacts.reports / SOURCES)
@@ -96,6 +99,19 @@ def test_of_equal_sources_the_cheapest_is_taken_and_it_is_said(
     own = ["accuracy", "neighbours", "log_me", "h_score", "leep"]
     assert table.loc[1, own].equals(table.loc[2, own])
     assert "cannot be told apart" in caplog.text
+
+
+def test_a_source_is_judged_by_the_means_over_positions_at_its_last_cut(
+    tmp_path: Path, pictures: Path, saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = np.random.default_rng(0).normal(size=(48, 5, 3, 2)).astype(np.float32)
+    monkeypatch.setattr(
+        "thawline.choose_source.looks.features_in_memory",
+        lambda _, depths, *__, **___: dict.fromkeys(depths, maps),
+    )
+    monkeypatch.setattr("thawline.choose_source.looks.has_head", lambda *_: False)
+    _, looks = looked_at(configured(pictures, saved("good")), tmp_path)
+    assert next(looks).features == pytest.approx(maps.mean((2, 3)))
 
 
 def test_it_repeats_and_test_pictures_change_nothing(tmp_path: Path, pictures: Path, saved: Saved) -> None:

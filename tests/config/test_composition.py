@@ -67,6 +67,11 @@ def test_every_field_of_the_dataclasses_has_a_value_in_conf() -> None:
     assert declared - composed <= {f"finetune.{each.name}" for each in fields(MethodFields)}
 
 
+def test_nested_settings_are_named_by_their_path() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": None}}, "e": {}}) == {"a.b": 1, "a.c.d": None, "e": {}}
+    assert flatten({}) == {}
+
+
 def test_the_committed_lock_says_what_conf_says() -> None:
     assert (ROOT / "params.yaml").read_text() == lock_text(ROOT, [])
 

@@ -16,7 +16,7 @@ from tests_prepare import prepared as run
 from thawline.config.errors import UserError
 from thawline.config.sections import DataSetName, Role
 from thawline.data import prepare as prepare_module
-from thawline.data.decoding import to_array
+from thawline.data.decoding import read
 from thawline.data.store import Store, open_store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def test_rows_hold_the_pictures_their_paths_name(tmp_path, write_pictures, trans
     store = open_store(run(tmp_path, root=str(tmp_path / "set")).data_output("target"))
     for row, path in enumerate(store.manifest["path"]):
         with Image.open(tmp_path / "set" / path) as picture:
-            np.testing.assert_array_equal(store.images[row], to_array(transform, picture))
+            np.testing.assert_array_equal(store.images[row], read(transform, picture)[0])
         assert store.manifest["label"][row] == path.split("/")[0] == store.classes[store.labels[row]]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests_deep_files import png16, tiff
 
-from thawline.data.decoding import to_array
+from thawline.data import decoding
 from thawline.data.samples import Samples, decode, load
 from thawline.data.transform import Transform
 
@@ -62,7 +62,7 @@ def test_8_and_16_bits_agree_about_which_end_is_white():
     transform = Transform(5, 5, 1, "squash", "bilinear", (0.5,), (0.25,), range=(0, 1023))
     for photometric in (0, 1):
         arrays = [
-            to_array(transform, Image.open(io.BytesIO(tiff(levels, photometric))))
+            decoding.read(transform, Image.open(io.BytesIO(tiff(levels, photometric))))[0]
             for levels in (eight, np.rint(eight * (1023 / 255)).astype(np.uint16))
         ]
         np.testing.assert_array_equal(*arrays)
@@ -102,7 +102,7 @@ def test_the_colour_that_a_png_calls_transparent_is_white_and_no_value(samples):
     assert found.alpha.tolist() == [[0, 255], [255, 255]]
     transform = Transform(2, 2, 1, "squash", "bilinear", (0.5,), (0.25,), range=(0, 1000))
     with Image.open(io.BytesIO(png16(written, chunks=((b"tRNS", key),)))) as picture:
-        assert to_array(transform, picture)[..., 0].tolist() == [[255, 128], [128, 128]]
+        assert decoding.read(transform, picture)[0][..., 0].tolist() == [[255, 128], [128, 128]]
 
 
 def test_what_cannot_be_seen_has_no_part_in_the_limits():
@@ -118,7 +118,8 @@ def test_10_bits_in_colour_are_as_bright_as_8():
     transform = Transform(8, 8, 3, "squash", "bilinear", (0.5,) * 3, (0.25,) * 3)
     for content in (png16(ten), tiff(ten, 2), tiff(ten, 2, deflate=True)):
         with Image.open(io.BytesIO(content)) as picture:
-            np.testing.assert_array_equal(to_array(replace(transform, range=(0, 1023)), picture), eight)
+            seen, _ = decoding.read(replace(transform, range=(0, 1023)), picture)
+            np.testing.assert_array_equal(seen, eight)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK"])

@@ -12,7 +12,7 @@ from thawline.data import scan as scan_module
 from thawline.data import store
 from thawline.data.collection import Collection, Item
 from thawline.data.content import file_at
-from thawline.data.decoding import to_array
+from thawline.data.decoding import read
 from thawline.data.picture_files import Unreadable, open_picture
 from thawline.data.scan import scan
 from thawline.data.transform import Transform
@@ -30,7 +30,7 @@ def test_images_and_what_is_known_of_them_come_in_order(tmp_path, transform, noi
     result = scan(collection_of(tmp_path, *names), transform, tmp_path)
     assert result.pictures["path"].tolist() == names
     for row in (0, 31, 49):
-        np.testing.assert_array_equal(result.images[row], to_array(transform, noise(names[row])))
+        np.testing.assert_array_equal(result.images[row], read(transform, noise(names[row]))[0])
     assert set(result.pictures["width"]) == {24}
     assert set(result.pictures["height"]) == {20}
     assert len(set(result.pictures["content_hash"])) == len(set(result.pictures["perceptual_hash"])) == 50
@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_dropped_with_the_reason(tmp_path, transform, noi
     assert (dropped.path, dropped.reason) == (name, reason)
     assert detail in dropped.detail
     assert result.pictures["path"].tolist() == ["good.png"]
-    np.testing.assert_array_equal(result.images, to_array(transform, noise("x"))[None])
+    np.testing.assert_array_equal(result.images, read(transform, noise("x"))[0][None])
 
 
 def test_reasons_are_the_same_wherever_and_whenever(tmp_path, transform, noise):

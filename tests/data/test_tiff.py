@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 from tests_deep_files import tiff
 
-from thawline.data.decoding import to_array
+from thawline.data.decoding import read
 from thawline.data.transform import Transform, UnusablePictureError
 
 
 def array_of(content: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(content)) as picture:
-        return to_array(Transform(8, 8, 3, "squash", "bilinear", (0.5,) * 3, (0.25,) * 3), picture)
+        return read(Transform(8, 8, 3, "squash", "bilinear", (0.5,) * 3, (0.25,) * 3), picture)[0]
 
 
 def colour(*samples: int, kind: str = "u1") -> np.ndarray:

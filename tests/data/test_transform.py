@@ -12,7 +12,7 @@ from PIL import Image
 
 from thawline.config.errors import FieldError
 from thawline.config.sections import Fit, Input
-from thawline.data.decoding import read, stretched, to_array
+from thawline.data.decoding import read, stretched
 from thawline.data.transform import Transform, UnusablePictureError, transform_of
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -43,7 +43,7 @@ def constant(mode: str, value: object) -> Image.Image:
     fit=st.sampled_from([fit.name for fit in Fit]),
 )
 def test_any_mode_and_size_gives_the_same_shape(mode, width, height, channels, fit):
-    array = to_array(make(7, channels, fit, resize=9), Image.new(mode, (width, height)))
+    array = read(make(7, channels, fit, resize=9), Image.new(mode, (width, height)))[0]
     assert array.shape == (7, 7, channels)
     assert array.dtype == np.uint8
 
@@ -55,7 +55,7 @@ def test_crop_is_what_torchvision_does(width, height, resize):
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     theirs = v2.Compose([v2.Resize(resize), v2.CenterCrop(16)])(Image.fromarray(noise))
     np.testing.assert_array_equal(
-        to_array(make(16, fit="crop", resize=resize), Image.fromarray(noise)), np.asarray(theirs)
+        read(make(16, fit="crop", resize=resize), Image.fromarray(noise))[0], np.asarray(theirs)
     )
 
 
@@ -63,21 +63,21 @@ def test_16_bit_pictures_keep_their_gray_levels():
     ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
     picture = saved(Image.fromarray(ramp), "PNG")
     assert picture.mode.startswith("I")
-    np.testing.assert_array_equal(to_array(make(channels=1), picture)[..., 0], np.rint(ramp / 257))
+    np.testing.assert_array_equal(read(make(channels=1), picture)[0][..., 0], np.rint(ramp / 257))
 
 
 def test_32_bit_integers_in_the_16_bit_range_are_16_bit():
-    assert to_array(make(), constant("I", 65535)).min() == 255
+    assert read(make(), constant("I", 65535))[0].min() == 255
 
 
 @pytest.mark.parametrize("value", [70000, -1])
 def test_integers_without_a_defined_white_are_refused(value):
     with pytest.raises(UnusablePictureError, match=f"integers from {value} to {value} have no defined black"):
-        to_array(make(), constant("I", value))
+        read(make(), constant("I", value))[0]
 
 
 def test_floats_run_from_0_to_1():
-    assert (to_array(make(), constant("F", 0.5)) == 128).all()
+    assert (read(make(), constant("F", 0.5))[0] == 128).all()
 
 
 @pytest.mark.parametrize("value", [2.0, -0.5])
@@ -85,14 +85,14 @@ def test_other_floats_are_refused(value):
     with pytest.raises(
         UnusablePictureError, match=rf"floats from {value:g} to {value:g} have no defined black"
     ):
-        to_array(make(), constant("F", value))
+        read(make(), constant("F", value))[0]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("given", [None, (-1, 1)])
 def test_floats_that_are_no_numbers_are_refused(value, given):
     with pytest.raises(UnusablePictureError, match="some of its floats are no numbers"):
-        to_array(replace(make(), range=given), constant("F", value))
+        read(replace(make(), range=given), constant("F", value))[0]
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
@@ -100,13 +100,13 @@ def test_a_range_says_what_is_black_and_white_and_cuts_off_what_lies_outside(mod
     hounsfield = Image.new(mode, (4, 1))
     for place, value in enumerate((-1024, -1000, 0, 3000)):
         hounsfield.putpixel((place, 0), value)
-    array = to_array(replace(make(4, channels=1), range=(-1000, 1000)), hounsfield.resize((4, 4), 0))
+    array = read(replace(make(4, channels=1), range=(-1000, 1000)), hounsfield.resize((4, 4), 0))[0]
     assert array[0, :, 0].tolist() == [0, 0, 128, 255]
 
 
 def test_a_range_is_not_for_8_bits():
     gray = constant("L", 100)
-    assert (to_array(replace(make(), range=(0, 200)), gray) == 100).all()
+    assert (read(replace(make(), range=(0, 200)), gray)[0] == 100).all()
 
 
 def test_what_is_read_comes_with_what_is_odd_about_it():
@@ -132,7 +132,7 @@ def test_to_be_compared_a_picture_is_as_bright_as_it_can_be():
 @pytest.mark.parametrize("size", [(1000, 1), (2, 300)])
 def test_slivers_are_refused(size):
     with pytest.raises(UnusablePictureError, match="too narrow"):
-        to_array(make(fit="crop"), Image.new("RGB", size))
+        read(make(fit="crop"), Image.new("RGB", size))[0]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_slivers_are_refused(size):
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_transparent_is_white(picture, channels):
-    assert (to_array(make(channels=channels), picture) == 255).all()
+    assert (read(make(channels=channels), picture)[0] == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -165,11 +165,11 @@ def test_what_is_transparent_is_white(picture, channels):
     ids=["CMYK", "HSV", "RGBA", "1", "P"],
 )
 def test_colours_survive(picture, expected):
-    assert (to_array(make(), picture) == expected).all()
+    assert (read(make(), picture)[0] == expected).all()
 
 
 def test_gray_weighs_colours_as_the_eye_does():
-    reds = to_array(make(channels=1), constant("RGB", RED)), to_array(make(channels=1), constant("CMYK", 0))
+    reds = read(make(channels=1), constant("RGB", RED))[0], read(make(channels=1), constant("CMYK", 0))[0]
     assert [int(array[0, 0, 0]) for array in reds] == [76, 255]
 
 
@@ -180,8 +180,8 @@ def test_exif_orientation_is_applied_once():
     exif[0x0112] = 6  # rotate by 90 degrees clockwise to show
     stored = saved(upright.transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
     transform = make()
-    assert (to_array(transform, stored)[0] == GREEN).all()
-    assert (to_array(transform, stretched(transform, stored)[0])[0] == GREEN).all()
+    assert (read(transform, stored)[0][0] == GREEN).all()
+    assert (read(transform, stretched(transform, stored)[0])[0][0] == GREEN).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -191,11 +191,11 @@ def test_exif_orientation_is_applied_to_more_than_8_bits_too(kind):
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = saved(Image.fromarray(np.ascontiguousarray(np.rot90(upright))), kind, exif=exif)
-    assert to_array(make(channels=1), stored)[:, 0, 0].tolist() == [255] * 4 + [0] * 4
+    assert read(make(channels=1), stored)[0][:, 0, 0].tolist() == [255] * 4 + [0] * 4
 
 
 def test_pad_keeps_all_and_adds_black():
-    array = to_array(make(8, fit="pad"), Image.new("RGB", (16, 8), RED))
+    array = read(make(8, fit="pad"), Image.new("RGB", (16, 8), RED))[0]
     assert (array[:2] == 0).all()
     assert (array[2:6] == RED).all()
     assert (array[6:] == 0).all()
@@ -204,13 +204,13 @@ def test_pad_keeps_all_and_adds_black():
 def test_squash_keeps_all_of_the_picture():
     picture = Image.new("RGB", (30, 10), RED)
     picture.paste(GREEN, (0, 0, 5, 10))
-    assert (to_array(make(12), picture)[:, 0] == GREEN).all()
+    assert (read(make(12), picture)[0][:, 0] == GREEN).all()
 
 
 def test_resize_larger_than_size_keeps_the_centre():
     picture = Image.new("RGB", (8, 8), RED)
     picture.paste(GREEN, (2, 2, 6, 6))
-    assert (to_array(make(4, fit="crop", resize=8), picture) == GREEN).all()
+    assert (read(make(4, fit="crop", resize=8), picture)[0] == GREEN).all()
 
 
 @given(

@@ -24,7 +24,8 @@ from thawline.depth_curve import write_curve
 from thawline.evaluation.evaluate import evaluate
 from thawline.evaluation.metrics import METRICS
 from thawline.evaluation.tables import read_table
-from thawline.models.checkpoint import ModelCard, load_model, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import load_model, save_model
 
 CLASSES = ("red", "green", "blue")
 TRANSFORM = Transform(4, 4, 3, "crop", "bilinear", (0.5,) * 3, (0.25,) * 3)

@@ -31,7 +31,7 @@ def pictures() -> torch.Tensor:
 
 @pytest.fixture
 def features(network, pictures) -> torch.Tensor:
-    return Answer(network).at_last_cut(pictures).detach().half()
+    return as_rows(Answer(network).prefix(pictures)).detach().half()
 
 
 def test_without_settings_it_says_what_the_network_says(network, pictures) -> None:

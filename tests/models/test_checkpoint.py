@@ -11,7 +11,8 @@ from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.data.transform import Transform
 from thawline.models import checkpoint
-from thawline.models.checkpoint import ModelCard, build_random, load_model, read_card, save_model
+from thawline.models.card import ModelCard, read_card
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.freezing import state_hashes
 from thawline.models.head import replace_head
 from thawline.models.zoo import build

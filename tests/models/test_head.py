@@ -16,21 +16,21 @@ def test_the_body_is_copied_and_the_head_is_new(network, pictures):
     before = state_hashes(network)
     target, accounting = replace_head(network, 7, seed=0)
     after = state_hashes(target)
-    assert all(after[name] == before[name] for name in accounting.copied)
-    assert len(accounting.dropped) == len(accounting.initialised) == 2
+    assert all(after[name] == before[name] for name in accounting["copied"])
+    assert len(accounting["dropped"]) == len(accounting["initialised"]) == 2
     assert target.eval()(pictures).shape == (3, 7)
     assert state_hashes(network) == before
 
 
 def test_every_tensor_is_accounted_for(network):
     target, accounting = replace_head(network, 7, seed=0)
-    assert sorted(accounting.copied + accounting.dropped) == sorted(network.state_dict())
-    assert sorted(accounting.copied + accounting.initialised) == sorted(target.state_dict())
+    assert sorted(accounting["copied"] + accounting["dropped"]) == sorted(network.state_dict())
+    assert sorted(accounting["copied"] + accounting["initialised"]) == sorted(target.state_dict())
 
 
 def test_a_head_of_the_same_size_is_replaced_all_the_same(resnet):
     target, accounting = replace_head(resnet, 5, seed=0)
-    assert accounting.dropped == accounting.initialised == ("fc.bias", "fc.weight")
+    assert accounting["dropped"] == accounting["initialised"] == ["fc.bias", "fc.weight"]
     assert not torch.equal(target.fc.weight, resnet.fc.weight)
 
 
@@ -62,7 +62,7 @@ def test_the_seed_decides_the_head_and_nothing_else(resnet):
 )
 def test_variants_of_the_head_count_as_one_layer(resnet, pictures, variant, tensors):
     target, accounting = replace_head(resnet, 7, 0, variant)
-    assert set(accounting.initialised) == tensors == head_parameters(target)
+    assert set(accounting["initialised"]) == tensors == head_parameters(target)
     assert head_names(target) == ("fc",)
     assert [unit.name for unit in units(target)] == [unit.name for unit in units(resnet)]
     assert target.eval()(pictures).shape == (3, 7)
@@ -72,7 +72,7 @@ def test_variants_of_the_head_count_as_one_layer(resnet, pictures, variant, tens
 @pytest.mark.parametrize("variant", list(HeadVariant))
 def test_a_convolution_as_head_is_replaced_by_one(pictures, variant):
     target, accounting = replace_head(build("squeezenet1_1", 5, seed=0).double(), 7, 0, variant)
-    assert accounting.dropped == ("classifier.1.bias", "classifier.1.weight")
+    assert accounting["dropped"] == ["classifier.1.bias", "classifier.1.weight"]
     assert target.eval()(pictures).shape == (3, 7)
 
 
@@ -81,7 +81,7 @@ def test_auxiliary_heads_are_replaced_too():
     target, accounting = replace_head(source, 7, seed=0)
     assert head_names(target) == ("fc", "aux2.fc2", "aux1.fc2")
     layers = ("aux1.fc2", "aux2.fc2", "fc")
-    assert accounting.initialised == tuple(f"{name}.{kind}" for name in layers for kind in ("bias", "weight"))
+    assert accounting["initialised"] == [f"{name}.{kind}" for name in layers for kind in ("bias", "weight")]
     assert target.aux1.fc2.out_features == target.aux2.fc2.out_features == 7
     assert torch.equal(target.aux1.fc1.weight, source.aux1.fc1.weight)
 
@@ -111,8 +111,8 @@ def test_an_alias_of_the_head_does_not_keep_the_old_one():
 
     target, accounting = replace_head(nn.Sequential(nn.Linear(4, 4), Aliased()), 7, seed=0)
     assert target[1].head is target[1].classifier
-    assert len(accounting.initialised) == 4
-    assert accounting.copied == ("0.bias", "0.weight")
+    assert len(accounting["initialised"]) == 4
+    assert accounting["copied"] == ["0.bias", "0.weight"]
 
 
 @pytest.mark.parametrize("variant", list(HeadVariant))
@@ -165,5 +165,5 @@ def test_accounting_refuses_what_is_neither_copied_nor_a_head():
 def test_accounting_does_not_take_a_prefix_of_a_name_for_the_head():
     tensors = {"head.weight": torch.zeros(1), "header.weight": torch.zeros(1), "head": torch.zeros(1)}
     accounting = account(tensors, tensors, ["head"])
-    assert accounting.copied == ("header.weight",)
-    assert accounting.dropped == accounting.initialised == ("head", "head.weight")
+    assert accounting["copied"] == ["header.weight"]
+    assert accounting["dropped"] == accounting["initialised"] == ["head", "head.weight"]

@@ -16,7 +16,8 @@ from thawline.config.sections import Finetune, Method
 from thawline.data.transform import Transform
 from thawline.models.adapters.adapt import adapt
 from thawline.models.adapters.adaptation import adaptation_of
-from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.cuts import divide, units
 from thawline.models.freezing import hold, state_hashes
 from thawline.models.head import head_parameters, with_fresh_head

@@ -9,7 +9,7 @@ from torch import nn
 from thawline.config.errors import UserError
 from thawline.data.batches import Batches
 from thawline.data.transform import Transform
-from thawline.models.inference import logits, outcomes, probabilities
+from thawline.models.inference import logits, probabilities, worth
 from thawline.models.zoo import build
 
 TRANSFORM = Transform(4, 4, 3, "crop", "bilinear", (0.5,) * 3, (0.25,) * 3)
@@ -47,7 +47,7 @@ def test_the_batch_size_does_not_matter(network: nn.Module) -> None:
 def test_the_network_stays_as_it_was(training: bool, network: nn.Module) -> None:
     network.train(training)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    outcomes(network, batches(4), "cpu")
+    logits(network, batches(4), "cpu")
     assert network.training is training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -59,7 +59,7 @@ def test_an_output_that_is_no_number_is_an_error(network: nn.Module) -> None:
 
 
 def test_outcomes_say_which_pictures_are_right_and_at_what_loss(network: nn.Module) -> None:
-    correct, losses = outcomes(network, batches(4), "cpu")
+    correct, losses = worth(*logits(network, batches(4), "cpu"))
     found = probabilities(network, batches(4), "cpu")
     np.testing.assert_array_equal(correct, found.argmax(1) == LABELS)
     np.testing.assert_allclose(losses, -np.log(found[np.arange(11), LABELS]), rtol=1e-5)
@@ -74,7 +74,8 @@ def test_a_process_is_told_of_the_pictures_of_its_share_that_count(network: nn.M
 
 
 def test_no_pictures_have_no_outcomes(network: nn.Module) -> None:
-    correct, losses = outcomes(network, Batches(PICTURES[:0], LABELS[:0], TRANSFORM, 4, shuffle=False), "cpu")
+    none = Batches(PICTURES[:0], LABELS[:0], TRANSFORM, 4, shuffle=False)
+    correct, losses = worth(*logits(network, none, "cpu"))
     assert (correct.shape, losses.shape) == ((0,), (0,))
 
 

@@ -22,7 +22,7 @@ from torchvision import models
 from thawline.config.composition import compose, to_config
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Input, Model, Source
-from thawline.data.decoding import to_array
+from thawline.data.decoding import read
 from thawline.models.weights import source_model_from_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,7 +139,7 @@ def test_features_of_the_imagenet_source_tell_photographs_apart():
 
     def features(part: str) -> tuple[np.ndarray, list[str]]:
         pictures, labels = zip(*photographs(archive, part), strict=True)
-        arrays = [torch.from_numpy(to_array(card.transform, picture).copy()) for picture in pictures]
+        arrays = [torch.from_numpy(read(card.transform, picture)[0].copy()) for picture in pictures]
         pixels = (torch.stack(arrays).permute(0, 3, 1, 2) / 255 - mean) / std
         with torch.inference_mode():
             return torch.cat([network(batch) for batch in pixels.split(32)]).numpy(), list(labels)

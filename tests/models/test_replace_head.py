@@ -9,7 +9,8 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, HeadVariant, Model
 from thawline.data.transform import Transform
 from thawline.models import replace_head as stage
-from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.freezing import state_hashes
 from thawline.models.head import head_parameters
 

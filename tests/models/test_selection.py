@@ -357,5 +357,5 @@ def test_a_method_that_could_add_nothing_is_refused(method):
 def test_new_heads_always_learn(resnet, method):
     target, accounting = replace_head(resnet, 3, seed=0)
     selection = select(target, range(9), method=method)
-    assert selection.parameters == head_parameters(target) == set(accounting.initialised)
+    assert selection.parameters == head_parameters(target) == set(accounting["initialised"])
     assert select(Small(3), range(3), method=method).parameters == HEAD

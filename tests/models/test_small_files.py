@@ -15,7 +15,8 @@ from thawline.data.transform import Transform
 from thawline.models.adapters.adapt import adapt, merge
 from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.adapters.added import added_parameters
-from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
 from thawline.models.head import head_parameters, with_fresh_head

@@ -127,7 +127,8 @@ def test_the_card_and_the_log_of_the_stage_say_it(tmp_path: Path, caplog: pytest
 
     from thawline.artifacts import Artifacts
     from thawline.config.sections import Config
-    from thawline.models.checkpoint import build_random, read_card, save_model
+    from thawline.models.card import read_card
+    from thawline.models.checkpoint import build_random, save_model
     from thawline.models.replace_head import replace_head
 
     artifacts = Artifacts.under(tmp_path)

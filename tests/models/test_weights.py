@@ -11,7 +11,8 @@ from thawline.config.choices import HeadVariant, Match
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Input, Model, Source
 from thawline.data.transform import Transform
-from thawline.models.checkpoint import ModelCard, build_random, load_model, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.freezing import state_hashes
 from thawline.models.head import replace_head
 from thawline.models.preprocessing import transform_for
@@ -139,7 +140,7 @@ def test_a_body_without_a_head_is_enough(tmp_path, network):
     assert all(hashes[name] == value for name, value in state_hashes(network).items() if name in body)
     replaced, accounting = replace_head(found, 3, 0)
     assert replaced(torch.randn(2, 3, 32, 32)).shape == (2, 3)
-    assert set(accounting.copied) == body.keys()
+    assert set(accounting["copied"]) == body.keys()
 
 
 def test_other_names_are_matched_by_order_when_asked_for(tmp_path, network):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from thawline.artifacts import FORECAST, PLAN, STOPPED, Artifacts, read_json
+from thawline.artifacts import CARD, FORECAST, MODEL, PLAN, STOPPED, Artifacts, read_json
 from thawline.clock import Clock
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import (
@@ -50,7 +50,7 @@ def config(minutes: float | None = 5.0, **recipe: object) -> Config:
 def test_a_first_model_comes_before_everything_else(toy_artifacts: Artifacts) -> None:
     plan(config(), toy_artifacts)
     bundle = bundle_in(toy_artifacts.outputs)
-    network, card = network_of(bundle).network, card_of(bundle)
+    network, card = load_model(bundle / MODEL, bundle / CARD)
     store = open_store(toy_artifacts.data("target"))
     found = probabilities(network, batches(store, 8), "cpu")
     assert card.classes == store.classes

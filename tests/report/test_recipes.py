@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from thawline.config.recipe.words import shown
 from thawline.config.sections import Contender, Finetune
 from thawline.report.findings import Findings
-from thawline.report.recipes import Told, answer, described, frozen_cell, meaningful, method_cell, rates
+from thawline.report.recipes import Told, answer, described, frozen_cell, method_cell, rates
 from thawline.training.recipe import Chosen
 
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "finetune"
@@ -200,14 +201,16 @@ CORE = {
 def test_fields_are_shown_where_they_mean_something(
     depth: int, values: dict[str, Any], more: set[str], less: set[str]
 ) -> None:
-    shown = meaningful(recipe(depth, **values))
-    assert set(shown) == (CORE | more) - less
-    assert list(shown) == sorted(shown)
+    told = recipe(depth, **values)
+    found = shown(told.recipe, told.at)
+    assert set(found) == (CORE | more) - less
+    assert list(found) == sorted(found)
 
 
 def test_the_depth_shown_is_the_resolved_one() -> None:
     named = Finetune(depth="layer1", head_lr=3e-3)
-    assert meaningful(Told(Chosen(Contender.finetuned, named, 3, "layer1.1", None), 9))["depth"] == 3
+    told = Told(Chosen(Contender.finetuned, named, 3, "layer1.1", None), 9)
+    assert shown(told.recipe, told.at)["depth"] == 3
 
 
 @pytest.mark.parametrize(

@@ -54,14 +54,6 @@ def test_learning_rates_are_short(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "text"),
-    [([], ""), ([4], "4"), ([2, 1], "1 and 2"), ([0, 1, 2, 3, 5, 7, 8, 9], "0 to 3, 5 and 7 to 9")],
-)
-def test_runs_of_depths_are_drawn_together(numbers: list[int], text: str) -> None:
-    assert wording.ranges(numbers) == text
-
-
-@pytest.mark.parametrize(
     ("gap", "text"),
     [
         ((0.031, 0.019, 0.043), "gets **3.1 percentage points more** right than the same network trained"),

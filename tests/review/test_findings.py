@@ -3,10 +3,7 @@
 import json
 from pathlib import Path
 
-import pytest
-
-from thawline.config.errors import UserError
-from thawline.review.findings import MorePictures, Point, Review, Suspect, read_review, write_review
+from thawline.review.findings import MorePictures, Point, Review, Suspect, write_review
 
 FOUND = Review(
     pictures=300,
@@ -19,11 +16,6 @@ FOUND = Review(
         "Twice as many pictures: +1 to +4 points.",
     ),
 )
-
-
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    write_review(tmp_path / "review.json", FOUND)
-    assert read_review(tmp_path / "review.json") == FOUND
 
 
 def test_the_form_of_the_file(tmp_path: Path) -> None:
@@ -50,8 +42,3 @@ def test_the_form_of_the_file(tmp_path: Path) -> None:
             "sentence": "Twice as many pictures: +1 to +4 points.",
         },
     }
-
-
-def test_a_review_that_was_never_made_is_asked_of_its_stage(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"review\.json does not exist"):
-        read_review(tmp_path / "review.json")

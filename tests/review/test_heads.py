@@ -6,13 +6,12 @@ import pytest
 from thawline.review import heads
 from thawline.review.heads import Look, look
 from thawline.review.labels import ranking
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.targets import Targets
 
 
 def looked(labels: np.ndarray, groups: np.ndarray | None = None) -> Look:
     values = np.random.default_rng(0).normal(size=(len(labels), 8)) + 4 * np.eye(8)[labels]
-    found = look([CutFeatures(values)], Targets(labels, int(labels.max()) + 1, groups=groups), 2, 0)
+    found = look([values], Targets(labels, int(labels.max()) + 1, groups=groups), 2, 0)
     assert found is not None
     return found
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from thawline.review.out_of_fold import OutOfFold, out_of_fold
-from thawline.training.solve.features import CutFeatures, rotated, standardised
+from thawline.training.solve.features import rotated, standardised
 from thawline.training.solve.targets import Targets
 
 
 def asked(
     values: np.ndarray, labels: np.ndarray, share: float = 1.0, groups: np.ndarray | None = None
 ) -> OutOfFold | None:
-    rows = rotated(standardised([CutFeatures(values)]).rows)[0]
+    rows = rotated(standardised([values]).rows)[0]
     targets = Targets(labels, int(labels.max()) + 1, groups=groups)
     return out_of_fold(rows, values.shape[1], targets, share, repeats=3, seed=1)
 

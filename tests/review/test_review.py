@@ -9,11 +9,10 @@ import pytest
 from conftest import write_toy_artifacts
 from PIL import Image
 
-from thawline.artifacts import LABELS, REVIEW, Artifacts
+from thawline.artifacts import LABELS, REVIEW, Artifacts, read_json
 from thawline.config.sections import Config, DataSetName, Plan, Target, Trainer
 from thawline.data.store import open_store, write_store
 from thawline.plan.plan import plan
-from thawline.review.findings import read_review
 from thawline.review.review import review
 
 CONFIG = Config(target=Target(dataset=DataSetName.digits), trainer=Trainer(accelerator="cpu", threads=1))
@@ -45,24 +44,24 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_wrong_labels_are_among_the_first_with_the_class_they_look_like(reviewed: Artifacts) -> None:
-    found = read_review(reviewed.stage("review") / REVIEW)
-    assert set(WRONG) <= {each.path for each in found.labels}
-    assert found.doubtful <= 4
+    found = read_json(reviewed.stage("review") / REVIEW)
+    assert set(WRONG) <= {each["path"] for each in found["labels"]}
+    assert found["doubtful"] <= 4
     labels = open_store(reviewed.data("target")).manifest.set_index("path")["label"]
-    for suspect in found.labels:
-        assert suspect.label == labels[suspect.path] != suspect.likelier
-        assert 0 < suspect.confidence <= 1
-    assert found.pictures == 32
-    assert len(found.labels) == found.doubtful
-    assert f"{found.doubtful} of 32 labels are worth a second look" in found.sentence
+    for suspect in found["labels"]:
+        assert suspect["label"] == labels[suspect["path"]] != suspect["likelier"]
+        assert 0 < suspect["confidence"] <= 1
+    assert found["pictures"] == 32
+    assert len(found["labels"]) == found["doubtful"]
+    assert f"{found['doubtful']} of 32 labels are worth a second look" in found["sentence"]
 
 
 def test_each_has_a_thumbnail_and_nobody_else(reviewed: Artifacts) -> None:
     folder = reviewed.stage("review")
-    found = read_review(folder / REVIEW)
+    found = read_json(folder / REVIEW)
     files = {path.name for path in (folder / "pictures").iterdir()}
-    assert files == {each.thumbnail for each in found.labels}
-    with Image.open(folder / "pictures" / found.labels[0].thumbnail) as picture:
+    assert files == {each["thumbnail"] for each in found["labels"]}
+    with Image.open(folder / "pictures" / found["labels"][0]["thumbnail"]) as picture:
         assert (picture.format, picture.mode, picture.size) == ("WEBP", "RGB", (16, 16))
 
 
@@ -70,7 +69,7 @@ def test_all_pictures_are_ranked_in_the_columns_of_a_table(reviewed: Artifacts) 
     table = pd.read_csv(reviewed.stage("review") / LABELS, keep_default_na=False)
     assert list(table) == ["path", "label", "group", "split"]
     assert set(table["path"]) == set(open_store(reviewed.data("target")).manifest["path"])
-    first = [each.path for each in read_review(reviewed.stage("review") / REVIEW).labels]
+    first = [each["path"] for each in read_json(reviewed.stage("review") / REVIEW)["labels"]]
     assert list(table["path"][: len(first)]) == first
 
 
@@ -98,6 +97,6 @@ def test_one_picture_of_each_class_is_too_few_to_say_anything(toy_artifacts: Art
         toy_artifacts.data_output("target"), np.array(store.images[:2]), few, store.classes, store.transform
     )
     review(CONFIG, toy_artifacts)
-    found = read_review(toy_artifacts.stage("review") / REVIEW)
-    assert (found.labels, found.more_pictures.points, found.doubtful) == ((), (), 0)
-    assert "Too few pictures" in found.sentence
+    found = read_json(toy_artifacts.stage("review") / REVIEW)
+    assert (found["labels"], found["more_pictures"]["points"], found["doubtful"]) == ([], [], 0)
+    assert "Too few pictures" in found["sentence"]

@@ -22,7 +22,6 @@ from thawline.config.choices import Goal
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Search
 from thawline.search import commands
-from thawline.search.commands import Failure
 from thawline.search.study.configuration import by_hand, configuration, remember
 from thawline.search.study.run import run_study
 from thawline.search.study.study import open_study
@@ -104,7 +103,7 @@ def test_a_study_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ru
     study = finished(tmp_path, make=tests_tasks.recorded)
     found = commands.overview(study)
     assert dict(found.states) == {"complete": 6, "pruned": 1, "failed": 1}
-    assert found.failures == [Failure(5, "the loss is not a number")]
+    assert found.failures == {5: "the loss is not a number"}
     complete = [trial.value for trial in study.trials if trial.state.name == "COMPLETE"]
     assert found.best is not None
     assert found.best.value == max(value for value in complete if value is not None)
@@ -117,7 +116,7 @@ def test_only_the_last_failures_are_shown_the_latest_first(here: Path) -> None:
     for number in range(3, 9):
         told = {"reason": f"reason {number}"}
         study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=told))
-    assert [each.number for each in commands.overview(study).failures] == [8, 7, 6, 5, 4]
+    assert list(commands.overview(study).failures) == [8, 7, 6, 5, 4]
 
 
 def test_a_study_that_is_empty_has_no_best(here: Path) -> None:

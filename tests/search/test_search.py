@@ -27,7 +27,8 @@ from thawline.config.sections import (
     Space,
     Start,
 )
-from thawline.models.checkpoint import build_random, read_card, save_model
+from thawline.models.card import read_card
+from thawline.models.checkpoint import build_random, save_model
 from thawline.search.search import search
 from thawline.search.trial.trials import Trials
 from thawline.tracking.connection import connected

@@ -16,7 +16,8 @@ from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, write_jso
 from thawline.config.sections import Config
 from thawline.models.answer import save_answering
 from thawline.models.answering import Answering, Unknown
-from thawline.models.checkpoint import ModelCard, load_model, read_card, save_model
+from thawline.models.card import ModelCard, read_card
+from thawline.models.checkpoint import load_model, save_model
 from thawline.models.zoo import build
 from thawline.serving.cli import main
 from thawline.serving.export import best_seed, export

@@ -16,11 +16,12 @@ from thawline.config.sections import Config, Export, ExportFormat, Finetune, Met
 from thawline.models.adapters.adapt import adapt, adaptation_in
 from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.adapters.added import added_parameters
-from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.serving.cli import main
 from thawline.serving.export import export
 from thawline.serving.formats import registered
-from thawline.serving.predict import card_of, network_of
+from thawline.serving.predict import card_of
 
 SMALL = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
 
@@ -59,7 +60,7 @@ def test_the_bundle_needs_no_base_and_is_plain_where_that_is_possible(finetuned)
     export(Config(), artifacts)
     (artifacts.stage("replace_head") / MODEL).unlink()
     bundle = artifacts.stage("export")
-    exported, card = network_of(bundle).network, card_of(bundle)
+    exported, card = load_model(bundle / MODEL, bundle / CARD)
     assert card.base is None
     adaptation = adaptation_in(network)
     mergeable = adaptation is None or adaptation.method in (Method.lora, Method.scale_shift)

@@ -15,7 +15,8 @@ from conftest import TRANSFORM, toy_pictures
 from PIL import Image
 
 from thawline.artifacts import CARD, MODEL
-from thawline.models.checkpoint import ModelCard, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import save_model
 from thawline.models.zoo import build
 from thawline.serving.cli import main
 from thawline.serving.output import entry, row

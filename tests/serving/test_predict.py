@@ -21,9 +21,10 @@ from thawline.data.batches import normalised
 from thawline.data.decoding import Decoder
 from thawline.data.scan import scan
 from thawline.data.sets import image_folder
-from thawline.models.answer import Answer
+from thawline.models.answer import Answer, as_rows
 from thawline.models.answering import Answering, Unknown
-from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, save_model
 from thawline.models.zoo import build
 from thawline.serving.output import csv_cells, csv_header, entry, line
 from thawline.serving.predict import Prediction, network_of, picture_files, predict
@@ -257,7 +258,8 @@ def test_pictures_unlike_the_training_ones_are_unknown_beside_their_label(tmp_pa
     decoder = Decoder(TRANSFORM)
     shown = [decoder.read(partial(Image.open, path))[0] for path in files[:2]]
     images = torch.from_numpy(np.stack(shown))
-    rows = Answer(network).at_last_cut(normalised(images.permute(0, 3, 1, 2).float(), TRANSFORM)).detach()
+    pictures = normalised(images.permute(0, 3, 1, 2).float(), TRANSFORM)
+    rows = as_rows(Answer(network).prefix(pictures)).detach()
     answer = Answer(network, Answering(unknown=Unknown(1, 1e-5, 0.01, 99, "x")), rows)
     found = list(predict(lambda: answer, CARD, files))
     assert [each.unknown for each in found] == [False, False, True]

@@ -23,7 +23,8 @@ from tests_tracking import SECONDS, answers, forget_connections, free_port
 from thawline import tracking
 from thawline.artifacts import CARD, MODEL
 from thawline.config.sections import Config, Export
-from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, save_model
 from thawline.serving.formats import registered
 from thawline.serving.output import entry
 from thawline.serving.predict import card_of, network_of, predict

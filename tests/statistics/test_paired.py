@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from thawline.statistics import accuracy_interval
+from thawline.statistics.intervals import accuracy_interval
 from thawline.statistics.paired import difference_interval
 
 

@@ -23,7 +23,7 @@ def share_right(shares: np.ndarray, truth: np.ndarray) -> float:
 
 def test_a_reliable_voter_outweighs_two_that_guess() -> None:
     truth, votes = draw([0.95, 0.9, 0.4, 0.4, 0.4], 3, 300, 0)
-    found = consensus(votes, 3).shares
+    found = consensus(votes, 3)
     assert share_right(found, truth) > share_right(majority(votes, 3), truth) + 0.05
     np.testing.assert_allclose(found.sum(1), 1)
 
@@ -32,14 +32,13 @@ def test_a_voter_who_confuses_two_classes_is_understood() -> None:
     truth, votes = draw([0.8, 0.8, 0.8], 3, 400, 1)
     swapped = np.array([1, 0, 2])[truth]
     found = consensus(np.column_stack([votes, swapped]), 3)
-    assert found.confusions[3].argmax(1).tolist() == [1, 0, 2]
-    assert share_right(found.shares, truth) > 0.97
+    assert share_right(found, truth) > 0.97
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_equal_voters_are_a_majority(seed: int) -> None:
     truth, votes = draw([0.7] * 5, 4, 300, seed)
-    by_all, found = majority(votes, 4), consensus(votes, 4).shares
+    by_all, found = majority(votes, 4), consensus(votes, 4)
     clear = np.sort(by_all, 1)[:, -1] - np.sort(by_all, 1)[:, -2] > 0.3
     assert (found.argmax(1) == by_all.argmax(1))[clear].mean() > 0.98
     assert abs(share_right(found, truth) - share_right(by_all, truth)) < 0.03
@@ -49,14 +48,14 @@ def test_known_labels_stay_and_say_who_is_reliable() -> None:
     truth, votes = draw([0.9, 0.3, 0.3], 2, 100, 2)
     known = np.where(np.arange(100) < 40, truth, -1)
     found = consensus(votes, 2, known)
-    np.testing.assert_array_equal(found.shares[:40], np.eye(2)[truth[:40]])
-    assert reliability(votes, found.shares)[0] > 0.8
-    assert share_right(found.shares[40:], truth[40:]) > 0.8
+    np.testing.assert_array_equal(found[:40], np.eye(2)[truth[:40]])
+    assert reliability(votes, found)[0] > 0.8
+    assert share_right(found[40:], truth[40:]) > 0.8
 
 
 def test_who_abstains_says_nothing() -> None:
     votes = np.array([[0, 0, -1], [1, -1, -1], [-1, -1, -1]])
-    found = consensus(votes, 2).shares
+    found = consensus(votes, 2)
     assert found[0, 0] > 0.5
     assert found[1, 1] > 0.5
     assert np.isnan(reliability(votes, found)[2])
@@ -72,7 +71,7 @@ def test_near_copies_are_found_and_count_as_one(classes: int) -> None:
     first = copies(both, classes)
     assert first.tolist() == [0, 1, 2, 3, 4, 5, 4]
     as_one, as_two = consensus(joined(both, first), classes), consensus(both, classes)
-    assert share_right(as_one.shares, truth) > share_right(as_two.shares, truth) + 0.01
+    assert share_right(as_one, truth) > share_right(as_two, truth) + 0.01
 
 
 @pytest.mark.parametrize(

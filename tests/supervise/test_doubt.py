@@ -3,7 +3,6 @@
 import numpy as np
 
 from thawline.supervise.doubt import doubted, sentence
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
@@ -22,15 +21,14 @@ def test_wrong_labels_count_less_and_a_head_learns_more() -> None:
     values, truth = pictures(200, 0)
     wrong = np.random.default_rng(1).random(200) < 0.3
     noisy = np.where(wrong, (truth + 1) % CLASSES, truth)
-    cuts, found = [CutFeatures(values)], doubted([CutFeatures(values)], Targets(noisy, CLASSES), 2, 0)
+    cuts, found = [values], doubted([values], Targets(noisy, CLASSES), 2, 0)
     assert found.doubts[wrong].mean() < 0.5
     assert found.doubts[~wrong].mean() > 0.95
     assert "more than where labels are right" in sentence(found)
     others, labels = pictures(2000, 5, apart=1.0)
     plain, weighed = (
         (
-            logistic_head(cuts, Targets(noisy, CLASSES, given=given)).logits([CutFeatures(others)]).argmax(1)
-            == labels
+            logistic_head(cuts, Targets(noisy, CLASSES, given=given)).logits([others]).argmax(1) == labels
         ).mean()
         for given in (np.eye(CLASSES)[noisy], np.eye(CLASSES)[noisy] * found.weights[:, None])
     )
@@ -39,7 +37,7 @@ def test_wrong_labels_count_less_and_a_head_learns_more() -> None:
 
 def test_right_labels_keep_their_weight_and_that_is_said() -> None:
     values, truth = pictures(200, 0)
-    found = doubted([CutFeatures(values)], Targets(truth, CLASSES), 2, 0)
+    found = doubted([values], Targets(truth, CLASSES), 2, 0)
     assert found.doubts.mean() > 0.98
     assert "where this changes little" in sentence(found) or "None of the 200 labels is doubted" in sentence(
         found
@@ -50,7 +48,7 @@ def test_a_class_whose_labels_are_all_doubted_is_not_forgotten() -> None:
     values, truth = pictures(200, 0)
     # every picture of the last class shows the first one
     values[truth == 3] = pictures(200, 7)[0][truth == 0]
-    found = doubted([CutFeatures(values)], Targets(truth, CLASSES), 2, 0)
+    found = doubted([values], Targets(truth, CLASSES), 2, 0)
     of_class = np.bincount(truth, found.weights)
     np.testing.assert_allclose(of_class, 50)
     assert (found.weights > 0).all()
@@ -58,6 +56,6 @@ def test_a_class_whose_labels_are_all_doubted_is_not_forgotten() -> None:
 
 def test_nothing_is_said_where_nothing_can_be_left_out() -> None:
     values, truth = pictures(4, 0)
-    found = doubted([CutFeatures(values)], Targets(truth, CLASSES), 2, 0)
+    found = doubted([values], Targets(truth, CLASSES), 2, 0)
     assert found.weights.tolist() == [1, 1, 1, 1]
     assert sentence(found) == "None of the 4 labels is doubted: all pictures count alike."

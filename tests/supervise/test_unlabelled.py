@@ -22,7 +22,6 @@ from thawline.training.finetune import initial_network
 from thawline.training.pseudo import relabelled
 from thawline.training.run import Training
 from thawline.training.solve.choice import MOST_ROWS
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.self_training import WEIGHT
 from thawline.training.solve.targets import Targets
 
@@ -78,7 +77,7 @@ def points(count: int, seed: int, place: float = 0.0) -> tuple[np.ndarray, np.nd
 
 def found_of(more: np.ndarray, labelled: int = 60):  # noqa: ANN201
     rows, labels = points(labelled, 0)
-    cuts, others = ({1: CutFeatures(each)} for each in (rows, more))
+    cuts, others = ({1: each} for each in (rows, more))
     every = np.arange(labelled)
     return self_trained(cuts, others, every, Targets(labels, 2), unknown_share=0.01, repeats=2, seed=0)
 

@@ -31,7 +31,8 @@ from thawline.config.sections import (
     Phases,
 )
 from thawline.data.store import write_store
-from thawline.models.checkpoint import ModelCard, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import save_model
 from thawline.models.zoo import build
 from thawline.training.finetune import finetune
 from thawline.training.pretrain import pretrain

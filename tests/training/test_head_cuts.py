@@ -22,7 +22,6 @@ from thawline.models.zoo import build
 from thawline.training.batches import batches
 from thawline.training.features.cache import PrefixCache, features
 from thawline.training.head_cuts import chosen_cuts, cuts_of, mirrored_too, pooled_cuts
-from thawline.training.solve.features import CutFeatures
 
 PROBE = {"depth": "all", "body_lr": None}
 LP_FT = {"phases": Phases.probe_first, "epochs": 2}
@@ -76,7 +75,7 @@ def test_pooled_features_are_means_over_positions(network: nn.Module, toy_store:
     assert list(found) == [1, 2, 3]
     images = next(iter(batches(toy_store.part("train"), 64)))[0]
     expected = freeze(network, 1).features(images).mean((2, 3))
-    assert torch.allclose(torch.from_numpy(found[1].values), expected, atol=1e-5)
+    assert torch.allclose(torch.from_numpy(found[1]), expected, atol=1e-5)
 
 
 def test_the_choice_ends_at_the_last_cut_and_leaves_the_network_as_it_is(
@@ -142,9 +141,9 @@ def test_pictures_and_their_mirror_images_are_compared_once_and_stored(
     asked = []
 
     def noted(
-        pictures: Sequence[CutFeatures], mirrored: Sequence[CutFeatures], *_: object, **__: object
+        pictures: Sequence[np.ndarray], mirrored: Sequence[np.ndarray], *_: object, **__: object
     ) -> bool:
-        asked.append((pictures[-1].values, mirrored[-1].values))
+        asked.append((pictures[-1], mirrored[-1]))
         return True
 
     monkeypatch.setattr("thawline.training.head_cuts.mirror_images_teach", noted)
@@ -153,5 +152,5 @@ def test_pictures_and_their_mirror_images_are_compared_once_and_stored(
     [(pictures, mirrored)] = asked
     train = toy_store.part("train")
     flipped = replace(train, images=np.ascontiguousarray(train.images[:, :, ::-1]), origin=None)
-    assert np.allclose(pictures, pooled_cuts(network, train, CPU)[3].values, atol=1e-5)
-    assert np.allclose(mirrored, pooled_cuts(network, flipped, CPU)[3].values, atol=1e-5)
+    assert np.allclose(pictures, pooled_cuts(network, train, CPU)[3], atol=1e-5)
+    assert np.allclose(mirrored, pooled_cuts(network, flipped, CPU)[3], atol=1e-5)

@@ -26,7 +26,7 @@ from thawline.training.history import Row
 from thawline.training.loss import cross_entropy
 from thawline.training.parameter_groups import balanced_weights
 from thawline.training.run import Training
-from thawline.training.solve.features import CutFeatures, standardised
+from thawline.training.solve.features import standardised
 
 PROBE = {"depth": "all", "body_lr": None, "head_penalty": 2.0}
 
@@ -45,7 +45,7 @@ def of_training_pictures(network: nn.Module, store: Store) -> tuple[torch.Tensor
 def test_the_head_is_what_scikit_learn_finds_on_the_features(network: nn.Module, toy_store: Store) -> None:
     images, labels = of_training_pictures(network, toy_store)
     features = freeze(network, len(units(network))).features(images).numpy()
-    rows = standardised([CutFeatures(features)]).rows
+    rows = standardised([features]).rows
     wanted = LogisticRegression(C=1 / 2.0, tol=1e-8).fit(rows, labels).predict_proba(rows)
     train(network, toy_store, **PROBE)
     with torch.no_grad():
@@ -183,7 +183,7 @@ def test_a_head_on_several_cuts_is_what_scikit_learn_finds_on_them_together(
 ) -> None:
     images, labels = of_training_pictures(network, toy_store)
     first, last = (freeze(network, depth).features(images).numpy() for depth in (1, len(units(network))))
-    rows = standardised([CutFeatures(first.mean((2, 3))), CutFeatures(last)]).rows
+    rows = standardised([first.mean((2, 3)), last]).rows
     wanted = LogisticRegression(C=1 / 2.0, tol=1e-8, max_iter=1000).fit(rows, labels).predict_proba(rows)
     several = read_cuts(network, [1], seed=0)
     fitted = train(several, toy_store, **PROBE, head_cuts=[1])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from thawline.artifacts import SOURCES, Artifacts, write_table
-from thawline.choose_source.decision import COLUMNS, Choice, write_choice
+from thawline.choose_source.decision import COLUMNS, write_choice
 from thawline.choose_source.looks import Look, looked_at
 from thawline.choose_source.wording import sentence
 from thawline.config.candidates import names
@@ -19,9 +19,8 @@ from thawline.statistics.comparisons import cheapest_alike
 from thawline.statistics.paired import difference_interval
 from thawline.statistics.recommendation import TOLERANCE
 from thawline.statistics.transferability import h_score, leep, log_me
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.neighbours import left_out_votes
-from thawline.training.solve.ridge import ridge
+from thawline.training.solve.ridge import left_out_scores
 from thawline.training.solve.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -45,20 +44,17 @@ def choose_source(config: Config, artifacts: Artifacts) -> None:
         log.info("%s: a head is right on %.1f %% of pictures left out", name, 100 * heads.mean())
     chosen, table = decided(rows, right, targets, config.evaluate.confidence, config.seed)
     write_table(artifacts.reports / SOURCES, table)
-    write_choice(artifacts, Choice(chosen, named[chosen], origins[chosen]))
+    write_choice(artifacts, chosen, named[chosen], origins[chosen])
     log.info("%s", sentence(table))
 
 
 def answers(look: Look, targets: Targets) -> tuple[np.ndarray, np.ndarray]:
     """Return, of each picture, whether a solved head and the nearest neighbours are right on it, (N,) each:
     1.0 or 0.0. Neither has seen the picture or its group."""
-    cut, labels, together = [CutFeatures(look.features)], targets.labels, targets.together
-    solved = ridge(cut, labels, targets.classes, groups=together)
-    path = solved.head.path
-    assert path is not None
-    heads = solved.left_out[path.chosen].argmax(1) == labels
-    votes = left_out_votes(look.features, labels, targets.classes, groups=together).argmax(1) == labels
-    return heads.astype(float), votes.astype(float)
+    labels, asked = targets.labels, (look.features, targets.labels, targets.classes)
+    _, heads = left_out_scores(*asked, targets.together)
+    votes = left_out_votes(*asked, groups=targets.together)
+    return (heads.argmax(1) == labels).astype(float), (votes.argmax(1) == labels).astype(float)
 
 
 def scores(name: str, look: Look, targets: Targets) -> dict[str, Any]:

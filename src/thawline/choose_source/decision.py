@@ -1,6 +1,5 @@
 """The decision: source.json, which every later stage obeys, and nothing that takes long to load."""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from thawline.artifacts import SOURCE, SOURCES, Artifacts, file_hash, read_json, write_json, write_text
@@ -18,26 +17,22 @@ COLUMNS = (
 """Of sources.csv (docs/choosing_sources.md says what each is)."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The chosen candidate: its place in `source.candidates` and its name there, without a folder. `origin`
-    says which weights these were, so that other ones under the same name are another choice."""
-
-    candidate: int
-    name: str
-    origin: str = ""
-
-
-def write_choice(artifacts: Artifacts, choice: Choice | None) -> None:
-    """Write source.json; equal choices give equal bytes. None: the source is as configured."""
-    write_json(artifacts.stage_output("choose_source") / SOURCE, asdict(choice) if choice else {})
+def write_choice(artifacts: Artifacts, candidate: int, name: str, origin: str) -> None:
+    """Write source.json: the chosen candidate's place in `source.candidates` and its name there, without a
+    folder. `origin` says which weights these were, so that other ones under the same name are another choice.
+    Equal choices give equal bytes."""
+    found = {"candidate": candidate, "name": name, "origin": origin}
+    write_json(artifacts.stage_output("choose_source") / SOURCE, found)
 
 
 def write_only(config: Config, artifacts: Artifacts) -> None:
     """Write the decision where there is nothing to choose: the one candidate, or what is configured; and a
     table without rows."""
     candidates = config.source.candidates
-    write_choice(artifacts, Choice(0, names(candidates)[0], _origin(candidates[0])) if candidates else None)
+    if candidates:
+        write_choice(artifacts, 0, names(candidates)[0], _origin(candidates[0]))
+    else:
+        write_json(artifacts.stage_output("choose_source") / SOURCE, {})
     write_text(artifacts.reports / SOURCES, ",".join(COLUMNS) + "\n")
 
 

@@ -31,7 +31,6 @@ from thawline.training.cost import flops_if_possible
 from thawline.training.features.cache import FILL_BATCH
 from thawline.training.features.compute import features_in_memory
 from thawline.training.solve.choice import MOST_ROWS, deciding_rows
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.targets import Targets
 
 PASSES_A_MINUTE = 100
@@ -133,7 +132,7 @@ def look(config: Config, transform: Transform, images: np.ndarray, labels: np.nd
     found = features_in_memory(network, {last}, batches, device, half=half)[last]
     seconds = time.perf_counter() - started
     said = _said(network.cpu(), last, found) if has_head(network, card) else None
-    rows = CutFeatures(found).pooled()
+    rows = found.mean(tuple(range(2, found.ndim))).astype(np.float64)
     return Look(rows, said, operations, transform.size, seconds / len(images), card.origin)
 
 

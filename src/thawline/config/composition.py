@@ -168,9 +168,9 @@ def differences(lock: Any, composed: Any) -> list[str]:
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one mapping of dotted names, e.g. `{"search.space.head_lr.low": 1e-4}`."""
+    """Return nested sections as one mapping of dotted names, e.g. `{"search.space.head_lr.low": 1e-4}`."""
     plain = OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
-    if not isinstance(plain, dict) or not plain:
+    if not isinstance(plain, dict) or (prefix and not plain):
         return {prefix: plain}
     return {
         name: value

@@ -41,53 +41,6 @@ from thawline.config.recipe.methods import Method
 from thawline.config.search import Limit, Range, Search, Space
 from thawline.config.supervision import Supervise
 
-__all__ = [
-    "AugmentationName",
-    "BatchNorm",
-    "ClassWeights",
-    "Config",
-    "Contender",
-    "DataSet",
-    "DataSetName",
-    "EMBEDDED",
-    "Evaluate",
-    "Export",
-    "ExportFormat",
-    "Finetune",
-    "Fit",
-    "HeadVariant",
-    "Input",
-    "Engine",
-    "Goal",
-    "Keep",
-    "Limit",
-    "Method",
-    "Mix",
-    "Model",
-    "Objective",
-    "Optimization",
-    "OptimizerName",
-    "Phases",
-    "Plan",
-    "Precision",
-    "Pretrain",
-    "PrunerName",
-    "Range",
-    "Report",
-    "Review",
-    "Role",
-    "SamplerName",
-    "ScheduleName",
-    "Search",
-    "Source",
-    "Space",
-    "Start",
-    "Target",
-    "Tracking",
-    "Trainer",
-    "ValidationName",
-]
-
 
 @dataclass
 class Model:

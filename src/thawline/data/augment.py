@@ -88,14 +88,10 @@ def augment_by_policy(
             # torch.manual_seed would seed the accelerators' generators as well.
             torch.default_generator.manual_seed(int(row[0] * 2**53))
             upright = picture[:, ::-1] if mirror and row[5] < 0.5 else picture
-            place[...] = _array(change(_picture(upright)), picture.shape)
+            place[...] = np.asarray(change(_picture(upright))).reshape(picture.shape)
     return changed
 
 
 def _picture(image: np.ndarray) -> Image.Image:
     # Pillow knows gray pictures without a channel axis only.
     return Image.fromarray(np.ascontiguousarray(image[:, :, 0] if image.shape[2] == 1 else image))
-
-
-def _array(picture: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(picture).reshape(shape)

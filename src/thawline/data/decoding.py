@@ -84,17 +84,12 @@ class Decoder:
         return factor, needed
 
 
-def to_array(transform: Transform, picture: Image.Image) -> np.ndarray:
-    """Return the picture as the network sees it, `(size, size, channels)` uint8.
+def read(transform: Transform, picture: Image.Image, load: Load = load) -> tuple[np.ndarray, str | None]:
+    """Return the picture as the network sees it, `(size, size, channels)` uint8, and what is odd about its
+    values, or None.
 
     EXIF orientation is applied, transparency is shown on white, values of more than 8 bits are scaled.
     Raises `UnusablePictureError` for values without a defined black and white, and for slivers.
-    """
-    return read(transform, picture)[0]
-
-
-def read(transform: Transform, picture: Image.Image, load: Load = load) -> tuple[np.ndarray, str | None]:
-    """Return what `to_array` does, and what is odd about the picture's values, or None.
 
     load: decodes a picture in place and turns it upright.
     """

@@ -19,20 +19,8 @@ _EITHER = ("eval", "evaluation")
 
 _PLAIN = frozenset(
     ("set", "sets", "data", "dataset", "split", "splits", "subset", "part", "folder", "dir", "files", "input")
-    + (
-        "images",
-        "image",
-        "imgs",
-        "img",
-        "pictures",
-        "picture",
-        "pics",
-        "photos",
-        "photo",
-        "jpg",
-        "jpeg",
-        "png",
-    )
+    + ("images", "image", "imgs", "img", "pictures", "picture", "pics", "photos", "photo")
+    + ("jpg", "jpeg", "png")
 )
 """Words around a split's name that say nothing: `training_set`, `test_images`."""
 

@@ -105,14 +105,7 @@ class Store:
         first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
         if last - first != len(rows):
             raise ValueError(f"the {name} pictures are not next to each other in the store")
-        return replace(
-            self,
-            images=self.images[first:last],
-            manifest=self.manifest.iloc[first:last].reset_index(drop=True),
-            fingerprint=fingerprint([self.fingerprint, name]),
-            origin=self._origin(np.arange(first, last)),
-            targets=None if self.targets is None else self.targets[first:last],
-        )
+        return self._rows(slice(first, last), [name])
 
     def divided(self, train: np.ndarray, val: np.ndarray) -> "Store":
         """Return the same pictures otherwise divided: those of the rows `train` to learn from and those of
@@ -124,14 +117,14 @@ class Store:
         found = self._rows(rows, [[int(row) for row in train], [int(row) for row in val]])
         return replace(found, manifest=found.manifest.assign(split=split))
 
-    def _rows(self, rows: np.ndarray, name: list[Any]) -> "Store":
-        """Return a copy of the pictures at `rows`, which `name` tells from other parts of these."""
+    def _rows(self, rows: np.ndarray | slice, name: list[Any]) -> "Store":
+        """Return the pictures at `rows`, which `name` tells from other parts of these. A slice is no copy."""
         return replace(
             self,
             images=self.images[rows],
             manifest=self.manifest.iloc[rows].reset_index(drop=True),
             fingerprint=fingerprint([self.fingerprint, *name]),
-            origin=self._origin(rows),
+            origin=self._origin(np.arange(len(self))[rows]),
             targets=None if self.targets is None else self.targets[rows],
         )
 

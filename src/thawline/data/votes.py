@@ -204,7 +204,7 @@ def _labels(collection: Collection, said: np.ndarray, classes: Sequence[str]) ->
     from thawline.statistics.votes import consensus, copies, joined
 
     votes = said[asked]
-    best = consensus(joined(votes, copies(votes, len(classes))), len(classes)).shares.argmax(1)
+    best = consensus(joined(votes, copies(votes, len(classes))), len(classes)).argmax(1)
     for each in np.flatnonzero(votes.max(1) >= 0):
         found[asked[each]] = classes[best[each]]
     return found

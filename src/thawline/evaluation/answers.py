@@ -18,7 +18,7 @@ from thawline.evaluation.metrics import contributions
 from thawline.models.answer import load_answer
 from thawline.models.inference import answers
 from thawline.statistics.bootstrap import clusters_of
-from thawline.statistics.intervals import accuracy_interval, loss_interval
+from thawline.statistics.intervals import accuracy_interval, loss_interval, named
 from thawline.statistics.paired import difference_interval
 from thawline.training.batches import batches
 
@@ -47,7 +47,7 @@ def answers_on_test(
     }
     if answering.unknown is not None:
         called = (scores > answering.unknown.threshold)[None].astype(np.float64)
-        on_test = _named(float(called.mean()), accuracy_interval(called, config.evaluate.confidence, groups))
+        on_test = named(float(called.mean()), accuracy_interval(called, config.evaluate.confidence, groups))
         result["unknown"] = {"promised": answering.unknown.share, "on_test": on_test}
     if answering.costs is not None:
         costs = np.array(answering.costs)[np.ix_(order, order)]
@@ -93,12 +93,7 @@ def expected_costs(
     guess = max(float(costs.mean(0).min()), 1e-12)
     difference = difference_interval(ours, theirs, clusters, confidence, scale=costs.max(), limit=costs.max())
     return {
-        "decisions": _named(ours.mean(), loss_interval(ours, clusters, guess, confidence)),
-        "likeliest": _named(theirs.mean(), loss_interval(theirs, clusters, guess, confidence)),
-        "difference": _named(ours.mean() - theirs.mean(), difference),
+        "decisions": named(ours.mean(), loss_interval(ours, clusters, guess, confidence)),
+        "likeliest": named(theirs.mean(), loss_interval(theirs, clusters, guess, confidence)),
+        "difference": named(ours.mean() - theirs.mean(), difference),
     }
-
-
-def _named(mean: float, ends: tuple[float, float]) -> dict[str, float]:
-    values = {"mean": mean, "low": ends[0], "high": ends[1]}
-    return {name: round(float(value), 6) + 0.0 for name, value in values.items()}

@@ -7,7 +7,8 @@ import torch
 
 from thawline.config.errors import UserError
 from thawline.data.store import Store
-from thawline.models.checkpoint import ModelCard, load_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import load_model
 from thawline.models.inference import probabilities
 from thawline.training.batches import batches
 

@@ -16,6 +16,7 @@ from thawline.statistics.intervals import (
     accuracy_interval,
     calibration_interval,
     loss_interval,
+    named,
     share_interval,
 )
 from thawline.statistics.paired import difference_interval
@@ -82,12 +83,4 @@ def _guess(model: Contributions) -> float:
 
 
 def _named(means: np.ndarray, ends: Sequence[Interval]) -> Results:
-    """Name and round to 6 decimals, so that the last bits of a sum do not change files."""
-    return {
-        name: {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
-        for name, mean, (low, high) in zip(METRICS, means, ends, strict=True)
-    }
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 6) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return {name: named(mean, each) for name, mean, each in zip(METRICS, means, ends, strict=True)}

@@ -13,7 +13,7 @@ import numpy as np
 
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Finetune
-from thawline.statistics.intervals import loss_interval, share_interval
+from thawline.statistics.intervals import loss_interval, named, share_interval
 from thawline.statistics.paired import difference_interval
 from thawline.statistics.temperature import temperature_of
 
@@ -127,11 +127,11 @@ def compared(
         else:
             right = np.stack([seed[name].decisions == labels for seed in seeds]).astype(np.float64)
             ends = share_interval(each, right, clusters, confidence)
-        found["arms"][name] = _named(each.mean(), ends)
+        found["arms"][name] = named(each.mean(), ends)
         if name != DECIDED:
             ours, theirs = each, values[DECIDED]
             ends = difference_interval(ours, theirs, clusters, confidence, scale=limit, limit=limit)
-            found["differences"][name] = _named(ours.mean() - theirs.mean(), ends)
+            found["differences"][name] = named(ours.mean() - theirs.mean(), ends)
     return found
 
 
@@ -158,8 +158,3 @@ def added(recipe: Finetune, labels: np.ndarray, classes: Sequence[str], answers:
     present = (support > 0).sum()
     own = len(labels) / (present * support[labels])
     return np.asarray(recall.sum() / present + own * (right - recall[labels]))
-
-
-def _named(mean: float, ends: tuple[float, float]) -> dict[str, float]:
-    values = {"mean": mean, "low": ends[0], "high": ends[1]}
-    return {name: round(float(value), 6) + 0.0 for name, value in values.items()}

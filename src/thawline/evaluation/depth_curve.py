@@ -4,7 +4,6 @@ The recommendation was made on validation pictures and stays what it was: the te
 it was right.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from thawline.artifacts import (
     MODEL,
     RECOMMENDATION,
     Artifacts,
-    atomic_path,
     card_beside,
+    copy_file,
     depth_models,
     missing,
 )
@@ -28,8 +27,8 @@ from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of
 from thawline.depth_curve import read_curve, write_curve
 from thawline.evaluation.asking import asked
-from thawline.statistics import accuracy_interval
 from thawline.statistics.depths import AtDepth
+from thawline.statistics.intervals import accuracy_interval
 
 
 def write_depth_curve(config: Config, artifacts: Artifacts, test: Store, device: torch.device) -> None:
@@ -45,11 +44,16 @@ def points_on_test(config: Config, artifacts: Artifacts, test: Store, device: to
     """Ask the models of each depth about every test picture. Raises as `write_depth_curve` does."""
     evidence = _evidence(artifacts)
     curve = read_curve(evidence / DEPTH_CURVE)
-    base = artifacts.stage("replace_head") / MODEL
-    return [
-        _point(depth, unit, _weights(evidence, depth, seeds), config, test, base, device)
-        for depth, unit, seeds in curve[["depth", "unit", "n_seeds"]].itertuples(index=False)
-    ]
+    base, size = artifacts.stage("replace_head") / MODEL, config.evaluate.batch_size
+    points = []
+    for depth, unit, seeds in curve[["depth", "unit", "n_seeds"]].itertuples(index=False):
+        said = [
+            asked(path, card_beside(path), test, base=base, batch_size=size, device=device)
+            for path in _weights(evidence, depth, seeds)
+        ]
+        correct = np.stack([each.argmax(1) == test.labels for each in said])
+        points.append(AtDepth(depth, unit, correct.astype(np.float64), 0.0, 0))
+    return points
 
 
 def write_tested(config: Config, artifacts: Artifacts, test: Store, points: Sequence[AtDepth]) -> None:
@@ -57,8 +61,7 @@ def write_tested(config: Config, artifacts: Artifacts, test: Store, points: Sequ
     evidence = _evidence(artifacts)
     curve = read_curve(evidence / DEPTH_CURVE)
     write_curve(artifacts.reports / DEPTH_CURVE, with_test(curve, points, groups_of(test.manifest), config))
-    with atomic_path(artifacts.reports / RECOMMENDATION) as temporary:
-        shutil.copyfile(evidence / RECOMMENDATION, temporary)
+    copy_file(evidence / RECOMMENDATION, artifacts.reports / RECOMMENDATION)
 
 
 def _evidence(artifacts: Artifacts) -> Path:
@@ -97,21 +100,3 @@ def _weights(evidence: Path, depth: int, seeds: int) -> list[Path]:
             "  They are made by stage search; run: dvc repro"
         )
     return found
-
-
-def _point(
-    depth: int,
-    unit: str | None,
-    models: Sequence[Path],
-    config: Config,
-    test: Store,
-    base: Path,
-    device: torch.device,
-) -> AtDepth:
-    size = config.evaluate.batch_size
-    correct = [
-        asked(path, card_beside(path), test, base=base, batch_size=size, device=device).argmax(1)
-        == test.labels
-        for path in models
-    ]
-    return AtDepth(depth, unit, np.stack(correct).astype(np.float64), 0.0, 0)

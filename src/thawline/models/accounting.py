@@ -1,46 +1,34 @@
 """An account of where every tensor of a network came from; nothing is matched loosely."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
 
 import torch
 
 from thawline.config.errors import UserError
 
 
-@dataclass(frozen=True)
-class Accounting:
-    """Sorted names: `copied` from the source, `dropped` of the source, freshly `initialised`."""
-
-    copied: tuple[str, ...]
-    dropped: tuple[str, ...]
-    initialised: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, list[str]]:
-        """Return the names as JSON-like lists."""
-        return {kind: list(names) for kind, names in asdict(self).items()}
-
-
 def account(
     source: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor], heads: Collection[str]
-) -> Accounting:
-    """Say which tensors go where when the modules at the paths `heads` are replaced and all else is copied.
+) -> dict[str, list[str]]:
+    """Say which tensors go where when the modules at the paths `heads` are replaced and all else is copied:
+    sorted names, `copied` from the source, `dropped` of the source, freshly `initialised`.
 
     Raises `UserError` with sorted +/- lists when anything outside the heads does not match.
     """
     old, new = (
-        {name: tensor for name, tensor in tensors.items() if not _under(name, heads)}
+        {name: tensor for name, tensor in tensors.items() if not under(name, heads)}
         for tensors in (source, target)
     )
     require_match(old, new, "The source model")
-    return Accounting(
-        copied=tuple(sorted(old)),
-        dropped=tuple(sorted(source.keys() - old.keys())),
-        initialised=tuple(sorted(target.keys() - new.keys())),
-    )
+    return {
+        "copied": sorted(old),
+        "dropped": sorted(source.keys() - old.keys()),
+        "initialised": sorted(target.keys() - new.keys()),
+    }
 
 
-def _under(name: str, paths: Collection[str]) -> bool:
+def under(name: str, paths: Collection[str]) -> bool:
+    """Tell whether `name` is one of these modules or tensors, or inside of one."""
     return any(name == path or name.startswith(f"{path}.") for path in paths)
 
 

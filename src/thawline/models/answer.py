@@ -29,8 +29,7 @@ class Answer(nn.Module):
     Args:
         network: a classifier of N classes; it is put into evaluation mode.
         answering: temperature, costs and when a picture is unknown.
-        features: (M, D) of training pictures as `at_last_cut` gives them, rows of length 1; without them no
-            picture is unknown.
+        features: (M, D) of training pictures at the last cut `as_rows`; without them no picture is unknown.
     """
 
     features: torch.Tensor | None
@@ -51,12 +50,6 @@ class Answer(nn.Module):
             "costs", None if costs is None else torch.tensor(costs, dtype=torch.float32), persistent=False
         )
         self.eval()
-
-    @property
-    def network(self) -> nn.Module:
-        """The network that answers."""
-        found: nn.Module = self.__dict__["_network"]
-        return found
 
     @property
     def threshold(self) -> float | None:
@@ -82,10 +75,6 @@ class Answer(nn.Module):
         if self.features is None or self.answering.unknown is None:
             return torch.zeros_like(probabilities[:, 0])
         return scores(as_rows(features), self.features, self.answering.unknown.neighbours)
-
-    def at_last_cut(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return the features (B, D) by which pictures are compared."""
-        return as_rows(self.prefix(pictures))
 
 
 def as_rows(features: torch.Tensor) -> torch.Tensor:

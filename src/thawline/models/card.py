@@ -42,11 +42,6 @@ class ModelCard:
     adaptation: Adaptation | None = None
     answering: Answering | None = None
 
-    @property
-    def channels(self) -> int:
-        """Return the number of channels of the network's input."""
-        return self.transform.channels
-
     def to_dict(self) -> dict[str, Any]:
         """Return the card as JSON-like values, without `answering` where there is none; `from_dict` undoes
         it."""

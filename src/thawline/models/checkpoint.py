@@ -23,16 +23,6 @@ from thawline.models.head import attach_heads
 from thawline.models.head_cuts import cuts_read, read_cuts
 from thawline.models.state import load_state, tensors_of
 
-__all__ = [
-    "ModelCard",
-    "build_random",
-    "load_model",
-    "load_strictly",
-    "read_card",
-    "read_tensors",
-    "save_model",
-]
-
 
 def save_model(
     path: Path, card_path: Path, network: nn.Module, card: ModelCard, base: Path | None = None
@@ -85,9 +75,10 @@ def load_model(path: Path, card_path: Path, base: Path | None = None) -> tuple[n
 
 def build_random(card: ModelCard, seed: int = 0) -> nn.Module:
     """Build the network a card describes, initialised by `seed`; the global generator is spared."""
-    network = zoo.build(card.architecture, len(card.classes), card.channels, seed=seed, **card.options)
+    classes, channels = len(card.classes), card.transform.channels
+    network = zoo.build(card.architecture, classes, channels, seed=seed, **card.options)
     if card.head is not HeadVariant.linear:
-        attach_heads(network, len(card.classes), card.head, seed)
+        attach_heads(network, classes, card.head, seed)
     network = read_cuts(network, card.head_cuts, seed=seed)
     return network if card.adaptation is None else adapt(network, card.adaptation, seed=seed)
 

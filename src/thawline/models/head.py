@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
-from thawline.models.accounting import Accounting, account
+from thawline.models.accounting import account
 from thawline.models.cuts import Division, divide, head_name
 from thawline.models.randomness import own_randomness
 from thawline.models.steps import State
@@ -29,7 +29,7 @@ class Head(Leaf, nn.Sequential):
 
 def replace_head(
     network: nn.Module, classes: int, seed: int, variant: HeadVariant = HeadVariant.linear
-) -> tuple[nn.Module, Accounting]:
+) -> tuple[nn.Module, dict[str, list[str]]]:
     """Return a copy of `network` with a new head for `classes` classes, and where each tensor came from.
 
     The head is replaced even when the number of classes stays the same, and so are auxiliary heads.

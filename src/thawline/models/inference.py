@@ -98,21 +98,9 @@ def at_last_cut(
     return logits, features
 
 
-def outcomes(
-    network: nn.Module,
-    batches: Batches,
-    device: torch.device | str,
-    *,
-    half: bool = False,
-    from_features: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each picture 1.0 where `network` is right and 0.0 where it is wrong, (N,) float64, and the
-    cross-entropy, (N,) float64 in nats. Arguments as for `logits`."""
-    return worth(*logits(network, batches, device, half=half, from_features=from_features))
-
-
 def worth(found: torch.Tensor, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the `outcomes` of logits (N, classes) for pictures with these labels (N,)."""
+    """Return for each picture, given its `logits` (N, classes) and its label, 1.0 where they are right and
+    0.0 where they are wrong, (N,) float64, and the cross-entropy, (N,) float64 in nats."""
     correct, losses = found.argmax(1) == labels, functional.cross_entropy(found, labels, reduction="none")
     return correct.cpu().double().numpy(), losses.cpu().double().numpy()
 

@@ -28,13 +28,13 @@ def replace_head(config: Config, artifacts: Artifacts) -> None:
             "  run the whole pipeline: dvc repro"
         )
     classes, said = store.classes, source_head(network, card, store)
-    target, accounting = head.replace_head(network, len(classes), config.seed, config.model.head)
+    target, tensors = head.replace_head(network, len(classes), config.seed, config.model.head)
     target_card = replace(
         card,
         classes=classes,
         transform=store.transform,
         source_hash=file_hash(source / MODEL),
-        tensors=accounting.to_dict(),
+        tensors=tensors,
         notes={**card.notes, "pictures": store.fingerprint, **({"source_head": said} if said else {})},
         head=config.model.head,
     )

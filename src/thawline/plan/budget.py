@@ -51,7 +51,6 @@ class Work:
     stored: bool = True
     variants: int = 1
     refit: bool = False
-    folds: int = FOLDS
     validation: str = "auto"
 
 
@@ -94,7 +93,8 @@ def forecast(work: Work, costs: Costs, programme: Programme) -> Forecast:
         _training(work, costs, programme, depth, folded=True) * trials
         for depth, trials in _trials(work, programme).items()
     )
-    stored = sum(_storing(work, costs, depth) for depth in programme.depths)
+    pictures = work.variants * (work.train + work.val) if work.stored else 0
+    stored = sum(pictures * costs.of(depth).prefix for depth in programme.depths)
     most = max((_training(work, costs, programme, depth) for depth in programme.depths), default=0.0)
     contenders = 1
     if Contender.from_scratch in work.contenders and programme.depths:
@@ -134,16 +134,12 @@ def _training(work: Work, costs: Costs, programme: Programme, depth: int, folded
     return folds * (programme.epochs * epoch + TRAINING_SECONDS)
 
 
-def _storing(work: Work, costs: Costs, depth: int) -> float:
-    return work.variants * (work.train + work.val) * costs.of(depth).prefix if work.stored else 0.0
-
-
 def programmes(work: Work) -> Iterator[Programme]:
     """Yield programmes from the richest, which is what is configured, to the poorest.
 
     Cheaper validation comes before fewer epochs, then fewer seeds, and only then fewer questions.
     """
-    folds = 1 if work.validation == "holdout" else work.folds
+    folds = 1 if work.validation == "holdout" else FOLDS
     epochs = (work.epochs, *(each for each in EPOCHS if each < work.epochs))
     curve = work.goal is Goal.depth_curve
     current = Programme(folds, epochs[0], work.seeds, work.depths)
@@ -170,13 +166,9 @@ def programmes(work: Work) -> Iterator[Programme]:
     for name, values in steps:
         for value in values:
             if getattr(current, name) != value:
-                current = _with(current, name, value)
+                current = replace(current, **{name: value})
                 yield current
     yield replace(current, depths=(), free=0)
-
-
-def _with(programme: Programme, name: str, value: Any) -> Programme:
-    return replace(programme, **{name: value})
 
 
 def richest(work: Work, costs: Costs, seconds: float) -> Programme:
@@ -201,7 +193,7 @@ def _filled(work: Work, costs: Costs, seconds: float, programme: Programme) -> P
         richer.insert(1, ("free", range(programme.free + 1, 3 * FREE_TRIALS + 1)))
     for name, values in richer:
         for value in values:
-            tried = _with(programme, name, value)
+            tried = replace(programme, **{name: value})
             if forecast(work, costs, tried).total > seconds:
                 break
             programme = tried

@@ -157,7 +157,7 @@ def _held(network: nn.Module, recipe: Finetune, depth: int) -> PartlyFrozen:
         network, frozen, frozen_batch_norm=recipe.frozen_batch_norm, batch_norm=recipe.batch_norm
     )
     held = hold(network, selection)
-    assert parameters(held).trainable
+    assert parameters(held)[0]
     return held
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from thawline.config.sections import Goal
-from thawline.plan.budget import Forecast, Programme, Work, forecast
+from thawline.plan.budget import FOLDS, Forecast, Programme, Work, forecast
 from thawline.plan.costs import Costs
 
 
@@ -34,11 +34,8 @@ def _search(programme: Programme) -> str:
         tried = f"{programme.trials} trials and {programme.again} fresh seeds at each"
     else:
         tried = f"one trial each, {programme.free} more"
-    return f"{depths}, {tried}, {_validated(programme)}, {programme.epochs} epochs"
-
-
-def _validated(programme: Programme) -> str:
-    return f"{programme.folds} folds" if programme.folds > 1 else "validated on a held-out part"
+    validated = f"{programme.folds} folds" if programme.folds > 1 else "validated on a held-out part"
+    return f"{depths}, {tried}, {validated}, {programme.epochs} epochs"
 
 
 def _final(programme: Programme) -> str:
@@ -68,9 +65,7 @@ def _richer(work: Work, programme: Programme) -> Sequence[tuple[str, Programme]]
         named = ", ".join(map(str, sorted(missing)))
         found.append((f"depths {named}", replace(programme, depths=work.depths)))
     if programme.folds == 1 and work.validation != "holdout":
-        found.append(
-            (f"{work.folds} folds in place of one held-out part", replace(programme, folds=work.folds))
-        )
+        found.append((f"{FOLDS} folds in place of one held-out part", replace(programme, folds=FOLDS)))
     if programme.epochs < work.epochs:
         found.append((f"{work.epochs} epochs", replace(programme, epochs=work.epochs)))
     if programme.seeds < work.seeds:

@@ -38,9 +38,10 @@ def _time(findings: Findings, stage: str) -> dict[str, Any]:
 
 
 def training_costs(costs: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return by contender the means over the seeds of what each training measured (the names are those of
-    `thawline.training.cost.Cost`). A contender is left out unless all of its seeds say what they cost: those
-    trained by earlier versions do not, nor those whose operations could not be counted.
+    """Return by contender the means over the seeds of what each training measured (`training.cost.measured`).
+
+    A contender is left out unless all of its seeds say what they cost: those trained by earlier versions do
+    not, nor those whose operations could not be counted.
 
     costs: from `collect_costs`.
     """

@@ -1,6 +1,6 @@
 """Everything the page and the figures are made of: the files the stages left, read once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,9 +109,11 @@ class Findings:
         """Count the pictures of a split."""
         return self.metrics["data"]["sizes"][split]["total"]
 
-    def validated_on(self, name: str) -> tuple[int, int]:
-        """Count the pictures a contender's trials were validated on, and the folds (1: held-out)."""
-        told = self.recipes[name].selected or {}
+    @property
+    def validated_on(self) -> tuple[int, int]:
+        """The number of pictures the fine-tuned contender's trials were validated on, and of folds (1:
+        held-out)."""
+        told = self.recipes[FINETUNED].selected or {}
         folds = (told.get("validation") or {}).get("folds", 1)
         return told.get("images") or self.size("val"), folds
 
@@ -137,9 +139,9 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         histories={name: _table(artifacts.stage("finetune", name) / HISTORY) for name in names},
         source_history=_optional(artifacts.stage("pretrain") / HISTORY),
         costs={stage: read_json(artifacts.find(stage) / COSTS) for stage in stages},
-        predictions=_evaluated(tested / "predictions.csv"),
-        per_class=_evaluated(tested / "per_class.csv"),
-        calibration=_evaluated(tested / "calibration.csv"),
+        predictions=_table(tested / "predictions.csv", read_table),
+        per_class=_table(tested / "per_class.csv", read_table),
+        calibration=_table(tested / "calibration.csv", read_table),
         confidence=confidence,
         curve=curve,
         recommendation=read_json(reported / RECOMMENDATION) if (reported / RECOMMENDATION).exists() else {},
@@ -170,16 +172,10 @@ def _reported(artifacts: Artifacts) -> Path:
     return own if (own / METRICS).exists() else artifacts.root / "reports"
 
 
-def _evaluated(path: Path) -> pd.DataFrame:
+def _table(path: Path, read: Callable[[Path], pd.DataFrame] = pd.read_csv) -> pd.DataFrame:
     if not path.exists():
         raise missing(path)
-    return read_table(path)
-
-
-def _table(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        raise missing(path)
-    return pd.read_csv(path)
+    return read(path)
 
 
 def _optional(path: Path) -> pd.DataFrame | None:

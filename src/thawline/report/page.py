@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from thawline.config.recipe import words
 from thawline.config.sections import Config, Start
 from thawline.config.supervision import is_supervised
 from thawline.evaluation.metrics import METRICS
@@ -143,7 +144,7 @@ def recipe_rows(findings: Findings) -> list[tuple[str, str]]:
     """List the fields of the fine-tuned contender's recipe that decided anything, and the last unit of a
     frozen prefix."""
     told = recipes.told(findings)
-    rows = [(name, _shown(value)) for name, value in recipes.meaningful(told).items()]
+    rows = [(name, _shown(value)) for name, value in words.shown(told.recipe, told.at).items()]
     return rows + ([("last frozen unit", told.chosen.unit)] if told.chosen.unit else [])
 
 

@@ -13,7 +13,6 @@ from thawline.config.recipe.words import (
     method_words,
     named_rates,
     probe_first_words,
-    shown,
 )
 from thawline.config.sections import Start
 from thawline.report.findings import FINETUNED, Findings
@@ -132,8 +131,3 @@ def rates(told: Told) -> str:
     if len(found) < 2:
         return rate(found[0][0] if found else None)
     return " and ".join(f"{rate(value)} ({whose})" for value, whose in found)
-
-
-def meaningful(told: Told) -> dict[str, object]:
-    """Return the recipe's fields, by name, that decided anything."""
-    return shown(told.recipe, told.at)

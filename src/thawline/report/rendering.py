@@ -46,18 +46,13 @@ def _template(name: str, autoescape: bool) -> Template:
         autoescape=autoescape,
     )
     written = {"duration": wording.duration, "percent": wording.percent}
-    environment.filters |= written | {"cell": cell, "alt": alt, "prose": prose, "address": address}
+    environment.filters |= written | {"cell": cell, "prose": prose, "address": address}
     return environment.get_template(name)
 
 
 def cell(text: object) -> str:
     """Escape text so that it stays in its cell of a Markdown table and means nothing else there."""
     return _SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
-
-
-def alt(text: str) -> str:
-    """Escape text for an HTML attribute."""
-    return str(escape(text))
 
 
 def prose(text: object) -> Markup:

@@ -1,6 +1,6 @@
 """Numbers as people read them, and the sentences that state what was found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from thawline.answer import not_told
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
@@ -86,20 +86,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def ranges(numbers: Iterable[int]) -> str:
-    """Write ascending integers with runs of three or more drawn together: `0 to 3, 5 and 7 to 9`."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    words = []
-    for run in runs:
-        words += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else [str(number) for number in run]
-    return listed(words)
-
-
 def listed(words: Sequence[str]) -> str:
     """Join words: `a, b and c`."""
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
@@ -142,58 +128,56 @@ def freezing(findings: Findings) -> list[str]:
     return [*reason, came] if findings.curve is not None else [came, *reason]
 
 
-def chosen(findings: Findings, name: str = FINETUNED) -> str:
-    """Say where a contender's recipe comes from, and how good it was on validation."""
-    selected = findings.recipes[name].selected
-    trials = findings.trials.get(name)
-    if selected is None or trials is None:
+def chosen(findings: Findings) -> str:
+    """Say where the fine-tuned contender's recipe comes from, and how good it was on validation."""
+    selected = findings.recipes[FINETUNED].selected
+    if selected is None or FINETUNED not in findings.trials:
         return "The recipe is the configured one; no search was made."
     best = selected.get("best")
     if best is None:
         return (
-            f"The recipe is that of trial {selected['trial']}, the best of {_rivals(findings, name)} by "
-            f"{_measure(findings, name)} {_score(findings, name)}."
+            f"The recipe is that of trial {selected['trial']}, the best of {_rivals(findings)} by "
+            f"{_measure(findings)} {_score(findings)}."
         )
     return (
-        f"The recipe is that of trial {selected['trial']} {_score(findings, name)}: of "
-        f"{_rivals(findings, name)} that with the most frozen units within one standard error of the best, "
-        f"which is trial {best['trial']} ({percent(best['val_accuracy'])}), by {_measure(findings, name)}."
+        f"The recipe is that of trial {selected['trial']} {_score(findings)}: of "
+        f"{_rivals(findings)} that with the most frozen units within one standard error of the best, "
+        f"which is trial {best['trial']} ({percent(best['val_accuracy'])}), by {_measure(findings)}."
     )
 
 
-def _rivals(findings: Findings, name: str) -> str:
+def _rivals(findings: Findings) -> str:
     """Count the trials that it was the best of."""
-    trials = findings.trials[name]
-    if name != FINETUNED or findings.curve is None:
+    trials = findings.trials[FINETUNED]
+    if findings.curve is None:
         return counted(len(trials), "trial")
-    depth = findings.recipes[name].depth
+    depth = findings.recipes[FINETUNED].depth
     own = int((trials["depth"] == depth).sum())
     return f"{counted(own, 'trial')} with {counted(depth, 'frozen unit')}"
 
 
-def _measure(findings: Findings, name: str) -> str:
-    images, folds = findings.validated_on(name)
+def _measure(findings: Findings) -> str:
+    images, folds = findings.validated_on
     if folds > 1:
         return f"accuracy in {folds}-fold cross-validation over {counted(images, 'picture')}"
     return f"accuracy on {counted(images, 'validation picture')}"
 
 
-def _score(findings: Findings, name: str) -> str:
-    selected = findings.recipes[name].selected or {}
+def _score(findings: Findings) -> str:
+    selected = findings.recipes[FINETUNED].selected or {}
     measured, interval = percent(selected["val_accuracy"]), selected.get("corrected")
     if not interval:
         return f"({measured}; being the best of many, that number is optimistic)"
-    of_depths = name == FINETUNED and findings.curve is not None
-    choice = "the choice of depth and recipe" if of_depths else "having been selected"
+    choice = "having been selected" if findings.curve is None else "the choice of depth and recipe"
     return (
         f"({measured}; corrected for {choice}: **{percent(interval['mean'])}**, "
         f"{coverage(findings)} interval {percent_range(interval)})"
     )
 
 
-def validated(findings: Findings, name: str = FINETUNED) -> list[str]:
-    """Say how a contender's trials were validated and why so, in a sentence; none where that was not told."""
-    selected = findings.recipes[name].selected or {}
+def validated(findings: Findings) -> list[str]:
+    """Say how trials were validated and why so, in a sentence; none where that was not told."""
+    selected = findings.recipes[FINETUNED].selected or {}
     reason = (selected.get("validation") or {}).get("reason")
     return [reason] if reason else []
 

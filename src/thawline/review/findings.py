@@ -1,9 +1,9 @@
-"""What the stage `review` found, as review.json holds it and as others read it."""
+"""What the stage `review` found, as review.json holds it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from thawline.artifacts import read_json, write_json
+from thawline.artifacts import write_json
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,3 @@ class Review:
 def write_review(path: Path, review: Review) -> None:
     """Write review.json; equal findings give equal bytes."""
     write_json(path, asdict(review))
-
-
-def read_review(path: Path) -> Review:
-    """Read review.json. Raises `UserError` where it is missing or damaged."""
-    found = read_json(path)
-    more = found["more_pictures"]
-    points, twice = (Point(**each) for each in more["points"]), more["twice"]
-    curve = MorePictures(tuple(points), Point(**twice) if twice else None, more["sentence"])
-    labels = tuple(Suspect(**each) for each in found["labels"])
-    return Review(found["pictures"], found["doubtful"], found["sentence"], labels, curve)

@@ -7,7 +7,7 @@ import numpy as np
 
 from thawline.review.more_pictures import SHARES
 from thawline.review.out_of_fold import OutOfFold, out_of_fold
-from thawline.training.solve.features import CutFeatures, rotated, standardised
+from thawline.training.solve.features import rotated, standardised
 from thawline.training.solve.left_out import folds_of
 from thawline.training.solve.targets import Targets
 
@@ -28,24 +28,24 @@ class Look:
     rows: np.ndarray
 
 
-def look(cuts: Sequence[CutFeatures], targets: Targets, repeats: int, seed: int) -> Look | None:
+def look(cuts: Sequence[np.ndarray], targets: Targets, repeats: int, seed: int) -> Look | None:
     """Ask heads about pictures that did not teach them; None where no class has two pictures (or
     groups), or where features are no numbers.
 
     Args:
-        cuts: features of N pictures.
+        cuts: features (N, D).
         targets: what they are called, and which belong together.
         repeats: how often each picture is left out.
     """
     pictures = len(targets.labels)
-    if not all(np.isfinite(cut.values).all() for cut in cuts):
+    if not all(np.isfinite(cut).all() for cut in cuts):
         return None
     masks = folds_of(targets, -(-pictures // MOST), seed)
     parts = [np.flatnonzero(mask) for mask in masks] or [np.arange(pictures)]
     said, curve, curved = np.zeros((pictures, targets.classes)), list[OutOfFold](), parts[0]
     taught = np.zeros(pictures, bool)
     for rows in parts:
-        table = standardised([CutFeatures(cut.values[rows], cut.pooling) for cut in cuts])
+        table = standardised([cut[rows] for cut in cuts])
         turned, own = rotated(table.rows)[0], targets.rows(rows)
         shares = SHARES[-1:] if curve else SHARES
         found = [

@@ -47,7 +47,7 @@ def out_of_fold(
         order += [np.flatnonzero(out) for out in folds]
     if not parts:
         return None
-    _, logits = path_of(rows, targets, penalty_path(columns, -3, 1, 9), parts)
+    _, logits = path_of(rows, targets, penalty_path(columns), parts)
     places = np.concatenate(order).reshape(repeats, -1)
     said = np.empty((*places.shape, targets.classes))
     for repeat, of_repeat in enumerate(np.split(softmax(logits, axis=1), repeats)):
@@ -59,10 +59,9 @@ def _some(taught: np.ndarray, targets: Targets, share: float, generator: np.rand
     """Return a mask (N,) of about `share` of the `taught` rows: whole groups, as much of each class, and at
     least one of each."""
     rows = np.flatnonzero(taught)
-    _, first, group = np.unique(targets.together[rows], return_index=True, return_inverse=True)
-    labels = targets.labels[rows[first]]
-    shuffled = generator.permutation(len(first))
-    place = np.empty(len(first))
+    group, labels = targets.grouped(rows)
+    shuffled = generator.permutation(len(labels))
+    place = np.empty(len(labels))
     for label in np.unique(labels):
         own = shuffled[labels[shuffled] == label]
         place[own] = np.arange(len(own)) / len(own)

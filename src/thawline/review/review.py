@@ -4,21 +4,17 @@ import logging
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from thawline.artifacts import CARD, LABELS, MODEL, REVIEW, Artifacts, write_table
+from thawline.artifacts import LABELS, REVIEW, Artifacts, write_table
 from thawline.config.sections import Config, Finetune
 from thawline.data.store import Store, open_store
 from thawline.data.thumbnails import emptied, write_thumbnail
-from thawline.models.checkpoint import load_model
 from thawline.models.device import prepare_machine
 from thawline.review.findings import MorePictures, Review, Suspect, write_review
 from thawline.review.heads import Look, look
 from thawline.review.labels import Ranking, ranking
 from thawline.review.more_pictures import more_pictures
-from thawline.training.features.cache import PrefixCache
-from thawline.training.head_cuts import pooled_cuts, targets_of
-from thawline.training.solve.features import CutFeatures
+from thawline.training.head_cuts import initial_cuts, targets_of
 from thawline.training.solve.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -52,7 +48,8 @@ def review(config: Config, artifacts: Artifacts, head_cuts: Any = None) -> None:
             _suspects(store, ranked, config.review.labels),
             _more(config, targets, found),
         )
-    write_table(folder / LABELS, ranked_table(store.manifest, order))
+    # the columns that `target=table` reads
+    write_table(folder / LABELS, store.manifest.iloc[order][["path", "label", "group", "split"]])
     pictures = emptied(folder / "pictures")
     for place, row in enumerate(order[: len(result.labels)], 1):
         write_thumbnail(pictures / f"{place:02}.webp", store.images[row])
@@ -61,12 +58,9 @@ def review(config: Config, artifacts: Artifacts, head_cuts: Any = None) -> None:
     log.info("%s", result.more_pictures.sentence)
 
 
-def _features(config: Config, artifacts: Artifacts, store: Store, head_cuts: Any) -> list[CutFeatures]:
-    """Return the features of all pictures at the cuts that heads read, which an earlier stage may have
-    stored."""
-    initial = artifacts.stage("replace_head")
-    network, _ = load_model(initial / MODEL, initial / CARD)
-    cuts = pooled_cuts(network, store, config.trainer, cache=PrefixCache(artifacts.prefix, config.trainer))
+def _features(config: Config, artifacts: Artifacts, store: Store, head_cuts: Any) -> list[np.ndarray]:
+    """Return the features of all pictures at the cuts that heads read."""
+    (cuts,) = initial_cuts(config, artifacts, store)
     listed = isinstance(head_cuts, list) and head_cuts and set(head_cuts) <= set(cuts)
     return [cuts[depth] for depth in (head_cuts if listed else [max(cuts)])]
 
@@ -103,8 +97,3 @@ def _suspects(store: Store, ranked: Ranking, most: int) -> tuple[Suspect, ...]:
         )
         for place, row in enumerate(ranked.order[: min(most, ranked.doubtful)], 1)
     )
-
-
-def ranked_table(manifest: pd.DataFrame, order: np.ndarray) -> pd.DataFrame:
-    """Return the manifest's rows in `order`, with the columns that `target=table` reads."""
-    return manifest.iloc[order][["path", "label", "group", "split"]]

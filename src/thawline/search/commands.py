@@ -8,7 +8,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,6 @@ FAILURES = 5
 
 
 @dataclass(frozen=True)
-class Failure:
-    number: int
-    reason: str
-
-
-@dataclass(frozen=True)
 class Overview:
     """A study at a glance. `states` counts trials by their words (`STATES` of the study); `seconds`
     is the time its trials took, side by side counted twice, or what it used of a time limit; accuracies lie
@@ -51,8 +45,8 @@ class Overview:
     """`mean`, `low` and `high` of the best's accuracy, corrected for having been selected; None where the
     search has not ended."""
     seconds: float
-    failures: list[Failure] = field(default_factory=list)
-    """The last ones, the latest first."""
+    failures: Mapping[int, str]
+    """The reasons of the last ones by the trial's number, the latest first."""
 
 
 def storage_of(url: str | None) -> Search:
@@ -124,12 +118,10 @@ def _goal(study: optuna.Study) -> str:
     return "fresh seeds" if "winners" in decisive else str(decisive.get("goal", "recipe"))
 
 
-def _failures(trials: list[FrozenTrial]) -> list[Failure]:
+def _failures(trials: list[FrozenTrial]) -> dict[int, str]:
     failed = [trial for trial in trials if trial.state is TrialState.FAIL]
-    return [
-        Failure(trial.number, str(trial.user_attrs.get(REASON, "no reason given")))
-        for trial in failed[: -FAILURES - 1 : -1]
-    ]
+    last = failed[: -FAILURES - 1 : -1]
+    return {trial.number: str(trial.user_attrs.get(REASON, "no reason given")) for trial in last}
 
 
 def _corrected(study: optuna.Study, best: FrozenTrial | None) -> dict[str, float] | None:

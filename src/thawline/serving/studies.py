@@ -37,7 +37,7 @@ def _show_one(found: Overview) -> None:
         mean, low, high = (100 * found.corrected[end] for end in ("mean", "low", "high"))
         rows.append(("corrected", f"{mean:.1f} % ({low:.1f} to {high:.1f}): for having been selected"))
     rows.append(("time", _time(found)))
-    rows += [(f"failure of trial {each.number}", each.reason) for each in found.failures]
+    rows += [(f"failure of trial {number}", reason) for number, reason in found.failures.items()]
     _write(None, rows)
 
 

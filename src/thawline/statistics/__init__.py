@@ -2,7 +2,3 @@
 
 Only numpy and scipy are needed. What no interval here holds is how results vary with other training pictures.
 """
-
-from thawline.statistics.intervals import accuracy_interval
-
-__all__ = ["accuracy_interval"]

@@ -147,3 +147,10 @@ def calibration_interval(
     spread = spread_of(values, clusters)
     half = spread.half(confidence, more=1 / spread.clusters**2)
     return max(0.0, error - noise - half), min(1.0, error + half)
+
+
+def named(mean: float, ends: Interval) -> dict[str, float]:
+    """Return `mean`, `low` and `high`, to 6 decimals, so that the last bits of a sum do not change files."""
+    values = {"mean": mean, "low": ends[0], "high": ends[1]}
+    # + 0.0 turns -0.0 into 0.0
+    return {name: round(float(value), 6) + 0.0 for name, value in values.items()}

@@ -5,8 +5,6 @@ together with what each picture probably shows. It holds where voters err indepe
 the class; voters that are copies do not.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 ROUNDS, ENOUGH = 200, 1e-6
@@ -24,15 +22,6 @@ FITTED = 100
 """Rounds in which the numbers of voters are fitted."""
 
 
-@dataclass(frozen=True, eq=False)
-class Consensus:
-    """`shares` (N, classes) is what each picture probably shows, rows with the sum 1; `confusions`
-    (V, classes, classes) what each voter says (column) of each class (row), rows with the sum 1."""
-
-    shares: np.ndarray
-    confusions: np.ndarray
-
-
 def majority(votes: np.ndarray, classes: int) -> np.ndarray:
     """Return the share (N, classes) of the voters of each picture that said each class; the classes' mean
     share where nobody voted.
@@ -45,8 +34,9 @@ def majority(votes: np.ndarray, classes: int) -> np.ndarray:
     return np.where(given > 0, counts / np.maximum(given, 1), mean)
 
 
-def consensus(votes: np.ndarray, classes: int, known: np.ndarray | None = None) -> Consensus:
-    """Return what the voters say together, each as reliable as he is found to be.
+def consensus(votes: np.ndarray, classes: int, known: np.ndarray | None = None) -> np.ndarray:
+    """Return what each picture probably shows by what the voters say together, each as reliable as he is
+    found to be: shares (N, classes), rows with the sum 1.
 
     Args:
         votes: (N, V) in 0 .. classes - 1, -1 where the voter abstains.
@@ -68,11 +58,12 @@ def consensus(votes: np.ndarray, classes: int, known: np.ndarray | None = None) 
         change, shares = np.abs(found - shares).max(initial=0.0), found
         if change < ENOUGH:
             break
-    return Consensus(shares, _confusions(said, shares))
+    return shares
 
 
 def _confusions(said: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return (V, classes, classes) from what was said, (N, V, classes), of pictures that are `shares`."""
+    """Return (V, classes, classes) what each voter says (column) of each class (row), rows with the sum 1, by
+    what was said, (N, V, classes), of pictures that are `shares`."""
     counts = np.einsum("nk,nvj->vkj", shares, said)
     classes = counts.shape[1]
     hits, given = np.einsum("vkk->v", counts), counts.sum((1, 2))

@@ -48,7 +48,7 @@ def _why(advice: Advice, found: str) -> str:
     gain = "no other strategy was better by half a point on average"
     if side.strategy != PROBE:
         gain = f"it gained {_points(side)} on the linear probe"
-    why = f"Why: {heads}, there are {_each(facts)} of a class, and on {like} {gain}"
+    why = f"Why: {heads}, there are {NUMBERS['each'](facts):.0f} of a class, and on {like} {gain}"
     return f"{why}; {found}." if found else f"{why}."
 
 
@@ -80,10 +80,6 @@ def _points(side: Side) -> str:
     if side.low is None or side.high is None:
         return gain
     return f"{gain} (95 % interval {100 * side.low:+.1f} to {100 * side.high:+.1f})"
-
-
-def _each(facts: Facts) -> str:
-    return f"{NUMBERS['each'](facts):.0f}"
 
 
 def _percent(share: float) -> str:

@@ -4,16 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thawline.artifacts import CARD, MODEL, Artifacts
+from thawline.artifacts import Artifacts
 from thawline.config.sections import Config, Finetune
 from thawline.data.store import Store
-from thawline.models.checkpoint import load_model
 from thawline.models.device import prepare_machine
 from thawline.review.heads import look
 from thawline.review.labels import ranking
-from thawline.training.features.cache import PrefixCache
-from thawline.training.head_cuts import pooled_cuts, targets_of
-from thawline.training.solve.features import CutFeatures
+from thawline.training.head_cuts import initial_cuts, targets_of
 from thawline.training.solve.targets import Targets
 
 FEW = 0.08
@@ -35,14 +32,12 @@ class Doubts:
 def weights_of(config: Config, artifacts: Artifacts, store: Store) -> Doubts:
     """Return how much each picture counts, by heads on the source model's last cut."""
     prepare_machine(config.trainer)
-    initial = artifacts.stage("replace_head")
-    network, _ = load_model(initial / MODEL, initial / CARD)
-    cuts = pooled_cuts(network, store, config.trainer, cache=PrefixCache(artifacts.prefix, config.trainer))
+    (cuts,) = initial_cuts(config, artifacts, store)
     targets = targets_of(store, len(store.classes), Finetune())
     return doubted([cuts[max(cuts)]], targets, config.review.repeats, config.seed)
 
 
-def doubted(cuts: list[CutFeatures], targets: Targets, repeats: int, seed: int) -> Doubts:
+def doubted(cuts: list[np.ndarray], targets: Targets, repeats: int, seed: int) -> Doubts:
     """Return how much pictures count by what heads say that these did not teach.
 
     A label that confident learning takes for wrong (`review.labels.ranking`) counts as its probability over
@@ -50,7 +45,7 @@ def doubted(cuts: list[CutFeatures], targets: Targets, repeats: int, seed: int) 
     are of them. So no class is forgotten, however doubtful all of its labels are.
 
     Args:
-        cuts: features of N pictures.
+        cuts: features (N, D).
         targets: what they are labelled as, and which belong together.
         repeats: how often each picture is left out.
     """

@@ -1,6 +1,7 @@
 """The stage: one row of shares of the classes for each training picture, where labels are not enough."""
 
 import logging
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -46,13 +47,13 @@ def supervise(config: Config, artifacts: Artifacts) -> None:
 
 def _voted(store: Store, artifacts: Artifacts, said: dict[str, Any]) -> np.ndarray:
     """Return what voters say of each picture, and note who they are."""
-    from thawline.supervise.voted import table, voted
+    from thawline.supervise.voted import voted
 
     votes = read_votes(artifacts.data("target"), store.classes)
     assert votes is not None
     validating = (store.manifest["split"] == "val").to_numpy()
     found = voted(votes, store.labels, len(store.classes), validating)
-    said["voters"] = table(found)
+    said["voters"] = [asdict(each) for each in found.voters]
     said["sentences"] += found.sentences
     said["warnings"] += found.warnings
     return found.shares

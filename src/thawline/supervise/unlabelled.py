@@ -7,30 +7,28 @@ import numpy as np
 import pandas as pd
 import torch
 
-from thawline.artifacts import CARD, MODEL, Artifacts
+from thawline.artifacts import Artifacts
 from thawline.config.sections import Config, Finetune
 from thawline.data.problems import counted
 from thawline.data.store import PSEUDO, Store, open_store
 from thawline.data.supervision import Pseudo
 from thawline.data.unlabelled import UNLABELLED
 from thawline.models.answer import as_rows, scores
-from thawline.models.checkpoint import load_model
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.conformal import threshold_for
 from thawline.statistics.intervals import Interval
 from thawline.statistics.paired import difference_interval
 from thawline.training.answering import NEIGHBOURS, from_others
-from thawline.training.features.cache import PrefixCache
-from thawline.training.head_cuts import pooled_cuts, targets_of
+from thawline.training.head_cuts import initial_cuts, targets_of
 from thawline.training.solve.choice import MOST_ROWS, choose_cuts, deciding_rows
-from thawline.training.solve.features import CutFeatures, rotated, standardised
+from thawline.training.solve.features import rotated, standardised
 from thawline.training.solve.self_training import WEIGHT, Known, out_of_fold, pseudo_labels
 from thawline.training.solve.targets import Targets
 
 MOST = 2000
 """Pictures that may teach: of more, so many are drawn. Each costs a fine-tuning as much as a labelled one."""
 
-Cuts = dict[int, CutFeatures]
+Cuts = dict[int, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,20 +81,19 @@ def self_trained(
     those that decide; the cuts and the penalty are those that suit them without any others.
 
     Args:
-        labelled: features of training and validation pictures by depth, of which `train` has the rows of
-            those with `targets`; `more`: of unlabelled pictures.
+        labelled: features (N, D) of training and validation pictures by depth, of which `train` has the rows
+            of those with `targets`; `more`: of unlabelled pictures.
         unknown_share: of pictures like the training ones that may be found unlike them.
         repeats: how often each labelled picture that decides is left out, `MOST_ROWS` times in all at most or
             once each.
     """
     last = max(labelled)
-    far = _distances(labelled[last].values[train], more[last].values, targets.together)
+    far = _distances(labelled[last][train], more[last], targets.together)
     like = np.flatnonzero(far[1] <= threshold_for(far[0], unknown_share)[0])
     rows = np.sort(np.random.default_rng(seed).permutation(like)[:MOST])
-    choice = choose_cuts(_rows_of(labelled, train), targets, seed=seed)
-    chosen = {depth: [labelled[depth].values, more[depth].values[rows]] for depth in choice.cuts}
-    table = standardised([CutFeatures(np.concatenate(both)) for both in chosen.values()])
-    own, others = np.split(rotated(table.rows)[0], [len(labelled[last].values)])
+    choice = choose_cuts({depth: cut[train] for depth, cut in labelled.items()}, targets, seed=seed)
+    table = standardised([np.concatenate([labelled[cut], more[cut][rows]]) for cut in choice.cuts])
+    own, others = np.split(rotated(table.rows)[0], [len(labelled[last])])
     asked = deciding_rows(targets, seed)
     known = Known(own[train[asked]], targets.rows(asked), others, choice.penalty or 1.0)
     said = None
@@ -112,10 +109,6 @@ def self_trained(
         known.penalty,
         (own, others),
     )
-
-
-def _rows_of(cuts: Cuts, rows: np.ndarray) -> Cuts:
-    return {depth: CutFeatures(cut.values[rows]) for depth, cut in cuts.items()}
 
 
 def _distances(taught: np.ndarray, more: np.ndarray, together: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,10 +127,8 @@ def learn_from_unlabelled(
 
     store: training and validation pictures, with targets where labels are not all there is to say of them.
     """
-    more, initial = open_store(artifacts.data(UNLABELLED)), artifacts.stage("replace_head")
-    network, _ = load_model(initial / MODEL, initial / CARD)
-    cache = PrefixCache(artifacts.prefix, config.trainer)
-    labelled, others = (pooled_cuts(network, each, config.trainer, cache=cache) for each in (store, more))
+    more = open_store(artifacts.data(UNLABELLED))
+    labelled, others = initial_cuts(config, artifacts, store, more)
     train = np.flatnonzero(store.manifest["split"] == "train")
     found = self_trained(
         labelled,

@@ -1,7 +1,7 @@
 """What pictures without a label are taught as: what voters say of them, each as reliable as he is found to
 be."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def voted(votes: Votes, labels: np.ndarray, classes: int, validating: np.ndarray
     first = copies(votes.said, classes)
     known = np.where(votes.known & ~validating, labels, -1)
     together = joined(votes.said, first)
-    shares = consensus(together, classes, known).shares
+    shares = consensus(together, classes, known)
     silent = ~votes.known & (votes.said < 0).all(1)
     own = votes.known | silent
     shares[own] = np.eye(classes)[labels[own]]
@@ -87,8 +87,3 @@ def _warnings(voters: list[Voter]) -> tuple[str, ...]:
     ]
     mute = [f"{each.name} votes on no training picture." for each in voters if not each.pictures]
     return (*said, *mute)
-
-
-def table(found: Voted) -> list[dict[str, object]]:
-    """Return the voters as supervise.json has them."""
-    return [asdict(each) for each in found.voters]

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from thawline.config import composition
 from thawline.config.sections import Config
 
 VALUE_LIMIT = 500
@@ -16,16 +17,10 @@ PASSWORD = ":***@"
 """What stands in an address for its password."""
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(values: Mapping[str, Any]) -> dict[str, str]:
     """Return nested values as `section.field` → text, written as YAML would write them; at most `VALUE_LIMIT`
     characters each."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = shown(value)
-    return flat
+    return {name: shown(value) for name, value in composition.flatten(dict(values)).items()}
 
 
 def shown(value: Any) -> str:

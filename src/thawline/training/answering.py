@@ -30,7 +30,7 @@ from thawline.training.batches import batches
 from thawline.training.features.cache import PrefixCache, features
 from thawline.training.head_cuts import apart, targets_of
 from thawline.training.phases import phases_of
-from thawline.training.solve.features import CutFeatures, rotated, standardised
+from thawline.training.solve.features import rotated, standardised
 from thawline.training.solve.head import penalty_path
 from thawline.training.solve.left_out import FOLDS, folds_of, path_of
 from thawline.training.solve.left_out import left_out as asked_of
@@ -153,7 +153,7 @@ def solved_alone(network: nn.Module, recipe: Finetune) -> bool:
 
 
 def left_out(
-    cuts: Sequence[CutFeatures],
+    cuts: Sequence[np.ndarray],
     targets: Targets,
     penalty: float | None,
     features: torch.Tensor,
@@ -166,7 +166,7 @@ def left_out(
     but its group.
 
     Args:
-        cuts: features of N pictures as the head is solved on them.
+        cuts: features (N, D) as the head is solved on them.
         features: (N, D) of length 1.
     """
     which = f"{len(features):,} training pictures, each left out once"
@@ -183,16 +183,16 @@ def from_others(features: torch.Tensor, together: np.ndarray, neighbours: int) -
     return found
 
 
-def _as_solved(network: nn.Module, features: torch.Tensor) -> list[CutFeatures]:
+def _as_solved(network: nn.Module, features: torch.Tensor) -> list[np.ndarray]:
     """Return features (N, ...) at the last cut as the head of `network` was solved on them."""
     flat, together = features.flatten(1).numpy(), side_by_side(network)
-    return [CutFeatures(flat)] if together is None else apart(flat, together.widths)
+    return [flat] if together is None else apart(flat, together.widths)
 
 
-def _left_out_logits(cuts: Sequence[CutFeatures], targets: Targets, penalty: float | None) -> np.ndarray:
+def _left_out_logits(cuts: Sequence[np.ndarray], targets: Targets, penalty: float | None) -> np.ndarray:
     table, folds = standardised(cuts), folds_of(targets, FOLDS, 0)
     rows = rotated(table.rows)[0]
-    tried = penalty_path(len(table.mean), -3, 1, 9) if penalty is None else np.array([penalty])
+    tried = penalty_path(len(table.mean)) if penalty is None else np.array([penalty])
     said = path_of(rows, targets, tried, asked_of(rows, targets, folds))[1]
     logits = np.zeros((len(targets.labels), targets.classes))
     logits[np.concatenate([np.flatnonzero(out) for out in folds])] = said

@@ -11,7 +11,7 @@ from torch import nn
 from thawline.config.sections import AugmentationName, Finetune
 from thawline.data.batches import Batches, largest_part
 from thawline.data.store import Store
-from thawline.models.inference import outcomes
+from thawline.models.inference import logits, worth
 from thawline.training.processes import place, summed
 
 VALIDATION_BATCH = 256
@@ -97,7 +97,8 @@ def validate(
 ) -> tuple[float, float]:
     """Return the mean loss and the accuracy on all pictures of `val`, of which each process asks about its
     share; both NaN where there are none. Other arguments as for `inference.logits`."""
-    correct, losses = outcomes(network, val.shared(*place()), device, half=half, from_features=from_features)
+    found = logits(network, val.shared(*place()), device, half=half, from_features=from_features)
+    correct, losses = worth(*found)
     total = torch.tensor([losses.sum(), correct.sum(), len(correct)], dtype=torch.float64)
     loss, right, count = summed(total).tolist()
     return (loss / count, right / count) if count else (math.nan, math.nan)

@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,32 +30,6 @@ _counted: dict[tuple[str, tuple[int, ...], int], "Flops"] = {}
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """One training's cost, by the names that metrics of a run and costs.json have, too.
-
-    Operations are per picture, but for those of the whole training, all steps of all phases; a `step` is
-    forward and backward as the training does them. Epochs include their validation. Memory is the process's,
-    or the GPU's where the network was trained on one. None is what could not be counted.
-    """
-
-    trainable_parameters: int
-    total_parameters: int
-    forward_flops: int | None
-    step_flops: int | None
-    training_flops: int | None
-    seconds_per_epoch: float
-    pictures_per_second: float
-    peak_memory_bytes: int
-
-
-class Parameters(NamedTuple):
-    """Counts of numbers, not of tensors."""
-
-    trainable: int
-    total: int
-
-
 class Flops(NamedTuple):
     """Floating-point operations per picture, a multiplication and an addition counted as two."""
 
@@ -73,8 +46,12 @@ def measured(
     pictures: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, float]:
-    """Return the fields of `Cost` of a finished training, without those that could not be counted, which is
-    logged and ends nothing.
+    """Return a finished training's cost, by the names that metrics of a run and costs.json have, too; without
+    what could not be counted, which is logged and ends nothing.
+
+    Operations are per picture, but for those of the whole training, all steps of all phases; a `step` is
+    forward and backward as the training does them. Epochs include their validation. Memory is the process's,
+    or the GPU's where the network was trained on one.
 
     Args:
         network: as it was trained last (a `PartlyFrozen`), on any device; nothing of it changes.
@@ -84,19 +61,19 @@ def measured(
         pictures: training pictures in an epoch.
         device: where it was trained; call `reset_peak_memory` with it before the training.
     """
-    learning, operations = parameters(network), flops_if_possible(network, shape, batch_size)
+    (learning, total), operations = parameters(network), flops_if_possible(network, shape, batch_size)
     seconds = sum(row["seconds"] for row in history)
-    cost = Cost(
-        trainable_parameters=learning.trainable,
-        total_parameters=learning.total,
-        forward_flops=operations and operations.forward,
-        step_flops=operations and operations.step,
-        training_flops=None if None in spent else pictures * sum(each or 0 for each in spent),
-        seconds_per_epoch=seconds / len(history),
-        pictures_per_second=pictures * len(history) / seconds,
-        peak_memory_bytes=peak_memory(device),
-    )
-    return {name: value for name, value in asdict(cost).items() if value is not None}
+    cost = {
+        "trainable_parameters": learning,
+        "total_parameters": total,
+        "forward_flops": operations and operations.forward,
+        "step_flops": operations and operations.step,
+        "training_flops": None if None in spent else pictures * sum(each or 0 for each in spent),
+        "seconds_per_epoch": seconds / len(history),
+        "pictures_per_second": pictures * len(history) / seconds,
+        "peak_memory_bytes": peak_memory(device),
+    }
+    return {name: value for name, value in cost.items() if value is not None}
 
 
 def flops_if_possible(network: nn.Module, shape: Sequence[int], batch_size: int) -> Flops | None:
@@ -129,14 +106,14 @@ def _structure(network: nn.Module) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def parameters(network: nn.Module) -> Parameters:
+def parameters(network: nn.Module) -> tuple[int, int]:
     """Count the numbers that learn, and all of them; what is shared counts once.
 
     Of a `PartlyFrozen`, the network's that was frozen: auxiliary heads that its two sides leave out count.
     """
     whole = network._network if isinstance(network, PartlyFrozen) else network
     sizes = [(each.numel(), each.requires_grad) for each in whole.parameters()]
-    return Parameters(sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes))
+    return sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes)
 
 
 def flops(network: nn.Module, shape: Sequence[int], batch_size: int = 2) -> Flops:

@@ -33,7 +33,8 @@ from thawline.identity import code_identity
 from thawline.machine import leads
 from thawline.models.adapters.adapt import adapt
 from thawline.models.adapters.adaptation import adaptation_of
-from thawline.models.checkpoint import ModelCard, build_random, load_model, read_card, save_model
+from thawline.models.card import ModelCard, read_card
+from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
 from thawline.models.device import prepare_machine

@@ -16,7 +16,7 @@ from thawline.artifacts import (
     CARD,
     COSTS,
     HISTORY,
-    atomic_path,
+    copy_file,
     read_json,
     seed_weights,
     write_json,
@@ -35,8 +35,8 @@ def collect(work: Path, folder: Path) -> None:
     for made, place in ((work, folder), (work / BEFORE_REWARD, folder / BEFORE_REWARD)):
         if (made / CARD).exists():
             for seed in results:
-                _copy(made / seed_weights(seed), place / "weights" / seed_weights(seed))
-            _copy(made / CARD, place / CARD)
+                copy_file(made / seed_weights(seed), place / "weights" / seed_weights(seed))
+            copy_file(made / CARD, place / CARD)
     write_history(folder / HISTORY, {seed: result["history"] for seed, result in results.items()})
     costs: dict[str, Any] = {str(seed): result["cost"] for seed, result in results.items()}
     total = sum(cost["seconds"] for cost in costs.values())
@@ -57,8 +57,3 @@ def forget_others(work: Path) -> None:
         if other != work:
             with suppress(Timeout), FileLock(other.with_suffix(".lock"), timeout=0):
                 shutil.rmtree(other)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)

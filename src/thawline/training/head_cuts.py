@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
+from thawline.artifacts import CARD, MODEL, Artifacts
 from thawline.config.errors import UserError, first_line
 from thawline.config.recipe.fields import AUTO, Finetune
 from thawline.config.recipe.meaning import Situation, matters
-from thawline.config.sections import AugmentationName, ClassWeights, Trainer
+from thawline.config.sections import AugmentationName, ClassWeights, Config, Trainer
 from thawline.data.store import TEACHING_ONLY, Store, groups_of
+from thawline.models.checkpoint import load_model
 from thawline.models.cuts import Unit, units
 from thawline.models.depth import resolve_cuts, resolve_depth
 from thawline.models.head_cuts import read_cuts, side_by_side
@@ -22,7 +24,6 @@ from thawline.training.features.cache import FILL_BATCH, PrefixCache, features
 from thawline.training.parameter_groups import balanced_weights
 from thawline.training.robust import Loss
 from thawline.training.solve.choice import CutChoice, choose_cuts, spread_depths
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.mirrored import mirror_images_teach
 from thawline.training.solve.targets import Targets
 
@@ -84,11 +85,11 @@ def chosen_cuts(
     if cache is not None and train.origin is not None:
         whole, rows = train.origin
     cuts = pooled_cuts(network, whole, trainer, cache=cache)
-    taught = {depth: CutFeatures(cut.values[rows]) for depth, cut in cuts.items()}
+    taught = {depth: cut[rows] for depth, cut in cuts.items()}
     choice = choose_cuts(taught, targets_of(train, len(store.classes), recipe), seed=seed)
     if cache is not None:
         reading, last = read_cuts(copy.deepcopy(network), choice.cuts, seed=0), max(cuts)
-        values = np.concatenate([cuts[depth].values for depth in choice.cuts], axis=1)
+        values = np.concatenate([cuts[depth] for depth in choice.cuts], axis=1)
         cache.put(reading, last, whole, values)
     return choice
 
@@ -119,14 +120,18 @@ def mirrored_too(
     return mirror_images_teach(apart(pictures, widths), apart(mirrored, widths), targets, seed=seed)
 
 
+def initial_cuts(config: Config, artifacts: Artifacts, *stores: Store) -> list[dict[int, np.ndarray]]:
+    """Return `pooled_cuts` of the initial target model for each of `stores`, which an earlier stage may have
+    stored."""
+    initial = artifacts.stage("replace_head")
+    network, _ = load_model(initial / MODEL, initial / CARD)
+    cache = PrefixCache(artifacts.prefix, config.trainer)
+    return [pooled_cuts(network, store, config.trainer, cache=cache) for store in stores]
+
+
 def pooled_cuts(
-    network: nn.Module,
-    store: Store,
-    trainer: Trainer,
-    *,
-    cache: PrefixCache | None = None,
-    at_once: int = FILL_BATCH,
-) -> dict[int, CutFeatures]:
+    network: nn.Module, store: Store, trainer: Trainer, *, cache: PrefixCache | None = None
+) -> dict[int, np.ndarray]:
     """Return the mean over positions of what the leading units of `network`, whose head is its own, make of
     each picture of `store`, at up to nine cuts spread over its depth and computed in one pass; at the last
     one alone where a network's heads cannot read several."""
@@ -137,16 +142,16 @@ def pooled_cuts(
     except UserError as error:
         log.info("heads read the last cut alone: %s", first_line(error))
         several = copy.deepcopy(network)
-    rows = features(several, {last}, store, trainer, cache=cache, at_once=at_once)[last]
+    rows = features(several, {last}, store, trainer, cache=cache)[last]
     together = side_by_side(several)
     if together is None:
-        return {last: CutFeatures(rows.reshape(len(rows), -1))}
+        return {last: rows.reshape(len(rows), -1)}
     return dict(zip(spread_depths(last), apart(rows, together.widths), strict=True))
 
 
-def apart(rows: np.ndarray, widths: tuple[int, ...]) -> list[CutFeatures]:
+def apart(rows: np.ndarray, widths: tuple[int, ...]) -> list[np.ndarray]:
     """Return the features of each cut from those of all of them side by side, (N, D)."""
-    return [CutFeatures(each) for each in np.split(rows, np.cumsum(widths)[:-1], axis=1)]
+    return np.split(rows, np.cumsum(widths)[:-1], axis=1)
 
 
 def targets_of(store: Store, classes: int, recipe: Finetune, variants: int = 1) -> Targets:

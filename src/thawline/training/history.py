@@ -22,10 +22,9 @@ class Fitted:
 
     `history` has a row per epoch; `epoch` is the one whose weights the network now holds. Where the
     weights were averaged after the last epoch, one more row says what the average achieves (its training
-    loss is NaN). `cost` has the fields of `Cost` that could be counted and `training_flops`, the operations
-    of all steps of all phases; `soup` are the trainings that were averaged into the kept weights, None
-    without a soup. `before` has the network's tensors at the end of likelihood training where a reward phase
-    followed.
+    loss is NaN). `cost` is as of `cost.measured`; `soup` are the trainings that were averaged into the kept
+    weights, None without a soup. `before` has the network's tensors at the end of likelihood training where a
+    reward phase followed.
     """
 
     history: list[Row]

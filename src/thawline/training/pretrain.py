@@ -30,7 +30,8 @@ from thawline.data.recorded import recorded
 from thawline.data.store import Store, open_store
 from thawline.identity import code_identity
 from thawline.machine import leads
-from thawline.models.checkpoint import ModelCard, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import save_model
 from thawline.models.device import prepare_machine
 from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build

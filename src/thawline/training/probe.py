@@ -18,7 +18,7 @@ from thawline.models.linear_head import linear_head
 from thawline.training.batches import Pictures
 from thawline.training.features.cache import FILL_BATCH, FeatureBatches, PrefixCache, features
 from thawline.training.head_cuts import apart, targets_of
-from thawline.training.solve.features import CutFeatures, standardised
+from thawline.training.solve.features import standardised
 from thawline.training.solve.head import LinearHead
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
@@ -111,7 +111,7 @@ def _head_on(
     `together` is told, and so is what comes back.
     """
     if together is None:
-        return logistic_head([CutFeatures(taught)], targets, penalty=recipe.head_penalty)
+        return logistic_head([taught], targets, penalty=recipe.head_penalty)
     cuts = apart(taught, together.widths)
     table = standardised(cuts)
     together.standardise(table.mean, table.scale)

@@ -236,7 +236,7 @@ class Training:
         return self._asked(validate)
 
     def outcomes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return `inference.outcomes` of the validation pictures, and their logits (N, classes)."""
+        """Return `inference.worth` of the validation pictures, and their logits (N, classes)."""
         found, labels = self._asked(logits)
         return *worth(found, labels), found.cpu().numpy()
 

@@ -14,7 +14,7 @@ from timm.models import get_pretrained_cfg, list_pretrained
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Input, Model, Source
-from thawline.data.decoding import to_array
+from thawline.data.decoding import read
 from thawline.models.freezing import state_hashes
 from thawline.models.preprocessing import transform_for
 from thawline.models.sources.timm_weights import transform_of
@@ -96,7 +96,7 @@ def test_pictures_are_shown_as_timm_shows_them(name):
         std=preset.std,
     )(picture)
     ours = transform_for(config(f"timm:{name}"))
-    pixels = torch.from_numpy(to_array(ours, picture).copy()).permute(2, 0, 1) / 255
+    pixels = torch.from_numpy(read(ours, picture)[0].copy()).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(each)[:, None, None] for each in (ours.mean, ours.std))
     torch.testing.assert_close((pixels - mean) / std, theirs, atol=1e-5, rtol=0)
 

@@ -21,7 +21,7 @@ from thawline.config.sections import Config, Contender, Finetune, Goal, Validati
 from thawline.data.store import open_store
 from thawline.depth_curve import COLUMNS, read_curve
 from thawline.models.checkpoint import load_model
-from thawline.models.inference import outcomes
+from thawline.models.inference import logits, worth
 from thawline.search.search import search
 from thawline.search.space.depths import usable_methods
 from thawline.search.study.study import open_study
@@ -184,7 +184,7 @@ def test_every_seed_leaves_a_model_that_gives_the_validation_accuracy(end: End) 
             load_model(folder / f"seed_{seed}.safetensors", folder / f"card_seed_{seed}.json", base)[0]
             for seed in range(SEEDS)
         ]
-        accuracy = np.mean([outcomes(network, batches(val, 256), "cpu")[0] for network in networks])
+        accuracy = np.mean([worth(*logits(network, batches(val, 256), "cpu"))[0] for network in networks])
         assert accuracy == pytest.approx(row.val_mean, abs=1e-6)
     frozen, whole = (models / f"depth_{depth}" / "seed_0.safetensors" for depth in (2, 0))
     assert frozen.stat().st_size < whole.stat().st_size  # what is frozen is not written again

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests_studies import at_depth
 
-from thawline.search.results.wording import OTHER_TRAINING_PICTURES, listed, reason
+from thawline.search.results.wording import OTHER_TRAINING_PICTURES, ranges, reason
 from thawline.statistics.recommendation import Recommendation
 
 POINTS = [at_depth(depth, np.ones((3, 200))) for depth in range(3)]
@@ -63,7 +63,14 @@ def test_cross_validation_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("depths", "words"),
-    [([3], "3"), ([0, 1], "0 and 1"), ([0, 1, 2, 3], "0 to 3"), ([0, 2, 3, 4, 6], "0, 2 to 4 and 6")],
+    [
+        ([], ""),
+        ([3], "3"),
+        ([1, 0], "0 and 1"),
+        ([0, 1, 2, 3], "0 to 3"),
+        ([0, 2, 3, 4, 6], "0, 2 to 4 and 6"),
+        ([0, 1, 2, 3, 5, 7, 8, 9], "0 to 3, 5 and 7 to 9"),
+    ],
 )
 def test_depths_in_a_row_are_a_range(depths: list[int], words: str) -> None:
-    assert listed(depths) == words
+    assert ranges(depths) == words

@@ -131,16 +131,11 @@ def test_two_objectives_can_be_followed(name: SamplerName) -> None:
     search = Search(
         sampler=name, pruner=PrunerName.none, objective=Objective.accuracy_and_cost, startup_trials=3
     )
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler(search, 0, 2))
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler(search, 0))
     for _ in range(6):
         trial = ask(study)
         study.tell(trial, [trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)])
     assert study.best_trials
-
-
-def test_cma_es_follows_one_objective() -> None:
-    with pytest.raises(ValueError, match="one objective"):
-        sampler(Search(sampler=SamplerName.cmaes), 0, 2)
 
 
 def test_limits_on_trials_do_not_disturb_cma_es() -> None:

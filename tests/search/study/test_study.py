@@ -10,7 +10,7 @@ from tests_tasks import Bowl, random_search
 
 from thawline.config.errors import UserError
 from thawline.search.study.engine import ask, run_and_tell, run_trials
-from thawline.search.study.study import SharedStudy, best_trial, counted, flat, open_study, report
+from thawline.search.study.study import SharedStudy, best_trial, counted, open_study, report
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +94,6 @@ def test_equal_content_written_differently_is_no_difference(task: Bowl, database
     open_study(task, database)
     task.decisive = {"rates": {"low": 0.0001}, "depths": [0, 4]}
     open_study(task, database)
-
-
-def test_nested_settings_are_named_by_their_path() -> None:
-    assert flat({"a": {"b": 1, "c": {"d": None}}, "e": {}}) == {"a.b": 1, "a.c.d": None, "e": {}}
 
 
 def test_ties_go_to_the_lower_loss_then_to_the_earlier_trial(task: Bowl, database: Path) -> None:

@@ -12,7 +12,8 @@ from thawline.artifacts import CARD, MODEL, Artifacts
 from thawline.config.choices import PrunerName
 from thawline.config.errors import UserError
 from thawline.config.sections import Limit, Range, Space
-from thawline.models.checkpoint import build_random, read_card, save_model
+from thawline.models.card import read_card
+from thawline.models.checkpoint import build_random, save_model
 from thawline.search.results.chosen import chosen
 from thawline.search.study.study import RUN, counted
 from thawline.tracking.connection import connected

@@ -17,8 +17,9 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune, Search, Space, Trainer
 from thawline.data.batches import Batches
 from thawline.data.store import Store, open_store, write_store
-from thawline.models.checkpoint import build_random, load_model, read_card, save_model
-from thawline.models.inference import outcomes
+from thawline.models.card import read_card
+from thawline.models.checkpoint import build_random, load_model, save_model
+from thawline.models.inference import logits, worth
 from thawline.search.trial.validation import Observer, Validating, _per_step, flattered
 from thawline.training.batches import batches
 from thawline.training.run import Training
@@ -226,7 +227,7 @@ def test_weights_are_kept_when_asked_for(
     network, _ = load_model(weights, card_beside(weights), base=toy_artifacts.stage("replace_head") / MODEL)
     kept = made.folds(1)[1]
     part = made.store.divided(kept.train, kept.val).part("val")
-    correct, losses = outcomes(network, batches(part, 256), "cpu")
+    correct, losses = worth(*logits(network, batches(part, 256), "cpu"))
     np.testing.assert_array_equal(correct, found.correct[kept.val])
     np.testing.assert_allclose(losses, found.losses[kept.val], rtol=1e-4, atol=1e-6)
 

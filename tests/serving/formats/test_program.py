@@ -12,7 +12,8 @@ from torch.nn import functional
 from thawline.data.batches import as_pixels, normalised
 from thawline.models.answer import Answer
 from thawline.models.answering import Answering, Unknown
-from thawline.models.checkpoint import ModelCard, build_random
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random
 from thawline.serving.formats.program import about, as_program
 
 UNKNOWN = Unknown(2, 0.25, 0.01, 100, "Toy.")

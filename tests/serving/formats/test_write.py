@@ -24,7 +24,8 @@ from thawline.data.decoding import Decoder
 from thawline.data.store import Store
 from thawline.data.transform import Transform
 from thawline.models.answer import Answer
-from thawline.models.checkpoint import ModelCard, build_random, save_model
+from thawline.models.card import ModelCard
+from thawline.models.checkpoint import build_random, save_model
 from thawline.serving.formats import int8, parity, write
 from thawline.serving.formats.int8 import Comparison
 from thawline.serving.predict import Prediction, card_of, network_of, predict

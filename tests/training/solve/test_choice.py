@@ -5,18 +5,18 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from thawline.training.solve.choice import MOST_ROWS, candidates, choose_cuts, deciding_rows, spread_depths
-from thawline.training.solve.features import CutFeatures, standardised
+from thawline.training.solve.features import standardised
 from thawline.training.solve.left_out import folds_of
 from thawline.training.solve.targets import Targets
 
 CLASSES = 3
 
 
-def telling(labels: np.ndarray, seed: int, noise: float, columns: int = 12) -> CutFeatures:
+def telling(labels: np.ndarray, seed: int, noise: float, columns: int = 12) -> np.ndarray:
     """Columns that tell the classes apart the better the less noise there is."""
     generator = np.random.default_rng(seed)
     middle = np.random.default_rng(99).normal(size=(CLASSES, columns))
-    return CutFeatures(middle[labels] + noise * generator.normal(size=(len(labels), columns)))
+    return middle[labels] + noise * generator.normal(size=(len(labels), columns))
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_cuts_that_each_know_something_of_their_own_are_read_together(labels: np
 @pytest.mark.parametrize("seed", range(5))
 def test_the_last_cut_stays_alone_where_the_others_know_nothing(labels: np.ndarray, seed: int) -> None:
     noise = np.random.default_rng(1000 + seed).normal(size=(2, len(labels), 12))
-    cuts = {2: CutFeatures(noise[0]), 4: CutFeatures(noise[1]), 6: telling(labels, seed, 2.0)}
+    cuts = {2: noise[0], 4: noise[1], 6: telling(labels, seed, 2.0)}
     assert choose_cuts(cuts, Targets(labels, CLASSES)).cuts == (6,)
 
 
@@ -77,7 +77,7 @@ def test_out_of_fold_predictions_are_those_of_refitting_without_the_fold(labels:
 def test_pictures_of_a_group_are_never_on_both_sides() -> None:
     # copies of 15 pictures of noise: whoever has seen the copy knows the label
     labels = np.repeat(np.arange(15) % CLASSES, 10)
-    copies = CutFeatures(np.repeat(np.random.default_rng(0).normal(size=(15, 40)), 10, axis=0))
+    copies = np.repeat(np.random.default_rng(0).normal(size=(15, 40)), 10, axis=0)
     groups = np.repeat(np.arange(15), 10)
     apart, together = (
         choose_cuts({1: copies}, Targets(labels, CLASSES, groups=given)).singles[1]

@@ -3,19 +3,16 @@
 import numpy as np
 import pytest
 
-from thawline.training.solve.features import CutFeatures
 from thawline.training.solve.mirrored import MOST_PICTURES, mirror_images_teach, twofold
 from thawline.training.solve.targets import Targets
 
 CLASSES, COLUMNS = 3, 60
 
 
-def seen(labels: np.ndarray, seed: int, noise: float = 3.0) -> CutFeatures:
+def seen(labels: np.ndarray, seed: int, noise: float = 3.0) -> np.ndarray:
     """Return columns that tell the classes apart but for noise, another one for each seed."""
     middle = np.random.default_rng(99).normal(size=(CLASSES, COLUMNS))
-    return CutFeatures(
-        middle[labels] + noise * np.random.default_rng(seed).normal(size=(len(labels), COLUMNS))
-    )
+    return middle[labels] + noise * np.random.default_rng(seed).normal(size=(len(labels), COLUMNS))
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def test_images_that_look_like_another_class_do_not(labels: np.ndarray, seed: in
 
 
 def test_images_that_say_nothing_of_their_class_do_not(labels: np.ndarray) -> None:
-    nothing = CutFeatures(np.random.default_rng(7).normal(size=(len(labels), COLUMNS)))
+    nothing = np.random.default_rng(7).normal(size=(len(labels), COLUMNS))
     assert not mirror_images_teach([seen(labels, 0, 1.0)], [nothing], Targets(labels, CLASSES))
 
 

@@ -4,6 +4,7 @@ heads."""
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from thawline.config.choices import LossName
 from thawline.config.errors import FieldError
@@ -12,7 +13,7 @@ from thawline.config.recipe.words import besides
 from thawline.config.sections import Finetune
 from thawline.training.loss import cross_entropy, mean_loss
 from thawline.training.robust import Loss
-from thawline.training.solve.features import CutFeatures, standardised
+from thawline.training.solve.features import standardised
 from thawline.training.solve.logistic import logistic_head
 from thawline.training.solve.targets import Targets
 
@@ -54,8 +55,8 @@ def test_a_solved_head_is_where_a_training_by_the_same_loss_would_rest(loss: Los
     values, labels = draw(60, 12, 3)
     weights, given = np.array([1.0, 2.0, 0.5]), np.random.default_rng(0).dirichlet(np.ones(3), 60)
     targets = Targets(labels, 3, class_weights=weights, label_smoothing=0.1, given=given, loss=loss)
-    head = logistic_head([CutFeatures(values)], targets, penalty=2.0)
-    table = standardised([CutFeatures(values)])
+    head = logistic_head([values], targets, penalty=2.0)
+    table = standardised([values])
     on_rows = np.divide(head.weight, table.scale, out=np.zeros_like(head.weight), where=table.scale > 0)
     weight = torch.tensor(on_rows, requires_grad=True)
     bias = torch.tensor(head.bias + head.weight @ table.mean, requires_grad=True)
@@ -72,9 +73,9 @@ def test_wrong_labels_that_are_sure_to_be_wrong_hardly_pull() -> None:
     far = (4 * generator.normal(size=(3, 8))[labels] + generator.normal(size=(300, 8))).astype(np.float32)
     wrong = generator.random(300) < 0.3
     noisy = np.where(wrong, (labels + 1) % 3, labels)
-    cuts = [CutFeatures(far)]
+    cuts = [far]
     plain, robust = (
-        logistic_head(cuts, Targets(noisy, 3, loss=loss), penalty=0.3).probabilities(cuts)
+        softmax(logistic_head(cuts, Targets(noisy, 3, loss=loss), penalty=0.3).logits(cuts), axis=1)
         for loss in (Loss(), GENERALISED)
     )
     rows = np.arange(300)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from thawline.config.errors import UserError
+from thawline.models.accounting import under
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -73,7 +74,7 @@ def by_order(given: Tensors, wanted: Tensors, heads: Collection[str], origin: st
     Raises `UserError` that names the first difference.
     """
     theirs, ours = ([name for name in each if not _counts(name)] for each in (given, wanted))
-    body = [name for name in ours if not _under(name, heads)]
+    body = [name for name in ours if not under(name, heads)]
     order = ours if len(theirs) == len(ours) else body
     if len(theirs) != len(order):
         raise UserError(
@@ -81,7 +82,7 @@ def by_order(given: Tensors, wanted: Tensors, heads: Collection[str], origin: st
             "body.\n  Matching by order needs the same number."
         )
     for their, our in zip(theirs, order, strict=True):
-        if not _agree(given[their], wanted[our], head=_under(our, heads)):
+        if not _agree(given[their], wanted[our], head=under(our, heads)):
             raise UserError(
                 f"{origin} has other shapes than the network: {their} {tuple(given[their].shape)} stands "
                 f"where the network has {our} {tuple(wanted[our].shape)}."
@@ -97,7 +98,7 @@ def by_order(given: Tensors, wanted: Tensors, heads: Collection[str], origin: st
 def _matched(given: Tensors, names: Mapping[str, str], wanted: Tensors, heads: Collection[str]) -> Match:
     """Take what fits of `names`, the names in the file by those in the network."""
     pairs = {name: names[name] for name in wanted if name in names}
-    head = [name for name in wanted if _under(name, heads)]
+    head = [name for name in wanted if under(name, heads)]
     sizes = {given[pairs[name]].shape[:1] for name in head if name in pairs}
     fits = len(sizes) == 1 and all(
         name in pairs and _agree(given[pairs[name]], wanted[name], head=True) for name in head
@@ -139,7 +140,7 @@ def _lacking(names: Mapping[str, str], given: Tensors, wanted: Tensors, heads: C
     return [
         name
         for name, tensor in wanted.items()
-        if not (_under(name, heads) or _counts(name))
+        if not (under(name, heads) or _counts(name))
         and not (name in names and _agree(given[names[name]], tensor))
     ]
 
@@ -147,11 +148,11 @@ def _lacking(names: Mapping[str, str], given: Tensors, wanted: Tensors, heads: C
 def _more_than(names: Mapping[str, str], wanted: Tensors, heads: Collection[str]) -> list[str]:
     """Return what the file has beside the tensors of the body, in the body's own modules: it is of another
     network then, perhaps a larger one of the same family. Heads and what lies elsewhere do not matter."""
-    modules = {name.partition(".")[0] for name in wanted if not _under(name, heads)}
+    modules = {name.partition(".")[0] for name in wanted if not under(name, heads)}
     return [
         name
         for name in names
-        if name.partition(".")[0] in modules and not (name in wanted or _counts(name) or _under(name, heads))
+        if name.partition(".")[0] in modules and not (name in wanted or _counts(name) or under(name, heads))
     ]
 
 
@@ -161,7 +162,7 @@ def _without_place(
     return [
         name
         for name, theirs in names.items()
-        if not (_under(name, heads) or _counts(name))
+        if not (under(name, heads) or _counts(name))
         and not (name in wanted and _agree(given[theirs], wanted[name]))
     ]
 
@@ -186,10 +187,6 @@ def _agree(theirs: torch.Tensor, ours: torch.Tensor, head: bool = False) -> bool
 
 def _counts(name: str) -> bool:
     return name.rpartition(".")[2] in _COUNTERS
-
-
-def _under(name: str, paths: Collection[str]) -> bool:
-    return any(name == path or name.startswith(f"{path}.") for path in paths)
 
 
 def _listed(sign: str, lines: list[str]) -> str:

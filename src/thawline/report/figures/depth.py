@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
-from thawline.report.wording import counted, coverage, percent, ranges
+from thawline.report.wording import counted, coverage, percent
+from thawline.search.results.wording import ranges
 from thawline.statistics.intervals import proportion_interval
 
 _LABELS = 24
@@ -40,7 +41,7 @@ class DepthCurve:
 def depth_curve(findings: Findings) -> DepthCurve | None:
     """Find the best trial of each depth; None without a search over at least two depths."""
     complete = findings.complete(FINETUNED)
-    pictures, _ = findings.validated_on(FINETUNED)
+    pictures, _ = findings.validated_on
     if complete is None or pictures == 0:
         return None
     ranked = complete.sort_values(["value", "val_loss"], ascending=[False, True], kind="stable")
@@ -58,7 +59,7 @@ def accuracy_by_depth(findings: Findings) -> Picture | None:
     curve = depth_curve(findings) if findings.curve is None else None
     if curve is None:
         return None
-    chosen, (images, folds) = curve.top, findings.validated_on(FINETUNED)
+    chosen, (images, folds) = curve.top, findings.validated_on
     pictures = counted(images, "validation picture" if folds == 1 else "cross-validated picture")
     others = [depth for depth in curve.equals if depth != chosen["depth"]]
     if others:

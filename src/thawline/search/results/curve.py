@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from thawline.depth_curve import COLUMNS
-from thawline.statistics import accuracy_interval
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.depths import AtDepth, best, checked
+from thawline.statistics.intervals import accuracy_interval, named
 from thawline.statistics.paired import difference_interval
 
 
@@ -85,7 +85,4 @@ def _difference(
 
 
 def _named(name: str, mean: float, low: float, high: float) -> dict[str, float]:
-    """Name the three and round them to 6 decimals, so that the last bits of a sum do not change files."""
-    values = {f"{name}_mean": mean, f"{name}_low": low, f"{name}_high": high}
-    # + 0.0 turns -0.0 into 0.0
-    return {key: round(float(value), 6) + 0.0 for key, value in values.items()}
+    return {f"{name}_{end}": value for end, value in named(mean, (low, high)).items()}

@@ -20,8 +20,8 @@ from thawline.artifacts import (
     EVIDENCE,
     RECOMMENDATION,
     Artifacts,
-    atomic_path,
     card_beside,
+    copy_file,
     depth_models,
     write_json,
 )
@@ -32,8 +32,9 @@ from thawline.search.results.curve import depth_curve
 from thawline.search.results.winner import selected
 from thawline.search.results.wording import incomplete, reason, without_curve
 from thawline.search.study.run import run_study
+from thawline.search.study.study import complete
 from thawline.search.trial.folds import Validation
-from thawline.search.trial.fresh_seeds import Seeds, comparable
+from thawline.search.trial.fresh_seeds import Seeds
 from thawline.search.trial.outcomes import load_outcomes
 from thawline.search.trial.trials import Trials
 from thawline.statistics.depths import AtDepth
@@ -111,7 +112,7 @@ def curve_of(trials: Trials, study: optuna.Study, points: Sequence[AtDepth]) -> 
 def _corrected(
     trials: Trials, study: optuna.Study, points: Sequence[AtDepth], chosen: int, settings: dict[str, Any]
 ) -> tuple[float, float, float] | None:
-    could_win = comparable(trials, study)
+    could_win = complete(study, trials.total)
     tables = []
     for point in points:
         numbers = [each.number for each in could_win if each.user_attrs["depth"] == point.depth]
@@ -147,8 +148,8 @@ def _write(
         for trial in finished:
             weights = seeds.weights(depth, trial.user_attrs["seed"])
             copied = depth_models(folder, depth) / weights.name
-            _copy(weights, copied)
-            _copy(card_beside(weights), card_beside(copied))
+            copy_file(weights, copied)
+            copy_file(card_beside(weights), card_beside(copied))
     found = curve.recommendation
     written: dict[str, Any] = {
         "depth": found.chosen.depth,
@@ -204,11 +205,6 @@ def _fresh_folder(artifacts: Artifacts, contender: Contender) -> Path:
     folder = artifacts.stage_output("search", contender.name) / EVIDENCE
     shutil.rmtree(folder / "models", ignore_errors=True)
     return folder
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
 
 
 def _tell_needs(seeds: Seeds) -> None:

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from thawline.artifacts import atomic_path
-from thawline.search.trial.outcomes import load_logits
+from thawline.search.trial.outcomes import load_logits, write_arrays
 from thawline.search.trial.trials import Trials
 from thawline.training.recipe import Chosen
 
@@ -18,5 +15,4 @@ def write_left_out(path: Path, trials: Trials, found: Chosen) -> None:
         return
     logits = load_logits(trials.outcomes, found.selected["trial"])
     if logits is not None:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, logits=logits, labels=trials.validating.labels)
+        write_arrays(path, logits=logits, labels=trials.validating.labels)

@@ -1,6 +1,6 @@
 """The recommendation's reason, in sentences for those who will act on it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from thawline.statistics.recommendation import Recommendation
@@ -27,7 +27,7 @@ def reason(found: Recommendation, folds: int = 1) -> str:
         ]
     else:
         sentences = [
-            f"Depths {listed(found.alike)} are indistinguishable on your {on}; {_which(found)}.",
+            f"Depths {ranges(found.alike)} are indistinguishable on your {on}; {_which(found)}.",
             _more(found.pictures_needed, found.pictures),
         ]
     if found.fewest_seeds == 1:
@@ -68,7 +68,7 @@ def incomplete(missing: Sequence[int], lacking: Sequence[int]) -> list[str]:
 
 
 def _depths(depths: Sequence[int]) -> str:
-    return f"Depth {depths[0]} was" if len(depths) == 1 else f"Depths {listed(depths)} were"
+    return f"Depth {depths[0]} was" if len(depths) == 1 else f"Depths {ranges(depths)} were"
 
 
 def without_curve(
@@ -116,17 +116,15 @@ def points_of(share: float) -> str:
     return f"{number} point" if number == "1" else f"{number} points"
 
 
-def listed(depths: Sequence[int]) -> str:
-    """Put depths into words: `0 and 2`, `0 to 4, 6 and 8`; three or more in a row are a range."""
+def ranges(numbers: Iterable[int]) -> str:
+    """Put numbers into words: `0 and 2`, `0 to 4, 6 and 8`; three or more in a row are a range."""
     runs: list[list[int]] = []
-    for depth in depths:
-        if runs and depth == runs[-1][-1] + 1:
-            runs[-1].append(depth)
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
         else:
-            runs.append([depth])
-    names = [
-        name
-        for run in runs
-        for name in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else [str(depth) for depth in run])
-    ]
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+            runs.append([number])
+    words: list[str] = []
+    for run in runs:
+        words += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run)
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)

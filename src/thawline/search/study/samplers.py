@@ -21,7 +21,7 @@ NEED_ALL_TRIALS = (SamplerName.gp, SamplerName.cmaes)
 """Samplers that learn only the parameters that all finished trials have."""
 
 
-def sampler(search: Search, seed: int, directions: int = 1) -> BaseSampler:
+def sampler(search: Search, seed: int) -> BaseSampler:
     """Return the sampler that `search.sampler` names, seeded anew for each trial from `seed` and the trial's
     number.
 
@@ -29,12 +29,7 @@ def sampler(search: Search, seed: int, directions: int = 1) -> BaseSampler:
     has the same parameters whoever runs it and when. The first `search.startup_trials` trials are random.
     A trial with the attribute `rates` is drawn from that rather than from its number. A grid's trials name
     all of their parameters, so that nothing is left to propose.
-
-    Args:
-        directions: number of objectives. Raises `ValueError` where the sampler cannot follow so many.
     """
-    if directions > 1 and search.sampler is SamplerName.cmaes:
-        raise ValueError("CMA-ES follows one objective")
     return _ByNumber(search, seed)
 
 

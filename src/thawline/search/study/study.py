@@ -12,6 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from thawline.config.composition import flatten
 from thawline.config.errors import UserError
 from thawline.search.study.database import connect, explained, location, one_at_a_time
 from thawline.search.study.samplers import pruner, sampler
@@ -47,7 +48,7 @@ class SharedStudy(optuna.Study):
         super().__init__(
             name,
             database,
-            sampler(task.search, task.seed, len(task.directions)),
+            sampler(task.search, task.seed),
             pruner(task.search, task.steps),
         )
         self.database = database
@@ -110,7 +111,7 @@ def plain(value: Any) -> Any:
 
 def other_study(name: str, former: dict[str, Any], now: dict[str, Any]) -> UserError:
     """Say field by field how what decided the study `name` differs from what is asked for now."""
-    was, is_ = flat(former), flat(now)
+    was, is_ = flatten(former), flatten(now)
     differing = [field for field in sorted(was.keys() | is_.keys()) if was.get(field) != is_.get(field)]
     lines = [f"  {field}: study has {was.get(field)}, now {is_.get(field)}" for field in differing[:SHOWN]]
     if len(differing) > SHOWN:
@@ -120,15 +121,6 @@ def other_study(name: str, former: dict[str, Any], now: dict[str, Any]) -> UserE
         + "\n".join(lines)
         + "\n  Go back to what the study has, or begin another one: search.study=another_name"
     )
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values as `section.field` → value."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
-        found |= inner or {f"{prefix}{key}": value}
-    return found
 
 
 def counted(study: optuna.Study, total: int | None = None) -> list[FrozenTrial]:

@@ -1,4 +1,4 @@
-"""Validation for sets too small to hold much back: repeated cross-validation, and when to choose it."""
+"""Validation for sets too small to hold much back: cross-validation, and when to choose it."""
 
 import math
 import warnings
@@ -20,8 +20,6 @@ FOLDS = 5
 class Fold:
     """Rows to train on and rows to validate on, both increasing; together they are all rows."""
 
-    repeat: int
-    fold: int
     train: np.ndarray
     val: np.ndarray
 
@@ -31,19 +29,18 @@ def folds(
     groups: np.ndarray | None = None,
     *,
     count: int = FOLDS,
-    repeats: int = 1,
+    repeat: int = 0,
     seed: int = 0,
 ) -> list[Fold]:
-    """Return `repeats * count` folds: stratified cross-validation, `repeats` times over, each shuffled anew.
+    """Return `count` folds: stratified cross-validation, in which every row is validated on once.
 
-    In each repetition every row is validated on once. Each fold has about the same share of every class;
-    rows of one group are never separated.
+    Each fold has about the same share of every class; rows of one group are never separated.
 
     Args:
         labels: (N,) of everything that is not test.
         groups: (N,) or None: every row on its own. With groups the shares are as even as groups allow.
-        count: folds in each repetition.
-        seed: decides every shuffle; a repetition's folds do not depend on how many repetitions there are.
+        repeat: which repetition; each is shuffled anew.
+        seed: decides every shuffle.
 
     Raises UserError where there are too few pictures or groups for `count` folds, and where some fold's
     training pictures lack a class.
@@ -57,11 +54,9 @@ def folds(
             f"{count} folds are impossible with {have} {things}, at most {largest} of one class.\n"
             f"  allowed: from 2 to {min(have, largest)} folds; or search.validation=holdout"
         )
-    found = []
-    for repeat in range(repeats):
-        for fold, (train, val) in enumerate(_splits(labels, groups, count, seed, repeat)):
-            _require_classes(labels, train, things)
-            found.append(Fold(repeat, fold, train, val))
+    found = [Fold(*rows) for rows in _splits(labels, groups, count, seed, repeat)]
+    for fold in found:
+        _require_classes(labels, fold.train, things)
     return found
 
 
@@ -96,15 +91,10 @@ def _require_classes(labels: np.ndarray, train: np.ndarray, things: str) -> None
 
 
 def stitched(parts: Sequence[Fold], values: Sequence[np.ndarray]) -> np.ndarray:
-    """Return (repeats, N) from each fold's values of its `val` rows: one row per repetition, in picture
-    order.
-
-    This is what `evidence.AtDepth.correct` takes.
-    """
-    repeats = 1 + max(part.repeat for part in parts)
-    result = np.full((repeats, len(parts[0].train) + len(parts[0].val)), np.nan)
+    """Return (N, ...) in picture order from the values of each fold's `val` rows."""
+    result = np.full((len(parts[0].train) + len(parts[0].val), *values[0].shape[1:]), np.nan)
     for part, value in zip(parts, values, strict=True):
-        result[part.repeat, part.val] = value
+        result[part.val] = value
     if np.isnan(result).any():
         raise ValueError("some pictures were never validated on: a fold is missing, or a value is NaN")
     return result

@@ -118,7 +118,7 @@ class Seeds:
             trial.set_user_attr(RUN, run.id)
             outcome = self.trials.validating.outcome(
                 recipe,
-                self._seed_of(seed),
+                self.config.seed * 1000 + FRESH_SEED + seed,
                 repeat=seed,
                 keep=self.weights(depth, seed),
             )
@@ -128,9 +128,6 @@ class Seeds:
             trial.set_user_attr("val_loss", outcome.loss)
             trial.set_user_attr("seconds", outcome.seconds)
         return outcome.accuracy
-
-    def _seed_of(self, seed: int) -> int:
-        return self.config.seed * 1000 + FRESH_SEED + seed
 
     def weights(self, depth: int, seed: int) -> Path:
         """Return the file of what one fresh training learned."""
@@ -182,7 +179,7 @@ class Seeds:
 def winners(trials: Trials, study: optuna.Study) -> list[Winner]:
     """Return the winner of each depth that has one, by increasing depth."""
     at_depth: dict[int, list[FrozenTrial]] = {}
-    for trial in comparable(trials, study):
+    for trial in complete(study, trials.total):
         at_depth.setdefault(trial.user_attrs["depth"], []).append(trial)
     first = ((depth, best(those)) for depth, those in sorted(at_depth.items()))
     return [
@@ -190,8 +187,3 @@ def winners(trials: Trials, study: optuna.Study) -> list[Winner]:
         for depth, trial in first
         if trial
     ]
-
-
-def comparable(trials: Trials, study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that can win their depth, by number: complete, and of this study's places."""
-    return complete(study, trials.total)

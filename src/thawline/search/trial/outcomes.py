@@ -91,9 +91,14 @@ def _mean_cost(costs: Sequence[dict[str, float]], weights: np.ndarray) -> dict[s
 
 def save_outcome(folder: Path, number: int, outcome: Outcome) -> None:
     """Keep what the trial `number` said of every picture in the study's `folder`."""
-    with atomic_path(_path(folder, number)) as temporary, temporary.open("wb") as file:
-        said: dict[str, Any] = {} if outcome.logits is None else {"logits": outcome.logits.astype(np.float32)}
-        np.savez_compressed(file, correct=outcome.correct, losses=outcome.losses, **said)
+    said = {} if outcome.logits is None else {"logits": outcome.logits.astype(np.float32)}
+    write_arrays(_path(folder, number), correct=outcome.correct, losses=outcome.losses, **said)
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write arrays by their names, compressed."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def load_logits(folder: Path, number: int) -> np.ndarray | None:

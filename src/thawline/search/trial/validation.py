@@ -99,14 +99,8 @@ class Validating:
 
     def folds(self, repeat: int) -> list[Fold]:
         """Return the folds of one repetition; their rows count the pictures that are not test pictures."""
-        found = folds(
-            self._labels,
-            self._everything,
-            count=self.validation.folds,
-            repeats=repeat + 1,
-            seed=self.config.seed,
-        )
-        return [fold for fold in found if fold.repeat == repeat]
+        count, seed = self.validation.folds, self.config.seed
+        return folds(self._labels, self._everything, count=count, repeat=repeat, seed=seed)
 
     def outcome(
         self,
@@ -145,11 +139,9 @@ class Validating:
                     self._train(recipe, store, seed, kept, observer, [observer.after_epoch], accumulate)
                 )
             observer.report(index, self._accuracy(parts))
-        once = [replace(fold, repeat=0) for fold in folds]
-        correct = stitched(once, [part.correct for part in parts])[0]
-        losses = stitched(once, [part.losses for part in parts])[0]
-        of_classes = zip(*[part.logits.T for part in parts if part.logits is not None], strict=True)
-        logits = np.stack([stitched(once, of_class)[0] for of_class in of_classes], axis=1)
+        correct = stitched(folds, [part.correct for part in parts])
+        losses = stitched(folds, [part.losses for part in parts])
+        logits = stitched(folds, [part.logits for part in parts if part.logits is not None])
         return replace(joined(parts, correct, losses), logits=logits)
 
     def progress(self, recipe: Finetune, step: int) -> str:

@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.paired import difference_interval
-from thawline.training.solve.features import CutFeatures, coordinates, standardised
+from thawline.training.solve.features import coordinates, standardised
 from thawline.training.solve.head import penalty_path
 from thawline.training.solve.left_out import FOLDS, folds_of, left_out, path_of
 from thawline.training.solve.targets import Targets
@@ -63,9 +63,9 @@ class CutChoice:
         return self.sets[self.cuts].penalty if self.cuts in self.sets else None
 
 
-def spread_depths(units: int, most: int = MOST_CUTS) -> Cuts:
-    """Return at most `most` depths, evenly spread, of which the last is after all `units`."""
-    count = min(units, most)
+def spread_depths(units: int) -> Cuts:
+    """Return at most `MOST_CUTS` depths, evenly spread, of which the last is after all `units`."""
+    count = min(units, MOST_CUTS)
     return tuple(round(units * place / count) for place in range(1, count + 1))
 
 
@@ -77,14 +77,7 @@ def candidates(depths: Sequence[int]) -> Iterator[Cuts]:
     yield from dict.fromkeys(found)
 
 
-def choose_cuts(
-    cuts: Mapping[int, CutFeatures],
-    targets: Targets,
-    *,
-    folds: int = FOLDS,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-) -> CutChoice:
+def choose_cuts(cuts: Mapping[int, np.ndarray], targets: Targets, *, seed: int = 0) -> CutChoice:
     """Return the cuts that a head on frozen features is to read, chosen by out-of-fold predictions.
 
     Of the candidates the one with the least log-loss is taken, if its paired interval says that it beats the
@@ -94,11 +87,11 @@ def choose_cuts(
     rows. Of more rows `MOST_ROWS` decide (`deciding_rows`).
 
     Args:
-        cuts: features of the same N pictures by depth.
+        cuts: features (N, D) of the same N pictures by depth.
     """
     rows = deciding_rows(targets, seed)
     asked, last = targets.rows(rows), max(cuts)
-    masks = folds_of(asked, folds, seed)
+    masks = folds_of(asked, FOLDS, seed)
     if not masks:
         return CutChoice((last,), {}, {}, np.empty((0, targets.classes)), np.empty(0, int))
     order = np.argsort(np.concatenate([np.flatnonzero(mask) for mask in masks]), kind="stable")
@@ -108,7 +101,7 @@ def choose_cuts(
         columns = sum(blocks[depth].columns for depth in chosen)
         products = np.mean([blocks[depth].products for depth in chosen], axis=0)
         turned = coordinates(columns * products)
-        path, said = path_of(turned, asked, penalty_path(columns, -3, 1, 9), left_out(turned, asked, masks))
+        path, said = path_of(turned, asked, penalty_path(columns), left_out(turned, asked, masks))
         at = path.chosen
         found = OutOfFold(float(path.accuracy[at]), float(path.loss[at]), float(path.penalties[at]))
         return found, said[order]
@@ -118,7 +111,7 @@ def choose_cuts(
         depth: sets[depth,][0] if (depth,) in sets else predicted((depth,))[0] for depth in sorted(cuts)
     }
     best = min(sets, key=lambda each: (sets[each][0].loss, len(each)))
-    chosen = best if _beats(sets[best][1], sets[last,][1], asked, confidence) else (last,)
+    chosen = best if _beats(sets[best][1], sets[last,][1], asked) else (last,)
     found = {each: one for each, (one, _) in sets.items()}
     return CutChoice(chosen, singles, found, softmax(sets[chosen][1], axis=1), rows)
 
@@ -131,8 +124,8 @@ class _Block:
     products: np.ndarray
 
 
-def _block(cut: CutFeatures, rows: np.ndarray) -> _Block:
-    table = standardised([CutFeatures(cut.values[rows], cut.pooling)]).rows
+def _block(cut: np.ndarray, rows: np.ndarray) -> _Block:
+    table = standardised([cut[rows]]).rows
     return _Block(table.shape[1], table @ table.T / table.shape[1])
 
 
@@ -143,9 +136,7 @@ def deciding_rows(targets: Targets, seed: int, most: int = MOST_ROWS) -> np.ndar
     if len(targets.labels) <= most:
         return np.arange(len(targets.labels))
     judged = np.flatnonzero(~targets.pseudo)
-    _, first, part = np.unique(targets.together[judged], return_index=True, return_inverse=True)
-    # as in folds, a group counts for the class of its first picture
-    labels = targets.labels[judged[first]]
+    part, labels = targets.grouped(judged)
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(labels))
     place = np.empty(len(labels))
@@ -158,9 +149,9 @@ def deciding_rows(targets: Targets, seed: int, most: int = MOST_ROWS) -> np.ndar
     return judged[np.isin(part, taken)]
 
 
-def _beats(one: np.ndarray, other: np.ndarray, asked: Targets, confidence: float) -> bool:
+def _beats(one: np.ndarray, other: np.ndarray, asked: Targets) -> bool:
     """Tell whether logits (N, classes) lose less than other ones, by more than chance."""
     losses = [asked.losses(each) * asked.weights / asked.weights.mean() for each in (one, other)]
     clusters = clusters_of(len(asked.labels), asked.together)
-    ends = difference_interval(losses[0][None], losses[1][None], clusters, confidence, limit=np.inf)
+    ends = difference_interval(losses[0][None], losses[1][None], clusters, CONFIDENCE, limit=np.inf)
     return ends[1] < 0

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
-
-from thawline.training.solve.features import CutFeatures, pooled
 
 EQUAL = 1e-4
 """Losses that differ by less are equal: solutions that are compared are no more exact."""
@@ -34,7 +31,7 @@ class PenaltyPath:
 
 @dataclass(frozen=True, eq=False)
 class LinearHead:
-    """Logits of K classes, affine in pooled features: weight (K, D), bias (K,).
+    """Logits of K classes, affine in features: weight (K, D), bias (K,).
 
     `penalty` is on the weights of standardised columns, which these are not. `path` is None where nothing
     was left out: the penalty was given, or there are too few pictures.
@@ -45,19 +42,15 @@ class LinearHead:
     penalty: float
     path: PenaltyPath | None = None
 
-    def logits(self, cuts: Sequence[CutFeatures]) -> np.ndarray:
-        """Return (N, K) for the pictures of `cuts`, which are the cuts this was solved on."""
-        return pooled(cuts) @ self.weight.T + self.bias
-
-    def probabilities(self, cuts: Sequence[CutFeatures]) -> np.ndarray:
-        """Return (N, K), rows with the sum 1."""
-        return softmax(self.logits(cuts), axis=1)
+    def logits(self, cuts: Sequence[np.ndarray]) -> np.ndarray:
+        """Return (N, K) for features (N, D) at `cuts`, which are the cuts this was solved on."""
+        return np.concatenate(cuts, axis=1, dtype=np.float64) @ self.weight.T + self.bias
 
 
-def penalty_path(columns: int, lowest: float, highest: float, count: int) -> np.ndarray:
-    """Return (count,) penalties, falling, from `columns` * 10 ** `highest` to `columns` * 10 ** `lowest`.
+def penalty_path(columns: int, highest: float = 1, count: int = 9) -> np.ndarray:
+    """Return (count,) penalties, falling, from `columns` * 10 ** `highest` to `columns` / 1000.
 
     More standardised columns make larger logits of the same weights, so the penalty that fits grows with
     them.
     """
-    return columns * np.logspace(highest, lowest, count)
+    return columns * np.logspace(highest, -3, count)

@@ -24,9 +24,8 @@ def folds_of(targets: Targets, count: int, seed: int) -> list[np.ndarray]:
     out: what heads say of pictures is no judge of other heads.
     """
     judged = np.flatnonzero(~targets.pseudo)
-    _, first, part = np.unique(targets.together[judged], return_index=True, return_inverse=True)
-    # dealt out class after class like cards; a group counts for the class of its first picture
-    labels = targets.labels[judged[first]]
+    part, labels = targets.grouped(judged)
+    # dealt out class after class like cards
     count = min(count, int(np.bincount(labels).max()))
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     dealt = np.empty(len(labels), int)

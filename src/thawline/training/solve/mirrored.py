@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from thawline.training.solve.choice import deciding_rows
-from thawline.training.solve.features import CutFeatures, rotated, standardised
+from thawline.training.solve.features import rotated, standardised
 from thawline.training.solve.head import penalty_path
 from thawline.training.solve.left_out import FOLDS, folds_of, left_out, path_of
 from thawline.training.solve.targets import Targets
@@ -16,7 +16,7 @@ MOST_PICTURES = 500
 
 
 def mirror_images_teach(
-    pictures: Sequence[CutFeatures], mirrored: Sequence[CutFeatures], targets: Targets, *, seed: int = 0
+    pictures: Sequence[np.ndarray], mirrored: Sequence[np.ndarray], targets: Targets, *, seed: int = 0
 ) -> bool:
     """Tell whether heads on pictures and their mirror images lose less on pictures left out than heads on the
     pictures alone.
@@ -35,15 +35,10 @@ def mirror_images_teach(
     folds = folds_of(asked, FOLDS, seed)
     if not folds:
         return False
-    alone = [CutFeatures(cut.values[rows], cut.pooling) for cut in pictures]
-    beside = [CutFeatures(cut.values[rows], cut.pooling) for cut in mirrored]
-    both = [
-        CutFeatures(np.concatenate([one.values, other.values]), one.pooling)
-        for one, other in zip(alone, beside, strict=True)
-    ]
-    twice = twofold(asked)
-    found = _left_out_loss(alone, asked, folds), _left_out_loss(both, twice, [np.tile(f, 2) for f in folds])
-    return found[1] < found[0]
+    alone = [cut[rows] for cut in pictures]
+    both = [np.concatenate([one, other[rows]]) for one, other in zip(alone, mirrored, strict=True)]
+    of_both = _left_out_loss(both, twofold(asked), [np.tile(fold, 2) for fold in folds])
+    return of_both < _left_out_loss(alone, asked, folds)
 
 
 def twofold(targets: Targets) -> Targets:
@@ -52,12 +47,12 @@ def twofold(targets: Targets) -> Targets:
     return replace(both, pictures=np.tile(np.arange(len(targets.labels)), 2))
 
 
-def _left_out_loss(cuts: Sequence[CutFeatures], targets: Targets, folds: Sequence[np.ndarray]) -> float:
+def _left_out_loss(cuts: Sequence[np.ndarray], targets: Targets, folds: Sequence[np.ndarray]) -> float:
     """Return the mean loss of heads on the first picture of each set of views, those of `folds` left out."""
     table = standardised(cuts)
     rows = rotated(table.rows)[0]
     parts = left_out(rows, targets, folds)
-    said = path_of(rows, targets, penalty_path(len(table.mean), -3, 1, 9), parts)[1]
+    said = path_of(rows, targets, penalty_path(len(table.mean)), parts)[1]
     order = np.concatenate([np.flatnonzero(fold) for fold in folds])
     first = order < len(targets.labels) // (1 if targets.pictures is None else 2)
     losses = targets.rows(order).losses(said)[first]

@@ -75,6 +75,12 @@ class Targets:
         alone = np.arange(len(self.labels)) if self.pictures is None else self.pictures
         return np.unique(alone if self.groups is None else self.groups, return_inverse=True)[1]
 
+    def grouped(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of G things left out together each of these rows is of, (R,), and what each counts as,
+        (G,): the label of its first picture."""
+        _, first, part = np.unique(self.together[rows], return_index=True, return_inverse=True)
+        return part, self.labels[rows[first]]
+
     def rows(self, chosen: np.ndarray) -> "Targets":
         """Return those of the rows that `chosen`, a mask or indices, names."""
         names = ("pictures", "groups", "given", "guessed")
