@@ -21,6 +21,7 @@ from thawline.config.sections import Config, Contender, Evaluate, Trainer
 from thawline.data.store import write_store
 from thawline.data.transform import Transform
 from thawline.depth_curve import write_curve
+from thawline.evaluation.asking import asked
 from thawline.evaluation.evaluate import evaluate
 from thawline.evaluation.metrics import METRICS
 from thawline.evaluation.tables import read_table
@@ -128,6 +129,28 @@ def test_only_the_contenders_that_are_configured_are_measured(finished: Artifact
     }  # fmt: skip
     table = pd.read_csv(finished.stage_output("evaluate") / "predictions.csv")
     assert list(table["contender"].unique()) == ["finetuned", "linear_probe"]
+
+
+def test_a_model_that_two_contenders_share_is_asked_once(
+    finished: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = finished.stage_output("finetune", "linear_probe")
+    shutil.rmtree(shared)
+    shutil.copytree(finished.stage_output("finetune", "finetuned"), shared)
+    of_model: list[Path] = []
+
+    def counted(weights: Path, *given: Any, **named: Any) -> np.ndarray:
+        of_model.append(weights)
+        return asked(weights, *given, **named)
+
+    monkeypatch.setattr("thawline.evaluation.evaluate.asked", counted)
+    two = [Contender.finetuned, Contender.linear_probe]
+    found = evaluate(replace(CONFIG, contenders=two), finished)
+    assert [path.parts[-3:] for path in of_model] == [
+        ("finetuned", "weights", f"seed_{seed}.safetensors") for seed in (0, 1)
+    ]
+    assert found["linear_probe"] == found["finetuned"]
+    assert found["difference_linear_probe"]["accuracy"]["mean"] == 0
 
 
 def test_nothing_is_evaluated_without_the_fine_tuned_contender(finished: Artifacts) -> None:

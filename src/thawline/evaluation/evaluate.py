@@ -4,9 +4,20 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from thawline.artifacts import CARD, METRICS, MODEL, RECIPE, Artifacts, read_json, seed_weights, write_json
+from thawline.artifacts import (
+    CARD,
+    METRICS,
+    MODEL,
+    RECIPE,
+    Artifacts,
+    file_hash,
+    read_json,
+    seed_weights,
+    write_json,
+)
 from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import require_finetuned
 from thawline.config.sections import Config, Contender
@@ -35,6 +46,7 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
     test = open_store(artifacts.data("test"))
     recipe = read_json(artifacts.stage("search", Contender.finetuned.name) / RECIPE)
     device = prepare_device(config.trainer)
+    known: dict[tuple[str, str], np.ndarray] = {}
     models = [
         model
         for contender in config.contenders
@@ -47,6 +59,7 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
             seeds=recipe["recipe"]["seeds"],
             batch_size=config.evaluate.batch_size,
             device=device,
+            known=known,
         )
     ]
     truth = Truth(list(test.manifest["path"]), list(test.manifest["group"]), test.labels, test.classes)
@@ -86,17 +99,25 @@ def predictions(
     seeds: int,
     batch_size: int,
     device: torch.device,
+    known: dict[tuple[str, str], np.ndarray],
 ) -> list[Predicted]:
     """Return what the model of every seed in `folder` says of the test pictures, classes in the
     store's order. `base` is the file of the initial target model, which completes theirs.
+
+    A model in `known`, by the hashes of weights and card, is not asked again, and others are put there: where
+    a solved head is the best, both contenders are the same model.
 
     Raises `UserError` when there are not `seeds` models, or when one was trained for other classes or
     other input.
     """
     result = []
     for seed, weights in seed_files(folder / "weights", seeds).items():
-        found = asked(weights, folder / CARD, test, base=base, batch_size=batch_size, device=device)
-        result.append(Predicted(contender, seed, found))
+        model = file_hash(weights), file_hash(folder / CARD)
+        if model not in known:
+            known[model] = asked(
+                weights, folder / CARD, test, base=base, batch_size=batch_size, device=device
+            )
+        result.append(Predicted(contender, seed, known[model]))
     return result
 
 
