@@ -137,7 +137,7 @@ def first_model(config: Config, artifacts: Artifacts, store: Store) -> tuple[lis
     recipe = recipe_of(Contender.linear_probe, config.finetune, linear)
 
     def choose() -> CutChoice:
-        return chosen_cuts(network, recipe, store, config.trainer, seed=config.seed, cache=cache)
+        return chosen_cuts(network, recipe, store, config.trainer, seed=config.seed, cache=cache, curve=False)
 
     recipe = decided(recipe, found_units(network), linear, choose)
     seed = config.seed * 1000

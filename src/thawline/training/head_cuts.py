@@ -74,6 +74,7 @@ def chosen_cuts(
     *,
     seed: int = 0,
     cache: PrefixCache | None = None,
+    curve: bool = True,
 ) -> CutChoice:
     """Choose the cuts that a solved head on `network`, an initial target model, is to read, by out-of-fold
     predictions of the training pictures of `store` as they are: see `choose_cuts`.
@@ -86,7 +87,7 @@ def chosen_cuts(
         whole, rows = train.origin
     cuts = pooled_cuts(network, whole, trainer, cache=cache)
     taught = {depth: cut[rows] for depth, cut in cuts.items()}
-    choice = choose_cuts(taught, targets_of(train, len(store.classes), recipe), seed=seed)
+    choice = choose_cuts(taught, targets_of(train, len(store.classes), recipe), seed=seed, curve=curve)
     if cache is not None:
         reading, last = read_cuts(copy.deepcopy(network), choice.cuts, seed=0), max(cuts)
         values = np.concatenate([cuts[depth] for depth in choice.cuts], axis=1)

@@ -54,6 +54,12 @@ def test_the_last_cut_stays_alone_where_the_others_know_nothing(labels: np.ndarr
     assert choose_cuts(cuts, Targets(labels, CLASSES)).cuts == (6,)
 
 
+def test_the_choice_is_the_same_without_the_curve(labels: np.ndarray) -> None:
+    cuts = {depth: telling(labels, depth, 3.0) for depth in (2, 4, 6)}
+    whole, alone = (choose_cuts(cuts, Targets(labels, CLASSES), curve=curve) for curve in (True, False))
+    assert (alone.cuts, alone.sets, alone.singles) == (whole.cuts, whole.sets, {})
+
+
 def test_single_cuts_make_a_curve(labels: np.ndarray) -> None:
     cuts = {depth: telling(labels, depth, noise) for depth, noise in ((1, 9.0), (2, 1.0), (3, 3.0))}
     curve = {

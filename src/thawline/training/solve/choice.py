@@ -45,7 +45,8 @@ class CutChoice:
 
     Args:
         cuts: the chosen ones.
-        singles: of each depth alone: where this curve peaks, the source's features stop fitting.
+        singles: of each depth alone, where that was asked for: where this curve peaks, the source's features
+            stop fitting.
         sets: of each candidate, the last cut alone among them.
         probabilities: (M, classes) that heads on the chosen cuts gave pictures they were not solved on.
         rows: (M,) which rows these are, rising: all, or those that decided.
@@ -77,7 +78,9 @@ def candidates(depths: Sequence[int]) -> Iterator[Cuts]:
     yield from dict.fromkeys(found)
 
 
-def choose_cuts(cuts: Mapping[int, np.ndarray], targets: Targets, *, seed: int = 0) -> CutChoice:
+def choose_cuts(
+    cuts: Mapping[int, np.ndarray], targets: Targets, *, seed: int = 0, curve: bool = True
+) -> CutChoice:
     """Return the cuts that a head on frozen features is to read, chosen by out-of-fold predictions.
 
     Of the candidates the one with the least log-loss is taken, if its paired interval says that it beats the
@@ -88,6 +91,7 @@ def choose_cuts(cuts: Mapping[int, np.ndarray], targets: Targets, *, seed: int =
 
     Args:
         cuts: features (N, D) of the same N pictures by depth.
+        curve: say of each single cut, too, what it is worth, which takes longer than the choice itself.
     """
     rows = deciding_rows(targets, seed)
     asked, last = targets.rows(rows), max(cuts)
@@ -108,7 +112,8 @@ def choose_cuts(cuts: Mapping[int, np.ndarray], targets: Targets, *, seed: int =
 
     sets = {chosen: predicted(chosen) for chosen in candidates(list(cuts))}
     singles = {
-        depth: sets[depth,][0] if (depth,) in sets else predicted((depth,))[0] for depth in sorted(cuts)
+        depth: sets[depth,][0] if (depth,) in sets else predicted((depth,))[0]
+        for depth in (sorted(cuts) if curve else ())
     }
     best = min(sets, key=lambda each: (sets[each][0].loss, len(each)))
     chosen = best if _beats(sets[best][1], sets[last,][1], asked) else (last,)
