@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from thawline.statistics import accuracy_interval
 from thawline.statistics.intervals import (
-    accuracy_interval,
     calibration_interval,
     loss_interval,
     proportion_interval,
