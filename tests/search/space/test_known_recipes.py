@@ -66,10 +66,11 @@ def test_the_configured_recipe_is_first_as_it_stands() -> None:
 
 def test_where_each_depth_is_tried_the_cheapest_is_first() -> None:
     search = Search(known=["linear_probe", EACH_DEPTH])
-    depths = [slot.params["depth"] for slot in known(TrialSpace(search, BASE, [0, 2, 3], 3))]
-    assert depths == sorted(depths, reverse=True)
-    assert set(depths) == {0, 2, 3}
-    assert names(search)[0] == "linear_probe"
+    # as a plan has it: the head that is found when all units are frozen is the linear probe's
+    base = replace(BASE, phases=Phases.probe_first)
+    found = known(TrialSpace(search, base, [0, 2, 3], 3))
+    assert [slot.params["depth"] for slot in found] == [3, 2, 0]
+    assert [slot.attrs["known"] for slot in found] == ["linear_probe", EACH_DEPTH, EACH_DEPTH]
 
 
 def test_the_configured_recipe_stays_as_it_stands_where_lists_lack_its_values() -> None:

@@ -106,8 +106,9 @@ def known(space: TrialSpace) -> list[Slot]:
 
     Each place's `params` are what the space has of the recipe, its attribute `changes` what it has not. A
     recipe is left out where its depth is not among the study's or it needs a method that was not asked for.
-    `each_depth` is the base at every depth of the study, the cheapest first; with it the base does not come
-    before the others: a study that ends early has tried what costs least.
+    `each_depth` is the base at every depth of the study at which something learns, the cheapest first; with
+    it the base does not come before the others: a study that ends early has tried what costs least.
+
     Studies of a baseline (all frozen, or nothing from the source model) try only their base, whose depth is a
     count, a fraction or `all`: the name of a unit must have been resolved.
     """
@@ -118,9 +119,8 @@ def known(space: TrialSpace) -> list[Slot]:
     found = [] if EACH_DEPTH in space.search.known else [configured]
     for name in space.search.known:
         if name == EACH_DEPTH:
-            found += [
-                _slot(name, base, base, point(space, depth), space.search) for depth in reversed(depths)
-            ]
+            learning = [depth for depth in reversed(depths) if depth < units]
+            found += [_slot(name, base, base, point(space, depth), space.search) for depth in learning]
         elif _possible(name, space):
             recipe = RECIPES[name](base)
             wanted = _count(recipe.depth, units)
