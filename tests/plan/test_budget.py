@@ -56,6 +56,13 @@ def test_the_final_fine_tuning_is_reserved_for_the_depth_that_costs_most() -> No
     assert forecast(WORK, COSTS, one).finetune > forecast(WORK, COSTS, replace(one, depths=(23,))).finetune
 
 
+def test_final_trainings_that_learn_from_the_validation_pictures_too_take_longer() -> None:
+    one = Programme(1, 8, 1, (0,))
+    refit, held_out = (forecast(replace(WORK, refit=refit), COSTS, one) for refit in (True, False))
+    assert refit.finetune == pytest.approx(held_out.finetune * 280 / 224, rel=0.1)
+    assert refit.search == held_out.search
+
+
 def test_training_from_scratch_costs_as_many_trials_again_and_every_unit_of_the_network() -> None:
     one = Programme(1, 8, 1, (23,), free=3)
     with_it = replace(WORK, contenders=tuple(Contender))

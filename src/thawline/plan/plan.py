@@ -34,7 +34,7 @@ from thawline.config.sections import (
     Phases,
     Precision,
 )
-from thawline.data.augment import FIXED, variants
+from thawline.data.augment import variants
 from thawline.data.store import Store
 from thawline.data.supervision import open_training
 from thawline.models.answer import save_answering
@@ -190,6 +190,7 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
     depths = depths or spread(of_cuts, CURVE_DEPTHS if curve else DEPTHS)
     sampled = sorted({min(depths), max(depths), sorted(depths)[len(depths) // 2]})
     costs = timed(network, recipe, pictures, labels, sampled, _precisions(config))
+    made = variants(recipe.augmentation, recipe.views, config.target.mirror)
     # how many there are is no secret; the pictures themselves are in another store
     counts = read_json(artifacts.data("target") / "card.json").get("counts", {})
     work = Work(
@@ -203,8 +204,10 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
         trials_per_depth=config.search.trials_per_depth,
         seeds_per_depth=config.search.seeds_per_depth,
         contenders=tuple(config.contenders),
-        stored=_stored(recipe, config),
-        variants=variants(recipe.augmentation, recipe.views, config.target.mirror) or 1,
+        # what frozen units make of a picture is computed once, unless each epoch makes new ones
+        stored=config.trainer.prefix_cache and made is not None and recipe.mix is Mix.none,
+        variants=made or 1,
+        refit=_refits(recipe),
         validation=config.search.validation.name,
     )
     return work, costs, max(of_cuts)
@@ -216,18 +219,17 @@ def _precisions(config: Config) -> tuple[bool, ...]:
     return (False, True) if asked is Precision.auto else (asked is Precision.bfloat16,)
 
 
-def _stored(recipe: Finetune, config: Config) -> bool:
-    """Tell whether what frozen units make of a picture is computed once."""
-    same = recipe.augmentation in FIXED or recipe.views > 0
-    return config.trainer.prefix_cache and same and recipe.mix is Mix.none
+def _refits(recipe: Finetune) -> bool:
+    """Tell whether the final trainings learn from the validation pictures, too: where these choose nothing
+    any more. A reward's best decision is found on pictures that were held out."""
+    kept = recipe.keep is Keep.last and recipe.early_stopping == 0 and recipe.soup == 1
+    return kept and recipe.reward is Reward.none
 
 
 def settings(recipe: Finetune, work: Work, costs: Costs, units: int, programme: Programme) -> dict[str, Any]:
     """Return what `programme` means, as values of the configuration."""
     found: dict[str, Any] = {"trainer.precision": "bfloat16" if costs.half else "float32"}
-    kept = recipe.keep is Keep.last and recipe.early_stopping == 0 and recipe.soup == 1
-    if kept and recipe.reward is Reward.none:  # whose best decision is found on pictures that were held out
-        # pictures are few, and once they have chosen the recipe nothing is left for them to choose
+    if _refits(recipe):
         found["finetune.refit"] = True
     if not programme.depths:
         solved = {"search.enabled": False, "finetune.depth": "all", "finetune.units": None}
