@@ -31,7 +31,7 @@ from thawline.data.store import Store
 from thawline.models import zoo
 from thawline.models.cuts import units
 from thawline.models.depth import frozen_units
-from thawline.models.device import in_half_precision, prepare_machine
+from thawline.models.device import prepare_machine
 from thawline.models.head import replace_head
 from thawline.models.head_cuts import read_cuts
 from thawline.models.inference import logits, worth
@@ -47,7 +47,6 @@ from thawline.training.solve.targets import Targets
 TESTED = 700
 """Test pictures, as many of each class, where there are more."""
 TRAINER = Trainer(accelerator="cpu", threads=1, precision=Precision.float32)
-"""What solved heads have their features from."""
 log = logging.getLogger("strategies")
 
 
@@ -58,8 +57,6 @@ class Place:
     data: Path
     weights: Path
     folder: Path
-    trainer: Trainer
-    """Of fine-tunings, and of what is asked of them."""
 
 
 def measured(cell: Cell, place: Place) -> dict[str, Any]:
@@ -136,18 +133,17 @@ def _fine_tuned(cell: Cell, store: Store, train: np.ndarray, test: np.ndarray, p
         frozen = frozen_units(recipe.depth, recipe.units, units(network))
         network = read_cuts(network, cuts_of(recipe, network), seed=cell.subset.seed)
         network = with_method(network, recipe, frozen, cell.subset.seed)
-    trainer, seed = place.trainer, cell.subset.seed
-    cache = PrefixCache(place.folder / "prefix", trainer)
-    training = Training(network, recipe, learn, trainer, seed=seed, mirror=False, cache=cache)
+    cache, seed = PrefixCache(place.folder / "prefix", TRAINER), cell.subset.seed
+    training = Training(network, recipe, learn, TRAINER, seed=seed, mirror=False, cache=cache)
     training.run()
-    pictures, half = batches(asked, recipe.batch_size), in_half_precision(trainer)
+    pictures = batches(asked, recipe.batch_size)
     if not training.features:
-        return _digits(worth(*logits(network, pictures, training.device, half=half))[0])
+        return _digits(worth(*logits(network, pictures, training.device))[0])
     held = training.held
     assert held is not None
     prefix = cache.prefix(held, held.depth, training.device, recipe.batch_size)
     pictures = pictures.given(prefix.variants(asked, pictures))
-    found = logits(held, pictures, training.device, half=half, from_features=True)
+    found = logits(held, pictures, training.device, from_features=True)
     return _digits(worth(*found)[0])
 
 
@@ -163,12 +159,6 @@ def main() -> None:
     parser.add_argument(
         "--share", default="0/1", help="0/2 and 1/2: two processes, of which each takes half of the subsets"
     )
-    parser.add_argument(
-        "--precision",
-        default="float32",
-        choices=[Precision.float32.name, Precision.bfloat16.name],
-        help="of fine-tunings: bfloat16 is faster where the processor has it, and much slower elsewhere",
-    )
     parser.add_argument("--progress", action="store_true", help="only say how far it is")
     parser.add_argument("--fit", action="store_true", help="only write what the finished cells support")
     chosen = parser.parse_args()
@@ -180,8 +170,7 @@ def main() -> None:
         return
     logging.getLogger("thawline").setLevel(logging.WARNING)
     prepare_machine(TRAINER)
-    trainer = replace(TRAINER, precision=Precision[chosen.precision])
-    place, finished = Place(chosen.data, chosen.weights, chosen.folder, trainer), Finished(chosen.folder)
+    place, finished = Place(chosen.data, chosen.weights, chosen.folder), Finished(chosen.folder)
     mine, shares = map(int, chosen.share.split("/"))
     order = list(dict.fromkeys(cell.subset for cell in cells()))
     for cell in (each for each in cells() if order.index(each.subset) % shares == mine):

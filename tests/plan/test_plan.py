@@ -112,15 +112,27 @@ def test_mirror_images_teach_where_a_look_says_that_they_help(
 
 @pytest.mark.parametrize(
     "reason",
-    [{"mirror": False}, {"augmentation": AugmentationName.standard}, {"mix": Mix.mixup}, {"minutes": 0.01}],
+    [{"mirror": False}, {"augmentation": AugmentationName.standard}, {"mix": Mix.mixup}, {"share": 0.0}],
 )
 def test_nobody_looks_where_mirror_images_would_be_wrong_or_too_late(
     toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, reason: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("thawline.plan.plan.mirrored_too", lambda *_, **__: pytest.fail("somebody looked"))
+    monkeypatch.setattr("thawline.plan.plan.SHARE_TO_LOOK", reason.pop("share", 1.0))
     mirror = reason.pop("mirror", True)
     asked = config(**reason)
     plan(replace(asked, target=replace(asked.target, mirror=mirror)), toy_artifacts)
+
+
+def test_whether_mirrored_pictures_keep_their_labels_is_what_decisions_were_made_from(
+    toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thawline.plan.plan.mirrored_too", lambda *_, **__: True)
+    for mirror, expected in ((True, AugmentationName.mirror), (False, AugmentationName.none)):
+        asked = config()
+        asked = replace(asked, target=replace(asked.target, mirror=mirror))
+        plan(asked, toy_artifacts)
+        assert planned(asked, toy_artifacts).finetune.augmentation is expected
 
 
 def test_it_says_what_will_be_done_and_what_is_left_out(

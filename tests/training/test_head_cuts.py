@@ -94,6 +94,12 @@ def test_a_network_whose_heads_cannot_read_several_cuts_keeps_the_last(toy_store
     assert list(found) == [len(units(network))]
 
 
+def test_such_a_network_has_its_choice_stored_too(toy_store: Store, tmp_path: Path) -> None:
+    network = build("googlenet", 3, toy_store.transform.channels, seed=0, aux_logits=True)
+    found = chosen_cuts(network, recipe(**PROBE), toy_store, CPU, cache=PrefixCache(tmp_path, CPU))
+    assert found.cuts == (len(units(network)),)
+
+
 def test_features_of_a_cut_in_between_do_not_stand_in_for_the_pictures(
     network: nn.Module, toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +126,7 @@ def test_who_solves_the_chosen_head_needs_no_other_pass(
 
     monkeypatch.setattr("thawline.training.features.prefix.StoredPrefix._computed", pass_over_pictures)
     found = features(chosen, {last}, toy_store.part("train"), CPU, cache=cache)[last]
-    assert np.allclose(found, expected[toy_store.manifest["split"] == "train"], atol=1e-6)
+    assert np.array_equal(found, expected[toy_store.manifest["split"] == "train"])
 
 
 def test_what_the_network_does_not_compute_is_not_stored(

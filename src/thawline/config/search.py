@@ -94,7 +94,8 @@ class Search:
     seeds_per_depth: int = 5
     """Fresh trainings of each depth's best recipe (goal depth_curve)."""
     known: list[str] = field(default_factory=lambda: [LINEAR_PROBE, MEASURED, "full", "lp_ft", "bit"])
-    """Known good recipes that the fine-tuned model tries first, after the configured one; []: none."""
+    """Known good recipes that the fine-tuned model tries first, after the configured one unless each_depth is
+    among them; []: none."""
     sampler: SamplerName = SamplerName.tpe
     """What proposes trials: tpe (Watanabe 2023), random, grid (every combination), cmaes (Hansen 2016), gp
     (a Gaussian process). cmaes and gp learn only the parameters that exist in every trial."""

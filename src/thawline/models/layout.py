@@ -12,8 +12,9 @@ from torch import nn
 _KNOWN = ("torchvision.", "timm.")
 
 IN_CACHE = 8 * 3 * 224 * 224
-"""Numbers of pictures to compute at once: EfficientNet-Lite0 took 1.5 times as long for each of 32 pictures
-of 224 pixels as for each of 8, and twice as long for each of 64 (an EPYC with AVX2)."""
+"""So many numbers, channels, height and width of all pictures, are computed at once: EfficientNet-Lite0 took
+1.5 times as long for each of 32 pictures of 224 pixels as for each of 8, and twice as long for each of 64 (an
+EPYC with AVX2)."""
 
 
 def layout_of(network: nn.Module) -> torch.memory_format:
@@ -37,12 +38,16 @@ def laid_out(maps: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
     return maps.contiguous(memory_format=layout) if maps.dim() == 4 else maps
 
 
-def in_cache(maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def in_cache(maps: torch.Tensor, pictures: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
     """Divide pictures or features (B, ...) into parts of which a processor's caches hold what a network makes
-    of them; on a GPU there is one part, which is all of them."""
+    of them; on a GPU there is one part, which is all of them.
+
+    pictures: what features were made of: they are divided as these, any number of them, would be.
+    """
     if maps.device.type != "cpu" or not len(maps):
         return (maps,)
-    return maps.split(max(1, IN_CACHE // max(1, maps[0].numel())))
+    like = maps if pictures is None else pictures
+    return maps.split(max(1, IN_CACHE // max(1, like[0].numel())))
 
 
 @contextmanager

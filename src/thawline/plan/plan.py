@@ -60,7 +60,8 @@ from thawline.training.solve.choice import CutChoice
 log = logging.getLogger(__name__)
 
 BATCH = 8
-"""Pictures in the steps that are timed: what a picture costs hardly depends on it."""
+"""Pictures in the steps that are timed: what one costs in a step hardly depends on it, and in a pass a
+processor computes few at once."""
 
 SHARE_TO_LOOK = 0.4
 """Of the minutes: later than that nobody looks whether mirror images help."""
@@ -165,7 +166,9 @@ def _basis(config: Config, artifacts: Artifacts, store: Store) -> str:
     """Return the fingerprint of all that decisions depend on but for the clock and the machine."""
     initial = file_hash(artifacts.stage("replace_head") / MODEL)
     sections = [plain(each) for each in (config.plan, config.finetune, config.search, config.trainer)]
-    return fingerprint([initial, store.fingerprint, *sections, [plain(each) for each in config.contenders]])
+    contenders = [plain(each) for each in config.contenders]
+    others = [config.seed, config.target.mirror]
+    return fingerprint([initial, store.fingerprint, *sections, contenders, *others])
 
 
 def _known(path: Any, basis: str) -> Decisions | None:

@@ -83,13 +83,15 @@ def chosen_cuts(
     """
     train = store.part("train")
     whole, rows = train, np.arange(len(train))
-    if cache is not None and train.origin is not None:
+    stores = cache is not None and cache.settings.prefix_cache
+    if stores and train.origin is not None:
         whole, rows = train.origin
     cuts = pooled_cuts(network, whole, trainer, cache=cache)
     taught = {depth: cut[rows] for depth, cut in cuts.items()}
     choice = choose_cuts(taught, targets_of(train, len(store.classes), recipe), seed=seed, curve=curve)
-    if cache is not None:
-        reading, last = read_cuts(copy.deepcopy(network), choice.cuts, seed=0), max(cuts)
+    if cache is not None and stores:
+        chosen = resolve_cuts(choice.cuts, units(network))
+        reading, last = read_cuts(copy.deepcopy(network), chosen, seed=0), max(cuts)
         values = np.concatenate([cuts[depth] for depth in choice.cuts], axis=1)
         cache.put(reading, last, whole, values)
     return choice

@@ -136,9 +136,17 @@ def test_other_weights_pictures_or_variants_are_other_entries(
     assert stored(folder) == 3 + 2 + 1  # two variants to learn from, and the others as they are
 
 
+@pytest.mark.parametrize("at_once", [5, 1000])
 def test_a_deeper_prefix_is_computed_from_a_shallower_one(
-    build_small: Build, toy_store: Store, folder: Path, computed: list[int], caplog: pytest.LogCaptureFixture
+    build_small: Build,
+    toy_store: Store,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
 ) -> None:
+    picture = next(iter(batches(toy_store, 1)))[0]
+    monkeypatch.setattr("thawline.models.layout.IN_CACHE", at_once * picture.numel())
     caplog.set_level(logging.INFO)
     alone = train(build_small(0), toy_store, CPU, folder / "alone", depth=3)
     train(build_small(0), toy_store, CPU, folder, depth=1)

@@ -116,7 +116,7 @@ def known(space: TrialSpace) -> list[Slot]:
     wanted = _count(base.depth, units)
     nearest = min(depths, key=lambda each: abs(each - wanted))
     configured = _slot(CONFIGURED, base, base, point(space, nearest), space.search)
-    found = [] if EACH_DEPTH in space.search.known else [configured]
+    found = [] if EACH_DEPTH in space.search.known and not space.is_probe else [configured]
     for name in space.search.known:
         if name == EACH_DEPTH:
             learning = [depth for depth in reversed(depths) if depth < units]

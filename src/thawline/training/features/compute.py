@@ -26,13 +26,10 @@ def computed(
 
     Raises `UserError` when the network does not keep pictures apart at this depth.
     """
-    found = []
-    for each in in_cache(given):
-        with torch.autocast(given.device.type, torch.bfloat16, enabled=half):
-            features: torch.Tensor = side(laid_out(each, layout))
-        require_rows(features, each)
-        found.append(features)
-    return torch.cat(found)
+    with torch.autocast(given.device.type, torch.bfloat16, enabled=half):
+        features: torch.Tensor = side(laid_out(given, layout))
+    require_rows(features, given)
+    return features
 
 
 def features_in_memory(
@@ -53,10 +50,11 @@ def features_in_memory(
     sides = [part(whole, *pair) for pair in zip([0, *bounds], bounds, strict=False)]
     sides = [quick(side, fold=not half, layout=layout) for side in sides]
     found: dict[int, list[np.ndarray]] = {depth: [] for depth in bounds}
-    for features, _, _ in batches.on(device):
-        for depth, side in zip(bounds, sides, strict=True):
-            features = computed(side, features, half, layout)
-            found[depth].append(features.float().cpu().numpy())
+    for pictures, _, _ in batches.on(device):
+        for features in in_cache(pictures):
+            for depth, side in zip(bounds, sides, strict=True):
+                features = computed(side, features, half, layout)
+                found[depth].append(features.float().cpu().numpy())
     return {depth: np.concatenate(parts) for depth, parts in found.items()}
 
 

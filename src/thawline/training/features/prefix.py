@@ -24,7 +24,7 @@ from thawline.identity import code_identity
 from thawline.models.cuts import divide
 from thawline.models.device import in_half_precision
 from thawline.models.freezing import state_hashes
-from thawline.models.layout import layout_of
+from thawline.models.layout import in_cache, layout_of
 from thawline.models.splitting import part
 from thawline.training.batches import batches as batches_of
 from thawline.training.features.compute import computed, quick
@@ -180,11 +180,14 @@ class StoredPrefix:
         side = quick(part(self.whole, depth, self.depth), fold=not self.half, layout=self.layout)
         if shallower is None:
             for images, _, _ in batches.on(self.device):
-                yield self._computed_by(side, images)
+                for each in in_cache(images):
+                    yield self._computed_by(side, each)
             return
-        places = np.arange(len(shallower))
+        # as many at once as from the pictures, so that it is the same to the last bit
+        places, one = np.arange(len(shallower)), self._first(batches, 1)
         for start in range(0, len(shallower), self.batch):
-            yield self._computed_by(side, shallower.rows(places[start : start + self.batch], self.device))
+            for each in in_cache(shallower.rows(places[start : start + self.batch], self.device), one):
+                yield self._computed_by(side, each)
 
     def _shallower(self, known: list[str]) -> tuple[int, Features | None]:
         """Return the depth of the deepest stored features that are shallower, and these; 0 without any."""

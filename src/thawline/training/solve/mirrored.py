@@ -8,7 +8,7 @@ import numpy as np
 from thawline.training.solve.choice import deciding_rows
 from thawline.training.solve.features import rotated, standardised
 from thawline.training.solve.head import penalty_path
-from thawline.training.solve.left_out import FOLDS, folds_of, left_out, path_of
+from thawline.training.solve.left_out import FOLDS, folds_of, path_of
 from thawline.training.solve.targets import Targets
 
 MOST_PICTURES = 500
@@ -37,8 +37,8 @@ def mirror_images_teach(
         return False
     alone = [cut[rows] for cut in pictures]
     both = [np.concatenate([one, other[rows]]) for one, other in zip(alone, mirrored, strict=True)]
-    of_both = _left_out_loss(both, twofold(asked), [np.tile(fold, 2) for fold in folds])
-    return of_both < _left_out_loss(alone, asked, folds)
+    of_both = _left_out_loss(both, twofold(asked), [np.tile(fold, 2) for fold in folds], len(rows))
+    return of_both < _left_out_loss(alone, asked, folds, len(rows))
 
 
 def twofold(targets: Targets) -> Targets:
@@ -47,14 +47,13 @@ def twofold(targets: Targets) -> Targets:
     return replace(both, pictures=np.tile(np.arange(len(targets.labels)), 2))
 
 
-def _left_out_loss(cuts: Sequence[np.ndarray], targets: Targets, folds: Sequence[np.ndarray]) -> float:
-    """Return the mean loss of heads on the first picture of each set of views, those of `folds` left out."""
+def _left_out_loss(
+    cuts: Sequence[np.ndarray], targets: Targets, folds: Sequence[np.ndarray], pictures: int
+) -> float:
+    """Return the least mean loss, of all penalties, of heads that are solved without a fold and asked about
+    its pictures as they are, which the first so many rows are."""
     table = standardised(cuts)
-    rows = rotated(table.rows)[0]
-    parts = left_out(rows, targets, folds)
-    said = path_of(rows, targets, penalty_path(len(table.mean)), parts)[1]
-    order = np.concatenate([np.flatnonzero(fold) for fold in folds])
-    first = order < len(targets.labels) // (1 if targets.pictures is None else 2)
-    losses = targets.rows(order).losses(said)[first]
-    weights = targets.weights[order][first]
-    return float(losses @ weights / weights.sum())
+    rows, own = rotated(table.rows)[0], np.arange(len(table.rows)) < pictures
+    parts = [(~fold, rows[fold & own], targets.rows(fold & own)) for fold in folds]
+    path = path_of(rows, targets, penalty_path(len(table.mean)), parts)[0]
+    return float(path.loss[path.chosen])
