@@ -212,7 +212,7 @@ def only(said: dict[str, str], *words: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(30 * MINUTES)
+@pytest.mark.timeout(60 * MINUTES)
 def test_every_command_of_the_readme_works(clone: Clone, said: dict[str, str]) -> None:
     assert stages_in(said["lost"])[0] == "params"
     assert (clone.root / "reports/metrics.json").exists()
