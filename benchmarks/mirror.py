@@ -20,7 +20,7 @@ from pages import fill, interval, table
 from thawline.statistics.paired import difference_interval
 from thawline.training.solve.choice import choose_cuts
 from thawline.training.solve.logistic import logistic_head
-from thawline.training.solve.mirrored import mirror_images_teach, twofold
+from thawline.training.solve.mirrored import mirror_images_teach
 from thawline.training.solve.targets import Targets
 
 SETS = ("rsscn7", "hotdog256", "antsbees256")
@@ -39,7 +39,7 @@ def correct(found: Pooled, mirrored: Pooled, rows: np.ndarray) -> tuple[np.ndarr
     cuts = choose_cuts(taught, plain).cuts
     both = [np.concatenate([taught[cut], beside[cut]]) for cut in cuts]
     alone, images = ([each[cut] for cut in cuts] for each in (taught, beside))
-    heads = logistic_head(alone, plain), logistic_head(both, twofold(plain))
+    heads = logistic_head(alone, plain), logistic_head(both, plain.of_variants(2))
     one, two = (found.right(head, depths=cuts).astype(float) for head in heads)
     return one, two, mirror_images_teach(alone, images, plain)
 

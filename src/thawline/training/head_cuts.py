@@ -161,14 +161,14 @@ def targets_of(store: Store, classes: int, recipe: Finetune, variants: int = 1) 
     """Return what a head is to say of the pictures of `store`, variant after variant."""
     groups = np.unique(groups_of(store.manifest), return_inverse=True)[1]
     weighted = recipe.class_weights is ClassWeights.balanced
-    return Targets(
-        np.tile(store.labels, variants),
+    pictures = Targets(
+        store.labels,
         classes,
-        pictures=np.tile(np.arange(len(store)), variants),
-        groups=np.tile(groups, variants) if len(np.unique(groups)) < len(store) else None,
+        groups=groups if len(np.unique(groups)) < len(store) else None,
         class_weights=balanced_weights(store.supervision, classes).numpy() if weighted else None,
         label_smoothing=recipe.label_smoothing,
         loss=Loss.of(recipe),
-        given=None if store.targets is None else np.tile(store.targets, (variants, 1)),
-        guessed=np.tile(store.manifest["split"].isin(TEACHING_ONLY), variants),
+        given=store.targets,
+        guessed=np.array(store.manifest["split"].isin(TEACHING_ONLY)),
     )
+    return pictures.of_variants(variants)

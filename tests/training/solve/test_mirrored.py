@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thawline.training.solve.choice import deciding_rows
-from thawline.training.solve.mirrored import MOST_PICTURES, mirror_images_teach, twofold
+from thawline.training.solve.mirrored import MOST_PICTURES, mirror_images_teach
 from thawline.training.solve.targets import Targets
 
 CLASSES, COLUMNS = 3, 60
@@ -66,7 +66,7 @@ def test_of_many_pictures_some_decide() -> None:
 def test_a_picture_and_its_mirror_image_count_as_one(labels: np.ndarray) -> None:
     groups, guessed = labels // 2, labels == 1
     targets = Targets(labels, CLASSES, groups=groups, guessed=guessed)
-    both, count = twofold(targets), len(labels)
+    both, count = targets.of_variants(2), len(labels)
     assert both.weights.sum() == targets.weights.sum()
     assert np.array_equal(both.together[:count], both.together[count:])
     for name in ("labels", "groups", "guessed"):

@@ -1,7 +1,6 @@
 """Whether a linear head that is solved on mirror images, too, says better what pictures left out show."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -37,14 +36,8 @@ def mirror_images_teach(
         return False
     alone = [cut[rows] for cut in pictures]
     both = [np.concatenate([one, other[rows]]) for one, other in zip(alone, mirrored, strict=True)]
-    of_both = _left_out_loss(both, twofold(asked), [np.tile(fold, 2) for fold in folds], len(rows))
+    of_both = _left_out_loss(both, asked.of_variants(2), [np.tile(fold, 2) for fold in folds], len(rows))
     return of_both < _left_out_loss(alone, asked, folds, len(rows))
-
-
-def twofold(targets: Targets) -> Targets:
-    """Return the targets of pictures followed by those of their mirror images, which count as one picture."""
-    both = targets.rows(np.tile(np.arange(len(targets.labels)), 2))
-    return replace(both, pictures=np.tile(np.arange(len(targets.labels)), 2))
 
 
 def _left_out_loss(

@@ -81,6 +81,12 @@ class Targets:
         _, first, part = np.unique(self.together[rows], return_index=True, return_inverse=True)
         return part, self.labels[rows[first]]
 
+    def of_variants(self, count: int) -> "Targets":
+        """Return the targets of so many variants of all pictures, one variant after the other."""
+        rows = np.arange(len(self.labels))
+        pictures = np.tile(rows if self.pictures is None else self.pictures, count)
+        return replace(self.rows(np.tile(rows, count)), pictures=pictures)
+
     def rows(self, chosen: np.ndarray) -> "Targets":
         """Return those of the rows that `chosen`, a mask or indices, names."""
         names = ("pictures", "groups", "given", "guessed")
