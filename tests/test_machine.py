@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -145,3 +146,38 @@ def test_numpy_has_one_thread_unless_somebody_wants_more(
     show = "print(*(each['num_threads'] for each in threadpoolctl.threadpool_info()))"
     found = subprocess.run([sys.executable, "-c", begin + rest + show], capture_output=True, text=True)
     assert (found.stdout.split(), found.stderr) == ([str(min(threads, machine.cores()))], "")
+
+
+PROGRAM = """
+import atexit, sys
+from thawline.machine import ending_at_once
+
+class Held:
+    def __del__(self):
+        print("taken apart", flush=True)
+
+held = Held()
+with ending_at_once({program!r}):
+    atexit.register(print, "registered")
+    sys.stdout.write("written and ")
+    {last}
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "last", "status", "at_the_end"),
+    [
+        ("script", "pass", 0, ["written and registered"]),
+        ("script", "sys.exit(3)", 3, ["written and registered"]),
+        ("script", "sys.exit('error: no')", 1, ["written and registered", "taken apart"]),
+        ("script", "1 / 0", 1, ["written and registered", "taken apart"]),
+        ("pytest", "pass", 0, ["written and registered", "taken apart"]),
+    ],
+    ids=["done", "status", "message", "traceback", "part of another program"],
+)
+def test_a_program_that_is_done_ends_at_once_but_for_what_is_registered_to_run_at_the_end(
+    tmp_path: Path, program: str, last: str, status: int, at_the_end: list[str]
+) -> None:
+    (script := tmp_path / "script.py").write_text(PROGRAM.format(program=program, last=last))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()) == (status, at_the_end)

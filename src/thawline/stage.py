@@ -89,10 +89,12 @@ def run(script: str, stage: Stage, reads: tuple[str, ...] = ()) -> None:
         except BaseException as error:
             _exit(name, error)
 
-    if tuple(sys.argv[1:5]) == LOCKED and all(each.startswith("role=") for each in sys.argv[5:]):
-        task(lambda: _lock(root, sys.argv[5:]), True, sys.argv[5:])
-    else:
-        _composed(root, task)
+    by_lock = tuple(sys.argv[1:5]) == LOCKED and all(each.startswith("role=") for each in sys.argv[5:])
+    with machine.ending_at_once(name):
+        if by_lock:
+            task(lambda: _lock(root, sys.argv[5:]), True, sys.argv[5:])
+        else:
+            _composed(root, task)
 
 
 def _lock(root: Path, role: Sequence[str]) -> Any:

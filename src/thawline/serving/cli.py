@@ -9,7 +9,7 @@ from pathlib import Path
 
 from thawline.config.addresses import advice, is_address
 from thawline.config.errors import UserError
-from thawline.machine import start_threads_sparingly
+from thawline.machine import ending_at_once, start_threads_sparingly
 from thawline.progress import Advance, progress, say_nothing
 from thawline.serving.output import (
     as_json,
@@ -29,7 +29,7 @@ MANY = 200
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line `thawline`, and exit with 1 where a picture could not be read."""
     start_threads_sparingly()
-    with standard_output():
+    with ending_at_once("thawline"), standard_output():
         _run(_parser().parse_args(arguments))
 
 
