@@ -106,8 +106,8 @@ def ending_at_once(program: str) -> Iterator[None]:
     """End the process after the block, with its exit status, if `program` is the name of the script that the
     process was started with: what is registered to run at the end runs, but memory is not taken apart first.
 
-    Python looks through all modules for garbage at its end. That took 2 seconds of 9 where little was done but
-    to load torch and timm. After an error the process ends as always.
+    Python looks through all modules for garbage at its end. That took 2 seconds of 9 where little was done
+    but to load torch and timm. After an error the process ends as always.
     """
     statuses: list[int] = []
     if Path(sys.argv[0]).stem == program and sys.argv[0] in sys.orig_argv:
