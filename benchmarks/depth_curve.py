@@ -22,10 +22,11 @@ import pandas as pd
 from checkout import command, folder_for, run
 from pages import table
 
-from thawline.artifacts import DEPTH_CURVE, RECOMMENDATION, Artifacts, read_json, write_json
+from thawline.artifacts import DEPTH_CURVE, MODEL, RECOMMENDATION, Artifacts, read_json, write_json
 from thawline.config.composition import compose, load_lock, to_config
 from thawline.config.sections import Config, Contender
 from thawline.data.store import open_store
+from thawline.evaluation.asking import Asking
 from thawline.evaluation.depth_curve import points_on_test, write_tested
 from thawline.models.device import prepare_device
 from thawline.search.search import search
@@ -51,7 +52,8 @@ def study(root: Path, seed: int, overrides: list[str]) -> dict[str, Any]:
         if not finished:
             search(config, artifacts)
     test = open_store(artifacts.data("test"))
-    points = points_on_test(config, artifacts, test, prepare_device(config.trainer))
+    base, device = artifacts.stage("replace_head") / MODEL, prepare_device(config.trainer)
+    points = points_on_test(artifacts, Asking(test, base, config.evaluate.batch_size, device))
     write_tested(config, artifacts, test, points)
     recommendation = read_json(artifacts.reports / RECOMMENDATION)
     correct = np.array([point.correct.mean(axis=0) for point in points])

@@ -16,6 +16,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Evaluate
 from thawline.data.store import open_store
 from thawline.depth_curve import COLUMNS, read_curve, write_curve
+from thawline.evaluation.asking import Asking
 from thawline.evaluation.depth_curve import with_test, write_depth_curve
 from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.models.inference import probabilities
@@ -47,7 +48,8 @@ def searched(tmp_path: Path) -> Artifacts:
 
 
 def written(artifacts: Artifacts) -> pd.DataFrame:
-    write_depth_curve(CONFIG, artifacts, open_store(artifacts.data("test")), CPU)
+    base = artifacts.stage("replace_head") / MODEL
+    write_depth_curve(CONFIG, artifacts, Asking(open_store(artifacts.data("test")), base, 7, CPU))
     return read_curve(artifacts.reports / "depth_curve.csv")
 
 

@@ -6,6 +6,7 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,19 @@ import pytest
 import torch
 from torch import nn
 
-from thawline.artifacts import CARD, MODEL, Artifacts, read_json, write_json
+from thawline.artifacts import CARD, MODEL, Artifacts, read_json, seed_weights, write_json
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender, Evaluate, Trainer
-from thawline.data.store import write_store
+from thawline.data.store import open_store, write_store
 from thawline.data.transform import Transform
 from thawline.depth_curve import write_curve
-from thawline.evaluation.asking import asked
 from thawline.evaluation.evaluate import evaluate
 from thawline.evaluation.metrics import METRICS
 from thawline.evaluation.tables import read_table
 from thawline.models.card import ModelCard
 from thawline.models.checkpoint import load_model, save_model
+from thawline.models.inference import logits, probabilities
+from thawline.training.batches import batches
 
 CLASSES = ("red", "green", "blue")
 TRANSFORM = Transform(4, 4, 3, "crop", "bilinear", (0.5,) * 3, (0.25,) * 3)
@@ -131,26 +133,40 @@ def test_only_the_contenders_that_are_configured_are_measured(finished: Artifact
     assert list(table["contender"].unique()) == ["finetuned", "linear_probe"]
 
 
-def test_a_model_that_two_contenders_share_is_asked_once(
+def test_a_network_that_contenders_and_bundle_share_is_asked_once(
     finished: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = finished.stage_output("finetune", "linear_probe")
     shutil.rmtree(shared)
     shutil.copytree(finished.stage_output("finetune", "finetuned"), shared)
-    of_model: list[Path] = []
+    two = replace(CONFIG, contenders=[Contender.finetuned, Contender.linear_probe])
+    of_others = []
 
-    def counted(weights: Path, *given: Any, **named: Any) -> np.ndarray:
-        of_model.append(weights)
-        return asked(weights, *given, **named)
+    def counted(network: nn.Module, *given: Any, **named: Any) -> Any:
+        of_others.append(network)
+        return logits(network, *given, **named)
 
-    monkeypatch.setattr("thawline.evaluation.evaluate.asked", counted)
-    two = [Contender.finetuned, Contender.linear_probe]
-    found = evaluate(replace(CONFIG, contenders=two), finished)
-    assert [path.parts[-3:] for path in of_model] == [
-        ("finetuned", "weights", f"seed_{seed}.safetensors") for seed in (0, 1)
-    ]
+    monkeypatch.setattr("thawline.evaluation.asking.logits", counted)
+    found = evaluate(two, finished)
+    assert len(of_others) == 1  # the first seed's network is the bundle's
     assert found["linear_probe"] == found["finetuned"]
     assert found["difference_linear_probe"]["accuracy"]["mean"] == 0
+    numbers = count()
+    monkeypatch.setattr("thawline.evaluation.asking._identity", lambda *_: str(next(numbers)))
+    assert evaluate(two, finished) == found
+    assert len(of_others) == 1 + 4
+
+
+def test_what_a_contender_says_is_what_its_own_files_say(finished: Artifacts) -> None:
+    evaluate(CONFIG, finished)
+    table = read_table(finished.stage_output("evaluate") / "predictions.csv")
+    test, base = open_store(finished.data("test")), finished.stage("replace_head") / MODEL
+    folder = finished.stage("finetune", "finetuned")
+    for seed in (0, 1):
+        network, _ = load_model(folder / "weights" / seed_weights(seed), folder / CARD, base)
+        alone = probabilities(network, batches(test, 7), torch.device("cpu"))
+        mine = table[(table["contender"] == "finetuned") & (table["seed"] == seed)]
+        np.testing.assert_allclose(mine[[f"p_{name}" for name in CLASSES]], alone, atol=1e-6)
 
 
 def test_nothing_is_evaluated_without_the_fine_tuned_contender(finished: Artifacts) -> None:

@@ -7,46 +7,37 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from thawline.artifacts import MODEL, Artifacts
+from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
-from thawline.data.store import Store, groups_of
-from thawline.evaluation.asking import class_order
+from thawline.data.store import groups_of
+from thawline.evaluation.asking import Asking
 from thawline.evaluation.compare import Compared, difference_intervals, intervals
 from thawline.evaluation.metrics import contributions
-from thawline.models.answer import load_answer
-from thawline.models.inference import answers
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.intervals import accuracy_interval, loss_interval, named
 from thawline.statistics.paired import difference_interval
-from thawline.training.batches import batches
 
 CALIBRATION = ("log_loss", "expected_calibration_error")
 
 
-def answers_on_test(
-    config: Config, artifacts: Artifacts, test: Store, device: torch.device
-) -> dict[str, Any]:
+def answers_on_test(config: Config, artifacts: Artifacts, asking: Asking) -> dict[str, Any]:
     """Return what metrics.json says of the bundle in artifacts/export: `temperature`; `calibration` before
     and after it, and the `difference` after - before; `unknown`, the share of test pictures that it calls so
     beside the one promised; `costs`, where there are any.
 
     Raises `UserError` where the bundle is missing or was made for other classes or other input.
     """
-    bundle = artifacts.stage("export")
-    answer, card = load_answer(bundle)
-    order = class_order(card, test, bundle / MODEL)
-    found, decisions, scores = answers(answer, batches(test, config.evaluate.batch_size), device)
-    found, decisions = found[:, order], np.argsort(order)[decisions]
-    groups, answering = groups_of(test.manifest), answer.answering
+    said, order, answering = asking.bundle(artifacts.stage("export"))
+    test, groups = asking.test, groups_of(asking.test.manifest)
+    found, decisions = said.probabilities[:, order], np.argsort(order)[said.decisions]
     result: dict[str, Any] = {
         "temperature": answering.temperature,
         "basis": answering.basis,
         "calibration": calibration(found, test.labels, answering.temperature, groups, config),
     }
     if answering.unknown is not None:
-        called = (scores > answering.unknown.threshold)[None].astype(np.float64)
+        called = (said.scores > answering.unknown.threshold)[None].astype(np.float64)
         on_test = named(float(called.mean()), accuracy_interval(called, config.evaluate.confidence, groups))
         result["unknown"] = {"promised": answering.unknown.share, "on_test": on_test}
     if answering.costs is not None:

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from thawline.artifacts import (
     DEPTH_CURVE,
     EVIDENCE,
-    MODEL,
     RECOMMENDATION,
     Artifacts,
     card_beside,
@@ -26,32 +24,28 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of
 from thawline.depth_curve import read_curve, write_curve
-from thawline.evaluation.asking import asked
+from thawline.evaluation.asking import Asking
 from thawline.statistics.depths import AtDepth
 from thawline.statistics.intervals import accuracy_interval
 
 
-def write_depth_curve(config: Config, artifacts: Artifacts, test: Store, device: torch.device) -> None:
+def write_depth_curve(config: Config, artifacts: Artifacts, asking: Asking) -> None:
     """Write reports/depth_curve.csv, the search's with its test columns filled, and
     reports/recommendation.json, which is the search's as it stands.
 
     Raises `UserError` where the search left no evidence, or a model is missing or does not fit.
     """
-    write_tested(config, artifacts, test, points_on_test(config, artifacts, test, device))
+    write_tested(config, artifacts, asking.test, points_on_test(artifacts, asking))
 
 
-def points_on_test(config: Config, artifacts: Artifacts, test: Store, device: torch.device) -> list[AtDepth]:
+def points_on_test(artifacts: Artifacts, asking: Asking) -> list[AtDepth]:
     """Ask the models of each depth about every test picture. Raises as `write_depth_curve` does."""
     evidence = _evidence(artifacts)
     curve = read_curve(evidence / DEPTH_CURVE)
-    base, size = artifacts.stage("replace_head") / MODEL, config.evaluate.batch_size
     points = []
     for depth, unit, seeds in curve[["depth", "unit", "n_seeds"]].itertuples(index=False):
-        said = [
-            asked(path, card_beside(path), test, base=base, batch_size=size, device=device)
-            for path in _weights(evidence, depth, seeds)
-        ]
-        correct = np.stack([each.argmax(1) == test.labels for each in said])
+        said = [asking.probabilities(path, card_beside(path)) for path in _weights(evidence, depth, seeds)]
+        correct = np.stack([each.argmax(1) == asking.test.labels for each in said])
         points.append(AtDepth(depth, unit, correct.astype(np.float64), 0.0, 0))
     return points
 

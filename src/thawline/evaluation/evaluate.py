@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from thawline.artifacts import (
@@ -13,7 +12,6 @@ from thawline.artifacts import (
     MODEL,
     RECIPE,
     Artifacts,
-    file_hash,
     read_json,
     seed_weights,
     write_json,
@@ -23,7 +21,7 @@ from thawline.config.recipe.contenders import require_finetuned
 from thawline.config.sections import Config, Contender
 from thawline.data.store import Store, groups_of, open_store
 from thawline.evaluation.answers import answers_on_test
-from thawline.evaluation.asking import asked, class_order
+from thawline.evaluation.asking import Asking, class_order
 from thawline.evaluation.depth_curve import write_depth_curve
 from thawline.evaluation.mistakes import write_mistakes
 from thawline.evaluation.rewards import rewards_on_test
@@ -46,34 +44,32 @@ def evaluate(config: Config, artifacts: Artifacts) -> dict[str, Any]:
     test = open_store(artifacts.data("test"))
     recipe = read_json(artifacts.stage("search", Contender.finetuned.name) / RECIPE)
     device = prepare_device(config.trainer)
-    known: dict[tuple[str, str], np.ndarray] = {}
+    base = artifacts.stage("replace_head") / MODEL
+    asking = Asking(test, base, config.evaluate.batch_size, device)
+    answers = answers_on_test(config, artifacts, asking)
     models = [
         model
         for contender in config.contenders
         for model in predictions(
             contender.name,
             artifacts.stage("finetune", contender.name),
-            test,
-            base=artifacts.stage("replace_head") / MODEL,
+            asking,
             # one number for all: contenders differ in depth, start and rates only
             seeds=recipe["recipe"]["seeds"],
-            batch_size=config.evaluate.batch_size,
-            device=device,
-            known=known,
         )
     ]
     truth = Truth(list(test.manifest["path"]), list(test.manifest["group"]), test.labels, test.classes)
     write_tables(artifacts.stage_output("evaluate"), truth, models, config.evaluate.calibration_bins)
-    rewards = rewards_on_test(config, artifacts, test, models, device)
+    rewards = rewards_on_test(config, artifacts, asking, models)
     metrics = {
         **measured(config, truth.labels, models, groups_of(test.manifest)),
-        "answers": answers_on_test(config, artifacts, test, device),
+        "answers": answers,
         **({"reward": rewards} if rewards else {}),
         "recipe": recipe,
         "data": describe(open_store(artifacts.data("target")), test),
     }
     _show_mistakes(artifacts, test, models, device)
-    write_depth_curve(config, artifacts, test, device)
+    write_depth_curve(config, artifacts, asking)
     write_json(artifacts.reports / METRICS, metrics)
     return metrics
 
@@ -90,35 +86,17 @@ def _show_mistakes(artifacts: Artifacts, test: Store, models: list[Predicted], d
     write_mistakes(artifacts.stage_output("evaluate", "pictures"), test, mine, network, outputs, device)
 
 
-def predictions(
-    contender: str,
-    folder: Path,
-    test: Store,
-    *,
-    base: Path,
-    seeds: int,
-    batch_size: int,
-    device: torch.device,
-    known: dict[tuple[str, str], np.ndarray],
-) -> list[Predicted]:
-    """Return what the model of every seed in `folder` says of the test pictures, classes in the
-    store's order. `base` is the file of the initial target model, which completes theirs.
-
-    A model in `known`, by the hashes of weights and card, is not asked again, and others are put there: where
-    a solved head is the best, both contenders are the same model.
+def predictions(contender: str, folder: Path, asking: Asking, seeds: int) -> list[Predicted]:
+    """Return what the model of every seed in `folder` says of the test pictures, classes in the store's
+    order.
 
     Raises `UserError` when there are not `seeds` models, or when one was trained for other classes or
     other input.
     """
-    result = []
-    for seed, weights in seed_files(folder / "weights", seeds).items():
-        model = file_hash(weights), file_hash(folder / CARD)
-        if model not in known:
-            known[model] = asked(
-                weights, folder / CARD, test, base=base, batch_size=batch_size, device=device
-            )
-        result.append(Predicted(contender, seed, known[model]))
-    return result
+    return [
+        Predicted(contender, seed, asking.probabilities(weights, folder / CARD))
+        for seed, weights in seed_files(folder / "weights", seeds).items()
+    ]
 
 
 def seed_files(folder: Path, seeds: int) -> dict[int, Path]:

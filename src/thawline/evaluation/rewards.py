@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from thawline.artifacts import BEFORE_REWARD, CARD, MODEL, RECIPE, Artifacts, seed_weights
+from thawline.artifacts import BEFORE_REWARD, CARD, RECIPE, Artifacts, seed_weights
 from thawline.config.sections import Config, Contender
-from thawline.data.store import Store, groups_of, open_store
-from thawline.evaluation.asking import asked
+from thawline.data.store import groups_of, open_store
+from thawline.evaluation.asking import Asking
 from thawline.evaluation.decisions import Asked, arms, compared
 from thawline.evaluation.tables import Predicted
 from thawline.statistics.bootstrap import clusters_of
@@ -20,7 +19,7 @@ from thawline.training.recipe import read_chosen
 
 
 def rewards_on_test(
-    config: Config, artifacts: Artifacts, test: Store, models: Sequence[Predicted], device: torch.device
+    config: Config, artifacts: Artifacts, asking: Asking, models: Sequence[Predicted]
 ) -> dict[str, Any] | None:
     """Return what metrics.json says of the reward: `compared`, of the fine-tuned contender's `models`; None
     where no reward phase made them."""
@@ -30,16 +29,15 @@ def rewards_on_test(
     if not before.is_dir():
         return None
     recipe = read_chosen(artifacts.stage("search", name) / RECIPE).recipe
-    store, base = open_store(artifacts.data("target")), artifacts.stage("replace_head") / MODEL
-    size = config.evaluate.batch_size
+    store, test = open_store(artifacts.data("target")), asking.test
     train, val = store.teaching(), store.part("val")
     if recipe.refit:
         train, val = store, val.divided(np.arange(0), np.arange(0))
 
     def said(place: Path, seed: int, of_test: np.ndarray | None = None) -> Asked:
         weights = place / "weights" / seed_weights(seed)
-        ask = partial(asked, weights, place / CARD, base=base, batch_size=size, device=device)
-        of_test = ask(test) if of_test is None else of_test
+        ask = partial(asking.probabilities, weights, place / CARD)
+        of_test = ask() if of_test is None else of_test
         return Asked(of_test, ask(val) if len(val) else of_test[:0], val.labels)
 
     counts = np.bincount(train.labels, minlength=len(train.classes))

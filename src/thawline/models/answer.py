@@ -52,6 +52,11 @@ class Answer(nn.Module):
         self.eval()
 
     @property
+    def network(self) -> nn.Module:
+        """The classifier whose layers it shares."""
+        return self._network  # type: ignore[return-value]
+
+    @property
     def threshold(self) -> float | None:
         """The unknown score above which a picture is unknown; None: none ever is."""
         unknown = self.answering.unknown
@@ -65,11 +70,17 @@ class Answer(nn.Module):
             class that is expected to cost least (the likeliest one where no costs are given); the unknown
             score (B,), from 0 to 2, 0 where the bundle has no features.
         """
+        return self.with_logits(pictures)[1:]
+
+    def with_logits(
+        self, pictures: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the logits (B, N) float32, and what `forward` makes of them."""
         features = self.prefix(pictures)
         logits = logits_of(self.suffix(features))[0].float()
         probabilities = (logits / self.answering.temperature).softmax(1)
         decision = probabilities.argmax(1) if self.costs is None else (probabilities @ self.costs).argmin(1)
-        return probabilities, decision, self._unknown(features, probabilities)
+        return logits, probabilities, decision, self._unknown(features, probabilities)
 
     def _unknown(self, features: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
         if self.features is None or self.answering.unknown is None:

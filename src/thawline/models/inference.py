@@ -1,6 +1,7 @@
 """The one loop that asks a network about pictures: for validation, for the test split and for serving."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,18 +70,29 @@ def _outputs(
         network.train(was_training)
 
 
-def answers(
-    answer: Answer, batches: Batches, device: torch.device | str = "cpu"
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what `answer` says of each picture, in order: probabilities (N, classes) float64, decisions (N,)
-    int64 and unknown scores (N,) float64. It is computed in float32.
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What was answered about N pictures, in order.
+
+    `probabilities` (N, classes) float64 are calibrated and those by `logits` (N, classes) float32 are not;
+    `decisions` (N,) int64; `scores` (N,) float64, from 0 to 2, say how unlike the training pictures they are.
+    """
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+    decisions: np.ndarray
+    scores: np.ndarray
+
+
+def answers(answer: Answer, batches: Batches, device: torch.device | str = "cpu") -> Answers:
+    """Return what `answer` says of each picture, computed in float32.
 
     Raises `UserError` where a probability is not finite.
     """
-    found = [output for output, _ in _outputs(answer, answer, batches, device)]
-    probabilities, decisions, scores = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
+    found = [output for output, _ in _outputs(answer, answer.with_logits, batches, device)]
+    logits, probabilities, *rest = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
     _require_finite(probabilities)
-    return probabilities.astype(np.float64), decisions, scores.astype(np.float64)
+    return Answers(logits, probabilities.astype(np.float64), rest[0], rest[1].astype(np.float64))
 
 
 def at_last_cut(
@@ -111,7 +123,12 @@ def probabilities(network: nn.Module, batches: Batches, device: torch.device | s
     It is computed in float32, but for the softmax, which is in double precision. Raises `UserError` where an
     output is not finite.
     """
-    found = logits(network, batches, device)[0].cpu().double().softmax(1).numpy()
+    return as_probabilities(logits(network, batches, device)[0].cpu())
+
+
+def as_probabilities(logits: torch.Tensor) -> np.ndarray:
+    """Return what `probabilities` makes of `logits` (N, classes), and raise as it does."""
+    found = logits.double().softmax(1).numpy()
     _require_finite(found)
     return found
 

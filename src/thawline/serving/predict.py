@@ -147,14 +147,16 @@ def _answers(answer: "Answer", images: np.ndarray, card: ModelCard) -> Iterator[
 
     nothing = np.zeros(len(images), np.int64)
     batches = Batches(images, nothing, card.transform, len(images), shuffle=False)
-    for row, decision, distance in zip(*answers(answer, batches), strict=True):
+    found = answers(answer, batches)
+    for row, decision, distance in zip(found.probabilities, found.decisions, found.scores, strict=True):
         named = {name: float(value) for name, value in zip(card.classes, row, strict=True)}
-        found = Prediction(Path(), card.classes[decision], named)
+        prediction = Prediction(Path(), card.classes[decision], named)
         if answer.answering.costs is not None:
-            found = replace(found, likeliest=card.classes[int(row.argmax())])
+            prediction = replace(prediction, likeliest=card.classes[int(row.argmax())])
         if answer.threshold is not None:
-            found = replace(found, unknown=bool(distance > answer.threshold), distance=float(distance))
-        yield found
+            unknown = bool(distance > answer.threshold)
+            prediction = replace(prediction, unknown=unknown, distance=float(distance))
+        yield prediction
 
 
 def _read(path: Path, decoder: Decoder) -> tuple[np.ndarray, str | None] | str:
