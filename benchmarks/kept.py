@@ -25,6 +25,17 @@ def arrays(path: Path, measure: Callable[[], Mapping[str, np.ndarray]]) -> dict[
         return dict(stored)
 
 
+def digits(right: np.ndarray) -> str:
+    """Return what is right, (N,) of 0 and 1, as text: a number a line would make these files forty times as
+    long."""
+    return "".join(map(str, np.asarray(right).astype(int)))
+
+
+def of_digits(text: str) -> np.ndarray:
+    """Return the (N,) numbers of which `digits` made `text`."""
+    return np.array(list(text), float)
+
+
 class Cells(dict[str, Any]):
     """Measurements by name in one file, which is written after each."""
 

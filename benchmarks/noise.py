@@ -17,7 +17,7 @@ import numpy as np
 from command import arguments
 from cut_features import Pooled, of_lite0
 from data_sets import of_each_class
-from kept import Cells
+from kept import Cells, digits, of_digits
 from pages import RESULTS, fill, interval, table
 
 from thawline.config.choices import LossName
@@ -73,13 +73,13 @@ def taught(found: Pooled, seed: int) -> np.ndarray:
     return np.flatnonzero(of_each_class(found.labels, np.flatnonzero(found.train), each, seed))
 
 
-def correct(found: Pooled, kind: str, share: float, remedy: str, seed: int) -> list[int]:
+def correct(found: Pooled, kind: str, share: float, remedy: str, seed: int) -> str:
     """Return 1 for each test picture that a head on noisy labels is right on, else 0."""
     rows = taught(found, seed)
     cuts = [found.last[rows]]
     targets = Targets(flipped(found.labels[rows], kind, share, seed), found.classes)
     head = logistic_head(cuts, REMEDIES[remedy](cuts, targets, seed))
-    return found.right(head).astype(int).tolist()
+    return digits(found.right(head))
 
 
 def measured(found: dict[str, Pooled]) -> Cells:
@@ -89,16 +89,16 @@ def measured(found: dict[str, Pooled]) -> Cells:
         for (kind, share), seed, remedy in product(NOISE[name], range(SEEDS), REMEDIES):
             key = f"{name} {kind} {share} {remedy} {seed}"
             right = results.measured(key, correct, features, kind, share, remedy, seed)
-            log.info("%s: %.3f", key, np.mean(right))
+            log.info("%s: %.3f", key, of_digits(right).mean())
     return results
 
 
-def tables(results: dict[str, list[int]]) -> dict[str, str]:
+def tables(results: dict[str, str]) -> dict[str, str]:
     names = ["data", "wrong labels", "plain", *(f"{each}, points" for each in REMEDIES if each != "plain")]
     return {"noise": table(names, cells(results))}
 
 
-def cells(results: dict[str, list[int]]) -> Iterator[list[str]]:
+def cells(results: dict[str, str]) -> Iterator[list[str]]:
     """Yield a line for each set and noise: accuracy of a plain head, and what each remedy gains."""
     for name in SETS:
         for kind, share in NOISE[name]:
@@ -109,9 +109,9 @@ def cells(results: dict[str, list[int]]) -> Iterator[list[str]]:
             yield [name, noise, f"{plain.mean():.3f}", *gains]
 
 
-def rows_of(results: dict[str, list[int]], key: str) -> np.ndarray:
+def rows_of(results: dict[str, str], key: str) -> np.ndarray:
     """Return (seeds, pictures) of what was measured."""
-    return np.array([results[f"{key} {seed}"] for seed in range(SEEDS)], float)
+    return np.array([of_digits(results[f"{key} {seed}"]) for seed in range(SEEDS)])
 
 
 def gain(rows: np.ndarray, plain: np.ndarray) -> str:

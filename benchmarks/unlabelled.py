@@ -21,7 +21,7 @@ import numpy as np
 from command import arguments
 from cut_features import Pooled, of_lite0
 from data_sets import of_each_class
-from kept import Cells
+from kept import Cells, digits, of_digits
 from pages import RESULTS, fill, table
 
 from thawline.statistics.variance import spread_of
@@ -138,7 +138,7 @@ def one(found: Pooled, other: Pooled, kind: str, count: int, seed: int) -> dict[
         "cuts": list(trained.cuts),
         "gain": {str(each): list(trained.gain(each)) for each in CONFIDENCES},
         "kept": {str(each): trained.kept(each) for each in CONFIDENCES},
-        "right": {way: "".join(map(str, each.astype(int))) for way, each in right.items()},
+        "right": {way: digits(each) for way, each in right.items()},
         "seconds": seconds,
     }
 
@@ -146,7 +146,7 @@ def one(found: Pooled, other: Pooled, kind: str, count: int, seed: int) -> dict[
 def cells(name: str, kind: str, count: int, draws: list[dict[str, Any]]) -> list[str]:
     """A row of the table."""
     right = {
-        way: np.array([_digits(each["right"].get(way, each["right"]["alone"])) for each in draws])
+        way: np.array([of_digits(each["right"].get(way, each["right"]["alone"])) for each in draws])
         for way in WAYS
     }
 
@@ -168,10 +168,6 @@ def cells(name: str, kind: str, count: int, draws: list[dict[str, Any]]) -> list
         chosen = np.where(kept[:, None], right["pseudo"], right["alone"])
         found.append(f"{kept.sum()} of {len(draws)}: {100 * (chosen.mean() - right['alone'].mean()):+.1f}")
     return found
-
-
-def _digits(text: str) -> np.ndarray:
-    return np.array(list(text), float)
 
 
 HEADS = (

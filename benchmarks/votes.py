@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from command import arguments
 from cut_features import Pooled, of_lite0
-from kept import Cells
+from kept import Cells, digits, of_digits
 from noise import SEEDS, SETS, gain, taught
 from pages import RESULTS, fill, table
 
@@ -30,7 +30,7 @@ DIFFERENT, EQUAL = (0.9, 0.8, 0.7, 0.6, 0.5, 0.6), (0.7,) * 5
 VOTERS = {"seven, two of them copies": DIFFERENT, "five equal ones": EQUAL}
 ALIKE, ABSTAINS = 0.95, 0.2
 WAYS = ("labels", "majority", "majority, soft", "copies as two", "consensus")
-Found = dict[str, dict[str, list[int]]]
+Found = dict[str, dict[str, str]]
 
 
 def votes_on(truth: np.ndarray, classes: int, voters: str, seed: int) -> np.ndarray:
@@ -70,18 +70,18 @@ def measured(found: dict[str, Pooled]) -> Found:
     for (name, features), voters, seed, way in product(found.items(), VOTERS, range(SEEDS), WAYS):
         key = f"{name} {voters} {way} {seed}"
         right = results.measured(key, one, features, voters, seed, way)["test"]
-        log.info("%s: %.3f", key, np.mean(right))
+        log.info("%s: %.3f", key, of_digits(right).mean())
     return results
 
 
-def one(found: Pooled, voters: str, seed: int, way: str) -> dict[str, list[int]]:
+def one(found: Pooled, voters: str, seed: int, way: str) -> dict[str, str]:
     """Return which test pictures a head is right on, and which pictures were taught as what they show."""
     rows = taught(found, seed)
     truth = found.labels[rows]
     shares = shares_by(way, truth, votes_on(truth, found.classes, voters, seed), found.classes)
     targets = Targets(shares.argmax(1), found.classes, given=shares)
     right = found.right(logistic_head([found.last[rows]], targets))
-    return {"test": right.astype(int).tolist(), "taught": (shares.argmax(1) == truth).astype(int).tolist()}
+    return {"test": digits(right), "taught": digits(shares.argmax(1) == truth)}
 
 
 def tables(results: Found) -> dict[str, str]:
@@ -96,10 +96,10 @@ def cells(results: Found) -> list[list[str]]:
     for name in SETS:
         for voters in VOTERS:
             of = {way: [results[f"{name} {voters} {way} {seed}"] for seed in range(SEEDS)] for way in WAYS}
-            plain = np.array([each["test"] for each in of["majority"]], float)
+            plain = np.array([of_digits(each["test"]) for each in of["majority"]])
             for way in WAYS:
-                test = np.array([each["test"] for each in of[way]], float)
-                told = np.mean([np.mean(each["taught"]) for each in of[way]])
+                test = np.array([of_digits(each["test"]) for each in of[way]])
+                told = np.mean([of_digits(each["taught"]).mean() for each in of[way]])
                 gained = "" if way == "majority" else gain(test, plain)
                 lines.append([name, voters, way, f"{told:.3f}", f"{test.mean():.3f}", gained])
     return lines
