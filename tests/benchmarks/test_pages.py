@@ -20,7 +20,6 @@ def pages() -> ModuleType:
     [
         ("architectures.md", "builders.page", "builders"),
         ("batch_norm.md", "batch_norm.page", "batch_norm"),
-        ("benchmarks.md", "side_by_side.table", "cpu_2"),
         ("benchmarks.md", "side_by_side.table", "photographs"),
         ("choosing_sources.md", "sources.tables", "sources"),
         ("exports.md", "exports.page", "exports"),

@@ -180,9 +180,9 @@ def test_the_head_alone_needs_a_twentieth_of_the_operations(tasks: ModuleType, t
 
 
 def test_what_was_measured_has_the_same_columns() -> None:
-    for name in ("cpu_2", "photographs"):
-        measured = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
-        assert all(each.keys() == CONTRACT for each in measured)
+    measured = json.loads((ROOT / "benchmarks" / "results" / "photographs.json").read_text())
+    assert measured
+    assert all(each.keys() == CONTRACT for each in measured)
 
 
 def test_the_script_measures_and_shows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
