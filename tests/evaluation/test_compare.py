@@ -51,6 +51,15 @@ def test_a_perfect_model_is_no_certainty() -> None:
         assert found[name]["low"] == pytest.approx(0.884, abs=0.001)
 
 
+def test_the_same_model_differs_from_itself_on_no_picture_there_is() -> None:
+    model, other = (model_right_on(np.arange(40) % 5 > 0, confidence) for confidence in (0.75, 0.76))
+    found = difference_intervals(model, model, np.arange(40), 0.95)
+    assert all(each == {"mean": 0, "low": 0, "high": 0} for each in found.values())
+    # right on the same pictures, and yet another model
+    alike = difference_intervals(model, other, np.arange(40), 0.95)["accuracy"]
+    assert alike["low"] < alike["mean"] == 0 < alike["high"]
+
+
 def test_pictures_shared_by_contenders_cancel_in_their_difference() -> None:
     right = np.random.default_rng(0).random(200) < 0.5
     better = right.copy()

@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from thawline.report.costs import collect_costs
 from thawline.report.figures import Picture, gallery, write_picture
 from thawline.report.figures.confusion import confusion_counts, frequent_mistakes
+from thawline.report.figures.contenders import contenders
 from thawline.report.figures.depth import depth_curve
-from thawline.report.figures.style import DARK, LIGHT, darkened
+from thawline.report.figures.style import DARK, LIGHT, darkened, render
 from thawline.report.findings import Findings
 
 Make = Callable[..., tuple[Findings, dict[str, Picture]]]
@@ -102,6 +104,17 @@ def test_the_title_over_the_contenders_claims_no_more_than_the_intervals(drawn: 
         "contenders"
     ].sentence
     assert equal.endswith("right, not distinguishable from training from scratch or the linear probe.")
+
+
+def test_where_the_probe_is_the_model_no_lead_over_it_is_drawn(drawn: Make) -> None:
+    findings, _ = drawn()
+    none = dict.fromkeys(("mean", "low", "high"), 0.0)
+    changed = {"difference_linear_probe": {"accuracy": none}}
+    picture = contenders(replace(findings, metrics={**findings.metrics, **changed}))
+    assert "points above training from scratch" in picture.sentence
+    assert picture.sentence.endswith("; the linear probe is the same model.")
+    leads = render(picture, 50).axes[1]
+    assert [label.get_text() for label in leads.get_yticklabels()] == ["over from scratch"]
 
 
 def curve_of(findings: Findings, rows: list[tuple[int, float, str]]) -> Any:

@@ -21,6 +21,16 @@ def test_the_answer_comes_first(written: Callable[..., str]) -> None:
     assert "percentage points more** right than the same network trained from scratch" in lines[1]
 
 
+def test_a_probe_that_is_the_model_is_no_other_contender(finished: Any, rendered: Rendered) -> None:
+    config, artifacts = finished()
+    metrics = read_json(artifacts.reports / "metrics.json")
+    metrics["difference_linear_probe"]["accuracy"] = dict.fromkeys(("mean", "low", "high"), 0.0)
+    write_json(artifacts.reports / "metrics.json", metrics)
+    told, page = rendered(config, artifacts)
+    assert "| linear probe: the same model |" in told
+    assert "linear probe: the same model" in page
+
+
 def test_every_figure_is_shown_once_in_both_themes(written: Callable[..., str]) -> None:
     text = written()
     for name in ("contenders", "accuracy_by_depth", "learning_rates", "confusion", "reliability", "cost"):

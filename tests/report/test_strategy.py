@@ -59,9 +59,16 @@ def test_it_is_on_both_pages(finished: Callable[..., Any], rendered: Callable[..
     assert 'id="strategy"' in page
 
 
-def test_without_a_rule_nothing_is_advised(findings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_rule_nothing_is_advised_and_the_pages_say_nothing_of_it(
+    finished: Callable[..., Any], rendered: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "RULE", None)
-    assert strategy(findings) == {"strategy": None, "sentences": [module.NO_RULE]}
+    config, artifacts = finished(cuts="5 7 9")
+    nothing = {"strategy": None, "sentences": [module.NO_RULE]}
+    assert strategy(read_findings(artifacts, 0.95)) == nothing
+    told, page = rendered(config, artifacts)
+    assert "strategy" not in told
+    assert 'id="strategy"' not in page
 
 
 def test_without_heads_to_compare_nothing_is_advised(finished: Callable[..., Any]) -> None:

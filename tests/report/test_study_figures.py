@@ -198,6 +198,15 @@ def test_the_front_is_told_from_its_cheapest_to_its_best(found: Found) -> None:
     assert len(render(picture, 50).axes[0].texts) == len(findings.front)
 
 
+def test_of_three_trials_no_course_and_no_front_is_drawn(found: Found) -> None:
+    findings = found(trials=60, front=True)
+    complete = findings.trials["finetuned"].query("state == 'complete'")
+    for few, drawn in ((3, False), (4, True)):
+        some = replace(findings, trials={"finetuned": complete.head(few)})
+        assert (best_so_far(some) is not None) is drawn
+        assert (pareto_front(some) is not None) is drawn
+
+
 def test_a_front_of_one_is_the_best_in_both(found: Found) -> None:
     findings = found(trials=60, front=True)
     assert findings.front is not None

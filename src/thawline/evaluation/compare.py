@@ -66,7 +66,10 @@ def intervals(contender: Compared, clusters: np.ndarray, confidence: float) -> R
 def difference_intervals(
     first: Compared, second: Compared, clusters: np.ndarray, confidence: float
 ) -> Results:
-    """Return the metrics of `first` minus those of `second`, paired by picture, with their intervals."""
+    """Return the metrics of `first` minus those of `second`, paired by picture, with their intervals: 0 and
+    nothing else where both are the same models, which differ on no other pictures either."""
+    if np.array_equal(first.values, second.values):
+        return _named(np.zeros(len(METRICS)), [(0.0, 0.0)] * len(METRICS))
     guess = _guess(first.models[0])
     ends = [
         difference_interval(

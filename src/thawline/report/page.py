@@ -37,7 +37,7 @@ def content(
         costs: from `collect_costs`.
         pictures: the figures by name.
     """
-    rows = contender_rows(findings)
+    rows, advised = contender_rows(findings), strategy(findings)
     return {
         "title": config.report.title,
         "answer": answer(findings),
@@ -52,7 +52,7 @@ def content(
         "recipe": recipe_rows(findings),
         "freezing": wording.freezing(findings),
         "depths": depths.rows(findings),
-        "strategy": strategy(findings)["sentences"],
+        "strategy": advised["sentences"] if advised["strategy"] else [],
         "tested": depths.tested(findings),
         "source": source(config, findings),
         "sources": source_rows(findings),
@@ -116,6 +116,12 @@ def _other(findings: Findings, name: str) -> bool:
     return not (told.is_probe if name == PROBE else told.recipe.start is Start.random)
 
 
+def _is_the_probe(findings: Findings) -> bool:
+    """Tell if the fine-tuned model is the linear probe's: nothing that fine-tuned more was better."""
+    gap = findings.metrics.get(wording.DIFFERENCES[PROBE])
+    return gap is not None and wording.same_model(gap["accuracy"])
+
+
 def contender_rows(findings: Findings) -> list[dict[str, Any]]:
     """Return what the table of contenders shows of each."""
     rows = []
@@ -123,7 +129,8 @@ def contender_rows(findings: Findings) -> list[dict[str, Any]]:
         told = recipes.told(findings, name)
         rows.append(
             {
-                "name": NAMES[name],
+                "name": NAMES[name]
+                + (": the same model" if name == PROBE and _is_the_probe(findings) else ""),
                 "frozen": recipes.frozen_cell(told),
                 "method": recipes.method_cell(told),
                 "rates": recipes.rates(told),

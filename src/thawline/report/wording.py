@@ -96,6 +96,11 @@ def contains_zero(interval: Interval) -> bool:
     return interval["low"] <= 0 <= interval["high"]
 
 
+def same_model(gap: Interval) -> bool:
+    """Tell if two contenders with this difference are one model: another one would leave a doubt."""
+    return gap["low"] == gap["high"] == 0
+
+
 def coverage(findings: Findings) -> str:
     """Write the coverage of the intervals: `95 %`."""
     return f"{100 * findings.confidence:g} %"

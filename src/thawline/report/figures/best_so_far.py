@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
+from thawline.report.figures.style import FEWEST, LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import NAMES, Findings
 from thawline.report.wording import duration, listed
 
@@ -37,9 +37,9 @@ class Course:
 
 
 def best_so_far(findings: Findings) -> Picture | None:
-    """Draw the best value over time; None where no search completed two trials."""
+    """Draw the best value over time; None where no search completed `FEWEST` trials."""
     courses = {name: course(table) for name, table in findings.trials.items()}
-    courses = {name: each for name, each in courses.items() if len(each.value) > 1}
+    courses = {name: each for name, each in courses.items() if len(each.value) >= FEWEST}
     if not courses:
         return None
     timed = all(each.seconds is not None for each in courses.values())

@@ -7,14 +7,15 @@ from matplotlib.ticker import FuncFormatter
 
 from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
-from thawline.report.wording import DIFFERENCES, contains_zero, coverage, listed, percent, points
+from thawline.report.wording import DIFFERENCES, contains_zero, coverage, listed, percent, points, same_model
 
 _OTHERS = {SCRATCH: "training from scratch", PROBE: "the linear probe"}
 
 
 def contenders(findings: Findings) -> Picture:
     """Draw each contender's accuracy and the lead of the fine-tuned models, with intervals."""
-    leads = {name: key for name, key in DIFFERENCES.items() if key in findings.metrics}
+    measured = {name: key for name, key in DIFFERENCES.items() if key in findings.metrics}
+    leads = {name: key for name, key in measured.items() if not same_model(findings.metrics[key]["accuracy"])}
 
     def draw() -> Figure:
         rows = max(len(findings.contenders), len(leads))
@@ -27,10 +28,11 @@ def contenders(findings: Findings) -> Picture:
         _draw_leads(right, findings, leads)
         return figure
 
-    return Picture("contenders", _sentence(findings, leads), draw)
+    same = [_OTHERS[name] for name in measured if name not in leads]
+    return Picture("contenders", _sentence(findings, leads, same), draw)
 
 
-def _sentence(findings: Findings, leads: dict[str, str]) -> str:
+def _sentence(findings: Findings, leads: dict[str, str], same: list[str]) -> str:
     """State the leads; contenders that cannot be told apart come last, because they share their words."""
     parts, equal = [], []
     for name, key in leads.items():
@@ -44,7 +46,8 @@ def _sentence(findings: Findings, leads: dict[str, str]) -> str:
         parts.append(f"not distinguishable from {' or '.join(equal)}")
     accuracy = percent(findings.metrics[FINETUNED]["accuracy"]["mean"])
     rest = f", {listed(parts)}" if parts else ""
-    return f"Fine-tuned, the model gets {accuracy} of the test pictures right{rest}."
+    alike = f"; {listed(same)} is the same model" if same else ""
+    return f"Fine-tuned, the model gets {accuracy} of the test pictures right{rest}{alike}."
 
 
 def _draw_accuracies(axes: Any, findings: Findings) -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
+from thawline.report.figures.style import FEWEST, LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import amount, counted, percent
 
@@ -12,11 +12,12 @@ _COST, _ACCURACY = "training_flops", "val_accuracy"
 
 
 def pareto_front(findings: Findings) -> Picture | None:
-    """Draw accuracy over operations; None where operations were not counted."""
-    if findings.front is None:
+    """Draw accuracy over operations; None where operations were not counted, or of fewer than `FEWEST`
+    trials."""
+    trials = _complete(findings)
+    if findings.front is None or len(trials) < FEWEST:
         return None
     front = findings.front.sort_values([_COST, _ACCURACY], ignore_index=True)
-    trials = _complete(findings)
 
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.9))

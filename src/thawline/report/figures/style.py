@@ -27,6 +27,9 @@ from thawline.report.wording import rate
 WIDTH = 7.6
 """Inches; every figure has the width of the page's text."""
 
+FEWEST = 4
+"""Complete trials of which a course or a front shows more than a sentence says."""
+
 _LEFT_OUT = 0.2
 """Share of the worst values that get the colour of the worst instead of stretching the scale."""
 
