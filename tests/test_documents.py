@@ -1,13 +1,18 @@
 """What the pages for people name is there: files, headings, settings, presets."""
 
 import dataclasses
+import os
 import re
+import shlex
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 
+from thawline.config.composition import compose, to_config
 from thawline.config.sections import Config
+from thawline.fit import command
+from thawline.serving.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -16,6 +21,16 @@ PAGES = [
     *sorted(f"docs/{p.relative_to(ROOT / 'docs')}" for p in (ROOT / "docs").rglob("*.md")),
 ]
 SECTIONS = "|".join(each.name for each in dataclasses.fields(Config) if dataclasses.is_dataclass(each.type))
+FITS = sorted(
+    {
+        line.partition("  #")[0].strip()
+        for name in PAGES
+        for line in re.findall(
+            r"thawline fit (?:~/|FOLDER)[^`|\n]*", (ROOT / name).read_text(encoding="utf-8")
+        )
+    }
+)
+"""Commands that fit a model to somebody's pictures, with their settings."""
 
 
 def headings(page: Path) -> set[str]:
@@ -60,3 +75,22 @@ def test_every_preset_is_in_the_table(group: str) -> None:
     rows = re.findall(rf"^\| `{group}=(.*?) \|", (ROOT / "docs/using.md").read_text(encoding="utf-8"), re.M)
     named = {name for row in rows for name in re.findall(r"[\w-]+", row)}
     assert {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")} <= named
+
+
+@pytest.mark.parametrize("typed", FITS)
+def test_every_fit_that_is_shown_is_accepted(
+    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("leaves", "scans", "FOLDER", "many-pictures", "more_leaves"):
+        (tmp_path / folder).mkdir()
+    for file in ("weights.pth", "body.safetensors", "costs.csv", "votes.csv", "rules.py"):
+        (tmp_path / file).touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    runs: list[list[str]] = []
+    monkeypatch.setattr("thawline.fit.fit", lambda *given: runs.append(command(*given)))
+    monkeypatch.setattr("thawline.fit.pipeline_root", lambda: ROOT)
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(os.path.expandvars(typed.replace("=FILE", "=weights.pth")))[1:])
+    assert ended.value.code == 0
+    assert to_config(compose(ROOT, runs[0][4::2])).target.root in map(str, tmp_path.iterdir())
