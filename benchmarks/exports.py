@@ -91,15 +91,17 @@ def row_of(name: str) -> dict[str, Any]:
 
 
 def page(rows: list[dict[str, Any]]) -> str:
-    """Return the table: a row for each model, those that were not run included."""
+    """Return the table of the models that were run, and the names of the others."""
     found = {row["model"]: row for row in rows}
+    names = sorted([*architectures(), *TIMM])
     lines = []
-    for name in sorted([*architectures(), *TIMM]):
-        row = found.get(name)
-        outcomes = (row or {}).get("outcomes", {})
-        told = "not run" if row is None else row.get("error", "")
-        lines.append([name, *(shortened(outcomes.get(each.name, told)) for each in FORMATS)])
-    return table(("model", "ONNX", "torch.export"), lines, "|---")
+    for name in (each for each in names if each in found):
+        row = found[name]
+        outcomes, error = row.get("outcomes", {}), row.get("error", "")
+        lines.append([name, *(shortened(outcomes.get(each.name, error)) for each in FORMATS)])
+    left = [name for name in names if name not in found]
+    rest = f"\n\nNot run yet ({len(left)}): {', '.join(left)}" if left else ""
+    return table(("model", "ONNX", "torch.export"), lines, "|---") + rest
 
 
 def shortened(words: str) -> str:

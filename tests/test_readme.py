@@ -1,4 +1,5 @@
-"""Every command of the README does what it says, in a clone, on toy pictures; and what DVC then runs again.
+"""Every command of the README, and of the page it sends to next, does what it says, in a clone, on toy
+pictures; and what DVC then runs again.
 
 The commands run once, in order, and the tests of this file look at what each said and left; the last ones
 change something more.
@@ -21,6 +22,9 @@ import pytest
 import yaml
 from tests_clone import ROOT, Clone, save_pictures, stages_in
 
+PAGES = ("README.md", "docs/using.md")
+"""Pages whose shell blocks (those marked sh) are run, in this order."""
+
 SMALL = {
     "glyphs_per_class: 320": "glyphs_per_class: 2",
     "  size: 32": "  size: 16",
@@ -41,31 +45,25 @@ SHORT = {
     "--minutes 10": "--minutes 1",
     "search.trials=5": "search.trials=2",
 }
-"""What a command of the README says, and what it says in the test."""
+"""What a command says, and what it says in the test."""
 
 LAST = ("-S", "search=off", "-S", "finetune=frozen", "-S", "finetune.depth=3")
-"""The settings of the last experiment of the README, from which its tests go on."""
+"""The settings of the last experiment, from which the tests go on."""
 
 MINUTES = 60
 
 
 def commands() -> list[str]:
-    """List the lines of the README's shell blocks without their comments."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    """List the lines of the pages' shell blocks without their comments."""
+    blocks = [
+        block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.S)
+    ]
     lines = [
         line.partition("   #")[0].partition("    #")[0].strip()
         for block in blocks
         for line in block.splitlines()
     ]
     return [line for line in lines if line]
-
-
-def test_the_readme_names_only_what_exists() -> None:
-    text = (ROOT / "README.md").read_text()
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / link).exists() or link.startswith("reports/"), link
-    for preset in re.findall(r"^\| `(finetune|search)=(\w+)`", text, re.M):
-        assert (ROOT / "conf" / preset[0] / f"{preset[1]}.yaml").exists()
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +140,7 @@ def serve_and_ask(clone: Clone, command: str) -> None:
 
 @pytest.fixture(scope="module")
 def said(clone: Clone) -> dict[str, str]:
-    """Run all commands of the README; what each said, by the command as it is written there."""
+    """Run all commands; what each said, by the command as it is written there."""
     lend_this_environment(clone)
     publish_weights(clone)
     written, answers = commands(), dict[str, str]()

@@ -109,7 +109,8 @@ def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="make a classifier of your photographs",
         description="Make a classifier of your photographs: a `dvc exp run`, which is printed.",
     )
-    fit.add_argument("folder", type=_path, metavar="FOLDER", help="one folder of pictures for each class")
+    words = "pictures in one folder for each class, an archive of them, or a CSV with the columns path,label"
+    fit.add_argument("folder", type=_path, metavar="FOLDER", help=words)
     fit.add_argument("--minutes", type=float, default=10.0, help="for everything (default: %(default)g)")
     words = "a name in conf/source, or a file with weights (default: imagenet); several: the best is chosen"
     fit.add_argument(
