@@ -29,7 +29,6 @@ def pages() -> ModuleType:
         ("methods.md", "methods.page", "methods_transformer"),
         ("rewards.md", "rewards.tables", "rewards"),
         ("search.md", "coverage.tables", "coverage"),
-        ("search.md", "search.page", "search_hotdog"),
         ("search.md", "depth_curve.page", "depth_curve_digits"),
         ("weak_supervision.md", "noise.tables", "noise"),
         ("weak_supervision.md", "unlabelled.tables", "unlabelled"),
