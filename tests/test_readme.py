@@ -33,6 +33,8 @@ SMALL = {
     "trials: 15": "trials: 2",
     "trials_per_depth: 6": "trials_per_depth: 1",
     "seeds_per_depth: 5": "seeds_per_depth: 1",
+    # a worker takes longer to start than these trials; two are told from one elsewhere
+    "workers: 2": "workers: 1",
     "seeds: 3": "seeds: 1",
     "validation: auto": "validation: holdout",
     "[finetuned, linear_probe, from_scratch]": "[finetuned, linear_probe]",
