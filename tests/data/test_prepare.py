@@ -44,6 +44,17 @@ def test_a_target_becomes_two_stores(tmp_path, write_pictures):
     assert names == {"target", "test", "unlabelled", "pictures"}
 
 
+def test_copies_of_a_picture_are_of_one_group(tmp_path, write_pictures):
+    for path in write_pictures(tmp_path / "set", {"cat": 8, "dog": 8}):
+        shutil.copyfile(path, path.with_name(f"again_{path.name}"))
+    artifacts = run(tmp_path, root=str(tmp_path / "set"))
+    for name in ("target", "test"):
+        manifest = open_store(artifacts.data_output(name)).manifest
+        things = [path.replace("again_", "") for path in manifest["path"]]
+        assert list(manifest["group"].groupby(things).nunique()) == [1] * (len(manifest) // 2)
+        assert manifest["group"].nunique() == len(manifest) // 2
+
+
 def test_rows_hold_the_pictures_their_paths_name(tmp_path, write_pictures, transform):
     from PIL import Image
 

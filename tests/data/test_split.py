@@ -12,6 +12,7 @@ from tests_splits import FAR, counts, labelled, options, table
 from thawline.config.sections import Role
 from thawline.data.problems import Severity
 from thawline.data.split import split
+from thawline.data.store import groups_of
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,35 @@ def test_what_belongs_together_is_never_parted_and_the_same_seed_splits_the_same
     hashes = pictures["perceptual_hash"].to_numpy(np.uint64)
     alike = np.bitwise_count(hashes[:, None] ^ hashes[None, :]) <= 2
     assert (names[:, None] == names[None, :])[alike].all()
+    # whoever divides them further is told, too
+    named = np.array(groups_of(pictures.assign(group=result.groups)))
+    pairs = alike | (pictures["group"].to_numpy(str)[:, None] == [each or None for each in pictures["group"]])
+    assert (named[:, None] == named[None, :])[pairs & (names != "")[:, None] & (names != "")].all()
+
+
+def test_pictures_that_look_alike_are_of_one_group_and_all_others_keep_theirs():
+    rows = labelled(a=9, b=8)
+    rows[3]["perceptual_hash"] = rows[5]["perceptual_hash"] = FAR[0] ^ np.uint64(3)
+    rows[5]["group"] = rows[8]["group"] = rows[9]["group"] = "tree 7"
+    expected = [""] * 17
+    for row in (0, 3, 5, 8, 9):
+        expected[row] = "tree 7"
+    assert list(split(table(rows), options(), Role.target, 0).groups) == expected
+    for row in (5, 8, 9):
+        del rows[row]["group"]
+        expected[row] = "0" if row == 5 else ""
+    expected[0] = expected[3] = "0"
+    assert list(split(table(rows), options(), Role.target, 0).groups) == expected
+
+
+def test_what_is_like_a_given_test_picture_through_others_alone_has_no_group_in_common_with_it():
+    near, nearer = (FAR[0] ^ np.uint64(bits) for bits in (0b1111, 0b11))
+    rows = [{"label": label, "split": name} for name in ("train", "test") for label in "ab" * 6]
+    for row, looks in ((0, FAR[0]), (2, near), (4, near), (6, nearer), (12, nearer ^ np.uint64(0b10000))):
+        rows[row]["perceptual_hash"] = looks
+    result = split(table(rows), options(), Role.target, 0)
+    assert result.names[6] == ""
+    assert list(result.groups[[0, 2, 4, 12]]) == ["0", "0", "0", ""]
 
 
 def test_another_seed_splits_otherwise():

@@ -81,9 +81,8 @@ def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]
     # what was voted for beside labels teaches, and measures nothing
     labelled = (scanned.pictures["split"] != VOTED).to_numpy()
     learnt = np.flatnonzero(np.isin(decision.names, ("train", "val")) & labelled)
-    targets = _targets(
-        scanned.pictures["label"].to_numpy(str)[learnt], groups_of(scanned.pictures.iloc[learnt])
-    )
+    pictures = scanned.pictures.assign(group=decision.groups).iloc[learnt]
+    targets = _targets(pictures["label"].to_numpy(str), groups_of(pictures))
     chosen = deciding_rows(targets, config.seed, most_pictures(config))
     targets, rows = targets.rows(chosen), learnt[chosen]
 

@@ -122,7 +122,7 @@ def _write(
     # Split by split, so that the pictures of each lie next to each other.
     parts = [each for part in splits for each in ((part, VOTED) if part == "train" else (part,))]
     rows = np.concatenate([np.flatnonzero(names == part) for part in parts])
-    manifest = scanned.pictures.iloc[rows].assign(split=names[rows])
+    manifest = scanned.pictures.iloc[rows].assign(split=names[rows], group=decision.groups[rows])
     directory, classes = artifacts.data_output(name), _classes(scanned, decision)
     write_store(directory, scanned.images, manifest, classes, transform, rows=rows, card=report)
     return manifest

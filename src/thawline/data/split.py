@@ -23,9 +23,12 @@ _SUSPICIOUS = 0.2
 
 @dataclass
 class Split:
-    """The decision. `names[i]` is `train`, `val`, `test` or, for what is left out, empty."""
+    """The decision. `names[i]` is `train`, `val`, `test`, or empty for what is left out; `groups[i]` is equal
+    for pictures that whoever divides them further, or resamples them, must keep together: the group that the
+    data set gives, or of pictures that look alike the path of one; empty for a picture on its own."""
 
     names: np.ndarray
+    groups: np.ndarray
     dropped: list[Dropped] = field(default_factory=list)
     near_duplicates: list[list[str]] = field(default_factory=list)
     """Paths of the pictures that look alike, a list for each such group."""
@@ -52,7 +55,8 @@ def split(
     What is wrong with classes is in `problems`; where one of these is an error, pictures are not divided.
     `losses`: what was lost of each class before.
     """
-    result = Split(pictures["split"].replace(["", VOTED], "train").to_numpy(str).astype("<U5"))
+    names = pictures["split"].replace(["", VOTED], "train").to_numpy(str).astype("<U5")
+    result = Split(names, pictures["group"].to_numpy(object))
     labels = pictures["label"].to_numpy(str)
     clusters = _clean(pictures, data, role.name, result)
     taken = _taken(labels, result.names, role)
@@ -71,6 +75,7 @@ def split(
         rows = np.flatnonzero((labels == label) & (result.names != ""))
         _drop(result, pictures, rows, "its class is left out", [why] * len(rows))
     _divide(pictures, clusters, data, taken, rest_is_test, seed, result)
+    _keep_together(pictures, clusters, result)
     _note_missing_classes(labels, result)
     return result
 
@@ -120,6 +125,17 @@ def _divide(
         _hold_out("val", wanted, labels, clusters, movable, result, random)
     _cap("train", data.train_per_class, labels, result.names, random, voted)
     _cap("val", data.val_per_class, labels, result.names, random, voted)
+
+
+def _keep_together(pictures: pd.DataFrame, clusters: np.ndarray, result: Split) -> None:
+    """Give pictures of one cluster that are used one group: those to test on, and all others."""
+    used = pictures[result.names != ""]
+    groups, paths = used["group"], used["path"]
+    sides = [clusters[used.index], (result.names == "test")[used.index]]
+    given = groups.where(groups != "").groupby(sides).transform("min")
+    several = paths.groupby(sides).transform("size") > 1
+    found = given.fillna(paths.groupby(sides).transform("min")).where(several, groups)
+    result.groups[used.index] = found
 
 
 def _drop(result: Split, pictures: pd.DataFrame, rows: np.ndarray, reason: str, details: list[str]) -> None:
