@@ -51,6 +51,11 @@ def test_a_demanded_cross_validation_is_never_given_up() -> None:
     assert {each.folds for each in programmes(replace(WORK, validation="holdout"))} == {1}
 
 
+def test_there_are_no_more_folds_than_pictures_allow() -> None:
+    assert {each.folds for each in programmes(replace(WORK, folds=3))} == {3, 1}
+    assert {each.folds for each in programmes(replace(WORK, folds=1))} == {1}
+
+
 def test_the_final_fine_tuning_is_reserved_for_the_depth_that_costs_most() -> None:
     one = Programme(1, 8, 1, (23, 0))
     assert forecast(WORK, COSTS, one).finetune > forecast(WORK, COSTS, replace(one, depths=(23,))).finetune

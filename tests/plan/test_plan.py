@@ -4,11 +4,14 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from conftest import write_toy_store
 
 from thawline.artifacts import CARD, FORECAST, MODEL, PLAN, STOPPED, Artifacts, read_json
 from thawline.clock import Clock
+from thawline.config.choices import ValidationName
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import (
     AugmentationName,
@@ -23,7 +26,7 @@ from thawline.config.sections import (
     Target,
     Trainer,
 )
-from thawline.data.store import open_store
+from thawline.data.store import open_store, write_store
 from thawline.models.checkpoint import load_model
 from thawline.models.freezing import state_hashes
 from thawline.models.inference import probabilities
@@ -77,6 +80,30 @@ def test_decisions_are_kept_for_as_long_as_what_they_were_made_from(toy_artifact
     assert not (toy_artifacts.outputs / "plan" / FORECAST).exists()
     plan(config(minutes=1000), toy_artifacts)
     assert path.read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    ("train", "asked", "expected"), [(3, {}, 4), (8, {}, 5), (8, {"folds": 3}, 3), (0, {}, None)]
+)
+def test_a_cross_validation_is_planned_where_the_pictures_allow_it(
+    toy_artifacts: Artifacts, train: int, asked: dict[str, int], expected: int | None
+) -> None:
+    if train:
+        write_toy_store(toy_artifacts.data_output("target"), {"train": train, "val": 1})
+    else:
+        # the second class has one picture
+        store = write_toy_store(toy_artifacts.data_output("target"), {"train": 8, "val": 1})
+        rows = np.flatnonzero((store.labels == 0) | (np.arange(len(store)) == store.labels.argmax()))
+        manifest = store.manifest.iloc[rows]
+        folder = toy_artifacts.data_output("target")
+        write_store(folder, np.array(store.images), manifest, store.classes, store.transform, rows=rows)
+    wanted = replace(config(minutes=1000), search=Search(**asked))
+    plan(wanted, toy_artifacts)
+    found = planned(wanted, toy_artifacts).search
+    if expected is None:
+        assert found.validation is ValidationName.holdout
+    else:
+        assert (found.validation, found.folds) == (ValidationName.kfold, expected)
 
 
 def test_there_is_no_second_and_no_date_in_a_plan(toy_artifacts: Artifacts) -> None:

@@ -18,7 +18,6 @@ TRAINING_SECONDS = 2.0
 MARGIN = 1.15
 """Trainings take longer than a few steps in a row promise."""
 
-FOLDS = 5
 EPOCHS = (20, 12, 8, 5, 3)
 """Epochs that are enough where the source model is good, and for a first look."""
 
@@ -35,7 +34,7 @@ class Work:
 
     `depths` are thawed ones, the most telling first; `recipe` with all units frozen is solved and costs
     nothing here. `stored`: what frozen units make of a picture is computed once, not in every epoch,
-    of each of the `variants` of a picture.
+    of each of the `variants` of a picture. `folds`: of a cross-validation; 1 where there can be none.
     """
 
     goal: Goal
@@ -52,6 +51,7 @@ class Work:
     variants: int = 1
     refit: bool = False
     validation: str = "auto"
+    folds: int = 5
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def programmes(work: Work) -> Iterator[Programme]:
 
     Cheaper validation comes before fewer epochs, then fewer seeds, and only then fewer questions.
     """
-    folds = 1 if work.validation == "holdout" else FOLDS
+    folds = 1 if work.validation == "holdout" else work.folds
     epochs = (work.epochs, *(each for each in EPOCHS if each < work.epochs))
     curve = work.goal is Goal.depth_curve
     current = Programme(folds, epochs[0], work.seeds, work.depths)

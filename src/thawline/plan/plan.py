@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from thawline.artifacts import (
@@ -19,6 +20,7 @@ from thawline.artifacts import (
     write_json,
 )
 from thawline.clock import Clock
+from thawline.config.choices import ValidationName
 from thawline.config.recipe.contenders import recipe_of
 from thawline.config.recipe.rewards import Reward
 from thawline.config.search import EACH_DEPTH, LINEAR_PROBE, MEASURED
@@ -35,7 +37,7 @@ from thawline.config.sections import (
     Precision,
 )
 from thawline.data.augment import variants
-from thawline.data.store import Store
+from thawline.data.store import Store, groups_of
 from thawline.data.supervision import open_training
 from thawline.models.answer import save_answering
 from thawline.models.checkpoint import load_model, save_model
@@ -52,6 +54,7 @@ from thawline.training.batches import batches
 from thawline.training.features.cache import FILL_BATCH, PrefixCache
 from thawline.training.features.compute import sizes
 from thawline.training.finetune import initial_network
+from thawline.training.folds import most_folds
 from thawline.training.head_cuts import chosen_cuts, decided, mirrored_too
 from thawline.training.recipe import plain
 from thawline.training.run import Training
@@ -212,8 +215,19 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
         variants=made or 1,
         refit=_refits(recipe),
         validation=config.search.validation.name,
+        folds=_folds(config, store),
     )
     return work, costs, max(of_cuts)
+
+
+def _folds(config: Config, store: Store) -> int:
+    """Return the folds of the richest validation: as many as are configured where these are demanded, else as
+    many of them as the pictures allow."""
+    if config.search.validation is ValidationName.kfold:
+        return config.search.folds
+    labelled = store.labelled
+    groups = np.array(groups_of(store.manifest.iloc[labelled]))
+    return most_folds(store.labels[labelled], groups, config.search.folds)
 
 
 def _precisions(config: Config) -> tuple[bool, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from thawline.config.sections import Goal
-from thawline.plan.budget import FOLDS, Forecast, Programme, Work, forecast
+from thawline.plan.budget import Forecast, Programme, Work, forecast
 from thawline.plan.costs import Costs
 
 
@@ -64,8 +64,9 @@ def _richer(work: Work, programme: Programme) -> Sequence[tuple[str, Programme]]
     if missing:
         named = ", ".join(map(str, sorted(missing)))
         found.append((f"depths {named}", replace(programme, depths=work.depths)))
-    if programme.folds == 1 and work.validation != "holdout":
-        found.append((f"{FOLDS} folds in place of one held-out part", replace(programme, folds=FOLDS)))
+    if programme.folds == 1 < work.folds and work.validation != "holdout":
+        words = f"{work.folds} folds in place of one held-out part"
+        found.append((words, replace(programme, folds=work.folds)))
     if programme.epochs < work.epochs:
         found.append((f"{work.epochs} epochs", replace(programme, epochs=work.epochs)))
     if programme.seeds < work.seeds:

@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial
 from thawline.config.sections import Config, Evaluate
 from thawline.search.results.winner import by_cost_then_loss, corrected_accuracy, selected, simplest_trial
 from thawline.search.study.study import best_trial
-from thawline.search.trial.folds import Validation
 from thawline.search.trial.outcomes import Outcome, save_outcome
 from thawline.statistics.selection_bias import corrected
+from thawline.training.folds import Validation
 
 
 def finished(correct: np.ndarray, losses: np.ndarray, costs: Sequence[float] = ()) -> optuna.Study:

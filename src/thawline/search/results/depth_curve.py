@@ -33,13 +33,13 @@ from thawline.search.results.winner import selected
 from thawline.search.results.wording import incomplete, reason, without_curve
 from thawline.search.study.run import run_study
 from thawline.search.study.study import complete
-from thawline.search.trial.folds import Validation
 from thawline.search.trial.fresh_seeds import Seeds
 from thawline.search.trial.outcomes import load_outcomes
 from thawline.search.trial.trials import Trials
 from thawline.statistics.depths import AtDepth
 from thawline.statistics.recommendation import TOLERANCE, Recommendation, recommend
 from thawline.statistics.selection_bias import corrected_depth
+from thawline.training.folds import Validation
 from thawline.training.recipe import Chosen
 
 log = logging.getLogger(__name__)

@@ -13,10 +13,10 @@ from thawline.config.sections import Config, Finetune, Trainer
 from thawline.data.store import Store, groups_of
 from thawline.models.checkpoint import save_model
 from thawline.progress import part
-from thawline.search.trial.folds import Fold, Validation, folds, per_class, stitched, validation_by
 from thawline.search.trial.outcomes import Outcome, joined
 from thawline.training.features.cache import PrefixCache
 from thawline.training.finetune import initial_network
+from thawline.training.folds import Fold, Validation, folds, per_class, stitched, validation_by
 from thawline.training.history import Row
 from thawline.training.memory import with_less_memory
 from thawline.training.pseudo import Relabelled

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from thawline.config.choices import ValidationName
 from thawline.config.errors import UserError
-from thawline.search.trial.folds import FEW, folds, per_class, stitched, validation_by, validation_of
+from thawline.training.folds import FEW, folds, most_folds, per_class, stitched, validation_by, validation_of
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 20])
 
@@ -81,6 +81,19 @@ def test_values_of_folds_come_in_the_order_of_the_pictures() -> None:
 def test_classes_are_counted_in_pictures_or_groups() -> None:
     assert per_class(LABELS) == [50, 30, 20]
     assert per_class(LABELS, np.arange(100) // 10) == [5, 3, 2]
+
+
+@given(st.lists(st.integers(1, 7), min_size=2, max_size=4), st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_as_many_folds_as_there_can_be_are_never_refused_and_more_are(counts: list[int], size: int) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    groups = np.concatenate([1000 * label + np.arange(count) // size for label, count in enumerate(counts)])
+    found = most_folds(labels, groups, 5)
+    if found > 1:
+        assert len(folds(labels, groups, count=found)) == found
+    if found < 5:
+        with pytest.raises(UserError):
+            folds(labels, groups, count=found + 1)
 
 
 def test_few_pictures_are_cross_validated_and_the_reason_says_what_it_brings() -> None:

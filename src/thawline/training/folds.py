@@ -60,6 +60,13 @@ def folds(
     return found
 
 
+def most_folds(labels: np.ndarray, groups: np.ndarray | None, count: int) -> int:
+    """Return how many folds there can be, at most `count`; 1 where pictures can only be held out, because all
+    of a class would be in one fold. Arguments as for `folds`."""
+    numbers = per_class(labels, groups)
+    return min(count, max(numbers)) if min(numbers) >= 2 else 1
+
+
 def _splits(
     labels: np.ndarray, groups: np.ndarray | None, count: int, seed: int, repeat: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
