@@ -1,6 +1,7 @@
 """The stage: a first model, and decisions that are made once."""
 
 import logging
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,12 @@ from conftest import write_toy_store
 
 from thawline.artifacts import CARD, FORECAST, MODEL, PLAN, STOPPED, Artifacts, read_json
 from thawline.clock import Clock
-from thawline.config.choices import ValidationName
+from thawline.config.choices import SamplerName, ValidationName
+from thawline.config.errors import UserError
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import (
     AugmentationName,
+    BatchNorm,
     Config,
     DataSetName,
     Finetune,
@@ -23,6 +26,7 @@ from thawline.config.sections import (
     Mix,
     Plan,
     Search,
+    Start,
     Target,
     Trainer,
 )
@@ -32,10 +36,12 @@ from thawline.models.freezing import state_hashes
 from thawline.models.inference import probabilities
 from thawline.plan.budget import Programme, Work
 from thawline.plan.costs import Costs, StepCost, timed
-from thawline.plan.decisions import decide_nothing, planned, seconds_for_search, stop_at
+from thawline.plan.decisions import Decisions, applied, decide_nothing, planned, seconds_for_search, stop_at
 from thawline.plan.plan import plan, settings
 from thawline.serving.predict import bundle_in, card_of, network_of
 from thawline.training.batches import batches
+from thawline.training.phases import phases
+from thawline.training.probe import require_stored_pictures
 
 CPU = Trainer(accelerator="cpu", threads=1)
 
@@ -197,6 +203,29 @@ def test_a_programme_without_depths_is_the_solved_head_alone() -> None:
     assert (found["search.enabled"], found["finetune.depth"], found["finetune.seeds"]) == (False, "all", 1)
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"augmentation": AugmentationName.standard},
+        {"augmentation": AugmentationName.mirror},
+        {"mix": Mix.mixup},
+        {"ema": 0.9},
+        {"soup": 2},
+        {"frozen_batch_norm": BatchNorm.train},
+        {"units": ["fc"]},
+    ],
+)
+def test_whatever_is_configured_there_is_time_for_a_solved_head(recipe: dict[str, Any]) -> None:
+    found = settings(Finetune(**recipe), WORK, COSTS, 3, Programme(1, 1, 1, ()))
+    asked = Config(plan=Plan(5), finetune=Finetune(**recipe), search=Search(enabled="units" not in recipe))
+    planned = applied(asked, Decisions("", found)).finetune
+    (only,) = phases(planned, 3, range(3))
+    assert only.solved
+    require_stored_pictures(planned)
+    mirrored = recipe.get("augmentation") is AugmentationName.mirror
+    assert planned.augmentation is (AugmentationName.mirror if mirrored else AugmentationName.none)
+
+
 def test_each_depth_is_tried_from_a_solved_head_and_then_the_rest() -> None:
     found = settings(Finetune(), WORK, COSTS, 3, Programme(1, 8, 2, (2, 0)))
     assert found["search.known"] == ["linear_probe", "each_depth"]
@@ -272,9 +301,14 @@ def test_where_the_clock_ended_a_search_a_reproduction_ends_too(toy_artifacts: A
     assert read_json(toy_artifacts.outputs / "plan" / STOPPED)["settings"] == {}
 
 
-def test_a_part_of_a_grid_is_not_planned() -> None:
-    from thawline.config.choices import SamplerName
-    from thawline.config.errors import UserError
-
-    with pytest.raises(UserError, match=r"plan\.minutes = 5.*\n.*null, because search\.sampler is grid"):
-        Config(plan=Plan(5), search=Search(sampler=SamplerName.grid))
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"search": Search(sampler=SamplerName.grid)}, "search.sampler is grid"),
+        ({"finetune": Finetune(units=["fc"])}, "finetune.units says what learns"),
+        ({"finetune": Finetune(start=Start.random, body_lr=None, head_lr=0.1)}, "finetune.start is random"),
+    ],
+)
+def test_what_leaves_no_depths_to_choose_from_is_not_planned(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=rf"plan\.minutes = 5.*\n.*null, because {re.escape(reason)}"):
+        Config(plan=Plan(5), **given)

@@ -227,9 +227,7 @@ class Config:
         once = len(set(self.contenders)) == len(self.contenders) > 0
         names = [each.name for each in self.contenders]
         require(once, "contenders", names, f"some of {', '.join(Contender.__members__)}, each once")
-        grid = self.search.enabled and self.search.sampler is SamplerName.grid
-        allowed = "null, because search.sampler is grid, of which a part would leave out whole depths"
-        require(self.plan.minutes is None or not grid, "plan.minutes", self.plan.minutes, allowed)
+        self._check_plan()
         self.finetune.require_costs(self.evaluate.costs)
         if self.source.candidates:
             allowed = "{}, because each of source.candidates is built without options"
@@ -241,3 +239,15 @@ class Config:
                 self.input.size,
                 "a side in pixels (only source weights bring their own)",
             )
+
+    def _check_plan(self) -> None:
+        search, recipe = self.search, self.finetune
+        grid, units = search.sampler is SamplerName.grid, recipe.units is not None
+        reasons = {
+            "search.sampler is grid, of which a part would leave out whole depths": search.enabled and grid,
+            "finetune.units says what learns, and a plan chooses depths": search.enabled and units,
+            "finetune.start is random, and a plan chooses what to freeze": recipe.start is Start.random,
+        }
+        for reason, holds in reasons.items():
+            allowed = f"null, because {reason}"
+            require(self.plan.minutes is None or not holds, "plan.minutes", self.plan.minutes, allowed)

@@ -249,9 +249,10 @@ def settings(recipe: Finetune, work: Work, costs: Costs, units: int, programme: 
     if _refits(recipe):
         found["finetune.refit"] = True
     if not programme.depths:
-        solved = {"search.enabled": False, "finetune.depth": "all", "finetune.units": None}
-        solved["finetune.reward"] = Reward.none.name
-        return found | solved | {"finetune.seeds": 1}
+        # what a head that is solved has no use for would be refused
+        given, solved = plain(recipe), plain(recipe_of(Contender.linear_probe, recipe))
+        changed = {f"finetune.{name}": value for name, value in solved.items() if value != given[name]}
+        return found | {"search.enabled": False, **changed, "finetune.depth": "all", "finetune.seeds": 1}
     folded = programme.folds > 1
     if recipe.phases is Phases.one and recipe.method is Method.full and programme.epochs >= 2:
         # a head that is solved costs nothing, and everything else then starts from one that is right
