@@ -59,6 +59,27 @@ def test_other_work_begins_at_nothing_and_so_does_the_same_after_it_was_done(
     assert clock.used() is None
 
 
+def test_it_says_what_it_counts_for(tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock.json")
+    assert clock.key is None
+    clock.start("leaves")
+    clock.mark()
+    assert clock.key == "leaves"
+
+
+def test_what_is_begun_anew_while_others_mark_the_time_begins_at_nothing(
+    tmp_path: Path, now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thawline.clock.SECONDS_BETWEEN_MARKS", 0.0)
+    clock = Clock(tmp_path / "clock.json")
+    with clock.running(), clock.running():
+        for key in map(str, range(50)):
+            clock.start(key)
+            now[0] += 30
+            clock.mark()
+            assert (clock.key, clock.used()) == (key, 30)
+
+
 def test_it_is_marked_while_it_runs_whatever_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thawline.clock.SECONDS_BETWEEN_MARKS", 0.01)
     clock = Clock(tmp_path / "clock.json")

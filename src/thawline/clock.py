@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from thawline.artifacts import write_json
 
 IDLE_SECONDS = 60.0
@@ -28,18 +30,26 @@ class Clock:
     def start(self, key: str) -> float:
         """Go on from what was counted for `key`, if that was not stopped, else from 0; return the seconds
         used."""
-        counted = self._read()
-        if not (counted and counted.get("key") == key):
-            counted = {"key": key, "used": 0.0}
-        write_json(self.path, counted | {"marked": time.time()})
+        with self._alone():
+            counted = self._read()
+            if not (counted and counted.get("key") == key):
+                counted = {"key": key, "used": 0.0}
+            write_json(self.path, counted | {"marked": time.time()})
         return float(counted["used"])
+
+    @property
+    def key(self) -> str | None:
+        """What is counted for; None where nothing is counted."""
+        counted = self._read()
+        return str(counted["key"]) if counted else None
 
     def mark(self) -> None:
         """Count the time since the last mark."""
-        counted = self._read()
-        if counted:
-            now = time.time()
-            write_json(self.path, counted | {"used": _used(counted, now), "marked": now})
+        with self._alone():
+            counted = self._read()
+            if counted:
+                now = time.time()
+                write_json(self.path, counted | {"used": _used(counted, now), "marked": now})
 
     def used(self) -> float | None:
         """Return the seconds used until now; None where nothing is counted."""
@@ -48,7 +58,8 @@ class Clock:
 
     def stop(self) -> None:
         """Count no longer: all is done, and the same work would begin anew."""
-        self.path.unlink(missing_ok=True)
+        with self._alone():
+            self.path.unlink(missing_ok=True)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -67,6 +78,13 @@ class Clock:
             done.set()
             marker.join()
             self.mark()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let nobody else write for the length of the block: several mark the time."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            yield
 
     def _read(self) -> dict[str, float | str] | None:
         try:

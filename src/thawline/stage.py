@@ -31,7 +31,7 @@ from thawline.config.plugin import install
 from thawline.config.sections import Config
 from thawline.config.weight_files import is_weight_file
 from thawline.launcher import FailedTogetherError, end_with_parent, launch, quiet_torch, report_failure
-from thawline.plan.decisions import seconds_after
+from thawline.plan.decisions import count_no_longer, seconds_after
 from thawline.progress import Place
 from thawline.progress import stage as show_stage
 
@@ -212,6 +212,8 @@ def _run_stage(
         stage(config, artifacts)
         if machine.leads():
             tracking.send_what_waits(config.tracking.uri, config.tracking.experiment, artifacts.root)
+    if timed and place == STAGES[-1]:
+        count_no_longer(artifacts)
     if not locked:
         logging.getLogger(__name__).info("written below %s", artifacts.outputs.relative_to(root))
 

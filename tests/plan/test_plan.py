@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import write_toy_store
 
-from thawline.artifacts import CARD, FORECAST, MODEL, PLAN, STOPPED, Artifacts, read_json
+from thawline.artifacts import CARD, FORECAST, MODEL, PLAN, STOPPED, Artifacts, read_json, write_json
 from thawline.clock import Clock
 from thawline.config.choices import SamplerName, ValidationName
 from thawline.config.errors import UserError
@@ -36,7 +36,16 @@ from thawline.models.freezing import state_hashes
 from thawline.models.inference import probabilities
 from thawline.plan.budget import Programme, Work
 from thawline.plan.costs import Costs, StepCost, timed
-from thawline.plan.decisions import Decisions, applied, decide_nothing, planned, seconds_for_search, stop_at
+from thawline.plan.decisions import (
+    Decisions,
+    applied,
+    count_no_longer,
+    count_time,
+    decide_nothing,
+    planned,
+    seconds_for_search,
+    stop_at,
+)
 from thawline.plan.plan import plan, settings
 from thawline.serving.predict import bundle_in, card_of, network_of
 from thawline.training.batches import batches
@@ -284,6 +293,33 @@ def test_a_search_may_take_what_is_left_of_the_minutes_and_a_little_more(toy_art
     assert seconds_for_search(asked, toy_artifacts) is None
     Clock(toy_artifacts.clock).start("fit")
     assert seconds_for_search(asked, toy_artifacts) == pytest.approx(690, abs=1)
+
+
+def test_a_plan_counts_its_own_time_and_only_until_all_is_done(toy_artifacts: Artifacts) -> None:
+    asked, other = config(minutes=10), config(minutes=11)
+    clock = Clock(toy_artifacts.clock)
+    count_time(toy_artifacts, "leaves", repeated=False)
+    write_json(toy_artifacts.clock, {"key": clock.key, "used": 590.0, "marked": 0.0})
+    # interrupted: the same goes on, and other work has all of its time
+    count_time(toy_artifacts, "leaves", repeated=True)
+    assert clock.used() == 590
+    plan(asked, toy_artifacts)
+    assert (clock.used() or 0) < 300
+    assert planned(asked, toy_artifacts).search.enabled
+    count_no_longer(toy_artifacts)
+    assert seconds_for_search(asked, toy_artifacts) is None
+    clock.start("thawline fit")
+    plan(other, toy_artifacts)
+    count_no_longer(toy_artifacts)
+    assert clock.key == "thawline fit"
+
+
+def test_a_reproduction_takes_as_long_as_it_takes(toy_artifacts: Artifacts) -> None:
+    asked = config()
+    plan(asked, toy_artifacts)
+    count_no_longer(toy_artifacts)
+    plan(asked, toy_artifacts)
+    assert seconds_for_search(asked, toy_artifacts) is None
 
 
 def test_where_the_clock_ended_a_search_a_reproduction_ends_too(toy_artifacts: Artifacts) -> None:

@@ -15,6 +15,10 @@ OVER = 1.15
 """By what factor all stages together may exceed their minutes before a search is ended."""
 
 
+BY_PLAN = "plan "
+"""Beginning of the clock's key where a plan has it count; the rest is the plan's basis."""
+
+
 @dataclass(frozen=True)
 class Decisions:
     """Settings by their dotted names (`finetune.epochs`), which take the place of the configured ones.
@@ -73,6 +77,23 @@ def stop_at(config: Config, artifacts: Artifacts, settings: dict[str, Any]) -> N
     former = read_decisions(path) if path.exists() else Decisions()
     kept = former.settings if former.basis == basis else {}
     write_decisions(path, Decisions(basis, kept | settings))
+
+
+def count_time(artifacts: Artifacts, basis: str, repeated: bool) -> None:
+    """Let the time of the plan made from `basis` count from now on, unless `thawline fit` counts it already,
+    or it is unfinished and goes on. Decisions that are only `repeated` take as long as they take."""
+    clock = Clock(artifacts.clock)
+    if clock.key != BY_PLAN + basis:
+        count_no_longer(artifacts)
+    if clock.key is None and not repeated:
+        clock.start(BY_PLAN + basis)
+
+
+def count_no_longer(artifacts: Artifacts) -> None:
+    """End what `count_time` began; `thawline fit` ends what it counts by itself."""
+    clock = Clock(artifacts.clock)
+    if (clock.key or "").startswith(BY_PLAN):
+        clock.stop()
 
 
 def seconds_for_search(config: Config, artifacts: Artifacts) -> float | None:

@@ -46,7 +46,7 @@ from thawline.models.device import prepare_machine
 from thawline.models.linear_head import linear_head
 from thawline.plan.budget import Programme, Work, forecast, richest
 from thawline.plan.costs import Costs, timed
-from thawline.plan.decisions import Decisions, applied, read_decisions, write_decisions
+from thawline.plan.decisions import Decisions, applied, count_time, read_decisions, write_decisions
 from thawline.plan.depths import spread
 from thawline.plan.words import left_out, table
 from thawline.training.answering import answering_of, by_stored_features
@@ -81,16 +81,14 @@ def plan(config: Config, artifacts: Artifacts) -> None:
     minutes = config.plan.minutes
     assert minutes is not None
     folder = artifacts.stage_output("plan")
-    clock = Clock(artifacts.clock)
-    if clock.used() is None:
-        clock.start("plan")
-    began = time.monotonic()
+    clock, began = Clock(artifacts.clock), time.monotonic()
     prepare_machine(config.trainer)
     store = open_training(artifacts)
-    cuts, network = first_model(config, artifacts, store)
-    log.info("a first model is ready: thawline predict FILE|FOLDER (%.0f s)", clock.used() or 0)
     basis = _basis(config, artifacts, store)
     known = _known(folder / PLAN, basis)
+    count_time(artifacts, basis, repeated=known is not None)
+    cuts, network = first_model(config, artifacts, store)
+    log.info("a first model is ready: thawline predict FILE|FOLDER (%.0f s)", clock.used() or 0)
     if known is not None:
         log.info("plan: as decided before (%s)", PLAN)
         return
