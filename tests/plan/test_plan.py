@@ -14,6 +14,7 @@ from thawline.artifacts import CARD, FORECAST, MODEL, PLAN, STOPPED, Artifacts, 
 from thawline.clock import Clock
 from thawline.config.choices import SamplerName, ValidationName
 from thawline.config.errors import UserError
+from thawline.config.recipe.contenders import of_each
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import (
     AugmentationName,
@@ -39,6 +40,7 @@ from thawline.plan.costs import Costs, StepCost, timed
 from thawline.plan.decisions import (
     Decisions,
     applied,
+    as_far,
     count_no_longer,
     count_time,
     decide_nothing,
@@ -323,17 +325,22 @@ def test_a_reproduction_takes_as_long_as_it_takes(toy_artifacts: Artifacts) -> N
 
 
 def test_where_the_clock_ended_a_search_a_reproduction_ends_too(toy_artifacts: Artifacts) -> None:
+    def trials(asked: Config) -> list[int]:
+        return [as_far(each, toy_artifacts).search.trials for each in of_each(planned(asked, toy_artifacts))]
+
     asked = config()
     plan(asked, toy_artifacts)
     stop_at(asked, toy_artifacts, {})
-    as_planned = planned(asked, toy_artifacts).search.trials
-    stop_at(asked, toy_artifacts, {"search.trials": 2})
+    as_planned = trials(asked)
+    stop_at(asked, toy_artifacts, {"finetuned": 3})
+    stop_at(asked, toy_artifacts, {"from_scratch": 2})
     stop_at(asked, toy_artifacts, {})
-    assert planned(asked, toy_artifacts).search.trials == 2 < as_planned
+    assert [each.name for each in asked.contenders] == ["finetuned", "linear_probe", "from_scratch"]
+    assert trials(asked) == [3, as_planned[1], 2]
     more = replace(asked, plan=Plan(1000))
     plan(more, toy_artifacts)
     stop_at(more, toy_artifacts, {})
-    assert planned(more, toy_artifacts).search.trials > 2
+    assert min(trials(more)) > 3
     assert read_json(toy_artifacts.outputs / "plan" / STOPPED)["settings"] == {}
 
 

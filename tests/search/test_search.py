@@ -11,7 +11,7 @@ import tests_trials
 from conftest import write_toy_artifacts
 
 from thawline import tracking
-from thawline.artifacts import CARD, LEFT_OUT, MODEL, RECIPE, TRIALS, Artifacts, read_json
+from thawline.artifacts import CARD, LEFT_OUT, MODEL, PLAN, RECIPE, TRIALS, Artifacts, read_json
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.config.sections import (
@@ -21,6 +21,7 @@ from thawline.config.sections import (
     Finetune,
     Method,
     Phases,
+    Plan,
     PrunerName,
     Range,
     SamplerName,
@@ -29,6 +30,7 @@ from thawline.config.sections import (
 )
 from thawline.models.card import read_card
 from thawline.models.checkpoint import build_random, save_model
+from thawline.plan.decisions import Decisions, write_decisions
 from thawline.search.search import search
 from thawline.search.trial.trials import Trials
 from thawline.tracking.connection import connected
@@ -194,6 +196,31 @@ def test_a_study_interrupted_after_its_last_trial_is_concluded_by_the_next_call_
         run(config, toy_artifacts)
         assert len(plotted) == 1
     assert [each.data.tags["state"] for each in runs_of(toy_artifacts)] == ["complete"] * 2
+
+
+def test_a_reproduction_runs_as_many_whole_trials_of_each_contender_as_the_clock_left(
+    toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_decisions(toy_artifacts.stage_output("plan") / PLAN, Decisions("leaves"))
+    recipe = {"epochs": 2, "body_lr": 1e-2}
+    config = replace(config_of(toy_artifacts, trials=3, depths=[0, 1], recipe=recipe), plan=Plan(5))
+    config = replace(config, contenders=[Contender.finetuned, Contender.from_scratch])
+    with monkeypatch.context() as patch:
+        # the second trial of the one is cut off, and none of the other is begun after the first
+        patch.setattr("thawline.search.trial.trials.time_is_up", lambda study: len(study.trials) > 1)
+        patch.setattr(
+            "thawline.search.search.seconds_for_search",
+            lambda one, _: 0.0 if one.contenders == [Contender.from_scratch] else None,
+        )
+        search(replace(config, search=replace(config.search, trials=2)), toy_artifacts)
+    chosen = [found_in(toy_artifacts, each)[0]["recipe"] for each in config.contenders]
+    assert list(found_in(toy_artifacts)[1]["state"]) == ["complete", "pruned"]
+    toy_artifacts.studies.unlink()
+    search(config, toy_artifacts)
+    for contender, recipe in zip(config.contenders, chosen, strict=True):
+        again, trials = found_in(toy_artifacts, contender)
+        assert list(trials["state"]) == ["complete"]
+        assert again["recipe"] == recipe
 
 
 def test_depths_that_the_network_does_not_have_are_refused(project: Artifacts) -> None:

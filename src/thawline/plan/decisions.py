@@ -1,6 +1,6 @@
 """What a plan decided: values of the configuration, kept in a file that later stages obey."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +60,36 @@ def planned(config: Config, artifacts: Artifacts) -> Config:
     """Return the configuration that stages after `plan` obey: as it is where no minutes are given."""
     if config.plan.minutes is None:
         return config
-    folder = artifacts.stage("plan")
-    found = read_decisions(folder / PLAN)
-    if (folder / STOPPED).exists():
-        stopped = read_decisions(folder / STOPPED)
-        if stopped.basis == found.basis:
-            found = replace(found, settings=found.settings | stopped.settings)
-    return applied(config, found)
+    return applied(config, read_decisions(artifacts.stage("plan") / PLAN))
 
 
-def stop_at(config: Config, artifacts: Artifacts, settings: dict[str, Any]) -> None:
-    """Write stopped.json: where the clock ended a search before its plan did, as `settings` that the next
-    call obeys; it keeps what an earlier call of the same plan left there."""
-    decided, path = artifacts.stage("plan") / PLAN, artifacts.stage_output("plan") / STOPPED
-    basis = read_decisions(decided).basis if config.plan.minutes is not None else ""
-    former = read_decisions(path) if path.exists() else Decisions()
-    kept = former.settings if former.basis == basis else {}
-    write_decisions(path, Decisions(basis, kept | settings))
+def as_far(config: Config, artifacts: Artifacts) -> Config:
+    """Return the planned configuration of one contender; where the clock ended its search, with the number of
+    trials that it left: a reproduction runs as many."""
+    path = artifacts.stage("plan") / STOPPED
+    if config.plan.minutes is None or not path.exists():
+        return config
+    left, (contender,) = _left(config, artifacts, path), config.contenders
+    if contender.name not in left:
+        return config
+    return applied(config, Decisions(settings={"search.trials": left[contender.name]}))
+
+
+def stop_at(config: Config, artifacts: Artifacts, trials: dict[str, int]) -> None:
+    """Write stopped.json: after how many trials the clock ended the search of a contender, by its name; it
+    keeps what an earlier call of the same plan left there."""
+    path = artifacts.stage_output("plan") / STOPPED
+    kept = _left(config, artifacts, path) if path.exists() else {}
+    write_decisions(path, Decisions(_basis_of(config, artifacts), kept | trials))
+
+
+def _left(config: Config, artifacts: Artifacts, path: Path) -> dict[str, int]:
+    found = read_decisions(path)
+    return found.settings if found.basis == _basis_of(config, artifacts) else {}
+
+
+def _basis_of(config: Config, artifacts: Artifacts) -> str:
+    return "" if config.plan.minutes is None else read_decisions(artifacts.stage("plan") / PLAN).basis
 
 
 def count_time(artifacts: Artifacts, basis: str, repeated: bool) -> None:

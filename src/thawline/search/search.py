@@ -25,7 +25,7 @@ from thawline.config.search import EACH_DEPTH
 from thawline.config.sections import Config, Contender, Goal
 from thawline.data.recorded import recorded
 from thawline.depth_curve import read_curve
-from thawline.plan.decisions import seconds_for_search, stop_at
+from thawline.plan.decisions import as_far, seconds_for_search, stop_at
 from thawline.search.results.chosen import chosen
 from thawline.search.results.cuts import write_cuts
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
@@ -34,8 +34,8 @@ from thawline.search.results.plots import log_plots
 from thawline.search.results.tables import pareto_table, trials_table
 from thawline.search.study.run import run_study
 from thawline.search.study.samplers import reproducible, unlearned
-from thawline.search.study.study import RUN, best_trial, counted, open_study
-from thawline.search.study.time_limit import set_deadline, too_late_to_begin
+from thawline.search.study.study import REASON, RUN, best_trial, counted, open_study
+from thawline.search.study.time_limit import TIME_IS_UP, set_deadline, too_late_to_begin
 from thawline.search.trial.trials import Trials
 from thawline.search.trial.validation import flattered
 from thawline.training.recipe import Chosen, lock_of, write_chosen
@@ -57,7 +57,7 @@ def search(config: Config, artifacts: Artifacts) -> None:
         tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
         tracking.reconcile()
     for one in of_each(config):
-        _search(one, artifacts)
+        _search(as_far(one, artifacts), artifacts)
 
 
 def _search(config: Config, artifacts: Artifacts) -> None:
@@ -109,12 +109,14 @@ def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
 
 
 def _say_whether_stopped(trials: Trials, study: optuna.Study) -> None:
-    """Keep how many trials the clock left, so that a reproduction runs as many and not more."""
-    done, name = len(counted(study, trials.total)), trials.contender.name
-    if done < trials.total:
-        log.warning("search %s: time was up after %d of %d trials", name, done, trials.total)
+    """Keep how many trials the clock left, so that a reproduction runs as many and not more: none that it cut
+    off, which would be whole there and might be chosen."""
+    ended = [each.user_attrs.get(REASON, "") for each in counted(study, trials.total)]
+    whole, name = sum(not reason.startswith(TIME_IS_UP) for reason in ended), trials.contender.name
+    if whole < trials.total:
+        log.warning("search %s: time was up after %d of %d trials", name, whole, trials.total)
         if trials.search.goal is Goal.recipe:
-            stop_at(trials.config, trials.artifacts, {"search.trials": done})
+            stop_at(trials.config, trials.artifacts, {name: whole})
 
 
 def _finished(trials: Trials, study: optuna.Study) -> bool:

@@ -9,6 +9,9 @@ from optuna.trial import FrozenTrial, TrialState
 DEADLINE = "deadline"
 """User attribute of a study: seconds since 1970, null for as long as it needs; each call sets it anew."""
 
+TIME_IS_UP = "the study's time was up"
+"""Beginning of the reason of a trial that was pruned for that."""
+
 
 def set_deadline(study: optuna.Study, seconds: float | None) -> None:
     """Let the study end in so many `seconds`; None: when all of its trials are done."""

@@ -28,7 +28,7 @@ from thawline.search.space.depths import asked_depths, usable_methods
 from thawline.search.space.parameters import METHOD, Usable, fresh_rates, recipe_of_trial
 from thawline.search.space.slots import Slots
 from thawline.search.study.study import RUN, report
-from thawline.search.study.time_limit import time_is_up
+from thawline.search.study.time_limit import TIME_IS_UP, time_is_up
 from thawline.search.task import Slot
 from thawline.search.trial.limits import Limits
 from thawline.search.trial.outcomes import Outcome, save_outcome
@@ -271,7 +271,7 @@ class _Watch(Limits):
         if not self.trials.multiple and self.trial.should_prune():
             raise optuna.TrialPruned(f"not promising after {progress} ({search.pruner.name})")
         if time_is_up(self.trial.study):
-            raise optuna.TrialPruned(f"the study's time was up after {progress}")
+            raise optuna.TrialPruned(f"{TIME_IS_UP} after {progress}")
 
 
 def unit_name(units: tuple[Unit, ...], depth: int) -> str | None:
