@@ -4,9 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from thawline.config.sections import Contender, Goal
-from thawline.plan.budget import Programme, Work, forecast, programmes, richest
+from thawline.config.recipe.contenders import recipe_of
+from thawline.config.sections import Config, Contender, Finetune, Goal, Search
+from thawline.plan.budget import MARGIN, TRAINING_SECONDS, Programme, Work, forecast, programmes, richest
 from thawline.plan.costs import Costs, StepCost
+from thawline.plan.decisions import Decisions, applied
+from thawline.plan.plan import settings
+from thawline.search.space.slots import Slots
 
 COSTS = Costs({0: StepCost(0.0, 0.01, 0.04), 20: StepCost(0.008, 0.002, 0.008)}, half=False)
 """Of a picture: full fine-tuning takes 40 ms, the last units of a network of 31 a fifth of that."""
@@ -72,6 +76,20 @@ def test_training_from_scratch_costs_as_many_trials_again_and_every_unit_of_the_
     one = Programme(1, 8, 1, (23,), free=3)
     with_it = replace(WORK, contenders=tuple(Contender))
     assert forecast(with_it, COSTS, one).search > 3 * forecast(WORK, COSTS, one).search
+
+
+@pytest.mark.parametrize(
+    ("work", "programme"),
+    [(WORK, Programme(1, 8, 1, (15, 0), free=3)), (CURVE, Programme(1, 8, 1, (15, 0), trials=3, again=2))],
+)
+def test_training_from_scratch_costs_the_trials_that_its_study_has(work: Work, programme: Programme) -> None:
+    decided = settings(Finetune(), work, COSTS, 31, programme)
+    search = applied(Config(search=Search(goal=work.goal)), Decisions("", decided)).search
+    recipe = recipe_of(Contender.from_scratch, Finetune())
+    trials = Slots(search, recipe, [0], (), None).total
+    with_it = replace(work, contenders=tuple(Contender))
+    more = forecast(with_it, COSTS, programme).search - forecast(work, COSTS, programme).search
+    assert more == pytest.approx(MARGIN * trials * (8 * (224 * 0.04 + 56 * 0.01) + TRAINING_SECONDS))
 
 
 def test_pictures_that_are_new_in_every_epoch_pay_for_the_frozen_units_in_every_epoch() -> None:

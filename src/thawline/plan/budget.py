@@ -99,7 +99,7 @@ def forecast(work: Work, costs: Costs, programme: Programme) -> Forecast:
     contenders = 1
     if Contender.from_scratch in work.contenders and programme.depths:
         alone = _training(replace(work, stored=False), costs, programme, 0, folded=True)
-        validated += alone * sum(_trials(work, programme).values())
+        validated += alone * _trials_from_scratch(work, programme)
         most += _training(replace(work, stored=False), costs, programme, 0)
         contenders = 2
     final = programme.seeds * most
@@ -120,6 +120,14 @@ def _trials(work: Work, programme: Programme) -> dict[int, float]:
     if work.goal is Goal.recipe:
         each = 1
     return {depth: each + programme.free / len(programme.depths) for depth in programme.depths}
+
+
+def _trials_from_scratch(work: Work, programme: Programme) -> int:
+    """Return trainings of whole recipes from random weights, which leave no depths to try and no head to
+    solve: as many as a study has trials, or in a curve as one depth has."""
+    if work.goal is Goal.depth_curve:
+        return programme.trials
+    return len(programme.depths) + 1 + programme.free
 
 
 def _training(work: Work, costs: Costs, programme: Programme, depth: int, folded: bool = False) -> float:
