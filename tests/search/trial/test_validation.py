@@ -202,6 +202,14 @@ def test_a_short_training_has_as_many_steps_as_the_longest(
     assert made.steps == steps
 
 
+def test_a_solved_head_reports_nothing_on_a_held_out_part(validating: Callable[..., Validating]) -> None:
+    watch = Noting()
+    held_out = validating(validation=ValidationName.holdout)
+    held_out.outcome(replace(RECIPE, depth="all"), 0, observer=watch)
+    assert watch.noted[1:] == ["epoch 0", "after 1"]
+    assert watch.reports == []
+
+
 def test_that_scores_are_too_high_is_said() -> None:
     assert flattered(RECIPE) is None
     said = flattered(replace(RECIPE, keep=Keep.best))

@@ -125,8 +125,8 @@ class Validating:
         """
         observer = observer or Observer()
         if not self.folded:
-            listeners = [observer.after_epoch, _per_step(observer.report, recipe.epochs, self.steps)]
-            return self._train(recipe, self.store, seed, keep, observer, listeners, 1)
+            reports = _per_step(observer.report, recipe.epochs, self.steps)
+            return self._train(recipe, self.store, seed, keep, observer, reports=reports)
         folds, parts = self.folds(repeat), list[Outcome]()
         for index, fold in enumerate(folds):
             taught = self._rows[fold.train]
@@ -135,9 +135,7 @@ class Validating:
             kept = keep if index == repeat % len(folds) else None
             accumulate = parts[-1].accumulate if parts else 1
             with part("fold", index + 1, len(folds)):
-                parts.append(
-                    self._train(recipe, store, seed, kept, observer, [observer.after_epoch], accumulate)
-                )
+                parts.append(self._train(recipe, store, seed, kept, observer, accumulate))
             observer.report(index, self._accuracy(parts))
         correct = stitched(folds, [part.correct for part in parts])
         losses = stitched(folds, [part.losses for part in parts])
@@ -161,10 +159,11 @@ class Validating:
         seed: int,
         keep: Path | None,
         observer: Observer,
-        listeners: list[Callable[[Row], None]],
-        accumulate: int,
+        accumulate: int = 1,
+        reports: Callable[[Row], None] | None = None,
     ) -> Outcome:
-        """Train once, with smaller parts of a batch (from `accumulate` of them on) where memory is short."""
+        """Train once, with smaller parts of a batch (from `accumulate` of them on) where memory is short;
+        `reports` is told of each epoch, of which a solved head has none."""
 
         def train(accumulate: int) -> Outcome:
             started = time.monotonic()
@@ -180,7 +179,8 @@ class Validating:
                 cache=self.cache,
             )
             observer.before(training)
-            fitted = training.run(listeners)
+            told = [reports] if reports is not None and not training.phases[-1].solved else []
+            fitted = training.run([observer.after_epoch, *told])
             observer.after(fitted.history)
             seconds = time.monotonic() - started
             correct, losses, logits = training.outcomes()
