@@ -56,4 +56,7 @@ def forget_others(work: Path) -> None:
         other = mark.parent
         if other != work:
             with suppress(Timeout), FileLock(other.with_suffix(".lock"), timeout=0):
+                # what says that seeds are finished goes first, or half of one would be taken for whole
+                for said in other.glob("[0-9]*.json"):
+                    said.unlink()
                 shutil.rmtree(other)
