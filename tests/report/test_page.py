@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from thawline.artifacts import SUPERVISE, Artifacts, read_json, write_json
+from thawline.artifacts import METRICS, SUPERVISE, Artifacts, read_json, write_json
+from thawline.config.sections import Config
 from thawline.report.findings import read_findings
 from thawline.report.rendering import cell
 
@@ -19,6 +20,17 @@ def test_the_answer_comes_first(written: Callable[..., str]) -> None:
     assert lines[0] == "# What the last reproduction found"
     assert lines[1].startswith("With the first 3 of 9 units frozen (up to `layer1.1`) and learning rates")
     assert "percentage points more** right than the same network trained from scratch" in lines[1]
+
+
+def test_pictures_that_final_trainings_learned_from_are_counted(
+    shared: Callable[..., tuple[Config, Artifacts]], rendered: Rendered
+) -> None:
+    sizes = read_json(shared()[1].reports / METRICS)["data"]["sizes"]
+    train, val = sizes["train"]["total"], sizes["val"]["total"]
+    for text in rendered(*shared()):
+        assert f"trained on the same {train:,} pictures and measured on" in text
+    for text in rendered(*shared(recipe={"refit": True})):
+        assert f"trained on the same {train + val:,} pictures, validation pictures included, and" in text
 
 
 def test_every_figure_is_shown_once_in_both_themes(written: Callable[..., str]) -> None:

@@ -59,6 +59,7 @@ def content(
         "target": config.target.dataset.name if config.target.dataset else "the target",
         "classes": findings.metrics["data"]["classes"],
         "sizes": findings.metrics["data"]["sizes"],
+        "taught": taught(findings),
         "supervised": findings.supervised if is_supervised(config) else (),
         "voters": [
             (
@@ -131,6 +132,15 @@ def contender_rows(findings: Findings) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def taught(findings: Findings) -> str:
+    """Say how many pictures the final trainings learned from: with `finetune.refit`, which all contenders
+    have or none, the validation pictures as well."""
+    train, val = findings.size("train"), findings.size("val")
+    if findings.recipes[FINETUNED].recipe.refit:
+        return f"{wording.counted(train + val, 'picture')}, validation pictures included,"
+    return wording.counted(train, "picture")
 
 
 def measured(metric: str, interval: wording.Interval) -> str:
