@@ -20,6 +20,7 @@ from thawline.config.sections import (
     Mix,
     Plan,
     Search,
+    Start,
     Target,
     Trainer,
 )
@@ -148,6 +149,16 @@ def test_it_says_what_will_be_done_and_what_is_left_out(
         "left out: all fine-tuning",
     ):
         assert words in said
+
+
+def test_a_random_start_is_planned_and_with_too_little_time_the_source_model_s_solved_head(
+    toy_artifacts: Artifacts,
+) -> None:
+    for minutes, start in ((5.0, Start.random), (0.01, Start.source)):
+        scratch = config(minutes, start=Start.random, body_lr=None, head_lr=1e-3)
+        plan(scratch, toy_artifacts)
+        # nothing that was decided contradicts it
+        assert planned(scratch, toy_artifacts).finetune.start is start
 
 
 def test_without_minutes_nothing_is_decided_and_nothing_computed(toy_artifacts: Artifacts) -> None:
