@@ -155,6 +155,10 @@ def test_it_says_what_could_not_be_told(
     assert ("better than the linear probe" in text) == (low < 0)
 
 
+def test_a_depth_that_is_the_best_by_more_than_chance_leaves_nothing_untold(tmp_path: Path) -> None:
+    assert "not told" not in said(artifacts(tmp_path, low=0.01, same=(7,)))
+
+
 def test_it_says_so_where_more_than_a_fifth_of_the_labels_are_doubtful(tmp_path: Path) -> None:
     assert "labels " not in said(artifacts(tmp_path, doubtful=60))
     text = said(artifacts(tmp_path, doubtful=61))

@@ -99,8 +99,8 @@ def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> I
 
     recommendation: recommendation.json; empty before there was such a file.
     """
-    same = recommendation.get("indistinguishable_depths")
-    if same:
+    same = recommendation.get("indistinguishable_depths", ())
+    if len(same) > 1:
         yield f"which of the depths {', '.join(map(str, same))} is best"
     elif (selected := metrics["recipe"].get("selected")) and (best := selected.get("best")):
         yield (

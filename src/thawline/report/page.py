@@ -50,7 +50,7 @@ def content(
         "coverage": wording.coverage(findings),
         "pictures": pictures,
         "recipe": recipe_rows(findings),
-        "freezing": wording.freezing(findings),
+        "freezing": wording.freezing(findings, config.plan.minutes is not None),
         "depths": depths.rows(findings),
         "strategy": strategy(findings)["sentences"],
         "tested": depths.tested(findings),
