@@ -1,7 +1,9 @@
 """The page answers first, and shows labels as they are."""
 
+import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 
 from thawline.artifacts import METRICS, SUPERVISE, Artifacts, read_json, write_json
 from thawline.config.sections import Config
-from thawline.report.findings import read_findings
+from thawline.report.findings import Findings, read_findings
+from thawline.report.page import source_rows
 from thawline.report.rendering import cell
 
 Rendered = Callable[..., tuple[str, str]]
@@ -207,6 +210,15 @@ def test_voters_are_shown_with_how_reliable_they_are(
     assert "| ann\\|e | 1,200 | 91.2% |  |\n| bob | 0 | – | ann\\|e |" in readme
     assert "<td>1,200</td><td>91.2%</td><td></td>" in page
     assert "bob says what ann|e says." in page
+
+
+def test_operations_of_a_source_that_could_not_be_counted_are_not_shown(
+    found: Callable[..., Findings],
+) -> None:
+    findings = found(sources=True, weights=True)
+    assert findings.sources is not None
+    uncounted = replace(findings, sources=findings.sources.assign(operations=math.inf))
+    assert {row["operations"] for row in source_rows(uncounted)} == {"–"}
 
 
 def test_sources_that_were_compared_are_shown_with_the_chosen_one(written: Callable[..., str]) -> None:

@@ -201,7 +201,8 @@ def source_rows(findings: Findings) -> list[dict[str, Any]]:
             "minus_best": f"{wording.points(row['minus_best'])} ({wording.points(row['low'])} to "
             f"{wording.points(row['high'])})",
             "neighbours": wording.percent(row["neighbours"]),
-            "operations": wording.amount(row["operations"], "FLOP"),
+            # infinite where they could not be counted
+            "operations": "–" if math.isinf(row["operations"]) else wording.amount(row["operations"], "FLOP"),
             "seconds": f"{row['seconds']:.3f}",
         }
         for _, row in table.iterrows()
