@@ -60,15 +60,23 @@ def write_table(path: Path, table: "pd.DataFrame", float_format: str | None = No
     float_format: as in printf; None writes the shortest text that reads as the same number.
     """
 
-    def text(quoting: Literal[0, 2]) -> str:
-        return table.to_csv(index=False, float_format=float_format, lineterminator="\n", quoting=quoting)
+    def write(quoting: Literal[0, 2]) -> None:
+        table.to_csv(
+            temporary,
+            index=False,
+            float_format=float_format,
+            lineterminator="\n",
+            encoding="utf-8",
+            quoting=quoting,
+        )
 
-    found = text(csv.QUOTE_MINIMAL)
-    if "\r" in found:
-        # in a name: it ends a line for whoever reads it without quotes, and is given none
-        found = text(csv.QUOTE_NONNUMERIC)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(found.encode())
+        write(csv.QUOTE_MINIMAL)
+        with temporary.open("rb") as written:
+            returns = any(b"\r" in line for line in written)
+        if returns:
+            # in a name: it ends a line for whoever reads it without quotes, and was given none
+            write(csv.QUOTE_NONNUMERIC)
 
 
 def read_json(path: Path) -> Any:
