@@ -1,6 +1,7 @@
 """The answer in five lines."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,11 +28,14 @@ def artifacts(
     same: tuple[int, ...] = (),
     best: dict[str, float] | None = None,
     doubtful: int = 9,
+    linear_head: bool = True,
+    **fields: Any,
 ) -> Artifacts:
     found = Artifacts.under(root)
-    recipe = {"depth": depth, "body_lr": 3e-4, "head_lr": 3e-3, "phases": "one", "epochs": 8}
+    recipe = {"depth": depth, "body_lr": 3e-4, "head_lr": 3e-3, "phases": "one", "epochs": 8} | fields
     contender = {"accuracy": METRIC, "n_test": 700}
     resolved = {"recipe": recipe, "depth": 31 if depth == "all" else depth, "unit": "blocks.1.1"}
+    resolved["linear_head"] = linear_head
     metrics = {
         "recipe": {**resolved, "selected": {"val_accuracy": 0.875, "best": best}},
         "finetuned": contender,
@@ -55,7 +59,7 @@ def test_it_says_how_good_how_much_frozen_at_which_rates_and_where_it_is(tmp_pat
     for words in (
         "accuracy   0.893 (0.870 to 0.914) on 700 test pictures; linear probe 0.893",
         "depth      7 units frozen, up to blocks.1.1",
-        "rates      body 0.0003, head 0.003; 8 epochs",
+        "rates      head 0.003, body 0.0003; 8 epochs",
         "kept       fits/leaves/report/index.html, fits/leaves/model",
         "4.5 minutes in all",
     ):
@@ -80,6 +84,55 @@ def test_a_solved_head_has_neither_rates_nor_epochs(tmp_path: Path) -> None:
     assert "linear probe" not in text
 
 
+@pytest.mark.parametrize(
+    ("story", "depth", "rates"),
+    [
+        (
+            {"depth": 0, "start": "random", "body_lr": None},
+            "0: nothing is copied, every weight starts random",
+            "0.003; 8",
+        ),
+        (
+            {"depth": "all", "linear_head": False},
+            "all 31 units frozen: the head is trained on their features",
+            "0.003; 8",
+        ),
+        (
+            {"depth": "all", "frozen_batch_norm": "affine"},
+            "all 31 units frozen: the head is trained on their features",
+            "head 0.003, body 0.0003; 8",
+        ),
+        ({"depth": 0, "method": "lora"}, "0: LoRA", "head 0.003, body 0.0003; 8"),
+        (
+            {"depth": 1, "method": "bias"},
+            "1 unit frozen, up to blocks.1.1; in the others only biases learning",
+            "head 0.003, body 0.0003; 8",
+        ),
+        (
+            {"depth": 0, "units": ["stem", "head.1"]},
+            "all units frozen but stem, head.1",
+            "head 0.003, body 0.0003; 8",
+        ),
+        (
+            {"depth": 7, "phases": "probe_first"},
+            "7 units frozen, up to blocks.1.1",
+            "0.0003; 8",
+        ),
+    ],
+)
+def test_it_says_what_learns_whatever_the_recipe_is(
+    tmp_path: Path, story: dict[str, Any], depth: str, rates: str
+) -> None:
+    lines = said(artifacts(tmp_path, **story)).splitlines()
+    assert f"depth      {depth}" in lines
+    assert f"rates      {rates} epochs" in lines
+
+
+def test_a_probe_whose_head_is_trained_is_not_compared_with_itself(tmp_path: Path) -> None:
+    assert "linear probe" not in said(artifacts(tmp_path, depth="all", linear_head=False))
+    assert "linear probe" in said(artifacts(tmp_path, depth="all", frozen_batch_norm="affine"))
+
+
 def test_it_says_which_trial_measured_better_by_less_than_a_standard_error(tmp_path: Path) -> None:
     text = said(artifacts(tmp_path, depth="all", best={"trial": 5, "val_accuracy": 0.893}))
     assert "not told   whether trial 5 is better: right on 0.893 of the validation pictures" in text
@@ -100,6 +153,10 @@ def test_it_says_what_could_not_be_told(
     text = said(artifacts(tmp_path, low=low, same=same))
     assert f"not told   {words}" in text
     assert ("better than the linear probe" in text) == (low < 0)
+
+
+def test_a_depth_that_is_the_best_by_more_than_chance_leaves_nothing_untold(tmp_path: Path) -> None:
+    assert "not told" not in said(artifacts(tmp_path, low=0.01, same=(7,)))
 
 
 def test_it_says_so_where_more_than_a_fifth_of_the_labels_are_doubtful(tmp_path: Path) -> None:

@@ -6,6 +6,11 @@ from typing import Any
 
 from thawline.artifacts import LABELS, METRICS, PAGE, RECOMMENDATION, REVIEW, SOURCES, Artifacts, read_json
 from thawline.choose_source.wording import sentence
+from thawline.config.choices import Start
+from thawline.config.recipe.fields import Finetune
+from thawline.config.recipe.meaning import Situation, is_probe, solved
+from thawline.config.recipe.words import method_words, named_rates
+from thawline.training.recipe import recipe_of_plain
 
 ALARMING = 0.2
 """Share of doubtful labels above which the answer says so: of clean ones, heads that are often wrong doubt
@@ -48,26 +53,45 @@ def _interval(metric: dict[str, float]) -> str:
 
 def _probe(metrics: dict[str, Any]) -> str:
     probe = metrics.get("linear_probe")
-    if probe is None or metrics["recipe"]["recipe"]["depth"] == "all":
+    if probe is None or _is_probe(metrics["recipe"]):
         return ""  # the model is that probe
     return f"; linear probe {_interval(probe['accuracy'])}"
 
 
-def _depth(recipe: dict[str, Any]) -> str:
-    depth, unit = recipe["depth"], recipe["unit"]
-    if recipe["recipe"]["depth"] == "all":
-        return f"all {depth} units frozen: the head is solved on their features"
-    return f"{depth} units frozen, up to {unit}" if depth else "0: everything is fine-tuned"
+def _used(chosen: Mapping[str, Any]) -> tuple[Finetune, Situation]:
+    """Return the chosen recipe and where it is used; `chosen` is recipe.json."""
+    recipe = recipe_of_plain(chosen["recipe"])
+    return recipe, Situation.of(vars(recipe), chosen["depth"], None, chosen.get("linear_head", True))
 
 
-def _rates(recipe: dict[str, Any]) -> str:
-    values = recipe["recipe"]
-    if values["depth"] == "all":
+def _is_probe(chosen: Mapping[str, Any]) -> bool:
+    recipe, at = _used(chosen)
+    return is_probe(vars(recipe), at)
+
+
+def _depth(chosen: Mapping[str, Any]) -> str:
+    recipe, at = _used(chosen)
+    frozen = f"{at.depth} {'unit' if at.depth == 1 else 'units'} frozen"
+    if at.all_frozen:
+        how = "solved" if solved(vars(recipe), at) else "trained"
+        return f"all {frozen}: the head is {how} on their features"
+    if recipe.start is Start.random:
+        return "0: nothing is copied, every weight starts random"
+    words = method_words(recipe, at)
+    if recipe.units is not None:
+        return f"all units frozen but {', '.join(recipe.units)}{f': {words}' if words else ''}"
+    if at.depth:
+        return f"{frozen}, up to {chosen['unit']}{f'; in the others {words}' if words else ''}"
+    return f"0: {words or 'everything is fine-tuned'}"
+
+
+def _rates(chosen: Mapping[str, Any]) -> str:
+    recipe, at = _used(chosen)
+    if solved(vars(recipe), at):
         return "none: nothing is trained step by step"
-    rates = f"body {values['body_lr']:.2g}"
-    if values["phases"] != "probe_first":
-        rates += f", head {values['head_lr']:.2g}"
-    return f"{rates}; {values['epochs']} epochs"
+    found = named_rates(recipe, at)
+    rates = [f"{f'{whose} ' if len(found) > 1 else ''}{rate:.2g}" for rate, whose in found]
+    return f"{', '.join(rates)}; {recipe.epochs} epochs"
 
 
 def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> Iterator[str]:
@@ -75,8 +99,8 @@ def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> I
 
     recommendation: recommendation.json; empty before there was such a file.
     """
-    same = recommendation.get("indistinguishable_depths")
-    if same:
+    same = recommendation.get("indistinguishable_depths", ())
+    if len(same) > 1:
         yield f"which of the depths {', '.join(map(str, same))} is best"
     elif (selected := metrics["recipe"].get("selected")) and (best := selected.get("best")):
         yield (
@@ -86,7 +110,7 @@ def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> I
     elif recommendation and recommendation.get("best_depth") is None:
         why = "every depth had few trials" if selected else "no other was tried"
         yield f"which depth is best: {why} (-S search=depth_curve gives each as many)"
-    if metrics["recipe"]["recipe"]["depth"] == "all":
+    if _is_probe(metrics["recipe"]):
         return
     difference = metrics.get("difference_linear_probe", {}).get("accuracy")
     if difference is not None and difference["low"] <= 0 <= difference["high"]:

@@ -1,5 +1,6 @@
 """Every path of the pipeline, named once, and the only way files are written: atomically."""
 
+import csv
 import hashlib
 import json
 import logging
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -58,8 +59,24 @@ def write_table(path: Path, table: "pd.DataFrame", float_format: str | None = No
 
     float_format: as in printf; None writes the shortest text that reads as the same number.
     """
+
+    def write(quoting: Literal[0, 2]) -> None:
+        table.to_csv(
+            temporary,
+            index=False,
+            float_format=float_format,
+            lineterminator="\n",
+            encoding="utf-8",
+            quoting=quoting,
+        )
+
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format=float_format, lineterminator="\n", encoding="utf-8")
+        write(csv.QUOTE_MINIMAL)
+        with temporary.open("rb") as written:
+            returns = any(b"\r" in line for line in written)
+        if returns:
+            # in a name: it ends a line for whoever reads it without quotes, and was given none
+            write(csv.QUOTE_NONNUMERIC)
 
 
 def read_json(path: Path) -> Any:

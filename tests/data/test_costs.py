@@ -1,5 +1,6 @@
 """`evaluate.costs`: a table that people write by hand."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ def table(folder: Path, *lines: str) -> Path:
 def test_rows_are_true_classes_in_whatever_order(tmp_path: Path) -> None:
     path = table(tmp_path, ",dog, cat", "dog, 0, 5", "", "cat,1.5,0")
     assert read_costs(path, CLASSES) == ((0, 1.5), (5, 0))
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_programs_separate_fields_and_write_accents_otherwise(tmp_path: Path, separator: str) -> None:
+    lines = (",élm,oak", unicodedata.normalize("NFD", "élm,0,5"), "oak,1.5,0")
+    path = table(tmp_path, *(line.replace(",", separator) for line in lines))
+    assert read_costs(path, ("oak", "élm")) == ((0, 1.5), (5, 0))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests_deep_files import tiff
 
 from thawline.artifacts import VOTES, Artifacts, read_json
 from thawline.config.errors import UserError
@@ -163,6 +164,14 @@ def test_labelling_functions_are_voters(tmp_path, pictures):
 def test_a_labelling_function_that_fails_is_named_with_its_picture(tmp_path, pictures, answer, said):
     with pytest.raises(UserError, match=said):
         run(tmp_path, root=str(pictures), labelling=label(tmp_path, answer))
+
+
+def test_what_a_damaged_picture_makes_of_a_decoder_costs_that_picture_alone(tmp_path, pictures):
+    # it says that it has billions of pixels, of which Pillow raises an error of its own kind
+    broken = tiff(np.zeros((8, 8, 3), np.uint8), 2, tags={256: (60000,), 257: (60000,)})
+    (pictures / "cat" / "broken.tif").write_bytes(broken)
+    artifacts = run(tmp_path, root=str(pictures), labelling=label(tmp_path, "None"))
+    assert [each["path"] for each in card(artifacts, "target")["dropped"]] == ["cat/broken.tif"]
 
 
 def test_what_is_no_module_of_functions_is_refused(tmp_path, pictures):

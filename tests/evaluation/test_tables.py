@@ -1,5 +1,6 @@
 """The tables say what was predicted, in equal bytes for equal predictions, and survive odd labels."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,20 @@ def test_labels_and_paths_survive_the_file(tmp_path: Path) -> None:
     assert table["path"].tolist() == list(TRUTH.paths) * 3
     assert table["group"].tolist() == list(TRUTH.groups) * 3
     assert table["correct"].dtype.kind == "i"
+
+
+def test_names_with_ends_of_lines_survive_the_files(tmp_path: Path) -> None:
+    # folders made from a list that Windows wrote are called so
+    names = ("oak\r", "elm\r\n")
+    odd = Truth(["oak\r/1.png", "elm\r\n/2.png", "a\n.png"], [""] * 3, TRUTH.labels, names)
+    write_tables(tmp_path, odd, MODELS, bins=7)
+    assert read_table(tmp_path / "predictions.csv")["path"].tolist() == [*odd.paths] * 3
+    assert read_table(tmp_path / "confusion.csv")["label"].tolist() == [names[0], names[1], names[1]] * 2
+    scores = read_table(tmp_path / "per_class.csv")
+    assert scores["label"].tolist() == [*names] * 2
+    assert scores["recall"].tolist() == [0.5, 0.75, 1.0, 1.0]
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)][1:] == [*odd.paths] * 3
 
 
 def test_undefined_scores_survive_the_file(tmp_path: Path) -> None:

@@ -194,6 +194,16 @@ def test_it_says_what_will_be_done_and_what_is_left_out(
         assert words in said
 
 
+def test_a_random_start_is_planned_and_with_too_little_time_the_source_model_s_solved_head(
+    toy_artifacts: Artifacts,
+) -> None:
+    for minutes, start in ((5.0, Start.random), (0.01, Start.source)):
+        scratch = config(minutes, start=Start.random, body_lr=None, head_lr=1e-3)
+        plan(scratch, toy_artifacts)
+        # nothing that was decided contradicts it
+        assert planned(scratch, toy_artifacts).finetune.start is start
+
+
 def test_without_minutes_nothing_is_decided_and_nothing_computed(toy_artifacts: Artifacts) -> None:
     decide_nothing(toy_artifacts)
     assert planned(config(minutes=None), toy_artifacts) == config(minutes=None)
@@ -349,7 +359,6 @@ def test_where_the_clock_ended_a_search_a_reproduction_ends_too(toy_artifacts: A
     [
         ({"search": Search(sampler=SamplerName.grid)}, "search.sampler is grid"),
         ({"finetune": Finetune(units=["fc"])}, "finetune.units says what learns"),
-        ({"finetune": Finetune(start=Start.random, body_lr=None, head_lr=0.1)}, "finetune.start is random"),
     ],
 )
 def test_what_leaves_no_depths_to_choose_from_is_not_planned(given: dict[str, Any], reason: str) -> None:

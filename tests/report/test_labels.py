@@ -1,6 +1,8 @@
 """reports/labels.csv: what a person corrects and gives to the next run."""
 
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -75,6 +77,25 @@ def test_pictures_in_the_repository_are_found_when_it_was_moved(
         table.to_csv(copy, index=False)
         found = collect(DataSet(dataset=DataSetName.table, root=str(copy)), Role.target, 0)
         assert [item.path for item in found.items] == sorted(table["path"])
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_pictures_are_found_below_folders_that_all_lie_in_whatever_form_their_names_have(
+    tmp_path: Path, form: Literal["NFC", "NFD"]
+) -> None:
+    root = tmp_path / "leaves"
+    for path in ("élm/1.png", "oak/1.png"):
+        file = root / "leaves" / "images" / unicodedata.normalize(form, path)
+        file.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(file)
+    folder = DataSet(dataset=DataSetName.image_folder, root=str(root))
+    ranked = pd.DataFrame([vars(item) for item in collect(folder, Role.target, 0).items])
+    table = labels_table(ranked, PREDICTIONS.iloc[:0], str(root))
+    assert all(Path(path).is_file() for path in table["path"])
+    copy = tmp_path / "corrected.csv"
+    table.to_csv(copy, index=False)
+    again = collect(DataSet(dataset=DataSetName.table, root=str(copy)), Role.target, 0)
+    assert [item.label for item in again.items] == ["oak", "élm"]
 
 
 def test_pictures_elsewhere_are_named_by_their_whole_path_however_the_folder_was(

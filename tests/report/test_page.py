@@ -1,14 +1,18 @@
 """The page answers first, and shows labels as they are."""
 
+import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from thawline.artifacts import SUPERVISE, Artifacts, read_json, write_json
-from thawline.report.findings import read_findings
+from thawline.artifacts import METRICS, SUPERVISE, Artifacts, read_json, write_json
+from thawline.config.sections import Config
+from thawline.report.findings import Findings, read_findings
+from thawline.report.page import source_rows
 from thawline.report.rendering import cell
 
 Rendered = Callable[..., tuple[str, str]]
@@ -29,6 +33,17 @@ def test_a_probe_that_is_the_model_is_no_other_contender(finished: Any, rendered
     told, page = rendered(config, artifacts)
     assert "| linear probe: the same model |" in told
     assert "linear probe: the same model" in page
+
+
+def test_pictures_that_final_trainings_learned_from_are_counted(
+    shared: Callable[..., tuple[Config, Artifacts]], rendered: Rendered
+) -> None:
+    sizes = read_json(shared()[1].reports / METRICS)["data"]["sizes"]
+    train, val = sizes["train"]["total"], sizes["val"]["total"]
+    for text in rendered(*shared()):
+        assert f"trained on the same {train:,} pictures and measured on" in text
+    for text in rendered(*shared(recipe={"refit": True})):
+        assert f"trained on the same {train + val:,} pictures, validation pictures included, and" in text
 
 
 def test_every_figure_is_shown_once_in_both_themes(written: Callable[..., str]) -> None:
@@ -205,6 +220,15 @@ def test_voters_are_shown_with_how_reliable_they_are(
     assert "| ann\\|e | 1,200 | 91.2% |  |\n| bob | 0 | – | ann\\|e |" in readme
     assert "<td>1,200</td><td>91.2%</td><td></td>" in page
     assert "bob says what ann|e says." in page
+
+
+def test_operations_of_a_source_that_could_not_be_counted_are_not_shown(
+    found: Callable[..., Findings],
+) -> None:
+    findings = found(sources=True, weights=True)
+    assert findings.sources is not None
+    uncounted = replace(findings, sources=findings.sources.assign(operations=math.inf))
+    assert {row["operations"] for row in source_rows(uncounted)} == {"–"}
 
 
 def test_sources_that_were_compared_are_shown_with_the_chosen_one(written: Callable[..., str]) -> None:

@@ -74,6 +74,11 @@ def test_a_depth_that_is_clearly_best_is_said_to_be(found: Found) -> None:
     assert picture is not None
     assert picture.sentence.endswith("are right; chance does not explain its lead over the other depths.")
     assert not render(picture, 50).axes[0].patches
+    assert findings.curve is not None
+    alone = replace(findings, curve=findings.curve[findings.curve["depth"] == 4])
+    picture = measured_by_depth(alone)
+    assert picture is not None
+    assert picture.sentence.endswith("are right; no other depth was tried.")
 
 
 def test_test_accuracy_is_drawn_only_where_it_was_measured(found: Found) -> None:

@@ -82,6 +82,9 @@ def test_the_origin_of_the_recipe_is_told(found: Callable[..., Findings]) -> Non
     assert "trial 7, the best of 30 trials" in wording.chosen(found())
     assert "optimistic" in wording.chosen(found())
     assert wording.chosen(found(searched=False)) == "The recipe is the configured one; no search was made."
+    # a plan with little time freezes everything, whatever was configured
+    (told,) = wording.freezing(found(searched=False), planned=True)
+    assert told.startswith("The recipe is the configured one, as the plan changed it to fit into the minutes")
 
 
 def test_a_better_trial_that_is_not_told_from_the_chosen_one_is_named(found: Callable[..., Findings]) -> None:

@@ -87,6 +87,8 @@ def test_paths_and_base64_are_answered_as_predict_does_however_often(home: Path,
     for _ in range(2):
         assert model.predict([str(path) for path in pictures]) == expected
         assert model.predict([in_base64(path) for path in pictures]) == expected
+        in_lines = [base64.encodebytes(path.read_bytes()).decode() for path in pictures]
+        assert model.predict(in_lines) == expected
 
 
 def test_what_is_neither_a_file_nor_base64_gets_an_error(home: Path, tmp_path: Path, pictures) -> None:
@@ -102,6 +104,8 @@ def test_what_is_neither_a_file_nor_base64_gets_an_error(home: Path, tmp_path: P
     ]
     *broken, whole = Served(home / "b").predict(texts)
     assert all(each.keys() == {"error"} for each in broken)
+    for each in broken[1:3]:
+        assert each["error"].endswith("this is not base64, and there is no file of this name")
     assert whole == ours(home, pictures[:1])[0]
 
 
@@ -110,7 +114,7 @@ def test_a_server_opens_no_files_for_those_who_ask_it(
 ) -> None:
     monkeypatch.setenv(SERVER, "true")
     path, content = Served(home / "b").predict([str(pictures[0]), in_base64(pictures[0])])
-    assert path.keys() == {"error"}
+    assert path == {"error": "cannot be read as a picture: this is not base64, and a server opens no files"}
     assert content == ours(home, pictures[:1])[0]
 
 

@@ -246,7 +246,6 @@ class Config:
         reasons = {
             "search.sampler is grid, of which a part would leave out whole depths": search.enabled and grid,
             "finetune.units says what learns, and a plan chooses depths": search.enabled and units,
-            "finetune.start is random, and a plan chooses what to freeze": recipe.start is Start.random,
         }
         for reason, holds in reasons.items():
             allowed = f"null, because {reason}"

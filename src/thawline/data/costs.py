@@ -1,11 +1,14 @@
 """What a mistake costs: the table that `evaluate.costs` names."""
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from thawline.config.errors import UserError
+from thawline.data.names import normal
+from thawline.data.text_tables import separator_of
 
 Costs = tuple[tuple[float, ...], ...]
 
@@ -13,13 +16,14 @@ Costs = tuple[tuple[float, ...], ...]
 def read_costs(path: Path, classes: Sequence[str]) -> Costs:
     """Return the costs in the CSV file at `path`: a row for each true class and a column for each decision,
     in the order of `classes`. The file may have them in any order; names stand in the first row and the first
-    column.
+    column, in any Unicode form. Fields are separated by commas, semicolons or tabs.
 
     Raises `UserError` where the file is missing, is no square of numbers of 0 or more, or has other classes.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]
+        text = path.read_bytes().decode("utf-8-sig")
+        read = csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(text))
+        rows = [[normal(cell).strip() for cell in row] for row in read if any(map(str.strip, row))]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no CSV file in UTF-8"
         raise UserError(f"evaluate.costs = {path} cannot be read: {reason}.") from None

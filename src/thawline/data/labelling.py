@@ -14,7 +14,8 @@ from thawline.config.composition import located
 from thawline.config.errors import UserError
 from thawline.data.collection import Collection
 from thawline.data.names import normal
-from thawline.data.picture_files import UnreadablePictureError
+from thawline.data.picture_files import UnreadablePictureError, refusing
+from thawline.data.transform import UnusablePictureError
 from thawline.progress import progress
 
 Function = Callable[[Image.Image], Any]
@@ -77,9 +78,10 @@ def answers(name: str, collection: Collection) -> dict[str, list[str]]:
 
 def _opened(collection: Collection, position: int) -> Image.Image | None:
     try:
-        picture = collection.open(position)
-        picture.load()
-    except (UnreadablePictureError, OSError, ValueError, SyntaxError, MemoryError):
+        with refusing():
+            picture = collection.open(position)
+            picture.load()
+    except (UnreadablePictureError, UnusablePictureError):
         return None  # preparing says why
     return picture
 

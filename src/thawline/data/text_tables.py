@@ -23,8 +23,7 @@ def read_rows(
     """
     try:
         text = content.decode("utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator_of(text), strict=True)
         columns = [name.strip().lower() for name in reader.fieldnames or []]
         _require_columns(columns, needed, optional)
         reader.fieldnames = columns
@@ -38,6 +37,11 @@ def read_rows(
         raise TextTableError("is not UTF-8", "Save it as: CSV UTF-8.") from None
     except csv.Error as error:
         raise TextTableError(f"cannot be read: {error}", "Correct that line.") from None
+
+
+def separator_of(text: str) -> str:
+    """Return what separates the fields of a table: what is most often in its first line."""
+    return max(",;\t", key=text.partition("\n")[0].count)
 
 
 def _require_columns(columns: list[str], needed: Sequence[str], optional: Sequence[str] | None) -> None:

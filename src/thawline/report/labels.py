@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from thawline.config.composition import located, repository_root
+from thawline.data.sets.image_folder import files_by_name
 
 COLUMNS = ("path", "label", "group", "split")
 
@@ -28,7 +29,11 @@ def labels_table(ranked: pd.DataFrame, predictions: pd.DataFrame, root: str | No
         return found
     place = located(root)
     folder = Path(os.path.normpath(place.parent if place.is_file() else place))  # no name leads out of it
-    return found.assign(path=[_named(folder / path, path) for path in found["path"]])
+    files = {path: folder / path for path in found["path"]}
+    if place.is_dir() and not all(file.is_file() for file in files.values()):
+        # a name leaves out what is above all pictures, and has one Unicode form whatever the disk has
+        files |= files_by_name(folder)
+    return found.assign(path=[_named(files[path], path) for path in found["path"]])
 
 
 def _named(file: Path, path: str) -> str:

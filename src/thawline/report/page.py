@@ -50,7 +50,7 @@ def content(
         "coverage": wording.coverage(findings),
         "pictures": pictures,
         "recipe": recipe_rows(findings),
-        "freezing": wording.freezing(findings),
+        "freezing": wording.freezing(findings, config.plan.minutes is not None),
         "depths": depths.rows(findings),
         "strategy": advised["sentences"] if advised["strategy"] else [],
         "tested": depths.tested(findings),
@@ -59,6 +59,7 @@ def content(
         "target": config.target.dataset.name if config.target.dataset else "the target",
         "classes": findings.metrics["data"]["classes"],
         "sizes": findings.metrics["data"]["sizes"],
+        "taught": taught(findings),
         "supervised": findings.supervised if is_supervised(config) else (),
         "voters": [
             (
@@ -140,6 +141,15 @@ def contender_rows(findings: Findings) -> list[dict[str, Any]]:
     return rows
 
 
+def taught(findings: Findings) -> str:
+    """Say how many pictures the final trainings learned from: with `finetune.refit`, which all contenders
+    have or none, the validation pictures as well."""
+    train, val = findings.size("train"), findings.size("val")
+    if findings.recipes[FINETUNED].recipe.refit:
+        return f"{wording.counted(train + val, 'picture')}, validation pictures included,"
+    return wording.counted(train, "picture")
+
+
 def measured(metric: str, interval: wording.Interval) -> str:
     """Write a metric with its interval, for a cell."""
     if metric == "log_loss":
@@ -198,7 +208,8 @@ def source_rows(findings: Findings) -> list[dict[str, Any]]:
             "minus_best": f"{wording.points(row['minus_best'])} ({wording.points(row['low'])} to "
             f"{wording.points(row['high'])})",
             "neighbours": wording.percent(row["neighbours"]),
-            "operations": wording.amount(row["operations"], "FLOP"),
+            # infinite where they could not be counted
+            "operations": "–" if math.isinf(row["operations"]) else wording.amount(row["operations"], "FLOP"),
             "seconds": f"{row['seconds']:.3f}",
         }
         for _, row in table.iterrows()

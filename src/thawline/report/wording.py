@@ -125,19 +125,20 @@ def compared(findings: Findings, other: str) -> str | None:
     )
 
 
-def freezing(findings: Findings) -> list[str]:
+def freezing(findings: Findings, planned: bool = False) -> list[str]:
     """Say how much to freeze, and why: a paragraph each of what is recommended, where the recipe comes from,
-    and how trials were validated."""
+    and how trials were validated. `planned`: a plan for some minutes had a say in it."""
     reason = [findings.recommendation["reason"]] if "reason" in findings.recommendation else []
-    came = " ".join([chosen(findings), *validated(findings)])
+    came = " ".join([chosen(findings, planned), *validated(findings)])
     return [*reason, came] if findings.curve is not None else [came, *reason]
 
 
-def chosen(findings: Findings) -> str:
+def chosen(findings: Findings, planned: bool = False) -> str:
     """Say where the fine-tuned contender's recipe comes from, and how good it was on validation."""
     selected = findings.recipes[FINETUNED].selected
     if selected is None or FINETUNED not in findings.trials:
-        return "The recipe is the configured one; no search was made."
+        changed = ", as the plan changed it to fit into the minutes" if planned else ""
+        return f"The recipe is the configured one{changed}; no search was made."
     best = selected.get("best")
     if best is None:
         return (

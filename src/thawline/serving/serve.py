@@ -25,8 +25,9 @@ def registering(config: Config, root: Path) -> str:
     there = flatten(compose(root, []))
     lock = flatten(load_lock(root))
     lock["export.formats"] = [each.name for each in (*config.export.formats, ExportFormat.mlflow)]
+    # an entry that conf/ does not have, such as a builder's option, has to be added
     changed = (
-        override(name, value)
+        override(name if name in there else f"+{name}", value)
         for name, value in lock.items()
         if value != there.get(name) and not name.endswith("watch")  # which follow from others
     )

@@ -32,19 +32,26 @@ class Served:
         texts = pictures.iloc[:, 0] if hasattr(pictures, "iloc") else pictures
         with TemporaryDirectory() as folder:
             files = [self._file(str(text), Path(folder, str(number))) for number, text in enumerate(texts)]
-            found = [entry(each) for each in predict(lambda: self._network, self._card, files)]
+            said = predict(lambda: self._network, self._card, [file for file in files if file])
+            found = [entry(next(said)) if file else {"error": _neither()} for file in files]
         return [{key: value for key, value in each.items() if not key.startswith("path")} for each in found]
 
     @staticmethod
-    def _file(text: str, place: Path) -> Path:
+    def _file(text: str, place: Path) -> Path | None:
         # not of `Path`: that raises where a text cannot be a path
         if SERVER not in os.environ and os.path.isfile(text):  # noqa: PTH113
             return Path(text)
         try:
-            place.write_bytes(base64.b64decode(text, validate=True))
+            # in lines, as many programs write it
+            place.write_bytes(base64.b64decode("".join(text.split()), validate=True))
         except ValueError:
-            place.write_bytes(b"")
+            return None
         return place
+
+
+def _neither() -> str:
+    why = "a server opens no files" if SERVER in os.environ else "there is no file of this name"
+    return f"cannot be read as a picture: this is not base64, and {why}"
 
 
 def _load_pyfunc(folder: str) -> Served:

@@ -62,12 +62,13 @@ def voted(votes: Votes, labels: np.ndarray, classes: int, validating: np.ndarray
 
 def _sentences(voters: list[Voter], known: np.ndarray, other: int) -> tuple[str, ...]:
     asked = int((~known).sum())
+    who = "1 voter says" if len(voters) == 1 else f"{len(voters)} voters say"
     found = [
-        f"{len(voters)} voters say what {asked:,} pictures without a label show (Dawid and Skene); "
+        f"{who} what {asked:,} pictures without a label show (Dawid and Skene); "
         f"the labels of {int(known.sum()):,} pictures stay as they are."
     ]
     spoken = [each for each in voters if each.right is not None]
-    if spoken:
+    if len(spoken) > 1:
         best, worst = spoken[0], spoken[-1]
         found.append(
             f"The most reliable is {best.name} (right on {best.right:.0%} of what he voted on), the least "

@@ -1,5 +1,6 @@
 """The recipe file that search writes and finetune obeys, and recipes as they are recorded."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -73,9 +74,15 @@ def write_chosen(path: Path, chosen: Chosen) -> None:
 def read_chosen(path: Path) -> Chosen:
     """Read the recipe file at `path`; its values are checked as the configuration's are."""
     content = read_json(path)
-    recipe = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Finetune), content["recipe"]))
-    assert isinstance(recipe, Finetune)
+    recipe = recipe_of_plain(content["recipe"])
     return Chosen(**{**content, "contender": Contender[content["contender"]], "recipe": recipe})
+
+
+def recipe_of_plain(values: Mapping[str, Any]) -> Finetune:
+    """Return the recipe whose fields were written as JSON-like `values`, which are checked."""
+    recipe = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Finetune), values))
+    assert isinstance(recipe, Finetune)
+    return recipe
 
 
 def plain(value: Any) -> Any:

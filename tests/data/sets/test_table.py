@@ -80,6 +80,13 @@ def test_paths_lead_from_the_tables_folder_or_from_the_root_of_the_file_system(l
     ]
 
 
+def test_folders_may_be_separated_as_on_other_systems_where_no_file_is_called_so(leaves):
+    (leaves / "oak" / "000.png").rename(leaves / "oak\\000.png")
+    rows = ("oak\\000.png,oak", "oak\\001.png,oak", "ash\\000.png,ash")
+    found = collect(write(leaves, *rows))
+    assert [item.path for item in found.items] == ["ash/000.png", "oak/001.png", "oak\\000.png"]
+
+
 def test_home_is_expanded(leaves, monkeypatch):
     monkeypatch.setenv("HOME", str(leaves))
     write(leaves, "~/oak/000.png,oak", "ash/000.png,ash")

@@ -6,16 +6,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import TRANSFORM, write_toy_store
 from PIL import Image
+from tests_deep_files import png16
 
 from thawline.artifacts import CARD, MODEL, read_json
 from thawline.config.errors import UserError
@@ -134,13 +136,27 @@ def test_the_script_labels_pictures_as_the_bundle_does(exported: Path, tmp_path:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_script_reads_a_picture_as_the_transform_does(fit: str, channels: int, tmp_path: Path) -> None:
     transform = Transform(16, 20, channels, fit, "bicubic", (0.5,) * channels, (0.25,) * channels)
-    source = Path(write.__file__).with_name("predict_onnx.py").read_text()
-    names: dict[str, object] = {}
-    # without what opens the model
-    exec(source.partition("session =")[0] + "def read(" + source.partition("def read(")[2], names)
+    read = script_s_read()
     for path in odd_pictures(tmp_path):
         expected = Decoder(transform).read(partial(Image.open, path))[0]
-        assert np.array_equal(names["read"](path, **transform.to_dict()), expected), path.name  # type: ignore[operator]
+        assert np.array_equal(read(path, **transform.to_dict()), expected), path.name
+
+
+def script_s_read() -> Callable[..., np.ndarray]:
+    """The script's `read`, without what opens the model."""
+    source = Path(write.__file__).with_name("predict_onnx.py").read_text()
+    names: dict[str, Any] = {}
+    exec(source.partition("session =")[0] + "def read(" + source.partition("def read(")[2], names)
+    read: Callable[..., np.ndarray] = names["read"]
+    return read
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_the_script_refuses_more_than_8_bits_in_colours_too(channels: int, tmp_path: Path) -> None:
+    file = tmp_path / "deep.png"
+    file.write_bytes(png16(np.full((4, 4, channels), 1000, np.uint16)))
+    with pytest.raises(ValueError, match="has more than 8 bits"):
+        script_s_read()(file, **TRANSFORM.to_dict())
 
 
 def odd_pictures(folder: Path) -> list[Path]:

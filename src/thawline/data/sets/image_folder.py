@@ -1,6 +1,7 @@
 """Your own pictures: a folder or archive with one sub-folder per class."""
 
 from collections import Counter
+from pathlib import Path
 
 from thawline.config.choices import Groups, Layout
 from thawline.config.composition import located
@@ -57,6 +58,14 @@ def collect(data: DataSet, seed: int) -> Collection:
         losses=losses,
         problems=(*problems, *find_alike(labels)),
     )
+
+
+def files_by_name(root: Path) -> dict[str, Path]:
+    """Return where each picture below the folder `root` lies, by the name that `collect` gives it."""
+    files = open_files(root)
+    pictures = pictures_in(files)
+    above = _entered(files, pictures)
+    return {name.removeprefix(above): path for name in pictures if (path := files.read[name].path)}
 
 
 def _role(data: DataSet) -> Role:

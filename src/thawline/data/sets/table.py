@@ -105,9 +105,11 @@ def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
 
 def _found(folder: Path, named: str) -> tuple[Path, Path]:
     """Return `folder`, or the repository where only that has a file which is `named` so, and the file."""
-    path = Path(named).expanduser() if named.startswith("~/") else Path(named)
-    places = (folder, repository_root())
-    found = [(place, _on_disk(place, Path(os.path.normpath(place / path)))) for place in places]
+    # as it is, or as other systems separate folders
+    names = dict.fromkeys((named, named.replace("\\", "/")))
+    paths = [Path(name).expanduser() if name.startswith("~/") else Path(name) for name in names]
+    places = [(place, path) for path in paths for place in (folder, repository_root())]
+    found = [(place, _on_disk(place, Path(os.path.normpath(place / path)))) for place, path in places]
     return next((each for each in found if _is_file(each[1])), found[0])
 
 

@@ -52,6 +52,8 @@ def _sentence(findings: Findings, curve: pd.DataFrame, alike: list[int]) -> str:
     row = curve[curve["depth"] == depth]
     start = f"With {counted(depth, 'unit')} frozen, as recommended, "
     right = f"{percent(row['val_mean'].iloc[0])} of {on} are right" if len(row) else f"on {on}"
+    if len(curve) == 1:
+        return f"{start}{right}; no other depth was tried."
     if len(alike) == 1:
         return f"{start}{right}; chance does not explain its lead over the other depths."
     return f"{start}{right}; {ranges(alike)} frozen units are indistinguishable."

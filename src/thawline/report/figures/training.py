@@ -23,7 +23,7 @@ def training_curves(findings: Findings) -> Picture | None:
     sentence = (
         f"In the last epoch, validation accuracy is {listed(ends)} (mean over seeds)."
         if ends
-        else "The training loss, epoch by epoch; there are no validation pictures."
+        else "The training loss, epoch by epoch; no pictures were left to validate on."
     )
 
     def draw() -> Figure:

@@ -4,6 +4,7 @@ Needs Pillow, numpy and onnxruntime, and nothing else.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,7 +19,8 @@ about = {name: json.loads(text) for name, text in session.get_modelmeta().custom
 def read(path, fit, resize, size, interpolation, channels, **_):
     """Return a picture as the model is given it: upright, transparency on white, resized and cut."""
     with Image.open(path) as opened:
-        if opened.mode.startswith(("I", "F")):
+        # of 16 bits in colour Pillow would show the upper half
+        if opened.mode.startswith(("I", "F")) or re.search(";16[BLN]", str(opened.tile)):
             raise ValueError(f"{path} has more than 8 bits")
         picture = ImageOps.exif_transpose(opened)
     if picture.has_transparency_data:
