@@ -35,6 +35,7 @@ from thawline.config.sections import (
     Mix,
     Phases,
     Precision,
+    Start,
 )
 from thawline.data.augment import variants
 from thawline.data.store import Store, groups_of
@@ -92,7 +93,8 @@ def plan(config: Config, artifacts: Artifacts) -> None:
     if known is not None:
         log.info("plan: as decided before (%s)", PLAN)
         return
-    found: dict[str, Any] = {"finetune.head_cuts": cuts}
+    copied = config.finetune.start is Start.source
+    found: dict[str, Any] = {"finetune.head_cuts": cuts} if copied else {}
     looking = (clock.used() or time.monotonic() - began) < SHARE_TO_LOOK * 60 * minutes
     if looking and _mirrors(config, artifacts, store, network):
         found["finetune.augmentation"] = AugmentationName.mirror.name
@@ -252,7 +254,8 @@ def settings(recipe: Finetune, work: Work, costs: Costs, units: int, programme: 
         changed = {f"finetune.{name}": value for name, value in solved.items() if value != given[name]}
         return found | {"search.enabled": False, **changed, "finetune.depth": "all", "finetune.seeds": 1}
     folded = programme.folds > 1
-    if recipe.phases is Phases.one and recipe.method is Method.full and programme.epochs >= 2:
+    copied = recipe.start is Start.source and recipe.method is Method.full
+    if copied and recipe.phases is Phases.one and programme.epochs >= 2:
         # a head that is solved costs nothing, and everything else then starts from one that is right
         found["finetune.phases"] = Phases.probe_first.name
     if recipe.reward is not Reward.none and programme.epochs < 3:
