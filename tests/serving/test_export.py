@@ -10,13 +10,23 @@ from conftest import TRANSFORM, toy_pictures, write_toy_recipe, write_toy_store
 from PIL import Image
 from torch import nn
 
-from thawline.artifacts import CARD, COSTS, HISTORY, MODEL, Artifacts, seed_weights, write_json, write_text
+from thawline.artifacts import (
+    CARD,
+    COSTS,
+    HISTORY,
+    MODEL,
+    Artifacts,
+    seed_weights,
+    write_json,
+    write_text,
+)
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Export, ExportFormat, Finetune, Method
 from thawline.models.adapters.adapt import adapt, adaptation_in
 from thawline.models.adapters.adaptation import adaptation_of
 from thawline.models.adapters.added import added_parameters
-from thawline.models.card import ModelCard
+from thawline.models.answering import Answering
+from thawline.models.card import ModelCard, read_card
 from thawline.models.checkpoint import build_random, load_model, save_model
 from thawline.serving.cli import main
 from thawline.serving.export import export
@@ -111,3 +121,30 @@ def test_a_fine_tuned_model_is_not_exported_on_another_base(finetuned) -> None:
     with pytest.raises(UserError, match="is not the base of .*seed_0"):
         export(Config(), artifacts)
     assert not (artifacts.stage_output("export") / MODEL).exists()
+
+
+@pytest.mark.parametrize("finetuned", [Method.full], indirect=True)
+def test_a_solved_head_s_bundle_is_of_the_stored_features_and_the_same(
+    finetuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts, _ = finetuned
+    write_toy_recipe(artifacts, depth="all")
+    bundle = artifacts.stage_output("export")
+
+    def written() -> Answering:
+        export(Config(), artifacts)
+        return read_card(bundle / CARD).answering
+
+    with monkeypatch.context() as shown:
+        shown.setattr("thawline.serving.export.solved_alone", lambda *_: False)
+        by_pictures = written()
+    stored = written()
+    assert stored.temperature == pytest.approx(by_pictures.temperature, rel=1e-4)
+    assert stored.unknown.threshold == pytest.approx(by_pictures.unknown.threshold, rel=1e-4)
+
+    def nobody(*_: object) -> None:
+        pytest.fail("a picture was shown to the network again")
+
+    monkeypatch.setattr("thawline.training.answering.at_last_cut", nobody)
+    monkeypatch.setattr("thawline.training.features.prefix.StoredPrefix._computed", nobody)
+    assert written() == stored

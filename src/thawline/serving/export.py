@@ -24,8 +24,9 @@ from thawline.data.supervision import open_training
 from thawline.models.adapters.adapt import merge
 from thawline.models.answer import save_answering
 from thawline.models.checkpoint import load_model, save_model
-from thawline.models.device import prepare_device
-from thawline.training.answering import answering_of
+from thawline.models.device import in_half_precision, prepare_device
+from thawline.training.answering import answering_of, by_stored_features, solved_alone
+from thawline.training.features.cache import FILL_BATCH, PrefixCache
 from thawline.training.recipe import read_chosen
 
 
@@ -47,15 +48,21 @@ def export(config: Config, artifacts: Artifacts) -> None:
     network, recipe = merge(network), read_chosen(searched / RECIPE).recipe
     path = config.evaluate.costs
     store = open_training(artifacts)
+    ask, device = None, prepare_device(config.trainer)
+    if solved_alone(network, recipe) and not in_half_precision(config.trainer):
+        # what the head was solved on is stored
+        cache = PrefixCache(artifacts.prefix, config.trainer)
+        ask = by_stored_features(network, config.trainer, cache, min(FILL_BATCH, recipe.batch_size))
     answering, features = answering_of(
         network,
         recipe,
         store,
         config.export.unknown_share,
-        prepare_device(config.trainer),
+        device,
         None if path is None else read_costs(located(path), card.classes),
         recipe.batch_size,
         searched / LEFT_OUT,
+        ask,
     )
     bundle = artifacts.stage_output("export")
     written = save_model(bundle / MODEL, bundle / CARD, network, replace(card, notes=notes, weights={}))
