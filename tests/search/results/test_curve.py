@@ -70,14 +70,6 @@ def test_pictures_hard_at_every_depth_cancel_in_the_difference() -> None:
     assert first["minus_probe_high"] - first["minus_probe_low"] < (first["val_high"] - first["val_low"]) / 2
 
 
-def test_seeds_that_disagree_widen_the_interval() -> None:
-    good, bad = np.arange(400) % 10 > 0, np.arange(400) % 10 > 3
-    agreeing = depth_curve([at_depth(0, np.stack([good] * 4))]).iloc[0]
-    differing = depth_curve([at_depth(0, np.stack([good, bad] * 2))]).iloc[0]
-    widths = [row["val_high"] - row["val_low"] for row in (differing, agreeing)]
-    assert widths[0] > 2 * widths[1]
-
-
 def test_pictures_of_one_object_widen_the_interval() -> None:
     objects = np.repeat(np.arange(20), 10)
     points = [at_depth(0, objects % 2 == 0), at_depth(1, objects % 4 == 0)]
