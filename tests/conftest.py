@@ -114,6 +114,14 @@ def _databases_do_not_wait_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _files_do_not_wait_for_the_disk() -> Iterator[None]:
+    """Leave what is written to files to the operating system, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _new_mlflow_stores_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let MLflow make the tables of one store, and copy that one where a test begins another: making them
     takes as long as a hundred tests. (Processes that tests start make their own.)"""

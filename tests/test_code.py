@@ -52,7 +52,6 @@ def test_a_comment_reruns_nothing(changed) -> None:
     ("name", "scripts"),
     [
         ("pipelines/report.py", {"report"}),
-        ("src/thawline/report/page.py", {"report"}),
         ("src/thawline/serving/export.py", {"export"}),
         ("src/thawline/search/results/winner.py", {"search"}),
         ("src/thawline/tracking/runs.py", set()),

@@ -77,14 +77,6 @@ def ours() -> dict[str, str]:
     return {"THAWLINE_LAUNCHER": str(os.getpid())}
 
 
-def test_a_stage_says_which_command_to_run_on_every_machine() -> None:
-    done = run("pipelines/pretrain.py", "trainer.nodes=2")
-    assert done.returncode == 1
-    assert "--nnodes=2" in done.stderr
-    assert "pipelines/pretrain.py trainer.nodes=2" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_a_stage_that_one_process_runs_refuses_to_be_several() -> None:
     done = run("pipelines/search.py", **TOLD)
     assert done.returncode == 1

@@ -6,6 +6,7 @@ The pipeline runs once, and the tests of this file look at what it left.
 import json
 import runpy
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from omegaconf import DictConfig
 from tests_browser import chromium
 from tests_clone import ROOT, save_pictures
 
@@ -47,6 +49,11 @@ def paths(entries: list[Any]) -> list[str]:
     return [name for name in names if name.startswith(("artifacts/", "reports/"))]
 
 
+@cache
+def composed(*overrides: str) -> DictConfig:
+    return compose(ROOT, list(overrides))
+
+
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     """Run all stages. While one runs, what it does not declare to depend on is not there; afterwards,
@@ -62,7 +69,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
         hidden = (root / TEST_SPLIT).exists() and TEST_SPLIT not in entry["deps"]
         if hidden:
             (root / TEST_SPLIT).rename(aside)
-        config = to_config(compose(ROOT, [*settings, *(each for each in arguments if "=" in each)]))
+        config = to_config(composed(*settings, *(each for each in arguments if "=" in each)))
         run_script(script, config, Artifacts.under(root))
         if hidden:
             aside.rename(root / TEST_SPLIT)

@@ -74,13 +74,6 @@ def test_scripts_import_nothing_heavy_before_they_know_what_to_do() -> None:
     assert run("-c", code).stdout.strip() == "[]"
 
 
-def test_reading_the_artifacts_of_another_task_is_refused() -> None:
-    done = run("pipelines/search.py", "target.train_per_class=7")
-    assert done.returncode != 0
-    assert "target.train_per_class = 7" in done.stderr
-    assert "dvc exp run -S target.train_per_class=7" in done.stderr
-
-
 @pytest.mark.parametrize("script", STAGES)
 def test_a_script_says_that_it_reads_what_its_stage_depends_on(script: str) -> None:
     entries = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

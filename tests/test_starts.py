@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from thawline.artifacts import CARD, MODEL
 from thawline.models.card import ModelCard
 from thawline.models.checkpoint import build_random, save_model
+from thawline.serving.formats import registered
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -83,6 +85,7 @@ def test_every_stage_is_in_the_table() -> None:
 
 LABELLING = """
 import json, sys
+import thawline.serving.served
 from thawline.serving.cli import main
 try:
     main(["predict", "--model", *sys.argv[1:]])
@@ -91,16 +94,36 @@ except SystemExit as ended:
 """
 
 
-def test_labelling_a_picture_loads_what_answers_and_nothing_else(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def labelling(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Return the modules of a process that labelled a picture, and could have done so for MLflow."""
+    folder = tmp_path_factory.mktemp("labelling")
     card = ModelCard("timm:mobilenetv3_small_050", {}, ("a", "b"), TRANSFORM, "random")
-    save_model(tmp_path / MODEL, tmp_path / CARD, build_random(card, seed=0), card)
-    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
-    command = [sys.executable, "-c", LABELLING, str(tmp_path), str(tmp_path / "a.png")]
+    save_model(folder / MODEL, folder / CARD, build_random(card, seed=0), card)
+    Image.new("RGB", (20, 20)).save(folder / "a.png")
+    command = [sys.executable, "-c", LABELLING, str(folder), str(folder / "a.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     code, *modules = json.loads(done.stdout.splitlines()[-1])
     assert code == 0
-    assert "timm" in modules
-    assert ({"optuna", "pandas", "scipy", "hydra", *NEVER} - {"timm"}) & set(modules) == set()
+    return set(modules)
+
+
+def test_labelling_a_picture_loads_what_answers_and_nothing_else(labelling: set[str]) -> None:
+    assert "timm" in labelling
+    assert ({"optuna", "pandas", "scipy", "hydra", *NEVER} - {"timm"}) & labelling == set()
+
+
+def test_all_that_labelling_imports_of_its_own_accord_is_required(labelling: set[str]) -> None:
+    found = packages_distributions()
+    text = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    direct = {
+        name
+        for name in {module.partition(".")[0] for module in labelling}
+        if f"\nimport {name}" in text or f"\nfrom {name}" in text
+    }
+    assert "torch" in direct
+    needed = {each.lower() for name in direct for each in found.get(name, [])} - {"thawline"}
+    assert needed <= set(registered.PACKAGES)
 
 
 def test_a_stage_that_dvc_calls_loads_no_hydra_and_a_plan_without_minutes_no_torch(tmp_path: Path) -> None:

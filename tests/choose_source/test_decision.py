@@ -4,8 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from thawline.artifacts import SOURCE, SOURCES, Artifacts, read_json
 from thawline.choose_source.decision import with_chosen_source, write_only
+from thawline.config.errors import UserError
 from thawline.config.sections import Config, Input, Source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +41,15 @@ def test_a_single_candidate_is_the_source(tmp_path: Path) -> None:
     found = with_chosen_source(config, artifacts)
     assert (found.model.architecture, found.source.weights) == ("timm:resnet18", "a1_in1k")
     assert config.source.weights == "DEFAULT"
+
+
+def test_what_was_chosen_among_other_candidates_is_refused(tmp_path: Path) -> None:
+    source = Source(weights="DEFAULT", candidates=["timm:resnet18=a1_in1k"])
+    config, artifacts = Config(source=source), Artifacts.under(tmp_path)
+    write_only(config, artifacts)
+    config.source.candidates = ["resnet18=DEFAULT"]
+    with pytest.raises(UserError, match=r"is not of these source\.candidates: resnet18\.\n  choose again"):
+        with_chosen_source(config, artifacts)
 
 
 def test_other_weights_under_the_name_of_a_single_candidate_are_another_decision(tmp_path: Path) -> None:

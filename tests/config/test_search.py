@@ -29,23 +29,17 @@ def test_every_field_of_a_recipe_can_be_searched_or_has_a_place_of_its_own() -> 
     assert not set(SEARCHABLE) & set(ELSEWHERE)
 
 
-@pytest.mark.parametrize("name", SEARCHABLE)
-def test_the_default_of_every_field_is_a_valid_choice_and_comes_back(name: str) -> None:
-    default = getattr(Finetune(), name)
-    (listed,) = Space(choices={name: [default]}).choices[name]
-    assert isinstance(listed, str | int | float | None)
-    assert typed_value(name, listed) == default
+def test_the_default_of_every_field_is_a_valid_choice_and_comes_back() -> None:
+    for name in SEARCHABLE:
+        default = getattr(Finetune(), name)
+        (listed,) = Space(choices={name: [default]}).choices[name]
+        assert isinstance(listed, str | int | float | None)
+        assert typed_value(name, listed) == default, name
 
 
 def test_choices_are_numbers_and_names_as_a_trial_stores_them() -> None:
     space = Space(choices={"weight_decay": [0, "1e-3"], "method": [Method.full, "lora"]})
     assert space.choices == {"weight_decay": [0.0, 1e-3], "method": ["full", "lora"]}
-
-
-def test_choices_are_given_in_a_preset_or_with_a_plus() -> None:
-    assert preset("quick", "+search.space.choices.method=[full,lora]").space.choices == {
-        "method": ["full", "lora"]
-    }
 
 
 @pytest.mark.parametrize(
@@ -105,8 +99,10 @@ def test_no_known_recipes_is_a_choice() -> None:
 # --- presets
 
 
-def test_quick_looks_for_a_recipe_in_a_number_of_trials() -> None:
-    assert (preset("quick").goal, preset("quick").trials) == (Goal.recipe, 15)
+def test_quick_looks_for_a_recipe_in_a_number_of_trials_whose_choices_are_given_with_a_plus() -> None:
+    quick = preset("quick", "+search.space.choices.method=[full,lora]")
+    assert (quick.goal, quick.trials) == (Goal.recipe, 15)
+    assert quick.space.choices == {"method": ["full", "lora"]}
 
 
 def test_pareto_follows_two_objectives() -> None:

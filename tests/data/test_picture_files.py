@@ -43,7 +43,7 @@ def refusal(content: Content) -> Unreadable:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF", "MPO"])
-@pytest.mark.parametrize("name", ["x", "x.dat", "x.png", "x.jpg"])
+@pytest.mark.parametrize("name", ["x", "x.png"])
 def test_the_content_decides_the_format(tmp_path, noise, kind, name):
     smooth = noise("x").resize((64, 48))
     (tmp_path / name).write_bytes(encoded(smooth, kind))
@@ -109,8 +109,9 @@ METADATA = {
 }
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the pixels", "after them"])
-@pytest.mark.parametrize("broken", [0, 1], ids=["with checksums", "with wrong checksums"])
+@pytest.mark.parametrize(
+    ("after", "broken"), [(False, 0), (True, 1)], ids=["before the pixels", "after them with wrong checksums"]
+)
 @pytest.mark.parametrize("chunks", METADATA.values(), ids=METADATA)
 def test_metadata_of_a_png_costs_no_picture(tmp_path, decode, chunks, broken, after):
     (tmp_path / "x.png").write_bytes(png_with(*chunks, after=after, broken=broken))

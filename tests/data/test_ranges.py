@@ -71,7 +71,7 @@ def notes(artifacts: Artifacts, name: str = "target") -> list[str]:
     return json.loads((artifacts.data_output(name) / "card.json").read_text())["notes"]
 
 
-@pytest.mark.parametrize("count", ranges.BITS)
+@pytest.mark.parametrize("count", [10, 16])
 def test_the_same_pictures_in_any_number_of_bits_are_the_same_to_a_network(tmp_path, plain, count):
     deep = stores(run(write(tmp_path / "deep", bits(count))), "target", "test")
     for one, other in zip(stores(plain, "target", "test"), deep, strict=True):
@@ -161,11 +161,9 @@ def settings(message: str) -> dict[str, object]:
     ("to", "setting"),
     [
         (lambda eight: eight.astype(np.int32) * 8 - 1000, "target.range=[-1000,1040]"),
-        (lambda eight: eight.astype(np.int32) * 1000, "target.range=[0,255000]"),
-        (lambda eight: eight.astype(np.float32), "target.range=[0,255]"),
         (lambda eight: (eight / 255 - 0.5).astype(np.float32), "target.range=[-0.5,0.5]"),
     ],
-    ids=["Hounsfield units", "32 bits", "floats to 255", "floats around 0"],
+    ids=["Hounsfield units", "floats around 0"],
 )
 def test_values_without_black_and_white_are_refused_with_the_setting_that_defines_them(
     tmp_path, plain, to, setting

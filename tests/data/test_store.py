@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thawline.artifacts import file_hash
@@ -145,6 +145,7 @@ def test_as_many_rows_as_images(tmp_path, transform):
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=12)
 
 
+@settings(max_examples=10)
 @given(names=st.lists(NAMES, min_size=1, max_size=4, unique=True))
 def test_any_label_comes_back_as_it_was(tmp_path_factory, transform, names):
     directory = tmp_path_factory.mktemp("labels")

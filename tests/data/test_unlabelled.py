@@ -64,11 +64,10 @@ def test_without_any_the_artifact_says_so_and_the_others_stay_as_they_are(tmp_pa
     assert open_store(run(tmp_path, tmp_path / "more").data_output("target")).fingerprint == before
 
 
-@pytest.mark.parametrize("bits", [-1, 2])
 def test_doubles_of_labelled_pictures_and_of_each_other_are_left_out_and_counted(
-    tmp_path, labelled, write_pictures, caplog, bits
+    tmp_path, labelled, write_pictures, caplog
 ):
-    artifacts = run(tmp_path, None, near_duplicate_bits=bits)
+    artifacts = run(tmp_path, None, near_duplicate_bits=2)
     of = {
         split: list(open_store(artifacts.data_output(name)).part(split).manifest["path"])
         for name, split in (("target", "train"), ("target", "val"), ("test", "test"))
@@ -80,7 +79,7 @@ def test_doubles_of_labelled_pictures_and_of_each_other_are_left_out_and_counted
         for path in paths[:2]:
             shutil.copy(labelled / path, tmp_path / "more" / f"{split}-{path.replace('/', '-')}")
     with caplog.at_level("INFO"):
-        artifacts = run(tmp_path, tmp_path / "more", near_duplicate_bits=bits)
+        artifacts = run(tmp_path, tmp_path / "more", near_duplicate_bits=2)
     assert list(unlabelled(artifacts).manifest["path"]) == ["000.png", "001.png"]
     said = "\n".join(caplog.messages)
     for split in ("training", "validation", "test"):
@@ -131,10 +130,3 @@ def test_a_folder_that_holds_no_pictures_or_does_not_exist_is_refused(tmp_path, 
         run(tmp_path, tmp_path / "empty")
     with pytest.raises(UserError, match=r"target\.unlabelled = .*gone does not exist.*\n.*=null"):
         run(tmp_path, tmp_path / "gone")
-
-
-def test_files_none_of_which_can_be_read_are_refused(tmp_path, labelled):
-    (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "1.png").write_text("no picture")
-    with pytest.raises(UserError, match=r"(?s)none of its pictures is left.*cannot be read"):
-        run(tmp_path, tmp_path / "more")

@@ -74,13 +74,6 @@ def test_without_mistakes_there_is_nothing_to_show(tmp_path: Path, test: Store) 
     assert (told["cells"], told["worst"]) == ([], [])
 
 
-def test_equal_answers_give_equal_bytes(tmp_path: Path, test: Store) -> None:
-    for name in ("a", "b"):
-        written(tmp_path / name, test, MODELS)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-
-
 def test_a_network_without_rows_and_columns_shows_no_map(tmp_path: Path, test: Store) -> None:
     told = written(tmp_path / "pictures", test, MODELS, "tests_networks.ReZero")
     assert told["map_after"] is None

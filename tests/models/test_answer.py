@@ -77,15 +77,6 @@ def test_maps_and_tokens_are_pooled_to_one_row() -> None:
     assert as_rows(torch.randn(2, 9, 5)).shape == (2, 5)
 
 
-def test_it_is_exported_with_any_number_of_pictures(network, pictures, features) -> None:
-    answer = Answer(network, Answering(1.5, unknown=UNKNOWN, costs=((0, 2), (1, 0))), features)
-    dynamic = ({0: torch.export.Dim("batch", min=1)},)
-    program = torch.export.export(answer, (pictures[:2],), dynamic_shapes=dynamic).module()
-    for count in (1, 2, 7):
-        for ours, theirs in zip(answer(pictures[:count]), program(pictures[:count]), strict=True):
-            torch.testing.assert_close(ours, theirs)
-
-
 def test_a_bundle_gives_the_same_answers(network, pictures, features, tmp_path: Path) -> None:
     answering = Answering(1.5, "On 9 pictures.", UNKNOWN, ((0.0, 2.0), (1.0, 0.0)))
     card = save_model(tmp_path / MODEL, tmp_path / CARD, network, SMALL)

@@ -240,7 +240,7 @@ def random_network(block) -> nn.Module:
     return nn.Sequential(stem, block(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head).double()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(BLOCKS, st.booleans())
 def test_any_network_of_branches_is_cut_exactly(block, training):
     network = random_network(block)
@@ -255,7 +255,7 @@ def test_any_network_of_branches_is_cut_exactly(block, training):
         assert torch.equal(suffix(prefix(pictures)), expected)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(BLOCKS)
 def test_units_hold_what_the_prefix_holds_and_all_before_the_head(block):
     network = random_network(block)

@@ -138,8 +138,14 @@ def test_torch_export_follows_it(pictures: torch.Tensor, build_small_of_kind) ->
     assert torch.allclose(exported.module()(pictures), several(pictures))
 
 
-@pytest.mark.parametrize("variant", [HeadVariant.linear, HeadVariant.dropout_linear])
-@pytest.mark.parametrize("method", [Method.full, Method.adapter, Method.lora])
+@pytest.mark.parametrize(
+    ("variant", "method"),
+    [
+        (HeadVariant.linear, Method.full),
+        (HeadVariant.dropout_linear, Method.adapter),
+        (HeadVariant.linear, Method.lora),
+    ],
+)
 def test_a_saved_model_is_what_differs_from_its_base(
     tmp_path: Path, variant: HeadVariant, method: Method
 ) -> None:

@@ -70,7 +70,7 @@ def surgical(network: nn.Module, *frozen: int) -> PartlyFrozen:
     return hold(network, select(network, frozen))
 
 
-@pytest.mark.parametrize("frozen", [(), (0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("frozen", [(), (1,), (0, 2), (0, 1, 2)])
 def test_only_frozen_units_keep_what_training_drops(network, frozen):
     model = surgical(network, *frozen).train()
     assert torch.equal(model(ROWS), with_branches(network, *frozen))

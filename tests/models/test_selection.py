@@ -142,7 +142,7 @@ POLICIES = {
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("method", [Method.full, Method.bias, Method.norm])
+@pytest.mark.parametrize("method", [Method.full, Method.bias])
 def test_batch_norm_in_frozen_units_follows_its_policy_whatever_the_method(policy, method):
     learns, moves = POLICIES[policy]
     selection = select(varied(), {0, 1}, method=method, frozen_batch_norm=policy)
@@ -152,7 +152,7 @@ def test_batch_norm_in_frozen_units_follows_its_policy_whatever_the_method(polic
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("method", [Method.full, Method.bias, Method.norm])
+@pytest.mark.parametrize("method", [Method.full, Method.bias])
 def test_batch_norm_in_unfrozen_units_learns_if_policy_and_method_let_it(policy, method):
     learns, moves = POLICIES[policy]
     everything = select(varied(), {0, 1}, method=method).parameters
@@ -353,7 +353,7 @@ def test_a_method_that_could_add_nothing_is_refused(method):
     require_learning(varied(method), {0}, method=method)
 
 
-@pytest.mark.parametrize("method", [Method.full, Method.bias, Method.norm])
+@pytest.mark.parametrize("method", [Method.norm])
 def test_new_heads_always_learn(resnet, method):
     target, accounting = replace_head(resnet, 3, seed=0)
     selection = select(target, range(9), method=method)

@@ -87,7 +87,7 @@ def test_nothing_changed_is_an_empty_file(base: Path) -> None:
     assert state_hashes(load_model(*paths, base)[0]) == state_hashes(initial(base))
 
 
-@pytest.mark.parametrize("method", [Method.scale_shift, Method.lora, Method.adapter])
+@pytest.mark.parametrize("method", [Method.lora, Method.adapter])
 def test_an_adapted_model_is_stored_as_what_was_added_and_its_head(base: Path, method: Method) -> None:
     adaptation = adaptation_of(Finetune(method=method), {0})
     assert adaptation is not None
@@ -103,14 +103,11 @@ def test_an_adapted_model_is_stored_as_what_was_added_and_its_head(base: Path, m
     assert [unit.name for unit in units(loaded)] == [unit.name for unit in units(initial(base))]
 
 
-@pytest.mark.parametrize("deep", [True, False])
-def test_prompts_are_found_again_in_a_network_whose_attention_starts_at_zero(
-    tmp_path: Path, deep: bool
-) -> None:
+def test_prompts_are_found_again_in_a_network_whose_attention_starts_at_zero(tmp_path: Path) -> None:
     card, base = replace(CARD, architecture="tests_networks.ReZero"), tmp_path / "base.safetensors"
     trained = shaken(build_random(card, seed=1), {"blocks.0.share", "blocks.1.share"})
     save_model(base, tmp_path / "base.json", trained, card)
-    adaptation = adaptation_of(Finetune(method=Method.prompt, prompt_deep=deep), {0})
+    adaptation = adaptation_of(Finetune(method=Method.prompt), {0})
     assert adaptation is not None
     network = adapt(initial(base), adaptation, seed=3)
     learning = added_parameters(network) | head_parameters(network)

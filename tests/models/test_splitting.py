@@ -10,6 +10,11 @@ from thawline.models.splitting import part, require_rows, split
 from thawline.models.zoo import build
 
 
+@pytest.mark.parametrize(
+    "network",
+    ["resnet18", "mobilenet_v3", "shufflenet", "squeezenet1_1", "densenet", "vit", "swin", "convnext"],
+    indirect=True,
+)
 @torch.no_grad()
 def test_every_cut_is_exact(network, pictures):
     expected = network.eval()(pictures)
@@ -30,13 +35,6 @@ def test_every_cut_is_exact_while_training(network, pictures):
         found = suffix(prefix(pictures))
         torch.manual_seed(3)
         assert torch.equal(found, network.train()(pictures))
-
-
-def test_the_prefix_is_its_units_one_after_the_other(network, pictures):
-    whole = divide(network.eval())
-    middle = len(whole.units) // 2
-    chained = part(whole, middle, middle + 1)(part(whole, 0, middle)(pictures))
-    assert torch.equal(part(whole, 0, middle + 1)(pictures), chained)
 
 
 def test_the_two_sides_share_the_networks_tensors_under_the_same_names(network):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import GoogLeNet_Weights, ResNet18_Weights, WeightsEnum
+from torchvision.models import GoogLeNet_Weights, ResNet18_Weights, ShuffleNet_V2_X0_5_Weights, WeightsEnum
 
 from thawline.config.choices import HeadVariant, Match
 from thawline.config.errors import UserError
@@ -44,18 +44,18 @@ def published(monkeypatch):
 
     def get_state_dict(self, *args, **kwargs):  # noqa: ARG001
         asked.append(self)
-        aux = {"aux_logits": True} if isinstance(self, GoogLeNet_Weights) else {}
-        name = {GoogLeNet_Weights: "googlenet", ResNet18_Weights: "resnet18"}[type(self)]
-        return build(name, 1000, seed=3, **aux).state_dict()
+        if isinstance(self, GoogLeNet_Weights):
+            return build("googlenet", 1000, aux_logits=True, init_weights=False).state_dict()
+        return build({ResNet18_Weights: "resnet18"}.get(type(self), NAME), 1000, seed=3).state_dict()
 
     monkeypatch.setattr(WeightsEnum, "get_state_dict", get_state_dict)
     return asked
 
 
 def test_published_weights_are_loaded_with_their_classes(published):
-    found, card = source_model_from_weights(config("DEFAULT", "resnet18"))
-    assert published == [ResNet18_Weights.IMAGENET1K_V1]
-    assert state_hashes(found) == state_hashes(build("resnet18", 1000, seed=3))
+    found, card = source_model_from_weights(config("DEFAULT"))
+    assert published == [ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1]
+    assert state_hashes(found) == state_hashes(build(NAME, 1000, seed=3))
     assert len(card.classes) == 1000
     assert card.classes[0] == "tench"
     assert card.origin.startswith("torchvision IMAGENET1K_V1 (https://")
@@ -80,7 +80,7 @@ def test_auxiliary_heads_of_published_weights_are_kept_when_asked_for(published)
     assert found.aux1.fc2.out_features == 1000
 
 
-@pytest.mark.parametrize("error", [URLError("no route"), ConnectionResetError("reset"), TimeoutError("slow")])
+@pytest.mark.parametrize("error", [URLError("no route"), TimeoutError("slow")])
 def test_without_a_network_it_says_where_to_put_the_file(monkeypatch, error):
     def fail(*args, **kwargs):
         raise error
@@ -103,7 +103,7 @@ def written(path: Path, tensors: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_state_dict_is_loaded_and_says_how_many_classes_there_are(tmp_path, network, suffix):
     path = written(tmp_path / f"leaves{suffix}", network.state_dict())
     found, card = source_model_from_weights(config(path))
@@ -166,12 +166,6 @@ def test_weights_of_another_architecture_are_refused(tmp_path, network):
     path = written(tmp_path / "other.pth", network.state_dict())
     with pytest.raises(UserError, match=r"other.pth does not fit .*\n  - classifier.0.bias(.|\n)*[+] conv1"):
         source_model_from_weights(config(path, "mobilenet_v3_small"))
-
-
-def test_weights_of_a_larger_architecture_are_refused(tmp_path):
-    path = written(tmp_path / "other.pth", build("resnet34", 2, seed=0).state_dict())
-    with pytest.raises(UserError, match=r"unexpected\):\n  [+] layer1.2.bn1.bias"):
-        source_model_from_weights(config(path, "resnet18"))
 
 
 @pytest.mark.parametrize(

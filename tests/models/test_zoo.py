@@ -58,8 +58,7 @@ def test_options_a_builder_does_not_take_are_refused(name, options, why):
         build(name, 7, **options)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1"])
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize(("name", "channels"), [("mobilenet_v3_small", 1), ("squeezenet1_1", 4)])
 def test_the_first_convolution_takes_as_many_channels_as_asked(name, channels):
     network = build(name, 7, channels=channels).eval()
     assert network(torch.randn(2, channels, 32, 32)).shape == (2, 7)
@@ -69,8 +68,8 @@ def test_the_first_convolution_takes_as_many_channels_as_asked(name, channels):
 
 
 def test_three_channels_change_nothing():
-    three = build("resnet18", 7, channels=3, seed=0)
-    assert state_hashes(three) == state_hashes(build("resnet18", 7, seed=0))
+    three = build("squeezenet1_1", 7, channels=3, seed=0)
+    assert state_hashes(three) == state_hashes(build("squeezenet1_1", 7, seed=0))
 
 
 def test_a_network_without_a_convolution_of_three_channels_cannot_be_adapted(monkeypatch):
@@ -84,10 +83,10 @@ def test_a_network_without_a_convolution_of_three_channels_cannot_be_adapted(mon
 
 def test_the_seed_decides_everything_and_spares_the_global_generator():
     state = torch.get_rng_state()
-    one, again, other = (build("resnet18", 7, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (build("shufflenet_v2_x0_5", 7, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
     assert state_hashes(one) == state_hashes(again)
-    assert state_hashes(one)["conv1.weight"] != state_hashes(other)["conv1.weight"]
+    assert state_hashes(one)["conv1.0.weight"] != state_hashes(other)["conv1.0.weight"]
 
 
 def test_without_a_seed_the_global_generator_decides():

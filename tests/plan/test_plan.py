@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_toy_store
+from conftest import write_toy_artifacts, write_toy_store
 
 from thawline.artifacts import CARD, FORECAST, MODEL, PLAN, STOPPED, Artifacts, read_json, write_json
 from thawline.clock import Clock
@@ -67,24 +67,30 @@ def config(minutes: float | None = 5.0, **recipe: object) -> Config:
     )
 
 
-def test_a_first_model_comes_before_everything_else(toy_artifacts: Artifacts) -> None:
-    plan(config(), toy_artifacts)
-    bundle = bundle_in(toy_artifacts.outputs)
+@pytest.fixture(scope="module")
+def after(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """What a plan of five minutes leaves."""
+    artifacts = write_toy_artifacts(tmp_path_factory.mktemp("planned"))
+    plan(config(), artifacts)
+    return artifacts
+
+
+def test_a_first_model_comes_before_everything_else(after: Artifacts) -> None:
+    bundle = bundle_in(after.outputs)
     network, card = load_model(bundle / MODEL, bundle / CARD)
-    store = open_store(toy_artifacts.data("target"))
+    store = open_store(after.data("target"))
     found = probabilities(network, batches(store, 8), "cpu")
     assert card.classes == store.classes
     assert (found.argmax(1) == store.labels).mean() > 0.8
 
 
-def test_the_first_model_answers_by_what_it_says_of_pictures_left_out(toy_artifacts: Artifacts) -> None:
-    plan(config(), toy_artifacts)
-    answering = card_of(bundle_in(toy_artifacts.outputs)).answering
+def test_the_first_model_answers_by_what_it_says_of_pictures_left_out(after: Artifacts) -> None:
+    answering = card_of(bundle_in(after.outputs)).answering
     assert answering is not None
     assert answering.basis == "Fitted on 16 validation pictures and 16 training pictures, each left out once."
     assert answering.temperature != 1
     assert answering.unknown is not None
-    assert network_of(bundle_in(toy_artifacts.outputs)).threshold == answering.unknown.threshold
+    assert network_of(bundle_in(after.outputs)).threshold == answering.unknown.threshold
 
 
 def test_decisions_are_kept_for_as_long_as_what_they_were_made_from(toy_artifacts: Artifacts) -> None:
@@ -123,20 +129,15 @@ def test_a_cross_validation_is_planned_where_the_pictures_allow_it(
         assert (found.validation, found.folds) == (ValidationName.kfold, expected)
 
 
-def test_there_is_no_second_and_no_date_in_a_plan(toy_artifacts: Artifacts) -> None:
-    plan(config(), toy_artifacts)
-    found = read_json(toy_artifacts.outputs / "plan" / PLAN)
+def test_there_is_no_second_and_no_date_in_a_plan(after: Artifacts) -> None:
+    found = read_json(after.outputs / "plan" / PLAN)
     assert set(found) == {"basis", "settings"}
     assert all(isinstance(value, (bool, int, str, list, type(None))) for value in found["settings"].values())
 
 
-def test_later_stages_obey_what_was_decided(toy_artifacts: Artifacts) -> None:
-    asked = config()
-    plan(asked, toy_artifacts)
-    found = planned(asked, toy_artifacts)
-    assert (
-        found.search.trials == read_json(toy_artifacts.outputs / "plan" / PLAN)["settings"]["search.trials"]
-    )
+def test_later_stages_obey_what_was_decided(after: Artifacts) -> None:
+    found = planned(config(), after)
+    assert found.search.trials == read_json(after.outputs / "plan" / PLAN)["settings"]["search.trials"]
     assert found.finetune.refit
 
 

@@ -54,12 +54,11 @@ def test_without_a_search_its_figures_are_left_out(drawn: Make) -> None:
         ({"classes": tuple(f"class {n}" for n in range(100)), "test_pictures": 400}, ["confusion"]),
         ({"classes": ("only",), "test_pictures": 3}, ["contenders", "confusion", "reliability"]),
         ({"classes": ("$a$", "<b> & c", "猫"), "seeds": 1}, ["contenders", "confusion"]),
-        ({"searched": False, "weights": True}, ["cost"]),
         ({"skill": {"finetuned": 50.0}}, ["contenders", "learning_rates", "training_curves", "confusion"]),
         ({"trials": 1}, ["learning_rates"]),
         ({"cuts": "9"}, ["accuracy_by_cut", "accuracy_by_depth"]),
     ],
-    ids=["100 classes", "one class", "odd labels", "no search", "one contender", "one trial", "one cut"],
+    ids=["100 classes", "one class", "odd labels", "one contender", "one trial", "one cut"],
 )
 def test_unusual_findings_can_be_drawn(
     drawn: Make, story: dict[str, Any], names: list[str], tmp_path: Path

@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,12 +169,6 @@ def test_many_classes_are_folded_away(written: Callable[..., str]) -> None:
 )
 def test_labels_are_no_markup(label: str, shown: str) -> None:
     assert cell(label) == shown
-
-
-def test_the_template_is_part_of_the_package() -> None:
-    import thawline.report
-
-    assert (Path(thawline.report.__file__).parent / "templates" / "page.md.jinja").is_file()
 
 
 def test_a_report_by_hand_takes_curve_and_metrics_from_the_same_place(finished: Callable[..., Any]) -> None:

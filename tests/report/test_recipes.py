@@ -159,16 +159,8 @@ CORE = {
     ("depth", "values", "more", "less"),
     [
         (3, {}, set(), set()),
-        (3, {"lora_rank": 8, "mix_alpha": 0.4, "momentum": 0.5, "phase_share": 0.2}, set(), set()),
         (0, {"method": "lora"}, {"lora_rank", "lora_scale"}, {"frozen_batch_norm"}),
-        (3, {"method": "adapter"}, {"adapter_width"}, set()),
-        (3, {"method": "prompt"}, {"prompt_tokens", "prompt_deep"}, set()),
-        (3, {"phases": "gradual"}, {"phases", "phase_share"}, set()),
         (3, {"phases": "probe_first"}, {"phases", "head_penalty", "head_scale"}, {"head_lr"}),
-        (3, {"views": 4, "decay_all": True, "weight_decay": 0.0}, set(), set()),
-        (8, {"layer_decay": 0.5}, set(), set()),
-        (3, {"mix": "cutmix"}, {"mix", "mix_alpha"}, set()),
-        (3, {"optimizer": "sgd"}, {"momentum"}, set()),
         (
             3,
             {"ema": 0.9, "soup": 3, "wise_ft": 0.5, "l2_sp": 0.1},
@@ -178,18 +170,10 @@ CORE = {
         (0, {"units": ["layer1"]}, {"units"}, {"depth"}),
         (
             9,
-            {"method": "norm", "phases": "gradual", "wise_ft": 0.5, "layer_decay": 0.5, "l2_sp": 0.1}
-            | {"linear_head": False},
-            set(),
-            {"method", "batch_norm", "body_lr"},
-        ),
-        (
-            9,
             {"soup": 3, "ema": 0.9},
             {"head_penalty"},
             CORE - {"start", "depth", "frozen_batch_norm", "seeds", "refit"},
         ),
-        (9, {"frozen_batch_norm": "train"}, set(), {"method", "batch_norm"}),
         (
             0,
             {"start": "random", "body_lr": None},

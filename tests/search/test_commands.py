@@ -127,9 +127,10 @@ def test_a_study_that_is_empty_has_no_best(here: Path) -> None:
     assert found["begun"].states == {}
 
 
-def test_the_corrected_accuracy_is_that_of_this_study(tmp_path: Path) -> None:
-    study = finished(tmp_path, 1)
-    folder = tmp_path / "artifacts" / "search" / "finetuned"
+def test_the_corrected_accuracy_is_that_of_this_study(here: Path) -> None:
+    study = bowl()
+    study.set_user_attr("outputs", str(here / "artifacts"))
+    folder = here / "artifacts" / "search" / "finetuned"
     interval = {"mean": 0.8, "low": 0.7, "high": 0.9}
     best = commands.overview(study).best
     assert best is not None
@@ -165,7 +166,9 @@ def test_export_to_csv_has_a_row_for_every_trial(here: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [float(row["value"]) for row in rows] == [trial.value for trial in study.trials]
     assert [float(row["x"]) for row in rows] == [trial.params["x"] for trial in study.trials]
+    # what is known beforehand is tried first
     assert [row["attribute_known"] for row in rows] == ["configured", "", ""]
+    assert float(rows[0]["x"]) == 0.5
     first = ["number", "state", "value", "reason", "started", "finished", "seconds", "x", "y"]
     assert list(rows[0])[: len(first)] == first
 
@@ -190,12 +193,12 @@ def test_an_export_that_fails_leaves_the_old_file(here: Path) -> None:
     assert (here / "all.csv").read_text() == "old"
 
 
-def test_a_study_remembers_its_configuration_but_no_password(tmp_path: Path) -> None:
-    study = finished(tmp_path, 1)
-    assert configuration(study) == Config(search=random_search(1))
+def test_a_study_remembers_its_configuration_but_no_password(here: Path) -> None:
+    study = bowl()
+    assert configuration(study) == Config(search=random_search(3))
     config = Config(search=random_search(1, storage="postgresql+psycopg2://me:hidden@host/studies"))
     config.tracking.uri = "postgresql://me:hidden@host/runs"
-    remember(study, config, Artifacts.under(tmp_path))
+    remember(study, config, Artifacts.under(here))
     for kept in (study.user_attrs["config"], lock_of(config)):
         assert "hidden" not in kept
         assert "me:***@host/studies" in kept
@@ -213,11 +216,11 @@ def test_resume_finds_the_password_of_the_runs_in_the_lock(toy_artifacts: Artifa
         commands.resume(study.study_name, default())
 
 
-def test_a_study_of_the_pipeline_goes_on_below_scratch(tmp_path: Path) -> None:
-    artifacts = by_hand(finished(tmp_path, 1))
-    assert artifacts.root == tmp_path
-    assert artifacts.outputs == tmp_path / "scratch" / "resumed" / "bowl"
-    assert artifacts.find("prepare/target") == tmp_path / "artifacts" / "prepare" / "target"
+def test_a_study_of_the_pipeline_goes_on_below_scratch(here: Path, three: Path) -> None:
+    artifacts = by_hand(bowl())
+    assert artifacts.root == three
+    assert artifacts.outputs == three / "scratch" / "resumed" / "bowl"
+    assert artifacts.find("prepare/target") == three / "artifacts" / "prepare" / "target"
 
 
 def test_a_study_begun_by_hand_goes_on_in_its_own_folder(tmp_path: Path) -> None:
@@ -271,14 +274,15 @@ def test_resume_runs_what_is_missing_and_leaves_the_pipelines_files(
 
 
 def test_resume_refuses_by_name_what_has_changed_since(toy_artifacts: Artifacts, runs: str) -> None:
-    name, _ = begun(toy_artifacts, runs)
+    config = config_of(runs)
+    study = open_study(Trials(config, toy_artifacts), toy_artifacts.studies)
+    remember(study, config, toy_artifacts)
     card = toy_artifacts.stage("replace_head") / "card.json"
     write_json(card, read_json(card) | {"source_hash": "1" * 64})
     with pytest.raises(
-        UserError, match=rf"{name}.*was decided by other(.|\n)*source: study has 000.*, now 111"
+        UserError, match=rf"{study.study_name}.*was decided by other(.|\n)*source: study has 000.*, now 111"
     ):
-        commands.resume(name, default())
-    assert dict(commands.overview(commands.study_named(name, default())).states) == {"complete": 1}
+        commands.resume(study.study_name, default())
 
 
 @pytest.mark.slow

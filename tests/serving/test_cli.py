@@ -83,15 +83,6 @@ def test_a_picture_named_twice_is_labelled_twice(
     assert twice[0] == twice[1]
 
 
-def test_text_has_one_line_per_picture(
-    bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(bundle, str(pictures / "0.png"), str(pictures / "1.png")) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert all(line.split("\t")[1] in ("across", "down") for line in lines)
-
-
 def test_an_unreadable_picture_is_named_and_the_others_are_labelled(
     bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_the_bundle_needs_no_base_and_is_plain_where_that_is_possible(finetuned)
     assert torch.equal(exported(pictures), network(pictures))
 
 
+@pytest.mark.parametrize("finetuned", [Method.lora, Method.prompt], indirect=True)
 def test_pictures_are_labelled_by_what_was_exported(
     finetuned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +115,7 @@ def test_how_it_answers_tells_a_registered_model_from_others(
     assert cards[0][0] != cards[1][0]
 
 
+@pytest.mark.parametrize("finetuned", [Method.full], indirect=True)
 def test_a_fine_tuned_model_is_not_exported_on_another_base(finetuned) -> None:
     artifacts, _ = finetuned
     base = artifacts.stage("replace_head") / MODEL

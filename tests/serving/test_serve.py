@@ -80,11 +80,10 @@ def test_where_the_port_is_taken_a_free_one_is_named(checkout: Path, capsys) -> 
     socket.create_server(("127.0.0.1", int(command.split()[-1]))).close()
 
 
-@pytest.mark.parametrize(("host", "reason"), [("192.0.2.1", "assign"), ("host.invalid", "known|resolution")])
-def test_where_the_host_is_not_here_loopback_is_named(checkout: Path, capsys, host: str, reason: str) -> None:
-    first, advice = said(capsys, "--host", host).splitlines()
-    assert first.startswith(f"error: nobody can listen at {host} port 5001: ")
-    assert any(word in first for word in reason.split("|"))
+def test_where_the_host_is_not_here_loopback_is_named(checkout: Path, capsys) -> None:
+    first, advice = said(capsys, "--host", "192.0.2.1").splitlines()
+    assert first.startswith("error: nobody can listen at 192.0.2.1 port 5001: ")
+    assert "assign" in first
     assert advice.startswith("  try: thawline serve --port ")
 
 

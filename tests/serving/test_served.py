@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from contextlib import suppress
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -158,25 +158,6 @@ def test_a_moved_checkout_finds_its_models(home: Path, tmp_path: Path) -> None:
         assert (place / "MLmodel").exists()
         logged = client.get_logged_model(each.source.removeprefix("models:/"))
         assert logged.artifact_location == place.as_uri()
-
-
-IMPORTED = """
-import json, sys
-from thawline.serving.served import Served
-from thawline.models import zoo
-Served.__init__
-print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
-"""
-
-
-def test_all_that_answering_imports_of_its_own_accord_is_required() -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORTED], check=True, capture_output=True, text=True)
-    loaded, found = set(json.loads(done.stdout)), packages_distributions()
-    source = Path(tracking.__file__).parents[1].rglob("*.py")
-    text = "\n".join(path.read_text() for path in source)
-    direct = {name for name in loaded if f"\nimport {name}" in text or f"\nfrom {name}" in text}
-    needed = {each.lower() for name in direct for each in found.get(name, [])} - {"thawline"}
-    assert needed <= set(registered.PACKAGES)
 
 
 @pytest.mark.slow

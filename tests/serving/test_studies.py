@@ -4,8 +4,8 @@ import csv
 import os
 import pty
 import shutil
-import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -96,21 +96,20 @@ def test_two_objectives_are_both_told(
     assert "90.0 %, 1.25e+12 operations (trial 0)" in capsys.readouterr().out
 
 
-def test_a_terminal_gets_a_table_without_tabs_or_lost_words(study: optuna.Study) -> None:
-    command = "from thawline.serving.cli import main; main(['study', 'show', 'bowl'])"
+def test_a_terminal_gets_a_table_without_tabs_or_lost_words(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
-    process = subprocess.Popen([sys.executable, "-c", command], stdout=theirs, env=environment)
-    os.close(theirs)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
     shown = b""
-    try:
-        while chunk := os.read(ours, 4096):
+    with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        assert call("show", "bowl") == 0
+    # an error is how Linux says that the other end is closed
+    with os.fdopen(ours, "rb", buffering=0) as file, suppress(OSError):
+        while chunk := file.read(4096):
             shown += chunk
-    except OSError:
-        pass  # how Linux says that the other end is closed
-    finally:
-        os.close(ours)
-    assert process.wait() == 0
     lines = shown.decode().splitlines()
     assert "\t" not in shown.decode()
     assert any(line.split() == ["trials", "3", "complete,", "1", "failed"] for line in lines)

@@ -1,7 +1,6 @@
 """The one-standard-error rule: what is simpler is taken unless what trains more is clearly better."""
 
 import numpy as np
-import pytest
 
 from thawline.statistics.one_standard_error import simplest
 
@@ -58,9 +57,8 @@ def test_each_weighting_is_decided_by_itself() -> None:
     assert found.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_on_labels_that_say_nothing_the_simplest_is_mostly_taken(seed: int) -> None:
-    generator = np.random.default_rng(seed)
+def test_on_labels_that_say_nothing_the_simplest_is_mostly_taken() -> None:
+    generator = np.random.default_rng(0)
     rows = (generator.random((8, 200)) < 0.5).astype(float)
     weights = generator.multinomial(200, np.full(200, 1 / 200), size=100).T.astype(float)
     best = (rows @ weights).argmax(0)

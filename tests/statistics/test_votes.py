@@ -75,9 +75,9 @@ def test_near_copies_are_found_and_count_as_one(classes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "accuracies", [[0.7] * 6, [0.95, 0.95, 0.9, 0.6, 0.6], [0.97, 0.96, 0.5, 0.5, 0.5, 0.5]]
+    ("accuracies", "classes"),
+    [([0.7] * 6, 2), ([0.95, 0.95, 0.9, 0.6, 0.6], 5), ([0.97, 0.96, *[0.5] * 4], 2)],
 )
-@pytest.mark.parametrize("classes", [2, 5])
 def test_voters_that_know_the_same_are_no_copies(accuracies: list[float], classes: int) -> None:
     found = [copies(draw(accuracies, classes, 200, seed)[1], classes).tolist() for seed in range(10)]
     assert sum(each != list(range(len(accuracies))) for each in found) <= 1

@@ -133,14 +133,6 @@ def test_a_stage_that_comes_again_while_the_store_is_lost_has_one_run(checkout, 
     assert len(runs()) == 2
 
 
-def test_what_was_sent_is_not_sent_again(checkout, lose):
-    use("a", checkout, lose)
-    lose(back=True)
-    for _ in range(2):
-        tracking.connect(URI, "thawline", checkout)
-        assert len(runs()) == 1
-
-
 def test_a_process_that_died_while_it_sent_leaves_no_run_twice(checkout, lose, monkeypatch):
     lose()
     use("a", checkout)

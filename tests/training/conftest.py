@@ -24,3 +24,12 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Calms:
         return trained[key]
 
     return training
+
+
+@pytest.fixture(autouse=True)
+def freed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note when a training that ran out of memory gives some back. Looking for it among all that the tests
+    have loaded takes a second, and these networks leave nothing worth it."""
+    found: list[int] = []
+    monkeypatch.setattr("thawline.training.memory.free_memory", lambda: found.append(len(found)))
+    return found

@@ -104,12 +104,11 @@ def test_a_network_that_is_too_sure_gets_a_temperature_above_1(tmp_path: Path, b
     assert answering_of(network, Finetune(), store, 0.1, CPU)[0].temperature > 2
 
 
-@pytest.mark.parametrize("cuts", [[], [1]])
 def test_what_solving_stored_is_asked_in_place_of_the_pictures(
-    tmp_path: Path, build_small, monkeypatch: pytest.MonkeyPatch, cuts: list[int]
+    tmp_path: Path, build_small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, network = write_toy_store(tmp_path, {"train": 20, "val": 5}), build_small(1)
-    network, settings = read_cuts(network, cuts, seed=0), recipe(depth="all", body_lr=None, head_cuts=cuts)
+    network, settings = read_cuts(network, [1], seed=0), recipe(depth="all", body_lr=None, head_cuts=[1])
     cache = PrefixCache(tmp_path / "prefix", ON_CPU)
     training = Training(network, settings, store, ON_CPU, seed=0, mirror=False, cache=cache)
     training.run()

@@ -1,7 +1,6 @@
 """Weights that are averaged: over time, with the source model, over several trainings."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,28 +13,21 @@ from thawline.config.sections import BatchNorm
 from thawline.data.batches import Batches
 from thawline.data.store import Store
 from thawline.models.freezing import state_hashes
-from thawline.training.history import Fitted, Row
+from thawline.training.history import Row
 from thawline.training.run import Training
 from thawline.training.soup import finetune_soup, member_seed
 
-NEGATIVE_ZERO = [
-    pytest.param({"ema": 0.7}, finetune_soup, id="moving average"),
-    pytest.param({"wise_ft": 0.25}, finetune_soup, id="most of the way back"),
-    pytest.param({"soup": 3, "body_lr": 1e-5, "head_lr": 1e-5}, finetune_soup, id="soup"),
-]
 
-
-@pytest.mark.parametrize(("changes", "function"), NEGATIVE_ZERO)
+@pytest.mark.parametrize("changes", [{"ema": 0.7}, {"wise_ft": 0.25}], ids=str)
 def test_averaging_leaves_what_is_frozen_bit_for_bit(
-    changes: dict, function: Callable[..., Fitted], build_small: Build, toy_store: Store
+    changes: dict, build_small: Build, toy_store: Store
 ) -> None:
     """The average of -0.0 and -0.0 is 0.0."""
     network = build_small(0)
     for name in ("stem.0.weight", "stem.0.bias", "stem.1.bias", "stem.1.running_mean"):
         network.state_dict()[name].mul_(0).neg_()
     before = state_hashes(network)
-    fitted = train(network, toy_store, depth=1, function=function, **changes)
-    assert fitted.soup is None or len(fitted.soup) == 3
+    train(network, toy_store, depth=1, **changes)
     after = state_hashes(network)
     assert not {name for name in before if name.startswith("stem") and before[name] != after[name]}
     assert before["blocks.0.conv.weight"] != after["blocks.0.conv.weight"]

@@ -88,7 +88,7 @@ def test_every_epoch_is_validated_with_the_statistics_that_are_kept(
     assert len(fitted.history) == 2
 
 
-@pytest.mark.parametrize("changes", [{"depth": 1}, {"batch_norm": BatchNorm.affine}, {"depth": "all"}])
+@pytest.mark.parametrize("changes", [{"depth": 1}, {"batch_norm": BatchNorm.affine}])
 def test_frozen_statistics_stay_frozen(
     changes: dict, build_small: Callable[[int], nn.Module], toy_store: Store
 ) -> None:

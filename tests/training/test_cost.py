@@ -15,7 +15,7 @@ from thawline.config.sections import Method
 from thawline.models.adapters.adapt import adapt
 from thawline.models.adapters.adaptation import Adaptation
 from thawline.models.cuts import units
-from thawline.models.freezing import PartlyFrozen, hold, state_hashes
+from thawline.models.freezing import hold, state_hashes
 from thawline.models.selection import select
 from thawline.models.zoo import build
 from thawline.training import cost
@@ -100,7 +100,7 @@ def test_frozen_units_in_the_middle_save_their_weights_gradients_only() -> None:
     assert flops(freeze(network, 1), SHAPE).step < middle < flops(freeze(network, 0), SHAPE).step
 
 
-@pytest.mark.parametrize("batch_size", [2, 3, 64])
+@pytest.mark.parametrize("batch_size", [3, 64])
 def test_operations_are_per_picture_whatever_the_batch(batch_size: int) -> None:
     assert flops(small(), SHAPE, batch_size) == flops(small(), SHAPE)
 
@@ -135,7 +135,7 @@ def test_what_is_run_for_real_is_run_on_two_pictures() -> None:
     assert {count for device, count in seen if device == "cpu"} == {2}
 
 
-@pytest.mark.parametrize("make", [small, vit, lambda: build("shufflenet_v2_x0_5", 5, seed=0)])
+@pytest.mark.parametrize("make", [small, vit])
 def test_a_head_that_learns_alone_is_counted_for_real_and_to_the_same_numbers(
     make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,13 +164,9 @@ def test_fused_attention_is_not_overlooked(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-@pytest.mark.parametrize("depth", [0, 2])
-@pytest.mark.parametrize("make", [small, vit, lambda: freeze(small(), 2)])
+@pytest.mark.parametrize(("make", "depth"), [(small, 0), (small, 2), (vit, 1)])
 def test_counting_leaves_no_trace(make: Callable[[], nn.Module], depth: int) -> None:
-    network = make()
-    if not isinstance(network, PartlyFrozen):
-        network = freeze(network, depth)
-    network.train()
+    network = freeze(make(), depth).train()
     network(torch.rand(4, *SHAPE)).sum().backward()
     before = _state(network)
     flops(network, SHAPE)

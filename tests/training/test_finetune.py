@@ -205,7 +205,7 @@ def test_out_of_memory_is_tried_again_in_smaller_parts_from_the_start(
     assert all(torch.equal(tensor, saved[1][name]) for name, tensor in saved[0].items())
 
 
-@pytest.mark.parametrize("depth", [0, 2, 3])
+@pytest.mark.parametrize("depth", [2, 3])
 def test_a_refit_learns_from_the_validation_pictures_too(
     toy_artifacts: Artifacts, tmp_path: Path, depth: int
 ) -> None:

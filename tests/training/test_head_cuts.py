@@ -88,12 +88,6 @@ def test_the_choice_ends_at_the_last_cut_and_leaves_the_network_as_it_is(
     assert set(network.state_dict()) == before
 
 
-def test_a_network_whose_heads_cannot_read_several_cuts_keeps_the_last(toy_store: Store) -> None:
-    network = build("googlenet", 3, toy_store.transform.channels, seed=0, aux_logits=True)
-    found = pooled_cuts(network, toy_store.part("train"), CPU)
-    assert list(found) == [len(units(network))]
-
-
 def test_such_a_network_has_its_choice_stored_too(toy_store: Store, tmp_path: Path) -> None:
     network = build("googlenet", 3, toy_store.transform.channels, seed=0, aux_logits=True)
     found = chosen_cuts(network, recipe(**PROBE), toy_store, CPU, cache=PrefixCache(tmp_path, CPU))

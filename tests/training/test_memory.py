@@ -22,10 +22,11 @@ def room_for(pictures: int, batch_size: int):
 
 
 @pytest.mark.parametrize(("pictures", "parts"), [(64, 1), (32, 2), (31, 4), (8, 8)])
-def test_batches_are_halved_until_they_fit(pictures: int, parts: int) -> None:
+def test_batches_are_halved_until_they_fit(pictures: int, parts: int, freed: list[int]) -> None:
     train, asked = room_for(pictures, 64)
     assert with_less_memory(train, 64) == ("trained", parts)
     assert asked == [2**power for power in range(len(asked))]
+    assert len(freed) == len(asked) - 1
 
 
 def test_what_another_training_found_out_is_not_tried_again() -> None:

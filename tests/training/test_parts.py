@@ -26,7 +26,7 @@ def in_parts(network: nn.Module, store: Store, accumulate: int, **changes: objec
     return training.run()
 
 
-@pytest.mark.parametrize(("batch_size", "mode"), [(5, "balanced"), (6, "plain"), (12, "balanced")])
+@pytest.mark.parametrize(("batch_size", "mode"), [(5, "balanced"), (6, "plain")])
 def test_a_batch_in_parts_makes_the_step_of_the_whole(batch_size: int, mode: str, toy_store: Store) -> None:
     """Of 16 pictures: the last batch is smaller, or larger by one; with `balanced`, their weights differ."""
     toy_store.manifest.loc[:5, "label"] = "across"
@@ -67,9 +67,7 @@ def room_for(pictures: int, network: nn.Module) -> Trainer:
     return replace(CPU, memory_gib=PROCESS + needed / GIBIBYTE)
 
 
-@pytest.mark.parametrize(
-    ("pictures", "parts"), [(40, 1), (32, 1), (31, 2), (16, 2), (11, 3), (9, 4), (2, 16)]
-)
+@pytest.mark.parametrize(("pictures", "parts"), [(32, 1), (31, 2), (11, 3), (2, 16)])
 def test_batches_come_in_as_few_parts_as_fit(pictures: int, parts: int, resnet: nn.Module) -> None:
     assert parts_that_fit(resnet, (3, 64, 64), 32, room_for(pictures, resnet)) == parts
 

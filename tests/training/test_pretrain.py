@@ -165,5 +165,3 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_former_one(
     (last,) = tmp_path.rglob("last.ckpt")
     assert torch.load(last, weights_only=True)["epoch"] == 0
     assert list(last.parent.iterdir()) == [last]
-    monkeypatch.undo()
-    pretrain(config_of(tmp_path), artifacts)

@@ -68,7 +68,7 @@ def test_a_price_on_divergence_holds_it_where_it_began(toy_store: Store) -> None
     assert moved[1] < 0.5 * moved[0]
 
 
-@pytest.mark.parametrize(("epoch", "phased"), [(1, {"ema": 0.5}), (2, {"ema": 0.5}), (2, PROBE)])
+@pytest.mark.parametrize(("epoch", "phased"), [(1, {"ema": 0.5}), (2, PROBE)])
 def test_a_killed_training_goes_on_bit_for_bit(
     epoch: int, phased: dict, calm: Calms, build_small: Build, toy_store: Store, tmp_path: Path
 ) -> None:

@@ -11,7 +11,6 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, DataSet, DataSetName, Input, Role, Target
 from thawline.data.collection import Collection
 from thawline.data.prepare import prepare
-from thawline.data.problems import Severity
 from thawline.data.sets import table
 from thawline.data.sources import collect as collect_for
 from thawline.data.store import open_store
@@ -87,12 +86,6 @@ def test_folders_may_be_separated_as_on_other_systems_where_no_file_is_called_so
     assert [item.path for item in found.items] == ["ash/000.png", "oak/001.png", "oak\\000.png"]
 
 
-def test_home_is_expanded(leaves, monkeypatch):
-    monkeypatch.setenv("HOME", str(leaves))
-    write(leaves, "~/oak/000.png,oak", "ash/000.png,ash")
-    assert len(collect(Path("~/labels.csv")).items) == 2
-
-
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_what_spreadsheets_write_is_read(leaves, separator, encoding):
@@ -165,12 +158,6 @@ def test_a_file_that_is_no_such_table_is_explained(tmp_path, content, message):
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(UserError, match=message):
         collect(tmp_path)
-
-
-def test_classes_that_hardly_differ_are_refused(leaves):
-    (problem,) = collect(write(leaves, "oak/000.png,oak", "oak/001.png,Oak")).problems
-    assert (problem.severity, problem.where) == (Severity.error, "class Oak")
-    assert problem.what == "many systems cannot tell it from: 'oak'"
 
 
 def test_a_missing_table(tmp_path):

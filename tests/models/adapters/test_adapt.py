@@ -47,8 +47,8 @@ def network(network):
 @pytest.mark.parametrize(
     "network",
     [
-        *("squeezenet1_1", "densenet", "vit", "swin", "convnext"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "mobilenet_v3")),
+        *("squeezenet1_1", "vit", "swin"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "mobilenet_v3", "convnext")),
     ],
     indirect=True,
 )
@@ -85,7 +85,7 @@ def changes_nothing_at_first(network, pictures, method):
     assert torch.equal(copy.deepcopy(network)(pictures), changed)
 
 
-@pytest.mark.parametrize("network", ["densenet", "vit", "swin"], indirect=True)
+@pytest.mark.parametrize("network", ["densenet", "vit"], indirect=True)
 @pytest.mark.parametrize("method", [Method.scale_shift, Method.lora])
 @torch.no_grad()
 def test_merging_makes_the_network_plain_and_changes_nothing(network, pictures, method):
@@ -101,21 +101,23 @@ def test_merging_makes_the_network_plain_and_changes_nothing(network, pictures, 
     assert torch.equal(twin(pictures), changed), "merging one copy left the other as it was"
 
 
-def test_adapters_cannot_be_merged(resnet, pictures):
-    changed = disturb(adapt(resnet.eval(), adaptation(Method.adapter), seed=1))(pictures)
-    assert torch.equal(merge(resnet)(pictures), changed)
-    assert adaptation_in(resnet) == adaptation(Method.adapter)
+def test_adapters_cannot_be_merged(pictures):
+    network = Small(3).double().eval()
+    changed = disturb(adapt(network, adaptation(Method.adapter), seed=1))(pictures)
+    assert torch.equal(merge(network)(pictures), changed)
+    assert adaptation_in(network) == adaptation(Method.adapter)
 
 
-def test_only_unfrozen_units_get_something(resnet):
-    found = units(resnet)
+@pytest.mark.parametrize("network", ["swin"], indirect=True)
+def test_only_unfrozen_units_get_something(network):
+    found = units(network)
     learning = {2, 5}
     frozen = set(range(len(found))) - learning
     for method in EXACT:
-        twin = adapt(copy.deepcopy(resnet), adaptation(method, *frozen), seed=0)
+        twin = adapt(copy.deepcopy(network), adaptation(method, *frozen), seed=0)
         added = added_parameters(twin)
         assert {unit.index for unit in units(twin) if added & set(unit.parameters)} == learning
-    assert not added_parameters(adapt(resnet, adaptation(Method.adapter, *range(len(found))), seed=0))
+    assert not added_parameters(adapt(network, adaptation(Method.adapter, *range(len(found))), seed=0))
 
 
 @pytest.mark.parametrize("method", [Method.lora, Method.adapter])
@@ -127,13 +129,13 @@ def test_the_seed_decides_and_no_other_random_number_is_drawn(method):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_what_is_adapted_is_not_adapted_again(resnet):
-    adapt(resnet, adaptation(Method.lora), seed=0)
-    with pytest.raises(UserError, match=r"(?s)ResNet was adapted before: it has .*full, bias, norm"):
-        adapt(resnet, adaptation(Method.scale_shift), seed=0)
+def test_what_is_adapted_is_not_adapted_again():
+    network = adapt(Small(3), adaptation(Method.lora), seed=0)
+    with pytest.raises(UserError, match=r"(?s)Small was adapted before: it has .*full, bias, norm"):
+        adapt(network, adaptation(Method.scale_shift), seed=0)
 
 
-@pytest.mark.parametrize("network", ["densenet", "vit", "convnext"], indirect=True)
+@pytest.mark.parametrize("network", ["densenet", "vit"], indirect=True)
 @pytest.mark.parametrize("method", EXACT)
 def test_gradients_reach_all_that_was_added(network, pictures, method):
     adapt(network, adaptation(method), seed=1)

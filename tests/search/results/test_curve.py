@@ -43,11 +43,6 @@ def test_a_row_for_each_depth_with_the_columns_of_the_contract_first() -> None:
         assert row.val_low < row.val_mean < row.val_high
 
 
-def test_the_test_split_cannot_be_known_here() -> None:
-    table = depth_curve(depth_study(np.random.default_rng(0), STEEP, seeds=1, images=20))
-    assert table[["test_mean", "test_low", "test_high"]].isna().all(axis=None)
-
-
 def test_differences_are_to_full_fine_tuning_to_the_linear_probe_and_to_the_best() -> None:
     right = np.arange(100)
     table = depth_curve([at_depth(0, right < 80), at_depth(2, right < 90), at_depth(5, right < 60)])
@@ -73,14 +68,6 @@ def test_pictures_hard_at_every_depth_cancel_in_the_difference() -> None:
     assert first["minus_probe_mean"] == pytest.approx(0.05)
     assert first["minus_probe_low"] > 0
     assert first["minus_probe_high"] - first["minus_probe_low"] < (first["val_high"] - first["val_low"]) / 2
-
-
-def test_seeds_that_disagree_widen_the_interval() -> None:
-    good, bad = np.arange(400) % 10 > 0, np.arange(400) % 10 > 3
-    agreeing = depth_curve([at_depth(0, np.stack([good] * 4))]).iloc[0]
-    differing = depth_curve([at_depth(0, np.stack([good, bad] * 2))]).iloc[0]
-    widths = [row["val_high"] - row["val_low"] for row in (differing, agreeing)]
-    assert widths[0] > 2 * widths[1]
 
 
 def test_pictures_of_one_object_widen_the_interval() -> None:
@@ -122,14 +109,8 @@ def test_nineteen_of_twenty_intervals_hold_the_truth_for_any_study(seeds: int, i
     assert min(coverage(PLATEAU, seeds, images, studies=200)) >= 0.93
 
 
-def test_depths_may_have_different_numbers_of_seeds() -> None:
-    generator = np.random.default_rng(0)
-    points = [at_depth(depth, generator.random((depth + 1, 40)) < 0.8) for depth in range(3)]
-    assert depth_curve(points)["n_seeds"].tolist() == [1, 2, 3]
-
-
 @given(st.lists(st.integers(0, 40), min_size=0, max_size=5, unique=True), st.integers(1, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_curve_is_read_as_it_was_written(depths: list[int], seeds: int) -> None:
     generator = np.random.default_rng(seeds)
     points = [at_depth(depth, generator.random((seeds, 9)) < 0.8, seconds=1 / 3) for depth in depths]

@@ -106,11 +106,6 @@ def test_drawing_leaves_matplotlib_and_optuna_as_they_were(drawn: Drawn) -> None
 
 
 @pytest.mark.usefixtures("empty")
-def test_a_study_has_every_plot(tmp_path: Path) -> None:
-    assert plotted(study_of(40), tmp_path) == ALL
-
-
-@pytest.mark.usefixtures("empty")
 def test_what_there_are_too_few_trials_for_is_left_out(tmp_path: Path) -> None:
     assert plotted(study_of(0), tmp_path) == set()
     assert plotted(study_of(1), tmp_path) == set()

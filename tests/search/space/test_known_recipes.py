@@ -73,13 +73,6 @@ def test_where_each_depth_is_tried_the_cheapest_is_first() -> None:
     assert [slot.attrs["known"] for slot in found] == ["linear_probe", EACH_DEPTH, EACH_DEPTH]
 
 
-def test_a_study_of_probes_tries_its_base_whatever_is_known() -> None:
-    space = TrialSpace(
-        Search(known=["linear_probe", EACH_DEPTH]), replace(BASE, depth="all", body_lr=None), [3], 3
-    )
-    assert [slot.attrs["known"] for slot in known(space)] == ["configured"]
-
-
 def test_the_configured_recipe_stays_as_it_stands_where_lists_lack_its_values() -> None:
     search = Search(space=Space(choices={"weight_decay": [0.0, 0.5], "optimizer": ["sgd", "lamb"]}))
     assert recipes(search)["configured"] == BASE

@@ -57,7 +57,7 @@ def test_a_value_that_is_not_a_number_is_a_failure(study: SharedStudy, task: Bow
     assert counted(study)[0].user_attrs["reason"] == "what the trial came to is not a number"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), ZeroDivisionError("a defect")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError("a defect")])
 def test_an_interrupted_trial_goes_back_without_a_death_and_the_caller_is_told(
     study: SharedStudy, task: Bowl, error: BaseException
 ) -> None:

@@ -28,14 +28,6 @@ def test_a_dead_workers_trial_goes_back_with_its_place_and_parameters(
     assert after.user_attrs["deaths"] == 1
 
 
-def test_the_trial_of_a_living_worker_is_left_alone(
-    study: SharedStudy, task: Bowl, processes: Processes
-) -> None:
-    asked(study, task)
-    processes.acting = "worker 1"
-    assert asked(study, task).number == 1
-
-
 def test_a_trial_whose_worker_died_before_it_signed_goes_back(
     study: SharedStudy, task: Bowl, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,3 +18,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
 def config(project: Artifacts) -> Make:
     """`tests_trials.config_of`, with a store of runs in the project."""
     return partial(config_of, f"sqlite:///{project.root / 'mlflow.db'}")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for memory to give back takes a second among all that the tests have loaded."""
+    monkeypatch.setattr("thawline.training.memory.free_memory", lambda: None)

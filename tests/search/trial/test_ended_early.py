@@ -74,22 +74,15 @@ def test_a_diverged_trial_fails_with_its_reason(project: Artifacts, config: Make
     assert stored.data.tags["state"] == "failed"
 
 
-@pytest.mark.parametrize("memory", [True, False])
-def test_a_trial_without_memory_takes_smaller_parts_or_fails(
-    memory: bool, toy_artifacts: Artifacts, config: Make
-) -> None:
+def test_a_trial_without_memory_takes_smaller_parts(toy_artifacts: Artifacts, config: Make) -> None:
     folder = toy_artifacts.stage_output("replace_head")
-    card = replace(read_card(folder / CARD), architecture="tests_networks.Hungry", options={"memory": memory})
+    card = replace(read_card(folder / CARD), architecture="tests_networks.Hungry", options={"memory": True})
     save_model(folder / MODEL, folder / CARD, build_random(card), card)
     # at depth 0, because less memory is needed where the frozen part is computed beforehand
     trials, study = run(config(trials=1, recipe={"depth": 0}), toy_artifacts)
     (trial,) = counted(study)
-    if memory:
-        assert (trial.state, trial.user_attrs["accumulate"]) == (TrialState.COMPLETE, 2)
-        assert trials.recipe(trial).batch_size == 8
-    else:
-        assert trial.state is TrialState.FAIL
-        assert trial.user_attrs["reason"] == "out of memory even with batches of 2 pictures."
+    assert (trial.state, trial.user_attrs["accumulate"]) == (TrialState.COMPLETE, 2)
+    assert trials.recipe(trial).batch_size == 8
 
 
 def test_a_hopeless_trial_is_pruned_and_says_when(

@@ -26,11 +26,10 @@ def with_statistics(network: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     "architecture",
     [
-        "resnet18",
         "mobilenet_v3_small",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("densenet121", "convnext_tiny", "vgg11_bn")
+            for name in ("resnet18", "densenet121", "convnext_tiny", "vgg11_bn")
         ),
     ],
 )

@@ -47,7 +47,7 @@ def test_cuts_that_each_know_something_of_their_own_are_read_together(labels: np
     assert share == pytest.approx(found.sets[found.cuts].accuracy)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_last_cut_stays_alone_where_the_others_know_nothing(labels: np.ndarray, seed: int) -> None:
     noise = np.random.default_rng(1000 + seed).normal(size=(2, len(labels), 12))
     cuts = {2: noise[0], 4: noise[1], 6: telling(labels, seed, 2.0)}

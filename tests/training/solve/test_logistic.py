@@ -1,6 +1,5 @@
 """A head by logistic regression is what scikit-learn finds; pictures left out choose its penalty."""
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -29,9 +28,9 @@ def by_scikit_learn(rows: np.ndarray, labels: np.ndarray, penalty: float, weight
 
 
 @pytest.mark.parametrize(
-    ("pictures", "columns", "classes"), [(40, 90, 2), (120, 10, 2), (90, 20, 3), (60, 80, 7)]
+    ("pictures", "columns", "classes", "weight"),
+    [(40, 90, 2, None), (120, 10, 2, "balanced"), (90, 20, 3, None), (60, 80, 7, "balanced")],
 )
-@pytest.mark.parametrize("weight", [None, "balanced"])
 def test_probabilities_are_those_of_scikit_learn(
     pictures: int, columns: int, classes: int, weight: str | None, draw: Draw
 ) -> None:
@@ -103,14 +102,6 @@ def test_penalties_that_only_fit_closer_are_not_tried() -> None:
     assert len(path.penalties) == path.chosen + 3
 
 
-def test_out_of_fold_predictions_never_saw_the_picture() -> None:
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 2, 40)
-    head = logistic_head([generator.normal(size=(40, 400))], Targets(labels, 2))
-    assert head.path is not None
-    assert head.path.accuracy.max() < 0.75
-
-
 def test_a_class_with_one_picture_and_one_with_none_leave_everything_finite(draw: Draw) -> None:
     values, labels = draw(30, 50, 2)
     labels[0] = 2
@@ -148,13 +139,6 @@ def test_a_minimum_that_is_not_found_is_an_error(draw: Draw, monkeypatch: pytest
     monkeypatch.setattr(minimise, "STEPS", 2)
     with pytest.raises(UserError, match="A larger penalty"):
         logistic_head([values], Targets(labels, 3), penalty=1e-3)
-
-
-def test_a_few_hundred_pictures_a_thousand_columns_and_seven_classes_take_no_time(draw: Draw) -> None:
-    values, labels = draw(350, 1280, 7)
-    started = time.process_time()
-    logistic_head([values], Targets(labels, 7))
-    assert time.process_time() - started < 3  # about 0.4 on one idle core
 
 
 @pytest.mark.parametrize("classes", [2, 4])
