@@ -60,6 +60,7 @@ def test_what_none_may_do(fuzz, change, bad):
     assert fuzz.is_bad({**UNREMARKABLE, **change}) is bad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at_two", "outcome"),
     [

@@ -189,6 +189,7 @@ def add_words(path: Path) -> None:
     path.write_text("\n".join([*lines, "# a comment about 'thawline.report.page'", ""]))
 
 
+@pytest.mark.slow
 def test_comments_and_docstrings_anywhere_lose_nothing(changed, unchanged) -> None:
     assert changed("**/*.py", add_words) == unchanged
 

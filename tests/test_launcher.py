@@ -77,6 +77,7 @@ def ours() -> dict[str, str]:
     return {"THAWLINE_LAUNCHER": str(os.getpid())}
 
 
+@pytest.mark.slow
 def test_a_stage_that_one_process_runs_refuses_to_be_several() -> None:
     done = run("pipelines/search.py", **TOLD)
     assert done.returncode == 1

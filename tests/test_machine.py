@@ -131,6 +131,7 @@ def test_only_what_was_made_by_the_first_imports_is_left_out_of_the_search_for_g
     assert done.stdout.split() == ["False", "True", "True"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "threads"), [(None, 1), ("2", 2)])
 def test_numpy_has_one_thread_unless_somebody_wants_more(
     asked: str | None, threads: int, monkeypatch: pytest.MonkeyPatch

@@ -43,6 +43,8 @@ SMALL = {
 """What conf/ says, and what it says in the test."""
 
 SHORT = {
+    # that its trials are as everyone's is shown elsewhere
+    "model.architecture=resnet18": "model.architecture=resnet18 -S input.size=64 -S search=off",
     "search=depth_curve": "search=depth_curve -S search.space.depths=[0,9]",
     "--minutes 10": "--minutes 1",
     "search.trials=5": "search.trials=2",
@@ -314,10 +316,13 @@ def test_new_pictures_of_the_target_are_noticed(said: dict[str, str]) -> None:
 def test_a_temporary_experiment_runs_its_own_code_and_knows_the_repository(
     clone: Clone, said: dict[str, str]
 ) -> None:
+    clone.run("git", "add", "dvc.lock", "reports")
+    clone.run("git", "commit", "-qam", "reproduced")
     code = clone.root / "src/thawline/report/report.py"
     told = '    config.report.title = f\'{__file__} for {__import__("os").environ["DVC_ROOT"]}\'\n'
     code.write_text(code.read_text().replace("    findings = ", f"{told}    findings = ", 1))
-    clone.run("dvc", "exp", "run", "--temp", *LAST, "-S", "report.dpi=50")
+    output = clone.run("dvc", "exp", "run", "--temp", *LAST, "-S", "report.dpi=50")
+    assert stages_in(output) == ["params", "code", "report"]
     newest = ("--sort=-committerdate", "--count=1", "--format=%(objectname)")
     experiment = clone.run("git", "for-each-ref", *newest, "refs/exps/*/*/*").strip()
     page = clone.run("git", "show", f"{experiment}:reports/README.md")

@@ -19,6 +19,7 @@ from thawline.config.sections import Config, Search
 from thawline.stage import QUIET, _exit, quiet
 from thawline.stage import STAGES as IN_ORDER
 
+ENTRIES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 SCRIPTS = sorted(path.stem for path in (ROOT / "pipelines").glob("*.py"))
 TOOLS = {"range_test"}
 """Scripts that are called by hand only."""
@@ -39,14 +40,13 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def test_every_script_but_the_tools_is_a_stage_of_the_dag_and_the_other_way_round() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    commands = "\n".join(stage["cmd"] for stage in stages.values())
+    commands = "\n".join(stage["cmd"] for stage in ENTRIES.values())
     assert {name for name in STAGES if f"pipelines/{name}.py" in commands} == set(STAGES)
-    assert {CODE.get(name, name) for name in stages} - {"params", "code"} == set(STAGES)
+    assert {CODE.get(name, name) for name in ENTRIES} - {"params", "code"} == set(STAGES)
 
 
 def test_every_script_depends_on_its_own_code() -> None:
-    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values():
+    for stage in ENTRIES.values():
         names = re.findall(r"pipelines/(\w+)\.py", stage["cmd"])
         assert [f"artifacts/code/{name}.json" in stage["deps"] for name in names] == [True] * len(names)
         # files of this repository make the lock long, which DVC reads and writes again after every stage
@@ -76,7 +76,7 @@ def test_scripts_import_nothing_heavy_before_they_know_what_to_do() -> None:
 
 @pytest.mark.parametrize("script", STAGES)
 def test_a_script_says_that_it_reads_what_its_stage_depends_on(script: str) -> None:
-    entries = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    entries = ENTRIES
     deps = next(each["deps"] for name, each in entries.items() if name.startswith(script))
     needed = {path.removeprefix("artifacts/") for path in deps if path.startswith("artifacts/")}
     reads = [each.removesuffix("/{contender}") for each in reads_of(script)]
@@ -136,12 +136,12 @@ def test_overrides_stay_together_on_the_command_line(given: list[str], expected:
 
 
 def entry_of(stage: str) -> dict:
-    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
+    return ENTRIES[stage]
 
 
 CODE = {
     stage: match[0]
-    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for stage in ENTRIES
     if (match := re.findall(r"pipelines/(\w+)\.py", entry_of(stage)["cmd"]))
 }
 """Of each stage that runs a script, the script."""
@@ -191,7 +191,7 @@ def test_a_stage_depends_on_the_values_it_reads(stage: str) -> None:
 
 
 def test_the_source_model_depends_on_nothing_of_the_target() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = ENTRIES
     for name in ("prepare_source", "pretrain"):
         named = str([stages[name][each] for each in ("deps", "params")])
         assert "target" not in named
@@ -199,7 +199,7 @@ def test_the_source_model_depends_on_nothing_of_the_target() -> None:
 
 
 def test_the_stages_are_those_of_the_pipeline_in_its_order() -> None:
-    assert list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]) == list(IN_ORDER)
+    assert list(ENTRIES) == list(IN_ORDER)
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,13 @@ def loaded() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", UNWANTED)
 def test_a_stage_loads_nothing_it_may_not_need(stage: str, loaded: dict[str, list[str]]) -> None:
     assert set(loaded[stage]) & set(UNWANTED[stage]) == set()
 
 
+@pytest.mark.slow
 def test_every_stage_is_in_the_table() -> None:
     scripts = {path.stem for path in (ROOT / "pipelines").glob("*.py")}
     assert set(UNWANTED) == {*NO_SCRIPTS, *scripts} - {"range_test"}
@@ -108,11 +110,13 @@ def labelling(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return set(modules)
 
 
+@pytest.mark.slow
 def test_labelling_a_picture_loads_what_answers_and_nothing_else(labelling: set[str]) -> None:
     assert "timm" in labelling
     assert ({"optuna", "pandas", "scipy", "hydra", *NEVER} - {"timm"}) & labelling == set()
 
 
+@pytest.mark.slow
 def test_all_that_labelling_imports_of_its_own_accord_is_required(labelling: set[str]) -> None:
     found = packages_distributions()
     text = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
@@ -126,6 +130,7 @@ def test_all_that_labelling_imports_of_its_own_accord_is_required(labelling: set
     assert needed <= set(registered.PACKAGES)
 
 
+@pytest.mark.slow
 def test_a_stage_that_dvc_calls_loads_no_hydra_and_a_plan_without_minutes_no_torch(tmp_path: Path) -> None:
     for name in ("params.yaml", "pipelines/plan.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

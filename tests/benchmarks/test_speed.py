@@ -185,6 +185,7 @@ def test_what_was_measured_has_the_same_columns() -> None:
     assert all(each.keys() == CONTRACT for each in measured)
 
 
+@pytest.mark.slow
 def test_the_script_measures_and_shows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     speed = loaded("speed")
     monkeypatch.setattr(speed, "ROOT", tmp_path)

@@ -48,6 +48,7 @@ def write_program(folder: Path, conf: str, name: str) -> Path:
     return program
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("conf", "name"), [("conf", "config"), ("configs", "params")])
 def test_another_program_composes_what_it_says(tmp_path: Path, conf: str, name: str) -> None:
     """Though it is called inside a checkout of ours."""
@@ -56,12 +57,14 @@ def test_another_program_composes_what_it_says(tmp_path: Path, conf: str, name: 
     assert done.stdout.strip() == "{'name': 'x', 'twice': 'abab', 'model': {'depth': 4}}"
 
 
+@pytest.mark.slow
 def test_another_program_keeps_hydras_own_errors(tmp_path: Path) -> None:
     done = python(write_program(tmp_path, "conf", "config"), "modell.depth=4", *QUIET, cwd=tmp_path)
     assert "Could not override 'modell.depth'" in done.stderr
     assert "there is no such setting" not in done.stderr
 
 
+@pytest.mark.slow
 def test_another_program_may_sweep_over_what_is_no_value_of_ours(tmp_path: Path) -> None:
     program = write_program(tmp_path, "conf", "config")
     done = python(program, "-m", "model.depth=deep,deeper", "hydra.sweep.dir=sweep", cwd=tmp_path)

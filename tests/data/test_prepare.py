@@ -101,6 +101,7 @@ def damaged(root: Path, write_pictures: Callable[..., list[Path]]) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_damaged_pictures_give_the_same_bytes_wherever_and_whenever(tmp_path, write_pictures):
     damaged(tmp_path / "set", write_pictures)
     shutil.copytree(tmp_path / "set", tmp_path / "deeper" / "copy", symlinks=True)

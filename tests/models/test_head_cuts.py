@@ -132,6 +132,7 @@ def test_a_fresh_head_is_decided_by_its_seed() -> None:
     assert state_hashes(one) != state_hashes(other)
 
 
+@pytest.mark.slow
 def test_torch_export_follows_it(pictures: torch.Tensor, build_small_of_kind) -> None:
     several = read_cuts(build_small_of_kind("vit"), [1, 2], seed=1).eval()
     exported = torch.export.export(several, (pictures,))

@@ -93,6 +93,7 @@ def test_the_first_model_answers_by_what_it_says_of_pictures_left_out(after: Art
     assert network_of(bundle_in(after.outputs)).threshold == answering.unknown.threshold
 
 
+@pytest.mark.slow
 def test_decisions_are_kept_for_as_long_as_what_they_were_made_from(toy_artifacts: Artifacts) -> None:
     path = toy_artifacts.outputs / "plan" / PLAN
     plan(config(), toy_artifacts)
@@ -105,6 +106,7 @@ def test_decisions_are_kept_for_as_long_as_what_they_were_made_from(toy_artifact
     assert path.read_bytes() != first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("train", "asked", "expected"), [(3, {}, 4), (8, {}, 5), (8, {"folds": 3}, 3), (0, {}, None)]
 )
@@ -155,6 +157,7 @@ def test_mirror_images_teach_where_a_look_says_that_they_help(
     assert f"mirror images, too, are {'' if helps else 'no '}better on pictures left out" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reason",
     [{"mirror": False}, {"augmentation": AugmentationName.standard}, {"mix": Mix.mixup}, {"share": 0.0}],
@@ -169,6 +172,7 @@ def test_nobody_looks_where_mirror_images_would_be_wrong_or_too_late(
     plan(replace(asked, target=replace(asked.target, mirror=mirror)), toy_artifacts)
 
 
+@pytest.mark.slow
 def test_whether_mirrored_pictures_keep_their_labels_is_what_decisions_were_made_from(
     toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,6 +331,7 @@ def test_a_plan_counts_its_own_time_and_only_until_all_is_done(toy_artifacts: Ar
     assert clock.key == "thawline fit"
 
 
+@pytest.mark.slow
 def test_a_reproduction_takes_as_long_as_it_takes(toy_artifacts: Artifacts) -> None:
     asked = config()
     plan(asked, toy_artifacts)
@@ -335,6 +340,7 @@ def test_a_reproduction_takes_as_long_as_it_takes(toy_artifacts: Artifacts) -> N
     assert seconds_for_search(asked, toy_artifacts) is None
 
 
+@pytest.mark.slow
 def test_where_the_clock_ended_a_search_a_reproduction_ends_too(toy_artifacts: Artifacts) -> None:
     def trials(asked: Config) -> list[int]:
         return [as_far(each, toy_artifacts).search.trials for each in of_each(planned(asked, toy_artifacts))]

@@ -73,12 +73,14 @@ def test_all_pictures_are_ranked_in_the_columns_of_a_table(reviewed: Artifacts) 
     assert list(table["path"][: len(first)]) == first
 
 
+@pytest.mark.slow
 def test_the_same_pictures_give_the_same_bytes(reviewed: Artifacts) -> None:
     before = contents(reviewed.stage("review"))
     review(CONFIG, reviewed)
     assert contents(reviewed.stage("review")) == before
 
 
+@pytest.mark.slow
 def test_what_a_plan_stored_of_the_pictures_is_read(
     toy_artifacts: Artifacts, caplog: pytest.LogCaptureFixture
 ) -> None:

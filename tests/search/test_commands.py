@@ -258,6 +258,7 @@ def begun(artifacts: Artifacts, runs: str, **search: Any) -> tuple[str, Config]:
     return study.study_name, config
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_unplotted")
 def test_resume_runs_what_is_missing_and_leaves_the_pipelines_files(
     toy_artifacts: Artifacts, runs: str
@@ -297,6 +298,7 @@ def test_a_depth_curve_can_be_resumed_by_either_of_its_studies(toy_artifacts: Ar
     assert sorted(names) == sorted(each.name for each in commands.studies(default()))
 
 
+@pytest.mark.slow
 def test_looking_at_studies_waits_for_nothing_heavy() -> None:
     heavy = ("torch", "mlflow", "pytorch_lightning", "pandas", "sklearn")
     code = f"import sys, thawline.search.commands; sys.exit(str([m for m in {heavy} if m in sys.modules]))"

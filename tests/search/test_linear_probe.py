@@ -66,6 +66,7 @@ def test_a_recipe_with_new_pictures_in_every_epoch_is_refused_before_anything_is
         Trials(config, toy_artifacts)
 
 
+@pytest.mark.slow
 def test_a_search_over_depths_has_one_solved_trial_at_the_last(
     toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, runs: str
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_search_over_depths_has_one_solved_trial_at_the_last(
     assert list(curve["n_seeds"]) == [1, 1]
 
 
+@pytest.mark.slow
 def test_the_head_reads_cuts_that_were_chosen_out_of_fold_and_the_recipe_repeats_them(
     toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, runs: str
 ) -> None:

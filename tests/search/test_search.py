@@ -125,6 +125,7 @@ def test_trials_are_children_of_their_study_and_none_is_left_running(searched: A
     assert all({"train_loss", "val_accuracy"} <= each.data.metrics.keys() for each in children)
 
 
+@pytest.mark.slow
 def test_the_same_search_gives_the_same_recipe(searched: Artifacts, toy_artifacts: Artifacts) -> None:
     recipe, trials = run(usual(toy_artifacts), toy_artifacts)
     first, before = found_in(searched)
@@ -170,6 +171,7 @@ def test_a_trial_is_one_training_over_all_phases(toy_artifacts: Artifacts) -> No
     assert list(trials["epochs"]) == [3]
 
 
+@pytest.mark.slow
 def test_a_study_interrupted_after_its_last_trial_is_concluded_by_the_next_call_and_only_by_that(
     toy_artifacts: Artifacts, plotted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_study_interrupted_after_its_last_trial_is_concluded_by_the_next_call_
     assert [each.data.tags["state"] for each in runs_of(toy_artifacts)] == ["complete"] * 2
 
 
+@pytest.mark.slow
 def test_a_reproduction_runs_as_many_whole_trials_of_each_contender_as_the_clock_left(
     toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,6 +173,7 @@ def test_an_error_with_a_name_that_is_no_utf8_can_be_shown() -> None:
     assert json.dumps(entry(prediction), ensure_ascii=False).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -77,6 +77,7 @@ def test_votes_become_targets_and_labels_that_are_known_stay(
     assert "dumb votes on no training picture" in caplog.text
 
 
+@pytest.mark.slow
 def test_doubted_labels_count_less_and_equal_calls_leave_equal_bytes(toy_artifacts: Artifacts) -> None:
     supervise(WEIGH, toy_artifacts)
     folder = toy_artifacts.stage("supervise")
@@ -108,6 +109,7 @@ def test_a_fine_tuning_is_told_the_targets(toy_artifacts: Artifacts) -> None:
     assert written[0] != written[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [Config(), WEIGH], ids=["votes", "doubts"])
 def test_labels_of_validation_pictures_change_nothing_that_training_pictures_teach(
     toy_artifacts: Artifacts, config: Config

@@ -164,6 +164,7 @@ def test_a_run_whose_making_was_done_but_not_answered_is_made_once(checkout, mon
     assert whole(runs()["a"], "a")
 
 
+@pytest.mark.slow
 def test_a_database_that_begins_anew_gets_the_runs_that_it_was_not_told_all_of(checkout, lose):
     use("during", checkout, lose)
     forget_stores()
@@ -173,6 +174,7 @@ def test_a_database_that_begins_anew_gets_the_runs_that_it_was_not_told_all_of(c
     assert run.data.metrics["accuracy"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_database_that_began_anew_in_the_middle_ends_no_run(checkout, lose):
     def begin_anew():
         lose()

@@ -104,6 +104,7 @@ def test_a_soup_is_the_average_of_the_trainings_in_it(build_small: Build, toy_st
     assert (fitted.row["val_accuracy"], fitted.row["val_loss"]) == score(network, toy_store)
 
 
+@pytest.mark.slow
 def test_a_killed_soup_goes_on_bit_for_bit(build_small: Build, toy_store: Store, tmp_path: Path) -> None:
     undisturbed, again = build_small(0), build_small(0)
     changes = {"function": finetune_soup, "soup": 2, "epochs": 2}

@@ -46,6 +46,7 @@ def test_no_compiler_is_said(build_small: Build, monkeypatch: pytest.MonkeyPatch
         pass
 
 
+@pytest.mark.slow
 def test_networks_are_as_they_were_afterwards(build_small: Build) -> None:
     network = build_small(0)
     with compiled(network, COMPILED):

@@ -162,6 +162,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "name"), CASES)
 def test_exactly_the_intended_tensors_change(method: str, name: str, seen: Seen, store: Store) -> None:
     family = FAMILIES[name]

@@ -201,6 +201,7 @@ def test_no_pictures_no_range(network, toy_store):
         loss_by_rate(classifier_of(network), none)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [

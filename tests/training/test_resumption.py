@@ -67,6 +67,7 @@ def test_an_earlier_phases_best_epoch_survives_a_kill(
     assert resumed.epoch == 1
 
 
+@pytest.mark.slow
 def test_a_phase_that_stopped_early_is_not_gone_on_with(
     build_small: Build, toy_store: Store, tmp_path: Path
 ) -> None:

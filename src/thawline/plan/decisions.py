@@ -10,6 +10,7 @@ from thawline.artifacts import FORECAST, PLAN, STOPPED, Artifacts, read_json, wr
 from thawline.clock import Clock
 from thawline.config.composition import to_config
 from thawline.config.sections import Config
+from thawline.training.recipe import plain
 
 OVER = 1.15
 """By what factor all stages together may exceed their minutes before a search is ended."""
@@ -50,7 +51,8 @@ def decide_nothing(artifacts: Artifacts) -> None:
 
 def applied(config: Config, decisions: Decisions) -> Config:
     """Return `config` with what was decided in place of what is configured."""
-    values = OmegaConf.structured(config)
+    # as plain values: with their types, making it takes several times as long
+    values = OmegaConf.create(plain(config))
     for name, value in decisions.settings.items():
         OmegaConf.update(values, name, value, merge=False)
     return to_config(values)

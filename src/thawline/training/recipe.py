@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,14 @@ def read_chosen(path: Path) -> Chosen:
 
 def recipe_of_plain(values: Mapping[str, Any]) -> Finetune:
     """Return the recipe whose fields were written as JSON-like `values`, which are checked."""
-    recipe = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Finetune), values))
+    recipe = OmegaConf.to_object(OmegaConf.merge(_schema(), values))
     assert isinstance(recipe, Finetune)
     return recipe
+
+
+@cache
+def _schema() -> Any:
+    return OmegaConf.structured(Finetune)
 
 
 def plain(value: Any) -> Any:

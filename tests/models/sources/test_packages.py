@@ -39,6 +39,7 @@ def test_imagenet_is_a_preset_that_says_everything():
     assert torch.equal(found.bn2.running_var, theirs["_bn1.running_var"])
 
 
+@pytest.mark.slow
 def test_its_relatives_are_presets_as_well():
     config = to_config(compose(ROOT, ["source=imagenet-lite2"]))
     _, card = source_model_from_weights(config)

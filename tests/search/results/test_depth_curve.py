@@ -166,6 +166,7 @@ def test_trials_share_a_seed_and_fresh_trainings_have_their_own(end: End) -> Non
     assert sorted(fresh) == sorted([(3500, 0), (3501, 1)] * len(DEPTHS))
 
 
+@pytest.mark.slow
 def test_folds_leave_the_same_evidence_of_all_pictures(project: Artifacts) -> None:
     folded = {"validation": ValidationName.kfold, "trials_per_depth": 1, "seeds_per_depth": 1}
     search(config_of(project.root, **folded), project)
@@ -242,6 +243,7 @@ def test_a_finished_search_is_found_again_without_a_training(
         assert (artifacts.reports / name).read_bytes() == (evidence / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_more_seeds_are_added_to_those_there_are_and_one_that_fails_is_missing_and_said(
     searched: Artifacts,
 ) -> None:
@@ -268,6 +270,7 @@ def test_fresh_seeds_train_the_winners_recipe(end: End) -> None:
             assert seeds.trials.recipe(trial) == winner.recipe
 
 
+@pytest.mark.slow
 def test_a_depth_at_which_everything_failed_is_left_out_and_named(project: Artifacts) -> None:
     with trainings(fails=lambda depth, _: depth == 2):
         search(config_of(project.root, trials_per_depth=1, seeds_per_depth=1), project)
@@ -288,6 +291,7 @@ def test_where_everything_fails_it_says_what_to_do(project: Artifacts, fails: Fa
         search(config_of(project.root, **settings), project)
 
 
+@pytest.mark.slow
 def test_outcomes_that_are_gone_are_named(searched: Artifacts) -> None:
     config = config_of(searched.root)
     seeds, _ = seeds_of(config, searched)

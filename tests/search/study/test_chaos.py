@@ -1,6 +1,7 @@
 """Workers and their parents are killed at random moments; the study comes to what an undisturbed one does."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -26,9 +27,11 @@ from thawline.search.study.study import counted, open_study
 from thawline.tracking.connection import connected
 from thawline.tracking.origin import is_dead
 
-TRIALS, KILLS = 24, 20
+KILLS = int(os.environ.get("THAWLINE_KILLS", "8"))
+"""THAWLINE_KILLS=20 takes ten minutes."""
+TRIALS = KILLS + 4
 PARENTS = 4
-"""Of the kills, on average every so many hits the parent."""
+"""Of the kills, every so many hits the parent."""
 
 DRIVER = """
 import json, sys
@@ -57,7 +60,7 @@ def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_at_twenty_random_moments_a_study_comes_to_what_an_undisturbed_one_does(
+def test_killed_at_random_moments_a_study_comes_to_what_an_undisturbed_one_does(
     tmp_path: Path, storage: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"trials": TRIALS, "workers": 2, "storage": storage, "attempts": 100}
@@ -72,7 +75,8 @@ def test_killed_at_twenty_random_moments_a_study_comes_to_what_an_undisturbed_on
     # opened afresh: what the database says, nothing remembered
     study = open_study(tests_tasks.Bowl(search), Artifacts.under(root).studies)
     states = Counter(trial.state for trial in study.trials)
-    assert states == {TrialState.COMPLETE: 18, TrialState.PRUNED: 3, TrialState.FAIL: 3}
+    ends = {3: TrialState.PRUNED, 5: TrialState.FAIL}
+    assert states == Counter(ends.get(number % 7, TrialState.COMPLETE) for number in range(TRIALS))
     assert sum(trial.user_attrs.get("deaths", 0) for trial in study.trials) > KILLS / 4
 
     tracking.connect("sqlite:///mlflow.db", "thawline", root)
@@ -89,7 +93,7 @@ def kill_at_random(root: Path, settings: dict[str, object], study: optuna.Study)
         while killed.total() < KILLS:
             wait_until(lambda: busy(study))
             time.sleep(chance.uniform(0, 1))
-            if chance.randrange(PARENTS) == 0:
+            if killed.total() % PARENTS == PARENTS - 1:
                 driver.kill()
                 driver.wait()
                 killed["parent"] += 1

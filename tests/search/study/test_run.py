@@ -41,6 +41,7 @@ def came_to(study: optuna.Study) -> list[tuple[TrialState, dict[str, float], lis
     return [(trial.state, trial.params, trial.values) for trial in counted(study)]
 
 
+@pytest.mark.slow
 def test_two_workers_come_to_what_one_does_though_one_of_them_is_killed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -87,6 +88,7 @@ def test_workers_that_die_before_they_begin_end_the_study_with_advice(tmp_path: 
         run(tests_tasks.killed_at_birth, tmp_path, random_search(4, workers=2, attempts=1))
 
 
+@pytest.mark.slow
 def test_a_defect_in_a_worker_ends_the_study_with_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match=r"(?s)long .*in objective.*ZeroDivisionError: a defect"):
         run(tests_tasks.broken, tmp_path, random_search(4, workers=2))

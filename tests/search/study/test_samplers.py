@@ -107,6 +107,7 @@ def conditional(trial: Trial) -> float:
     return value if trial.number == 8 else value - (trial.suggest_float("y", -1, 1) + 0.5) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [SamplerName.cmaes, SamplerName.gp])
 def test_cma_es_and_gp_go_on_with_the_parameters_that_all_trials_have(
     name: SamplerName, caplog: pytest.LogCaptureFixture
@@ -206,6 +207,7 @@ def test_a_hopeless_trial_is_stopped_early(name: PrunerName) -> None:
     assert stopped(name, [*GOOD, *[BAD] * 6])[-6:] != [10] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(PrunerName))
 def test_trials_that_are_better_than_all_before_are_never_stopped(name: PrunerName) -> None:
     assert stopped(name, GOOD) == [10] * len(GOOD)

@@ -24,6 +24,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 actions = st.sampled_from(["ask", "complete", "prune", "fail", "die", "rise", "interrupt"])
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedule=st.lists(st.tuples(st.integers(0, 2), actions), max_size=20), total=st.integers(1, 5))
 def test_whatever_happens_each_place_is_counted_exactly_once(

@@ -171,6 +171,7 @@ def test_what_a_smaller_total_gives_a_larger_study_gives_too(three: Ran) -> None
     assert chosen(trials, study) == before
 
 
+@pytest.mark.slow
 def test_two_objectives_give_a_front(project: Artifacts, config: Make) -> None:
     both = config(objective=Objective.accuracy_and_cost, depths=[0, 3], trials=4)
     trials, study = run(both, project)

@@ -105,6 +105,7 @@ make(Path(sys.argv[1]), "a", 10, compute, limit=2**20)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_nothing_that_is_taken_for_features(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, check=False)

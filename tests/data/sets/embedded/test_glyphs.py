@@ -19,6 +19,7 @@ def images() -> np.ndarray:
     return np.stack([glyphs.draw(letter, range(COUNT), 8, seed=0) for letter in glyphs.LETTERS])
 
 
+@pytest.mark.slow
 def test_all_letters_in_both_cases():
     collection = glyphs.collect(Source(dataset=DataSetName.glyphs, glyphs_per_class=2), seed=0)
     assert [item.label for item in collection.items[::2]] == list(glyphs.LETTERS)
