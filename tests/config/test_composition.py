@@ -162,6 +162,7 @@ def test_depth_is_a_count_a_fraction_or_a_name(depth: str) -> None:
         ("+search.space.choices.weight_deca=[0.0]", r"search\.space\.choices\.weight_deca = \[0\.0\] is not allowed.*nearest: weight_decay"),
         ("search.space.choices.weight_decay=[0.0]", r"search\.space\.choices has no such entry yet.*\+search\.space\.choices\.weight_decay=\[0\.0\]"),
         ("search.objective=accuracy_and_cost", r"search\.pruner = 'median' is not allowed.*none, because objective"),
+        ("finetune.augmentation=mirror", r"finetune\.augmentation = 'mirror' is not allowed.*because target\.mirror=false"),
         ("seed=-1", r"seed = -1 is not allowed"),
         ("contenders=[]", r"contenders = \[\] is not allowed.*some of finetuned, linear_probe, from_scratch, each once"),
         ("contenders=[finetuned,finetuned]", r"contenders = \['finetuned', 'finetuned'\] is not allowed"),

@@ -243,7 +243,12 @@ def test_a_programme_without_depths_is_the_solved_head_alone() -> None:
 )
 def test_whatever_is_configured_there_is_time_for_a_solved_head(recipe: dict[str, Any]) -> None:
     found = settings(Finetune(**recipe), WORK, COSTS, 3, Programme(1, 1, 1, ()))
-    asked = Config(plan=Plan(5), finetune=Finetune(**recipe), search=Search(enabled="units" not in recipe))
+    asked = Config(
+        plan=Plan(5),
+        target=Target(dataset=DataSetName.digits, mirror=True),
+        finetune=Finetune(**recipe),
+        search=Search(enabled="units" not in recipe),
+    )
     planned = applied(asked, Decisions("", found)).finetune
     (only,) = phases(planned, 3, range(3))
     assert only.solved

@@ -22,6 +22,23 @@ def test_processes_connect_to_a_new_store_at_once_and_silently(tmp_path):
     assert {err for _, err in said} == {""}
 
 
+@pytest.mark.slow
+def test_a_store_whose_making_is_killed_is_made_anew(tmp_path):
+    making = in_process(CONNECT, tmp_path)
+    partial, end = tmp_path / "mlflow.db.partial", time.monotonic() + 120
+    while not partial.exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    making.kill()
+    making.communicate()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert partial.exists()
+    again = in_process(CONNECT, tmp_path)
+    assert again.communicate(timeout=120)[1] == ""
+    assert again.returncode == 0
+    assert not partial.exists()
+
+
 def test_relative_paths_lie_below_the_root_or_below_dvc_root_in_its_copies(home, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     copy.mkdir()

@@ -228,6 +228,13 @@ class Config:
         names = [each.name for each in self.contenders]
         require(once, "contenders", names, f"some of {', '.join(Contender.__members__)}, each once")
         self._check_plan()
+        mirrored = self.finetune.augmentation is AugmentationName.mirror
+        require(
+            self.target.mirror or not mirrored,
+            "finetune.augmentation",
+            "mirror",
+            "another one, because target.mirror=false says that mirrored pictures have other labels",
+        )
         self.finetune.require_costs(self.evaluate.costs)
         if self.source.candidates:
             allowed = "{}, because each of source.candidates is built without options"

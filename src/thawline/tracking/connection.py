@@ -182,7 +182,24 @@ def _client(store: str) -> "MlflowClient":
     # these print what they raise as well: Ctrl-C, too, while a connection is given back
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+    _make_new_file(store)
     return MlflowClient(store)
+
+
+def _make_new_file(store: str) -> None:
+    """Make the file of a sqlite database that is not there yet, under another name until it is whole: MLflow
+    needs seconds for its tables, and refuses for good a file in which it was killed meanwhile."""
+    from mlflow import MlflowClient
+    from sqlalchemy import make_url
+
+    url = make_url(store) if store.startswith("sqlite:") else None
+    if url is None or url.database in (None, "", ":memory:") or Path(str(url.database)).exists():
+        return
+    partial = f"{url.database}.partial"
+    for left in (partial, f"{partial}-journal"):
+        Path(left).unlink(missing_ok=True)
+    MlflowClient(url.set(database=partial).render_as_string(hide_password=False))
+    Path(partial).replace(str(url.database))
 
 
 def _experiment(client: "MlflowClient", name: str, home: Path | None) -> "Experiment":
