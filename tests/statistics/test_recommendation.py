@@ -34,7 +34,7 @@ def test_the_recommended_depth_is_within_two_points_of_the_best(curve: tuple[flo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("curve", [PLATEAU, SLOPE, HUMP, STEEP], ids=["plateau", "slope", "hump", "steep"])
-@pytest.mark.parametrize(("seeds", "images"), [(3, 200), (5, 100), (5, 200), (5, 500)])
+@pytest.mark.parametrize(("seeds", "images"), [(3, 200), (5, 100)])
 def test_the_recommended_depth_is_within_two_points_of_the_best_in_any_study(
     curve: tuple[float, ...], seeds: int, images: int
 ) -> None:

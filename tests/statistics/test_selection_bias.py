@@ -46,9 +46,9 @@ def test_on_random_labels_the_interval_covers_chance_and_the_best_trials_does_no
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("images", [20, 50, 100, 300, 1000])
-@pytest.mark.parametrize("trials", [1, 5, 24, 60, 200])
-@pytest.mark.parametrize("alike", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("images", [20, 100, 300])
+@pytest.mark.parametrize("trials", [1, 24, 200])
+@pytest.mark.parametrize("alike", [0.0, 0.9])
 def test_on_random_labels_of_any_study_the_interval_covers_chance(
     trials: int, images: int, alike: float
 ) -> None:
@@ -185,9 +185,9 @@ def test_on_random_labels_fresh_seeds_flatter_the_recommended_depth_and_the_corr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("images", [30, 100, 400])
-@pytest.mark.parametrize("depths", [1, 3, 9])
-@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("images", [30, 400])
+@pytest.mark.parametrize("depths", [1, 9])
+@pytest.mark.parametrize("alike", [0.0, 1.0])
 def test_on_random_labels_of_any_depth_curve_the_correction_covers_chance(
     images: int, depths: int, alike: float
 ) -> None:
