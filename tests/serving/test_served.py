@@ -41,15 +41,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     (home / "b" / "onnx").mkdir(parents=True)
     (home / "b" / "onnx" / "model.onnx").write_text("another format")
+    for seed in (2, 2, 3, 3):
+        register(home, seed)
+    return home
+
+
+def register(home: Path, seed: int) -> None:
+    """Register a model that says which `seed` made it, as the stage `export` does in the checkout `home`."""
     store = write_toy_store(home / "store", {"train": 4, "val": 2})
-    config = Config(export=Export(registered_model=NAME))
+    card = ModelCard("tests_networks.Small", {}, CLASSES, TRANSFORM, "toy", notes={"seed": seed})
+    card = save_model(home / "b" / MODEL, home / "b" / CARD, build_random(card, seed=1), card)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DVC_ROOT", raising=False)
-        for seed in (2, 2, 3, 3):
-            card = ModelCard("tests_networks.Small", {}, CLASSES, TRANSFORM, "toy", notes={"seed": seed})
-            card = save_model(home / "b" / MODEL, home / "b" / CARD, build_random(card, seed=1), card)
-            registered.register(config, home / "b", card, store, home)
-    return home
+        registered.register(Config(export=Export(registered_model=NAME)), home / "b", card, store, home)
 
 
 @pytest.fixture
@@ -142,6 +146,18 @@ def test_the_registered_model_says_what_it_is(home: Path) -> None:
     assert sorted(path.name for path in (folder / "data" / "bundle").iterdir()) == [CARD, MODEL]
     pinned = (folder / "requirements.txt").read_text().split()
     assert pinned == [f"{name}=={version(name)}" for name in (*registered.PACKAGES, "mlflow")]
+
+
+def test_a_version_whose_files_are_gone_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    register(tmp_path, seed=2)
+    shutil.rmtree(tmp_path / "mlartifacts" / "models")
+    register(tmp_path, seed=2)
+    client = connected().client
+    assert client is not None
+    newest = client.get_model_version_by_alias(NAME, "latest")
+    assert str(newest.version) == "2"
+    assert client.list_logged_model_artifacts(newest.source.removeprefix("models:/"))
 
 
 def test_a_moved_checkout_finds_its_models(home: Path, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 DEFAULT_STORE = "MLFLOW_TRACKING_URI"
 FINGERPRINT = "fingerprint"
 """Tag of a registered model's version that tells it from others."""
+LOGGED = "models:/"
+"""What the source of a version begins with, before the logged model's id."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def _registered(client: "MlflowClient", run_id: str, name: str, model: Loadable)
     from mlflow.exceptions import MlflowException
 
     newest = _newest(client, name)
-    if newest is not None and newest.tags.get(FINGERPRINT) == model.fingerprint:
+    same = newest is not None and newest.tags.get(FINGERPRINT) == model.fingerprint
+    if newest is not None and same and _is_there(client, newest):
         return str(newest.version)
     logged = client.create_logged_model(connected().experiment_id, "model", source_run_id=run_id)
     with TemporaryDirectory() as folder:
@@ -81,7 +84,7 @@ def _registered(client: "MlflowClient", run_id: str, name: str, model: Loadable)
             raise
     with _as_default(connected().store):
         tags = {FINGERPRINT: model.fingerprint}
-        made = client.create_model_version(name, f"models:/{logged.model_id}", run_id, tags)
+        made = client.create_model_version(name, f"{LOGGED}{logged.model_id}", run_id, tags)
     return str(made.version)
 
 
@@ -95,6 +98,19 @@ def _newest(client: "MlflowClient", name: str) -> "ModelVersion | None":
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
+
+
+def _is_there(client: "MlflowClient", version: "ModelVersion") -> bool:
+    """Return whether the files of a version are where MLflow would load them from: somebody may have made
+    room."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.list_logged_model_artifacts(str(version.source).removeprefix(LOGGED)))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
 
 
 @contextmanager
