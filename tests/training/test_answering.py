@@ -12,7 +12,7 @@ from tests_trainings import recipe
 from thawline.config.sections import Finetune
 from thawline.models.answer import Answer
 from thawline.models.head_cuts import read_cuts
-from thawline.training.answering import answering_of, by_stored_features
+from thawline.training.answering import answering_of, by_stored_features, from_others
 from thawline.training.features.cache import PrefixCache
 from thawline.training.run import Training
 
@@ -119,3 +119,13 @@ def test_what_solving_stored_is_asked_in_place_of_the_pictures(
     assert found.temperature == pytest.approx(expected.temperature, rel=1e-3)
     assert found.basis == expected.basis
     assert torch.allclose(features, seen, atol=1e-3)
+
+
+def test_where_few_lie_outside_a_group_its_pictures_are_as_far_as_the_last_of_these() -> None:
+    angles = torch.tensor([0.0, 0.1, 0.2, 0.3, 1.0, 2.0])
+    features = torch.stack([angles.cos(), angles.sin()], dim=1)
+    found = from_others(features, np.array([0, 0, 0, 0, 1, 1]), neighbours=3)
+    apart = [2.0 - 0.0, 2.0 - 0.1, 2.0 - 0.2, 2.0 - 0.3, 1.0 - 0.1, 2.0 - 0.1]
+    assert found == pytest.approx(1 - np.cos(apart), abs=1e-6)
+    # of one group alone nothing can be said
+    assert from_others(features, np.zeros(6, int), neighbours=3) == pytest.approx(np.full(6, 2.0))

@@ -176,10 +176,13 @@ def left_out(
 
 def from_others(features: torch.Tensor, together: np.ndarray, neighbours: int) -> np.ndarray:
     """Return (N,) how far each of `features` (N, D) is from the others but for its group, of which `together`
-    (N,) has the number."""
+    (N,) has the number: the distance of the neighbour of that rank, or of the last where there are fewer; 2,
+    the largest there is, where there is none."""
     similar = features @ features.T
-    similar[torch.from_numpy(together[:, None] == together)] = -1
-    found: np.ndarray = (1 - similar.topk(neighbours, dim=1).values[:, -1]).numpy()
+    similar[torch.from_numpy(together[:, None] == together)] = -torch.inf
+    nearest = similar.topk(neighbours, dim=1).values
+    last = torch.isfinite(nearest).sum(1, keepdim=True).clamp(min=1) - 1
+    found: np.ndarray = (1 - nearest.gather(1, last)[:, 0].clamp(min=-1)).numpy()
     return found
 
 
