@@ -49,8 +49,8 @@ SETTINGS = (
 )
 """A pipeline of a minute, in which every stage has something to do."""
 
-FIT = ("source.glyphs_per_class=2", "input.size=16", "pretrain.epochs=2", "model.architecture=resnet18")
-"""What `thawline fit` is told; the rest is for its plan to decide."""
+FIT = ("-S", "input.size=64")
+"""What `thawline fit` is told, from ImageNet weights; the rest is for its plan to decide."""
 
 COSTS = (
     *("costs.json", "seconds.json", "README.md", "index.html"),
@@ -323,11 +323,9 @@ def fit(folder: Path, times: int, seed: int, out: TextIO) -> bool:
     """Kill `thawline fit` `times` times; return whether the end is whole."""
     pictures = folder / "pictures"
     draw(pictures)
-    settings = [part for each in FIT for part in ("-S", each)]
-    command = ("thawline", "fit", str(pictures), "--minutes", "1.5", "--source", "glyphs", *settings)
-    clone = Clone(folder / "fitted", command)
+    clone = Clone(folder / "fitted", ("thawline", "fit", str(pictures), "--minutes", "1.5", *FIT))
     whom = ("all", "stage", "dvc", "fit")
-    return killed(clone, whom, times, seed, 30, lambda status: broken(clone, status), out)
+    return killed(clone, whom, times, seed, 45, lambda status: broken(clone, status), out)
 
 
 def draw(folder: Path) -> None:
