@@ -36,7 +36,10 @@ def test_a_table_is_the_same_bytes_on_every_system(tmp_path: Path) -> None:
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"recipe\.json does not exist.\n.*dvc repro"):
-        read_json(tmp_path / "recipe.json")
+        read_json(tmp_path / "artifacts" / "recipe.json")
+    # no pipeline makes what was kept elsewhere
+    with pytest.raises(UserError, match=r"does not exist.\n.*Copy the whole folder"):
+        read_json(tmp_path / "fits" / "leaves" / "model" / "card.json")
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

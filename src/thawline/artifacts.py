@@ -86,12 +86,24 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise missing(path) from None
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}).\n  Delete it and run: dvc repro") from None
+        raise UserError(f"{path} is not valid JSON ({error}).\n  {anew(path)}") from None
 
 
 def missing(path: Path) -> UserError:
     """Make the error of a file that an earlier stage should have left."""
-    return UserError(f"{path} does not exist.\n  It is made by the pipeline; run: dvc repro")
+    made = "It is made by the pipeline; run: dvc repro" if _is_made_here(path) else anew(path)
+    return UserError(f"{path} does not exist.\n  {made}")
+
+
+def anew(path: Path) -> str:
+    """Return how a damaged file is had again: what was kept elsewhere, the pipeline does not make."""
+    if _is_made_here(path):
+        return "Delete it and run: dvc repro"
+    return f"Copy the whole folder {path.parent} once more from where it was made: its files belong together."
+
+
+def _is_made_here(path: Path) -> bool:
+    return not {"artifacts", "reports", "scratch"}.isdisjoint(path.parts)
 
 
 @contextmanager

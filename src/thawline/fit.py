@@ -237,11 +237,18 @@ def _run(run: Sequence[str], root: Path) -> int:
 
 
 def _keep(artifacts: Artifacts, folder: Path) -> Path:
-    """Copy model, report and settings below `fits/`, where no later fit on another folder removes them."""
+    """Copy model, report and settings below `fits/`, where no later fit on another folder removes them.
+
+    Of an earlier fit to the same pictures what somebody put there stays, and its model until the new one is
+    whole.
+    """
     kept = _folder_of(artifacts.root / KEPT, _absolute(folder).name, _pictures_in(artifacts.root / LOCK))
-    shutil.rmtree(kept, ignore_errors=True)
-    shutil.copytree(artifacts.stage("export"), kept / "model")
-    shutil.copytree(artifacts.reports, kept / "report")
+    whole, partial = kept / "model", kept / "model.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(artifacts.stage("export"), partial)
+    shutil.rmtree(whole, ignore_errors=True)
+    partial.rename(whole)
+    shutil.copytree(artifacts.reports, kept / "report", dirs_exist_ok=True)
     shutil.copyfile(artifacts.root / LOCK, kept / LOCK)
     return kept
 

@@ -89,6 +89,9 @@ def test_layouts_that_make_sense_in_one_way_are_read(folders, expected):
         ("train/cat.1.jpg train/cat.2.jpg train/dog.1.jpg train/dog.2.jpg test1/7.jpg", "file_names"),
         ("cat_1.jpg cat_2.jpg dog_1.jpg dog_2.jpg", "file_names"),
         ("pets/shiba_inu_1.jpg pets/shiba_inu_2.jpg pets/Bengal_1.jpg pets/Bengal_22.jpg", "file_names"),
+        ("trainA trainB testA testB", "class_folders"),
+        ("train_cats train_dogs test_cats test_dogs", "class_folders"),
+        ("cats-train cats-val dogs-train dogs-val", "class_folders"),
         ("train/images val/images", ""),
         ("test/a test/b", ""),
         ("1.jpg 2.jpg 3.jpg cat", ""),
@@ -151,7 +154,7 @@ def test_splits_and_what_is_left_out_are_said():
         "train/cat.1.jpg train/cat.2.jpg train/dog.1.jpg train/dog.2.jpg test/7.jpg test/cat_9.jpg"
     )
     message = refusal(names, Path("/photos"), Path("/photos"), "target", Layout.auto)
-    assert message.endswith(": cat (3), dog (2); 1 test, 4 train; 1 picture left out")
+    assert ": cat (3), dog (2); 1 test, 4 train; 1 picture left out\n" in message
 
 
 def test_the_tree_is_cut():

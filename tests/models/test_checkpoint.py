@@ -103,12 +103,12 @@ def test_a_network_that_does_not_fit_the_card_is_answered_with_lists(tmp_path, n
         load_model(tmp_path / "m.safetensors", tmp_path / "c.json")
 
 
-def test_a_missing_file_is_answered_with_the_command_that_makes_it(saved):
+def test_a_missing_file_is_answered_with_what_helps(saved):
     saved[0].unlink()
-    with pytest.raises(UserError, match="model.safetensors does not exist.\n.*dvc repro"):
+    with pytest.raises(UserError, match="model.safetensors does not exist.\n.*Copy the whole folder"):
         load_model(*saved)
     saved[1].unlink()
-    with pytest.raises(UserError, match="card.json does not exist.\n.*dvc repro"):
+    with pytest.raises(UserError, match="card.json does not exist.\n.*Copy the whole folder"):
         load_model(*saved)
 
 

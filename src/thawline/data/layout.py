@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from thawline.config.choices import Layout
-from thawline.data.split_names import says_nothing, splits_of
+from thawline.data.split_names import are_in_names, says_nothing, splits_of
 
 Parts = tuple[str, ...]
 """The folders above a picture from the root down, and last the name of its file."""
@@ -128,7 +128,7 @@ def _certain(parts: Sequence[Parts]) -> Layout | None:
         return None
     if deep and not flat and _hold_splits(parts):
         return Layout.splits_in_classes
-    return None if _is_doubtful(parts) else Layout.class_folders
+    return None if _is_doubtful(parts) or are_in_names(deep | flat) else Layout.class_folders
 
 
 def _is_doubtful(parts: Sequence[Parts]) -> bool:

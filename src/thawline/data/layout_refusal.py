@@ -43,7 +43,10 @@ def refusal(names: Sequence[str], root: Path, folder: Path | None, section: str,
     how = "Add what is right to the command:"
     ways = [line for setting, words, reading in found for line in (setting, f"  {words}: {_said(reading)}")]
     lines = [_first(root, section, layout, len(found)), "There is:", *seen]
-    return "\n  ".join([*lines, how, *(f"  {way}" for way in ways)] if found else [*lines, EXPECTED])
+    if not found:
+        return "\n  ".join([*lines, EXPECTED])
+    other = [EXPECTED] if len(found) == 1 else []
+    return "\n  ".join([*lines, how, *(f"  {way}" for way in ways), *other])
 
 
 def _first(root: Path, section: str, layout: Layout, ways: int) -> str:
@@ -51,6 +54,8 @@ def _first(root: Path, section: str, layout: Layout, ways: int) -> str:
         return f"{section}.layout={layout.name} finds no pictures of two classes in {root}."
     if ways > 1:
         return f"the folders in {root} could mean several things."
+    if ways == 1:
+        return f"it is not certain what the folders in {root} mean."
     return f"the folders in {root} do not name two classes."
 
 

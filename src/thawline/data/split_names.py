@@ -1,7 +1,8 @@
 """What people call a split, and what it is called here: train, val or test."""
 
 import re
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 
 SPLITS = ("train", "val", "test")
 VOTED = "voted"
@@ -50,6 +51,16 @@ def splits_of(folders: Collection[str]) -> dict[str, str]:
     known = {folder: _SPLIT_OF[word] for folder, word in named.items() if word in _SPLIT_OF}
     free = [split for split in ("test", "val") if split not in known.values()]
     return known | (dict.fromkeys(named.keys() - known.keys(), free[0]) if free else {})
+
+
+def are_in_names(folders: Iterable[str]) -> bool:
+    """Return whether some names are the same but for a split's word: `train_cats` and `test_cats`."""
+    found = defaultdict(set)
+    for tokens in map(_tokens, folders):
+        for word in filter(_is_split, tokens):
+            if rest := tuple(token for token in tokens if token != word and token not in _PLAIN):
+                found[rest].add(_SPLIT_OF.get(word, "test"))
+    return any("train" in splits and len(splits) > 1 for splits in found.values())
 
 
 def says_nothing(folder: str) -> bool:

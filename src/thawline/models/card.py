@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from thawline.artifacts import read_json
+from thawline.artifacts import anew, read_json
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.data.transform import Transform
@@ -82,4 +82,4 @@ def read_card(path: Path) -> ModelCard:
     try:
         return ModelCard.from_dict(read_json(path))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is not a model card: {error}.\n  Delete it and run: dvc repro") from error
+        raise UserError(f"{path} is not a model card: {error}.\n  {anew(path)}") from error
