@@ -105,6 +105,14 @@ def test_a_damaged_lock_says_how_to_write_it_anew(text: str, said: str, tmp_path
         load_lock(tmp_path)
 
 
+def test_a_lock_that_is_not_utf_8_says_how_to_write_it_anew(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes("title: größe".encode("latin-1"))
+    with pytest.raises(
+        ConfigError, match=r"params\.yaml is not UTF-8(?s:.*)python -m thawline\.config --write"
+    ):
+        load_lock(tmp_path)
+
+
 def test_presets_change_what_their_name_says() -> None:
     assert config_of("finetune=from_scratch").finetune.start is Start.random
     assert config_of("finetune=linear_probe").finetune.depth == "all"

@@ -128,6 +128,8 @@ def load_lock(root: Path) -> DictConfig:
     advice = "write it anew: python -m thawline.config --write"
     try:
         values = OmegaConf.load(path)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8.\n  {advice}") from None
     except YAMLError as error:
         raise ConfigError(f"{path} cannot be read: {first_line(error)}.\n  {advice}") from None
     if not isinstance(values, DictConfig):

@@ -77,7 +77,9 @@ def members(path: Path) -> tuple[list[Member], list[str]]:
     except UnicodeDecodeError:
         raise _to_unpack(path, f"{path} has names that are said to be UTF-8 and are not.") from None
     except (*_DAMAGED, struct.error) as error:
-        raise UserError(f"{path} cannot be read as an archive: {error}") from None
+        raise UserError(
+            f"{path} cannot be read as an archive: {error}\n  it may be cut off: fetch or pack it anew"
+        ) from None
 
 
 def _to_unpack(path: Path, problem: str) -> UserError:

@@ -195,6 +195,16 @@ def test_pictures_outside_the_layout_are_dropped(tmp_path, names, loose):
     assert [(picture.path, picture.reason) for picture in dropped] == [(loose, "not in a class folder")]
 
 
+def test_where_every_member_is_refused_that_is_said(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in ("/abs/ant/0.png", "../ant/1.png"):
+            archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(
+        UserError, match=r"no pictures .*\n  Left out: /abs/ant/0\.png \(.* unsafe name\), "
+    ):
+        collect(tmp_path / "x.tar")
+
+
 def test_no_pictures(tmp_path):
     with pytest.raises(UserError, match=r"no pictures \(\.jpg.*\n.*Expected: one folder per class"):
         collect(touch(tmp_path, "a/1.mp4"))

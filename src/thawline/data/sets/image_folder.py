@@ -15,7 +15,7 @@ from thawline.data.layout import choose, enter, read
 from thawline.data.layout_refusal import EXPECTED, refusal
 from thawline.data.losses import Losses
 from thawline.data.picture_files import EXTENSIONS, open_picture, pictures_in
-from thawline.data.problems import Problem, Severity
+from thawline.data.problems import Problem, Severity, listed, plain
 from thawline.data.unread import find_losses, folders_without_pictures, kind_of
 
 
@@ -30,7 +30,9 @@ def collect(data: DataSet, seed: int) -> Collection:
     files = open_files(root)
     pictures = pictures_in(files)
     if not pictures:
-        raise UserError(f"no pictures ({', '.join(EXTENSIONS)}) in {root}.\n  {EXPECTED}")
+        refused = [f"{plain(each.path)} ({each.reason})" for each in files.refused]
+        left_out = f"  Left out: {listed(refused)}\n" if refused else ""
+        raise UserError(f"no pictures ({', '.join(EXTENSIONS)}) in {root}.\n{left_out}  {EXPECTED}")
     above = _entered(files, pictures)
     names = [name.removeprefix(above) for name in pictures]
     reading = choose(names) if data.layout is Layout.auto else read(names, data.layout)
