@@ -276,6 +276,17 @@ def test_pictures_that_are_voted_for_are_seen_as_such(leaves: Path, tmp_path: Pa
     ]
 
 
+def test_costs_of_other_classes_are_refused_before_anything_runs(leaves: Path, tmp_path: Path) -> None:
+    pictures(leaves, "oak/1.jpg", "elm/1.jpg")
+    costs = tmp_path / "costs.csv"
+    run = command(leaves, 5, ["imagenet"], [f"evaluate.costs={costs}"], ROOT)
+    costs.write_text("true,oak,elm\noak,0,5\nelm,1,0\n")
+    assert look(run, ROOT)[0] == "target: 2 pictures of 2 classes found"
+    costs.write_text("true,oak,ash\noak,0,5\nash,1,0\n")
+    with pytest.raises(UserError, match="names no class of these pictures: ash"):
+        look(run, ROOT)
+
+
 def test_folders_that_could_mean_several_things_are_refused_before_anything_runs(
     leaves: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,16 +201,22 @@ def _is_json(text: str) -> bool:
 def look(run: Sequence[str], root: Path) -> list[str]:
     """Return which classes the pictures are of and how many there are, before anything is made of them.
 
-    Raises `UserError` where their folders do not say.
+    Raises `UserError` where their folders do not say, and where what mistakes cost is not of these classes:
+    the stage that reads the costs comes after all training.
     """
     # pandas and Hydra are not loaded for a command that is wrong
     from thawline.config.composition import compose, to_config
     from thawline.config.sections import Role
+    from thawline.data.costs import read_costs
     from thawline.data.overview import overview
     from thawline.data.votes import collected
 
     config = to_config(compose(root, list(run[4::2])))
-    return list(overview(collected(config.target, Role.target, config.seed)[0], Role.target))
+    found = collected(config.target, Role.target, config.seed)[0]
+    labels = {item.label for item in found.items}
+    if config.evaluate.costs is not None and "" not in labels and not found.losses.of_class:
+        read_costs(root / config.evaluate.costs, sorted(labels))
+    return list(overview(found, Role.target))
 
 
 def _run(run: Sequence[str], root: Path) -> int:

@@ -199,9 +199,7 @@ def test_where_every_member_is_refused_that_is_said(tmp_path):
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         for name in ("/abs/ant/0.png", "../ant/1.png"):
             archive.addfile(tarfile.TarInfo(name))
-    with pytest.raises(
-        UserError, match=r"no pictures .*\n  Left out: /abs/ant/0\.png \(.* unsafe name\), "
-    ):
+    with pytest.raises(UserError, match=r"no pictures .*\n  Left out: /abs/ant/0\.png \(.* unsafe name\), "):
         collect(tmp_path / "x.tar")
 
 
