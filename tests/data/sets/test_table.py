@@ -60,6 +60,27 @@ def test_groups_and_splits_are_obeyed_where_they_are_given(leaves):
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "splits"),
+    [
+        ("train eval test holdout", "train val test test"),
+        ("train Eval train train", "train test train train"),
+        ("train evaluation val val", "train test val val"),
+    ],
+)
+def test_splits_have_the_names_that_folders_may_have(leaves, given, splits):
+    paths = ("ash/000.png", "ash/001.png", "oak/000.png", "oak/001.png")
+    rows = (f"{path},{path[:3]},{split}" for path, split in zip(paths, given.split(), strict=True))
+    items = collect(write(leaves, *rows, header="path,label,split")).items
+    assert [item.split for item in items] == splits.split()
+
+
+def test_eval_beside_validation_and_test_is_refused(leaves):
+    rows = ("oak/000.png,oak,eval", "oak/001.png,oak,val", "ash/000.png,ash,test")
+    with pytest.raises(UserError, match=r"split is neither train, val, test nor blank: line 2 \('eval'\)"):
+        collect(write(leaves, *rows, header="path,label,split"))
+
+
 def test_a_folder_with_a_table_in_it_is_a_root_too_and_its_pictures_are_watched(leaves):
     write(leaves, "oak/000.png,oak", "ash/000.png,ash")
     assert collect(leaves).items == collect(leaves / "labels.csv").items
