@@ -34,7 +34,8 @@ class _Row:
     """A row of the table, and the line of the file it ends on.
 
     `file` is where the picture lies, `path` what it is called, `split` empty or one of train, val, test
-    once `_with_splits` knew it and the table is found to be right."""
+    once `_with_splits` knew it and the table is found to be right, `grouped` whether the table has the
+    column group, filled or not."""
 
     line: int
     file: Path
@@ -42,6 +43,7 @@ class _Row:
     label: str
     group: str
     split: str
+    grouped: bool
 
 
 def collect(data: DataSet, seed: int) -> Collection:
@@ -65,13 +67,26 @@ def collect(data: DataSet, seed: int) -> Collection:
     items = tuple(Item(path, row.label, row.split, row.group) for path, row in by_path.items())
     files = [row.file for row in by_path.values()]
     repeated = len(rows) - len(items)
-    notes = (f"{repeated} rows of {table.name} repeat an earlier one",) if repeated else ()
+    notes = [f"{repeated} rows of {table.name} repeat an earlier one"] if repeated else []
+    groups = {row.group for row in rows if row.group}
+    if not groups and any(row.grouped for row in rows):
+        notes.append(f"the column group of {table.name} is blank in every row: no pictures belong together")
     return Collection(
         items,
         lambda position: open_picture(file_at(files[position])),
-        notes=notes,
-        problems=tuple(find_alike(row.label for row in rows if row.label)),
+        notes=tuple(notes),
+        problems=(
+            *find_alike(row.label for row in rows if row.label),
+            *find_alike(_given_names(groups, by_path), "group", "groups"),
+        ),
     )
+
+
+def _given_names(groups: Iterable[str], paths: Iterable[str]) -> list[str]:
+    """Return the groups less those that are called like a picture: tables that were written here call groups
+    so, and names of files may differ in case."""
+    files = {path.rpartition("/")[2] for path in paths}
+    return [group for group in groups if group.rpartition("/")[2] not in files]
 
 
 def _locate(root: Path) -> Path:
@@ -98,7 +113,8 @@ def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
     folder, file = _found(folder, fields["path"])
     path = file.relative_to(folder) if file.is_relative_to(folder) else file
     label, group = (normal(fields.get(name, "")) for name in ("label", "group"))
-    return _Row(line, file, normal(path.as_posix()), label, group, fields.get("split", ""))
+    split = fields.get("split", "")
+    return _Row(line, file, normal(path.as_posix()), label, group, split, "group" in fields)
 
 
 def _with_splits(rows: list[_Row]) -> list[_Row]:
