@@ -12,6 +12,7 @@ from thawline.data.problems import Problem, Severity, counted, listed
 from thawline.data.text_tables import TextTableError, read_rows
 
 GROUPS = "groups.csv"
+_NEARLY = re.compile(r"groups?(?:[\W\d_]|copy)*(?:\.(?:csv|tsv|txt|xlsx?|ods))+")
 _DRIVE = re.compile(r"^[a-z]:")
 
 
@@ -19,6 +20,12 @@ def find(names: Iterable[str]) -> list[str]:
     """Return the files that are called groups.csv, in any case, the outermost first."""
     found = [name for name in names if name.rpartition("/")[2].lower() == GROUPS]
     return sorted(found, key=lambda name: (name.count("/"), name))
+
+
+def find_nearly(names: Iterable[str]) -> list[str]:
+    """Return the tables that are nearly called groups.csv, such as `group.csv` or `groups (1).csv`."""
+    files = ((name, name.rpartition("/")[2].lower()) for name in names)
+    return sorted(name for name, file in files if file != GROUPS and _NEARLY.fullmatch(file))
 
 
 def read_groups(
