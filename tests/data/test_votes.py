@@ -148,6 +148,24 @@ def test_a_mistake_in_the_votes_is_said_where_no_picture_has_a_label(tmp_path, w
     assert "none of the 0" not in str(error.value)
 
 
+def test_a_column_without_a_name_is_no_voter(tmp_path, pictures):
+    """It is how data frames write the numbers of their rows."""
+    votes = vote(pictures, ["0,000.png,cat", "1,001.png,dog"], header=",path,ann")
+    with pytest.raises(UserError, match=r"votes\.csv +has the wrong columns \(unknown: \(no name\)\)"):
+        run(tmp_path, root=str(pictures), votes=votes)
+
+
+@pytest.mark.parametrize(("one", "other"), [("ANT", "ant"), ("1", "1.0")])
+def test_voted_classes_that_look_like_one_are_an_error_as_such_labels_are(
+    tmp_path, write_pictures, one, other
+):
+    root = tmp_path / "set"
+    write_pictures(root, {"": 12})
+    lines = [f"{each:03}.png,{('bee', one, other)[each % 3]}" for each in range(12)]
+    with pytest.raises(UserError, match=f"class {one} +many systems cannot tell it from: '{other}'"):
+        run(tmp_path, root=str(root), votes=vote(root, lines, header="path,ann"))
+
+
 FUNCTIONS = """
 from collections import Counter
 
