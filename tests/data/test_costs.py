@@ -42,6 +42,7 @@ def test_other_programs_separate_fields_and_write_accents_otherwise(tmp_path: Pa
         (["x,cat,dog", "cat,0,1", "dog,1,0", "dog,1,0"], "its first column names dog more than once"),
         (["x,cat,dog", "cat,0,much", "dog,1,0"], "row cat, column dog holds 'much', which is not a number"),
         (["x,cat,dog", "cat,0,nan", "dog,1,0"], "row cat, column dog holds 'nan', which is not a number"),
+        (["x,cat,dog", "cat,0,1_0", "dog,1,0"], "row cat, column dog holds '1_0', which is not a number"),
         (["x,cat,dog", "cat,0,1", "dog,-2,0"], "row dog, column cat holds -2, and a cost is 0 or more"),
         (["x,cat,dog"], "it has no rows of costs"),
     ],

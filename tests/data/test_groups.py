@@ -110,6 +110,34 @@ def test_a_picture_in_two_groups_is_an_error_however_its_path_is_written():
 
 
 @pytest.mark.parametrize(
+    ("one", "other"), [("Tree 1", "tree 1"), ("0", "0.0"), ("-3", "-3.00"), ("tree  1", "tree 1")]
+)
+def test_groups_that_look_like_one_are_an_error_as_such_classes_are(one, other):
+    content = f"path,group\nant/1.png,{one}\nant/2.png,{other}\nbee/1.png,x\n"
+    _, (problem, _) = read_groups(content.encode(), NAMES, [], Groups.partial, "target")
+    assert problem.severity is Severity.error
+    assert said(problem) == f"group {one}: many systems cannot tell it from: {other!r}"
+    assert problem.way_out == "merge the groups, or rename all but one."
+
+
+def test_numbers_with_other_digits_are_other_groups():
+    content = "path,group\nant/1.png,1.1\nant/2.png,1.10\nbee/1.png,01\nbee/café 2.png,1\n"
+    assert read_groups(content.encode(), NAMES, [], Groups.complete, "target")[1] == []
+
+
+def test_a_table_without_a_group_is_an_error_and_one_with_some_is_none():
+    content = "".join(["path,group\n", *(f"{name}, \n" for name in NAMES)])
+    groups, (problem,) = read_groups(content.encode(), NAMES, [], Groups.complete, "target")
+    assert set(groups.values()) == {""}
+    assert (problem.severity, said(problem)) == (
+        Severity.error,
+        "groups.csv: the column group is blank in every row",
+    )
+    some = content.replace(", ", ",x", 1)
+    assert read_groups(some.encode(), NAMES, [], Groups.complete, "target")[1] == []
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"path;id\na/1.jpg;x\n", r"has the wrong columns (missing: group)"),

@@ -126,6 +126,46 @@ def test_a_votes_file_without_a_path_column_or_voters_is_refused(tmp_path, pictu
         run(tmp_path, root=str(pictures), votes=str(tmp_path / "none.csv"))
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"path,ann\n000.png,h\xf6he\n", "is not UTF-8"),
+        (b"file,ann\n000.png,a\n", "has the wrong columns (missing: path)"),
+        (b"path,ann,ann\n000.png,a,a\n", "given twice: ann"),
+        (b"path,ann\nelsewhere/7.png,a\n", "votes for pictures that are not there: elsewhere/7.png"),
+        (b"path,ann\n000.png,\n", "none of the 4 pictures in "),
+        (b"path,ann\n000.png,\n", "000.png: no label and no vote"),
+    ],
+)
+def test_a_mistake_in_the_votes_is_said_where_no_picture_has_a_label(tmp_path, write_pictures, content, said):
+    write_pictures(tmp_path / "set", {"": 4})
+    if content is not None:
+        (tmp_path / "votes.csv").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        run(tmp_path, root=str(tmp_path / "set"), votes=str(tmp_path / "votes.csv"))
+    assert said in str(error.value)
+    assert "none of the 0" not in str(error.value)
+
+
+def test_a_column_without_a_name_is_no_voter(tmp_path, pictures):
+    """It is how data frames write the numbers of their rows."""
+    votes = vote(pictures, ["0,000.png,cat", "1,001.png,dog"], header=",path,ann")
+    with pytest.raises(UserError, match=r"votes\.csv +has the wrong columns \(unknown: \(no name\)\)"):
+        run(tmp_path, root=str(pictures), votes=votes)
+
+
+@pytest.mark.parametrize(("one", "other"), [("ANT", "ant"), ("1", "1.0")])
+def test_voted_classes_that_look_like_one_are_an_error_as_such_labels_are(
+    tmp_path, write_pictures, one, other
+):
+    root = tmp_path / "set"
+    write_pictures(root, {"": 12})
+    lines = [f"{each:03}.png,{('bee', one, other)[each % 3]}" for each in range(12)]
+    with pytest.raises(UserError, match=f"class {one} +many systems cannot tell it from: '{other}'"):
+        run(tmp_path, root=str(root), votes=vote(root, lines, header="path,ann"))
+
+
 FUNCTIONS = """
 from collections import Counter
 

@@ -1,5 +1,6 @@
 """What every data set looks like before anything is decoded: named, labelled pictures that can be opened."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,8 @@ from PIL import Image
 
 from thawline.data.losses import Losses
 from thawline.data.problems import Problem, Severity
+
+_WHOLE = re.compile(r"^(-?[0-9]+)\.0+$")
 
 
 @dataclass(frozen=True)
@@ -62,18 +65,19 @@ class Collection:
         )
 
 
-def find_alike(labels: Iterable[str]) -> list[Problem]:
-    """Return as errors the names of classes that differ only in case or in spaces."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(set(labels)):
-        alike[" ".join(label.split()).casefold()].append(label)
+def find_alike(names: Iterable[str], kind: str = "class", kinds: str = "classes") -> list[Problem]:
+    """Return as errors the names, those of classes for instance, that differ only in case, in spaces or as
+    spreadsheets and data frames write a whole number: `1` and `1.0`."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        found[_WHOLE.sub(r"\1", " ".join(name.split()).casefold())].append(name)
     return [
         Problem(
             Severity.error,
-            f"class {names[0]}",
-            f"many systems cannot tell it from: {', '.join(map(repr, names[1:]))}",
-            way_out="merge the classes, or rename all but one.",
+            f"{kind} {alike[0]}",
+            f"many systems cannot tell it from: {', '.join(map(repr, alike[1:]))}",
+            way_out=f"merge the {kinds}, or rename all but one.",
         )
-        for names in alike.values()
-        if len(names) > 1
+        for alike in found.values()
+        if len(alike) > 1
     ]

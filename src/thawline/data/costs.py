@@ -57,7 +57,7 @@ def _require_classes(path: Path, names: Sequence[str], where: str, classes: Sequ
 def _cost(path: Path, truth: str, decision: str, cell: str, classes: Sequence[str]) -> float:
     where = f"row {truth}, column {decision}"
     try:
-        value = float(cell)
+        value = math.nan if "_" in cell else float(cell)  # Python reads 1_0 as 10
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

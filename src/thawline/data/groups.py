@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from thawline.config.choices import Groups
+from thawline.data.collection import find_alike
 from thawline.data.names import normal
 from thawline.data.problems import Problem, Severity, counted, listed
 from thawline.data.text_tables import TextTableError, read_rows
 
 GROUPS = "groups.csv"
+_NEARLY = re.compile(r"groups?(?:[\W\d_]|copy)*(?:\.(?:csv|tsv|txt|xlsx?|ods))+")
 _DRIVE = re.compile(r"^[a-z]:")
 
 
@@ -18,6 +20,12 @@ def find(names: Iterable[str]) -> list[str]:
     """Return the files that are called groups.csv, in any case, the outermost first."""
     found = [name for name in names if name.rpartition("/")[2].lower() == GROUPS]
     return sorted(found, key=lambda name: (name.count("/"), name))
+
+
+def find_nearly(names: Iterable[str]) -> list[str]:
+    """Return the tables that are nearly called groups.csv, such as `group.csv` or `groups (1).csv`."""
+    files = ((name, name.rpartition("/")[2].lower()) for name in names)
+    return sorted(name for name, file in files if file != GROUPS and _NEARLY.fullmatch(file))
 
 
 def read_groups(
@@ -30,7 +38,7 @@ def read_groups(
     folders that the names are relative to and that a path may begin with.
 
     A row without a picture, or a picture without a row, is an error unless `wanted` is partial. A table
-    that cannot be read and a picture in two groups are errors.
+    that cannot be read or has no group, a picture in two groups and groups with nearly one name are errors.
     """
     try:
         rows = [fields for _, fields in read_rows(content, ("path", "group"))]
@@ -46,8 +54,19 @@ def read_groups(
         else:
             groups_of[name].add(normal(row["group"]))
     missing = [name for name in names if name not in groups_of]
-    problems = [*_contradictions(groups_of), *_misfits(unmatched, missing, wanted, section)]
+    problems = [
+        *_blank(rows, len(names)),
+        *find_alike((normal(row["group"]) for row in rows if row["group"]), "group", "groups"),
+        *_contradictions(groups_of),
+        *_misfits(unmatched, missing, wanted, section),
+    ]
     return {name: min(groups) for name, groups in groups_of.items()}, problems
+
+
+def _blank(rows: Sequence[Mapping[str, str]], pictures: int) -> Iterable[Problem]:
+    if rows and not any(row["group"] for row in rows):
+        way_out = f"fill it in, or remove {GROUPS}."
+        yield Problem(Severity.error, GROUPS, "the column group is blank in every row", pictures, way_out)
 
 
 def _contradictions(groups_of: Mapping[str, set[str]]) -> Iterable[Problem]:

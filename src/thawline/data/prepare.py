@@ -83,7 +83,7 @@ def divided(
     scanned = scan(collection, transform, directory, data.max_megapixels)
     setting = f"{role.name}.range"
     ranges.refuse(scanned.undefined, len(collection.items), setting)
-    _require_pictures(data, scanned)
+    _require_pictures(data, role, collection, scanned)
     losses = _losses(collection, scanned)
     decision = split(scanned.pictures, data, role, seed, collection.rest_is_test, losses)
     found = _given(data) or ranges.range_of(scanned.pictures[decision.names == "train"])
@@ -99,12 +99,16 @@ def _given(data: DataSet) -> Range | None:
     return None if data.range is None else (data.range[0], data.range[1])
 
 
-def _require_pictures(data: DataSet, scanned: Scan) -> None:
-    if scanned.pictures.empty:
-        examples = "".join(
-            f"\n  {picture.path}: {picture.detail or picture.reason}" for picture in scanned.dropped[:3]
-        )
-        raise UserError(f"none of the {len(scanned.dropped)} pictures in {data.root} can be read:{examples}")
+def _require_pictures(data: DataSet, role: Role, collection: Collection, scanned: Scan) -> None:
+    """Raise `UserError` where no picture is left, with what is wrong with all, or the first few reasons."""
+    if not scanned.pictures.empty:
+        return
+    if not scanned.dropped:
+        require_usable(collection.problems, data.root or role.name)
+    dropped = scanned.dropped or collection.dropped
+    examples = "".join(f"\n  {picture.path}: {picture.detail or picture.reason}" for picture in dropped[:3])
+    done = "read" if scanned.dropped else "used"
+    raise UserError(f"none of the {len(dropped)} pictures in {data.root} can be {done}:{examples}")
 
 
 def _write(

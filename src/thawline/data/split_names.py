@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 SPLITS = ("train", "val", "test")
 VOTED = "voted"
@@ -29,10 +29,11 @@ _TOKEN = re.compile(r"[^\W\d_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-def split_named(name: str) -> str:
-    """Return the split of this name (`train`, `val` or `test`), in any case; empty where it is none's."""
-    word = name.strip().lower()
-    return "test" if word in _EITHER else _SPLIT_OF.get(word, "")
+def splits_named(names: Collection[str]) -> dict[str, str]:
+    """Return the split (`train`, `val` or `test`) of each of these names, which one data set uses beside each
+    other, in any case; those that are no split's name are left out. Nothing may stand around them."""
+    words = {name: name.strip().lower() for name in names}
+    return _split_of({name: word for name, word in words.items() if _is_split(word)})
 
 
 def splits_of(folders: Collection[str]) -> dict[str, str]:
@@ -48,9 +49,7 @@ def splits_of(folders: Collection[str]) -> dict[str, str]:
         for folder, found in tokens.items()
     }
     named = {folder: found[0] for folder, found in words.items() if len(found) == 1 and _is_split(found[0])}
-    known = {folder: _SPLIT_OF[word] for folder, word in named.items() if word in _SPLIT_OF}
-    free = [split for split in ("test", "val") if split not in known.values()]
-    return known | (dict.fromkeys(named.keys() - known.keys(), free[0]) if free else {})
+    return _split_of(named)
 
 
 def are_in_names(folders: Iterable[str]) -> bool:
@@ -66,6 +65,14 @@ def are_in_names(folders: Iterable[str]) -> bool:
 def says_nothing(folder: str) -> bool:
     """Return whether a folder's name holds nothing but words around a split's name, such as `images`."""
     return all(token in _PLAIN for token in _tokens(folder))
+
+
+def _split_of(words: Mapping[str, str]) -> dict[str, str]:
+    """Return the split of each name, given the word for a split in it; what `_EITHER` means depends on the
+    others, and it is left out where both of its meanings are taken."""
+    known = {name: _SPLIT_OF[word] for name, word in words.items() if word in _SPLIT_OF}
+    free = [split for split in ("test", "val") if split not in known.values()]
+    return known | (dict.fromkeys(words.keys() - known.keys(), free[0]) if free else {})
 
 
 def _tokens(folder: str) -> list[str]:

@@ -17,7 +17,7 @@ from thawline.artifacts import VOTES, read_json, write_json
 from thawline.config.composition import located
 from thawline.config.sections import DataSet, Role, Target
 from thawline.config.supervision import is_voted
-from thawline.data.collection import Collection, Dropped
+from thawline.data.collection import Collection, Dropped, find_alike
 from thawline.data.groups import Finder
 from thawline.data.labelling import answers
 from thawline.data.names import normal
@@ -72,7 +72,7 @@ def with_votes(collection: Collection, data: DataSet) -> tuple[Collection, Ballo
         columns |= answers(data.labelling, collection)
     labels = {item.label for item in collection.items if item.label}
     classes = sorted(labels or {said for column in columns.values() for said in column if said})
-    problems += _outside(columns, names, classes)
+    problems += _outside(columns, names, classes) if labels else find_alike(classes)
     before = [bool(item.label) for item in collection.items]
     said = _numbers(columns, classes)
     voted = _labels(collection, said, classes)
@@ -134,6 +134,9 @@ def _read(path: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[
     except TextTableError as error:
         return {}, [Problem(Severity.error, path.name, error.what, len(names), error.way_out)]
     voters = [name for name in (rows[0] if rows else {}) if name != "path"]
+    if "" in voters:
+        what, way_out = "has the wrong columns (unknown: (no name))", "name the column, or remove it."
+        return {}, [Problem(Severity.error, path.name, what, len(names), way_out)]
     if not voters:
         what = "has no votes: a column for each voter, beside the column path, and a row for each picture"
         return {}, [Problem(Severity.error, path.name, what, len(names), "add a column for each voter.")]

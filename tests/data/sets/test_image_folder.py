@@ -275,6 +275,20 @@ def test_groups_in_another_folder_are_not_passed_over_in_silence(tmp_path, place
     assert errors(collect(tmp_path, groups=Groups.partial)) == []
 
 
+@pytest.mark.parametrize("place", ["group.csv", "set/groups (1).csv", "set/groups.txt", "set/Group_copy.CSV"])
+def test_a_file_that_is_nearly_called_groups_csv_is_not_passed_over_in_silence(tmp_path, place):
+    touch(tmp_path, "set/a/1.jpg", "set/b/2.jpg", place)
+    (problem,) = collect(tmp_path, groups=Groups.partial).problems
+    assert said(problem) == f"{place}: is not read, but is nearly called groups.csv"
+    assert problem.severity is Severity.error
+    assert problem.way_out == "rename it to groups.csv, or remove it."
+
+
+@pytest.mark.parametrize("place", ["set/a/groups.txt", "groups.py", "grouping.csv", "set/age groups.csv"])
+def test_a_file_that_is_called_otherwise_or_lies_in_a_class_is_passed_over(tmp_path, place):
+    assert collect(touch(tmp_path, "set/a/1.jpg", "set/b/2.jpg", place)).problems == ()
+
+
 def test_a_layout_that_is_asked_for_is_obeyed(tmp_path):
     touch(tmp_path, "fold_0/a/1.jpg", "fold_0/b/2.jpg", "fold_1/a/3.jpg")
     with pytest.raises(UserError, match="could mean several things"):

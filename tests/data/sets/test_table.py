@@ -11,6 +11,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, DataSet, DataSetName, Input, Role, Target
 from thawline.data.collection import Collection
 from thawline.data.prepare import prepare
+from thawline.data.problems import said
 from thawline.data.sets import table
 from thawline.data.sources import collect as collect_for
 from thawline.data.store import open_store
@@ -58,6 +59,50 @@ def test_groups_and_splits_are_obeyed_where_they_are_given(leaves):
         ("tree 1", "train"),
         ("", "val"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "splits"),
+    [
+        ("train eval test holdout", "train val test test"),
+        ("train Eval train train", "train test train train"),
+        ("train evaluation val val", "train test val val"),
+    ],
+)
+def test_splits_have_the_names_that_folders_may_have(leaves, given, splits):
+    paths = ("ash/000.png", "ash/001.png", "oak/000.png", "oak/001.png")
+    rows = (f"{path},{path[:3]},{split}" for path, split in zip(paths, given.split(), strict=True))
+    items = collect(write(leaves, *rows, header="path,label,split")).items
+    assert [item.split for item in items] == splits.split()
+
+
+def test_eval_beside_validation_and_test_is_refused(leaves):
+    rows = ("oak/000.png,oak,eval", "oak/001.png,oak,val", "ash/000.png,ash,test")
+    with pytest.raises(UserError, match=r"split is neither train, val, test nor blank: line 2 \('eval'\)"):
+        collect(write(leaves, *rows, header="path,label,split"))
+
+
+@pytest.mark.parametrize(("one", "other"), [("Tree 1", "tree 1"), ("0", "0.0")])
+def test_groups_that_look_like_one_are_an_error_as_such_labels_are(leaves, one, other):
+    rows = (f"oak/000.png,oak,{one}", f"oak/001.png,oak,{other}", "ash/000.png,ash,")
+    (problem,) = collect(write(leaves, *rows, header="path,label,group")).problems
+    assert said(problem) == f"group {one}: many systems cannot tell it from: {other!r}"
+    rows = (f"oak/000.png,{one}", f"ash/000.png,{other}")
+    (problem,) = collect(write(leaves, *rows)).problems
+    assert said(problem) == f"class {one}: many systems cannot tell it from: {other!r}"
+
+
+def test_groups_that_are_called_like_pictures_may_differ_in_case(leaves):
+    (leaves / "oak" / "000.png").rename(leaves / "oak" / "001.PNG")
+    rows = ("oak/001.PNG,oak,oak/001.PNG", "oak/001.png,oak,oak/001.png", "ash/000.png,ash,")
+    assert collect(write(leaves, *rows, header="path,label,group")).problems == ()
+
+
+def test_a_column_of_groups_without_a_group_is_said(leaves):
+    rows = ("oak/000.png,oak", "ash/000.png,ash")
+    said = "the column group of labels.csv is blank in every row: no pictures belong together"
+    assert collect(write(leaves, *(f"{row}," for row in rows), header="path,label,group")).notes == (said,)
+    assert collect(write(leaves, *rows)).notes == ()
 
 
 def test_a_folder_with_a_table_in_it_is_a_root_too_and_its_pictures_are_watched(leaves):

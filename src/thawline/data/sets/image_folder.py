@@ -10,7 +10,7 @@ from thawline.config.sections import DataSet, Role, Source
 from thawline.config.supervision import is_voted
 from thawline.data.collection import Collection, Dropped, Item, find_alike
 from thawline.data.files import Files, open_files
-from thawline.data.groups import GROUPS, find, read_groups
+from thawline.data.groups import GROUPS, find, find_nearly, read_groups
 from thawline.data.layout import choose, enter, read
 from thawline.data.layout_refusal import EXPECTED, refusal
 from thawline.data.losses import Losses
@@ -31,8 +31,8 @@ def collect(data: DataSet, seed: int) -> Collection:
     pictures = pictures_in(files)
     if not pictures:
         refused = [f"{plain(each.path)} ({each.reason})" for each in files.refused]
-        left_out = f"  Left out: {listed(refused)}\n" if refused else ""
-        raise UserError(f"no pictures ({', '.join(EXTENSIONS)}) in {root}.\n{left_out}  {EXPECTED}")
+        without = f"  Left out: {listed(refused)}\n" if refused else ""
+        raise UserError(f"no pictures ({', '.join(EXTENSIONS)}) in {root}.\n{without}  {EXPECTED}")
     above = _entered(files, pictures)
     names = [name.removeprefix(above) for name in pictures]
     reading = choose(names) if data.layout is Layout.auto else read(names, data.layout)
@@ -94,7 +94,8 @@ def _grouped(
     """Return the groups that groups.csv gives to pictures, if it is there, and what is wrong with it."""
     tables = find(files.read)
     used = next((name for name in tables if above.startswith(name[: -len(GROUPS)])), None)
-    elsewhere = [_elsewhere(name, data) for name in tables if name != used]
+    near = (name for name in find_nearly(files.read) if above.startswith(name[: name.rfind("/") + 1]))
+    elsewhere = [*(_elsewhere(name, data) for name in tables if name != used), *map(_nearly, near)]
     if used is None:
         return {}, elsewhere
     root = located(str(data.root)).name
@@ -108,6 +109,11 @@ def _elsewhere(name: str, data: DataSet) -> Problem:
     what = f"is not read: only one {GROUPS}, above all pictures, is"
     way_out = f"move its rows there, or go on without: -S {_role(data).name}.groups=partial"
     return Problem(severity, name, what, way_out=way_out)
+
+
+def _nearly(name: str) -> Problem:
+    what = f"is not read, but is nearly called {GROUPS}"
+    return Problem(Severity.error, name, what, way_out=f"rename it to {GROUPS}, or remove it.")
 
 
 def _note_ignored(files: Files, pictures: list[str]) -> tuple[str, ...]:

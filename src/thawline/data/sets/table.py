@@ -2,14 +2,14 @@
 
 Columns: `path` (absolute, or relative to the table's folder or, where there is none, to the repository's),
 `label` and, if wanted, `group` (pictures with the same one are never parted) and `split` (train, val or test,
-in any case; blank: chosen here).
+or another name of one, in any case; blank: chosen here).
 """
 
 import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thawline.config.composition import located, repository_root
@@ -21,7 +21,7 @@ from thawline.data.content import file_at
 from thawline.data.names import normal
 from thawline.data.picture_files import open_picture
 from thawline.data.problems import listed
-from thawline.data.split_names import SPLITS, split_named
+from thawline.data.split_names import SPLITS, splits_named
 from thawline.data.text_tables import TextTableError, read_rows
 
 NAME = "labels.csv"
@@ -34,7 +34,8 @@ class _Row:
     """A row of the table, and the line of the file it ends on.
 
     `file` is where the picture lies, `path` what it is called, `split` empty or one of train, val, test
-    once the table is found to be right."""
+    once `_with_splits` knew it and the table is found to be right, `grouped` whether the table has the
+    column group, filled or not."""
 
     line: int
     file: Path
@@ -42,6 +43,7 @@ class _Row:
     label: str
     group: str
     split: str
+    grouped: bool
 
 
 def collect(data: DataSet, seed: int) -> Collection:
@@ -52,7 +54,7 @@ def collect(data: DataSet, seed: int) -> Collection:
     all that is wrong at once, for a table that cannot be obeyed.
     """
     table = _locate(located(str(data.root)))
-    rows = list(_read(table))
+    rows = _with_splits(list(_read(table)))
     problems = [
         *_find_wrong_fields(rows, is_voted(data)),
         *_find_missing_pictures(rows),
@@ -65,13 +67,26 @@ def collect(data: DataSet, seed: int) -> Collection:
     items = tuple(Item(path, row.label, row.split, row.group) for path, row in by_path.items())
     files = [row.file for row in by_path.values()]
     repeated = len(rows) - len(items)
-    notes = (f"{repeated} rows of {table.name} repeat an earlier one",) if repeated else ()
+    notes = [f"{repeated} rows of {table.name} repeat an earlier one"] if repeated else []
+    groups = {row.group for row in rows if row.group}
+    if not groups and any(row.grouped for row in rows):
+        notes.append(f"the column group of {table.name} is blank in every row: no pictures belong together")
     return Collection(
         items,
         lambda position: open_picture(file_at(files[position])),
-        notes=notes,
-        problems=tuple(find_alike(row.label for row in rows if row.label)),
+        notes=tuple(notes),
+        problems=(
+            *find_alike(row.label for row in rows if row.label),
+            *find_alike(_given_names(groups, by_path), "group", "groups"),
+        ),
     )
+
+
+def _given_names(groups: Iterable[str], paths: Iterable[str]) -> list[str]:
+    """Return the groups less those that are called like a picture: tables that were written here call groups
+    so, and names of files may differ in case."""
+    files = {path.rpartition("/")[2] for path in paths}
+    return [group for group in groups if group.rpartition("/")[2] not in files]
 
 
 def _locate(root: Path) -> Path:
@@ -97,10 +112,15 @@ def _row(folder: Path, line: int, fields: dict[str, str]) -> _Row:
     one."""
     folder, file = _found(folder, fields["path"])
     path = file.relative_to(folder) if file.is_relative_to(folder) else file
-    split = fields.get("split", "")
-    split = split_named(split) or split
     label, group = (normal(fields.get(name, "")) for name in ("label", "group"))
-    return _Row(line, file, normal(path.as_posix()), label, group, split)
+    split = fields.get("split", "")
+    return _Row(line, file, normal(path.as_posix()), label, group, split, "group" in fields)
+
+
+def _with_splits(rows: list[_Row]) -> list[_Row]:
+    """Return the rows with the splits that theirs mean beside each other; what means none stays as it is."""
+    splits = splits_named({row.split for row in rows})
+    return [replace(row, split=splits.get(row.split, row.split)) for row in rows]
 
 
 def _found(folder: Path, named: str) -> tuple[Path, Path]:
