@@ -16,6 +16,7 @@ import numpy as np
 
 from thawline.artifacts import CARD
 from thawline.config.errors import UserError
+from thawline.config.paths import hidden
 from thawline.data.content import file_at
 from thawline.data.decoding import Decoder
 from thawline.data.files import open_files
@@ -96,7 +97,9 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if hidden(path) is not None:
+            found.append(path)  # reading it says why, and the others are labelled
+        elif path.is_dir():
             files = open_files(path)
             for each in files.refused:
                 log.warning("%s: %s", path / each.path, each.reason)
