@@ -1,6 +1,7 @@
 """What is a picture, and how it is read, is in serving what it is in training."""
 
 import errno
+import os
 import subprocess
 import sys
 import threading
@@ -137,6 +138,38 @@ def test_files_in_a_folder_that_may_be_listed_but_not_entered_are_said(
         monkeypatch.setattr(Path, name, refusing(getattr(Path, name), folder / "moss" / "m.png"))
     *_, found = labelled(picture_files([folder]))
     assert "the file may not be read (permissions)" in str(found.error)
+
+
+def test_a_pipe_given_by_name_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    picture().save(tmp_path / "x.png")
+    refused, read = labelled(picture_files([tmp_path / "pipe.png", tmp_path / "x.png"]))
+    assert refused.error == "cannot be read as a picture: no plain file (a pipe, a socket or a device)"
+    assert read.label
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="the shell then makes a pipe with a name")
+def test_what_the_shell_opened_is_read(tmp_path: Path) -> None:
+    picture().save(tmp_path / "x.png")
+    reads, writes = os.pipe()
+    try:
+        os.write(writes, (tmp_path / "x.png").read_bytes())
+        os.close(writes)
+        through, plain = labelled(picture_files([Path(f"/dev/fd/{reads}"), tmp_path / "x.png"]))
+    finally:
+        os.close(reads)
+    assert through.probabilities == plain.probabilities
+
+
+def test_files_in_a_folder_that_are_no_pictures_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture().save(tmp_path / "x.png")
+    for name in ("a.jp2", "b.JP2", "c.pdf", "d.svg"):
+        (tmp_path / name).write_text("x")
+    assert picture_files([tmp_path]) == [tmp_path / "x.png"]
+    counts = "files that are not pictures, passed over: 2 with .jp2, 1 with .pdf, 1 with .svg"
+    assert caplog.messages == [f"{tmp_path}: {counts}"]
 
 
 def refusing(call: Callable[..., Any], closed: Path) -> Callable[..., Any]:
