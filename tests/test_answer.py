@@ -66,6 +66,13 @@ def test_it_says_how_good_how_much_frozen_at_which_rates_and_where_it_is(tmp_pat
         assert words in text
 
 
+def test_the_command_that_predicts_can_be_pasted_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    found = artifacts(tmp_path)
+    text = "\n".join(answer(found, tmp_path / "fits" / "moss & fern", 272))
+    assert "  thawline predict --model 'fits/moss & fern/model' FILE|FOLDER" in text
+    assert "  thawline predict --model fits/leaves/model FILE|FOLDER" in said(found)
+
+
 def test_without_a_search_no_depth_was_compared(tmp_path: Path) -> None:
     found = artifacts(tmp_path)
     metrics = read_json(found.reports / METRICS)

@@ -1,5 +1,6 @@
 """One command from photographs to a model."""
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable
@@ -167,6 +168,29 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_source_that_is_not_there_is_named(leaves: Path, source: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         command(leaves, 5, [source], [], ROOT)
+
+
+LONG = "a" * 300
+
+
+def test_a_name_that_the_system_does_not_take_is_a_sentence(leaves: Path) -> None:
+    with pytest.raises(UserError, match=r"a{300} cannot be looked at: this name is too long"):
+        command(leaves / LONG, 5, ["imagenet"], [], ROOT)
+    for source in (LONG, f"mobilenet_v2={LONG}.pth"):
+        with pytest.raises(UserError, match=r"--source .*a{300}.* cannot be looked at: this name"):
+            command(leaves, 5, [source], [], ROOT)
+
+
+def test_a_folder_behind_one_that_may_not_be_entered_is_a_sentence(
+    leaves: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "stat", closed)
+    with pytest.raises(UserError, match=r"cannot be looked at: a folder on the way to it may not be entered"):
+        command(leaves, 5, ["imagenet"], [], ROOT)
+
+
+def closed(path: Path, **_: object) -> os.stat_result:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 def test_several_sources_are_candidates(leaves: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from thawline.artifacts import LABELS, METRICS, PAGE, RECOMMENDATION, REVIEW, SOURCES, Artifacts, read_json
 from thawline.choose_source.wording import sentence
 from thawline.config.choices import Start
+from thawline.config.overrides import shell_line
 from thawline.config.recipe.fields import Finetune
 from thawline.config.recipe.meaning import Situation, is_probe, solved
 from thawline.config.recipe.words import method_words, named_rates
@@ -35,7 +36,8 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
         counts = f"{looked['doubtful']} of {looked['pictures']} are doubtful"
         yield f"labels     {counts}: {place}/report/{LABELS} has the worst first"
     yield f"kept       {place}/report/{PAGE}, {place}/model"
-    yield f"           thawline predict --model {place}/model FILE|FOLDER"
+    again = shell_line(["thawline", "predict", "--model", f"{place}/model"])
+    yield f"           {again} FILE|FOLDER"
     yield f"           {seconds / 60:.1f} minutes in all"
 
 

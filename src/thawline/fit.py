@@ -23,7 +23,7 @@ from thawline.config.candidates import Candidate
 from thawline.config.composition import LOCK
 from thawline.config.errors import UserError, closest
 from thawline.config.overrides import override, quoted, readable, shell_line
-from thawline.config.paths import is_nameable, missing, require_watchable
+from thawline.config.paths import hidden, is_nameable, missing, require_told, require_watchable, shown
 from thawline.config.weight_files import is_weight_file
 from thawline.launcher import end_child_with_us
 
@@ -55,6 +55,7 @@ def command(
     Raises:
         UserError: the folder or the source does not exist, or DVC could not read it.
     """
+    require_told(folder.expanduser())
     if not folder.expanduser().exists():
         raise UserError(f"{missing(folder.expanduser())}.\n  give a folder with one folder for each class")
     require_watchable(_absolute(folder))
@@ -73,7 +74,7 @@ def _source(source: str, root: Path) -> list[str]:
         return [f"source={source}"]
     if is_address(source):
         raise UserError(f"--source {source} is an address.\n  give {advice(source)}")
-    path = Path(source).expanduser()
+    path = _looked_at(source, source)
     if path.is_file():
         return ["source=weights", override("source.weights", str(_absolute(path)))]
     one = Candidate.of(source)
@@ -102,12 +103,20 @@ def _candidates(sources: Sequence[str]) -> list[str]:
 
 def _weights(source: str, one: Candidate) -> str:
     """Return the file of a source as DVC, which works in another folder, is told it."""
-    path = Path(one.weights).expanduser()
     if is_address(one.weights):
         raise UserError(f"--source {source} names an address.\n  give {advice(one.weights)}")
+    path = _looked_at(source, one.weights)
     if not path.is_file():
         raise UserError(f"--source {source}: there is no file {one.weights}.")
     return str(_absolute(path))
+
+
+def _looked_at(source: str, typed: str) -> Path:
+    """Return the path that was typed in `--source`, of which the system tells what lies there."""
+    path = Path(typed).expanduser()
+    if (why := hidden(path)) is not None:
+        raise UserError(f"--source {shown(source)} cannot be looked at: {why}.")
+    return path
 
 
 def _absolute(path: Path) -> Path:

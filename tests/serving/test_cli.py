@@ -1,10 +1,12 @@
 """`thawline predict`: labels for pictures, from the bundle that stage export made. `thawline --help`."""
 
+import errno
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +122,40 @@ def test_what_is_not_there_is_named(bundle: Path, tmp_path: Path, pictures: Path
     (tmp_path / "empty").mkdir()
     assert "holds no picture" in str(call(bundle, str(tmp_path / "empty")))
     assert "dvc repro" in str(call(tmp_path / "nowhere", str(pictures)))
+
+
+@pytest.mark.parametrize("name", [CARD, MODEL])
+def test_a_bundle_that_may_not_be_read_is_a_sentence(
+    name: str, bundle: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = Path.open
+
+    def refused(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == bundle / name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return really(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert call(bundle, str(pictures)) == f"error: {bundle / name} cannot be read: Permission denied."
+
+
+def test_a_bundle_that_cannot_be_looked_at_or_has_a_folder_for_a_card_is_a_sentence(
+    bundle: Path, pictures: Path
+) -> None:
+    (bundle / CARD).unlink()
+    (bundle / CARD).mkdir()
+    assert call(bundle, str(pictures)) == f"error: {bundle / CARD} cannot be read: Is a directory."
+    said = str(call(bundle / ("a" * 300), str(pictures)))
+    assert "cannot be looked at: this name is too long" in said
+
+
+@pytest.mark.parametrize("command", [["predict"], ["predict", "x.jpg", "--model"], ["fit"]])
+def test_an_empty_path_is_not_taken_for_this_folder(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, ""])
+    assert "the path is empty\n  give a path; this folder is ." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["study", "--help"], ["study", "resume", "--help"]])

@@ -198,6 +198,33 @@ def test_a_reader_who_leaves_ends_a_command_quietly(
     assert (err, process.returncode) == (b"", 0)
 
 
+@pytest.mark.parametrize("form", ["--json", "--jsonl"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_full_disk_is_a_sentence(form: str, bundle: Path, pictures: Path) -> None:
+    done = redirected("> /dev/full", "predict", "--model", str(bundle), form, str(pictures))
+    assert done.stderr == "error: the disk is full.\n  free some space and run the same command again\n"
+    assert done.returncode == 1
+
+
+def test_a_closed_standard_output_is_a_sentence(bundle: Path, pictures: Path) -> None:
+    done = redirected(">&-", "predict", "--model", str(bundle), str(pictures))
+    assert done.stderr.startswith("error: standard output is closed.\n")
+    assert done.returncode == 1
+
+
+def redirected(to: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as bash does whose line ends with `to`."""
+    path = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
+    code = f"from thawline.serving.cli import main; main({list(arguments)!r})"
+    return subprocess.run(
+        ["bash", "-c", f'"$0" "$@" {to}', sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, "LC_ALL": "C.UTF-8"},
+        text=True,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+
 def test_another_broken_pipe_is_not_mistaken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: object) -> int:
         raise BrokenPipeError("a worker's")

@@ -1,11 +1,15 @@
 """What is a picture, and how it is read, is in serving what it is in training."""
 
+import errno
+import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,6 +115,72 @@ def test_a_named_file_is_read_whatever_its_name(tmp_path: Path) -> None:
     picture().save(tmp_path / "x.png")
     hidden, plain = labelled(picture_files([tmp_path / ".hidden.dat", tmp_path / "x.png"]))
     assert hidden.probabilities == plain.probabilities
+
+
+def test_a_file_that_cannot_be_looked_at_is_said_and_the_others_are_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture().save(tmp_path / "x.png")
+    closed = tmp_path / "closed" / "y.png"
+    monkeypatch.setattr(Path, "stat", refusing(Path.stat, closed))
+    monkeypatch.setattr(Path, "open", refusing(Path.open, closed))
+    files = picture_files([tmp_path / ("a" * 300), closed, tmp_path / "x.png"])
+    long, forbidden, labelled_one = labelled(files)
+    assert "the file does not exist: its name is too long" in str(long.error)
+    assert "the file may not be read (permissions)" in str(forbidden.error)
+    assert labelled_one.label
+
+
+def test_files_in_a_folder_that_may_be_listed_but_not_entered_are_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("stat", "open"):
+        monkeypatch.setattr(Path, name, refusing(getattr(Path, name), folder / "moss" / "m.png"))
+    *_, found = labelled(picture_files([folder]))
+    assert "the file may not be read (permissions)" in str(found.error)
+
+
+def test_a_pipe_given_by_name_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    picture().save(tmp_path / "x.png")
+    refused, read = labelled(picture_files([tmp_path / "pipe.png", tmp_path / "x.png"]))
+    assert refused.error == "cannot be read as a picture: no plain file (a pipe, a socket or a device)"
+    assert read.label
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="the shell then makes a pipe with a name")
+def test_what_the_shell_opened_is_read(tmp_path: Path) -> None:
+    picture().save(tmp_path / "x.png")
+    reads, writes = os.pipe()
+    try:
+        os.write(writes, (tmp_path / "x.png").read_bytes())
+        os.close(writes)
+        through, plain = labelled(picture_files([Path(f"/dev/fd/{reads}"), tmp_path / "x.png"]))
+    finally:
+        os.close(reads)
+    assert through.probabilities == plain.probabilities
+
+
+def test_files_in_a_folder_that_are_no_pictures_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture().save(tmp_path / "x.png")
+    for name in ("a.jp2", "b.JP2", "c.pdf", "d.svg"):
+        (tmp_path / name).write_text("x")
+    assert picture_files([tmp_path]) == [tmp_path / "x.png"]
+    counts = "files that are not pictures, passed over: 2 with .jp2, 1 with .pdf, 1 with .svg"
+    assert caplog.messages == [f"{tmp_path}: {counts}"]
+
+
+def refusing(call: Callable[..., Any], closed: Path) -> Callable[..., Any]:
+    """Return `call`, a method of paths, as it is where the system does not let one see `closed`."""
+
+    def refused(path: Path, *arguments: object, **options: object) -> Any:
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return call(path, *arguments, **options)
+
+    return refused
 
 
 # Memory

@@ -1,5 +1,6 @@
 """Paths that cannot be used: why, in words, and the command that helps."""
 
+import errno
 import os
 import shlex
 from collections import defaultdict
@@ -17,6 +18,27 @@ def missing(path: Path) -> str:
         if each.is_symlink() and not each.exists():
             return f"{shown(path)} does not exist: {shown(each)} is a link to {shown(each.readlink())}"
     return f"{shown(path)} does not exist"
+
+
+def hidden(path: Path) -> str | None:
+    """Say why the system does not tell what lies at `path`; None where it does, also that nothing does."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP):
+            return None
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return "a folder on the way to it may not be entered (permissions)"
+        if error.errno == errno.ENAMETOOLONG:
+            return "this name is too long for the system"
+        return error.strerror or type(error).__name__
+    return None
+
+
+def require_told(path: Path) -> None:
+    """Raise `UserError` where the system does not tell what lies at `path`."""
+    if (why := hidden(path)) is not None:
+        raise UserError(f"{shown(path)} cannot be looked at: {why}.")
 
 
 def require_watchable(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files that hold pictures: which they are, and how they are opened."""
 
+import errno
 import io
 import logging
 import weakref
@@ -158,6 +159,10 @@ def open_picture(content: Content) -> ImageFile.ImageFile:
         raise UnreadablePictureError(Unreadable.memory) from None
     except OverflowError:
         raise UnreadablePictureError(Unreadable.long) from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UnreadablePictureError(Unreadable.missing, "its name is too long") from None
+        raise UnreadablePictureError(Unreadable.no_content) from None
     except Exception:  # archives raise nearly everything for damaged, encrypted or unknown members
         raise UnreadablePictureError(Unreadable.no_content) from None
     try:

@@ -1,7 +1,7 @@
 """What classes have beside their pictures: files that are not read, or an empty folder."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from thawline.config.choices import Layout
@@ -48,6 +48,13 @@ def folders_without_pictures(files: Files, pictures: Sequence[str]) -> list[str]
 def kind_of(name: str) -> str:
     """Return the end of a file's name that says what it holds, in lower case."""
     return PurePosixPath(name).suffix.lower() or "no extension"
+
+
+def passed_over(names: Iterable[str]) -> str:
+    """Say how many files of which kinds are no pictures."""
+    kinds = Counter(map(kind_of, names))
+    counts = ", ".join(f"{count} with {kind}" for kind, count in kinds.most_common())
+    return f"files that are not pictures, passed over: {counts}"
 
 
 def _lost(files: Files, pictures: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -124,10 +124,14 @@ def load_answer(folder: Path) -> tuple[Answer, ModelCard]:
     """Return what the bundle in `folder` answers with, on the CPU, and its card. A bundle that an older
     version wrote has the temperature 1 and knows of no unknown pictures.
 
-    Raises `UserError` when a file is missing or damaged, or is not the one that the card describes.
+    Raises `UserError` when a file is missing, damaged or may not be read, or is not the one that the card
+    describes.
     """
-    network, card = load_model(folder / MODEL, folder / CARD)
-    return Answer(network, card.answering, _features(folder, card)), card
+    try:
+        network, card = load_model(folder / MODEL, folder / CARD)
+        return Answer(network, card.answering, _features(folder, card)), card
+    except PermissionError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _features(folder: Path, card: ModelCard) -> torch.Tensor | None:

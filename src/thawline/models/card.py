@@ -78,8 +78,10 @@ class ModelCard:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read the card at `path`. Raises `UserError` when it is missing or is not a model card."""
+    """Read the card at `path`. Raises `UserError` when it is missing, cannot be read or is no model card."""
     try:
         return ModelCard.from_dict(read_json(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is not a model card: {error}.\n  {anew(path)}") from error

@@ -98,6 +98,8 @@ def _port(text: str) -> int:
 
 
 def _path(text: str) -> Path:
+    if not text:  # what a shell makes of "$PICTURES" where that is not set; Python takes it for this folder
+        raise argparse.ArgumentTypeError("the path is empty\n  give a path; this folder is .")
     if is_address(text):
         raise argparse.ArgumentTypeError(f"{text} is an address\n  give {advice(text)}")
     return Path(text)

@@ -3,6 +3,7 @@
 import base64
 import codecs
 import csv
+import errno
 import io
 import json
 import os
@@ -28,7 +29,12 @@ _MORE = ("likeliest", "unknown", "distance", "remark")
 @contextmanager
 def standard_output() -> Iterator[None]:
     """Let the block write any text to standard output, and end the process quietly, with 0, where its
-    reader has left (`thawline … | head -1`)."""
+    reader has left (`thawline … | head -1`). Where the disk is full or standard output is closed, a sentence
+    says so."""
+    if sys.stdout is None:
+        sys.exit(
+            "error: standard output is closed.\n  to see nothing, write to /dev/null: thawline … > /dev/null"
+        )
     # a locale that lacks a character is no reason to lose the line
     getattr(sys.stdout, "reconfigure", lambda **_: None)(errors="backslashreplace")
     try:
@@ -39,9 +45,18 @@ def standard_output() -> Iterator[None]:
     except BrokenPipeError:
         if not _reader_left():
             raise
-        # or Python would try, and complain, once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _write_no_more()
+        sys.exit("error: the disk is full.\n  free some space and run the same command again")
+
+
+def _write_no_more() -> None:
+    """Let what is left go nowhere: else Python would try once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _reader_left() -> bool:

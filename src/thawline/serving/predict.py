@@ -16,11 +16,13 @@ import numpy as np
 
 from thawline.artifacts import CARD
 from thawline.config.errors import UserError
+from thawline.config.paths import hidden, require_told
 from thawline.data.content import file_at
 from thawline.data.decoding import Decoder
 from thawline.data.files import open_files
 from thawline.data.picture_files import EXTENSIONS, UnreadablePictureError, open_picture, pictures_in
 from thawline.data.transform import UnusablePictureError
+from thawline.data.unread import passed_over
 from thawline.machine import cores, keep_freed_memory
 from thawline.models.card import ModelCard, read_card
 
@@ -56,6 +58,7 @@ class Prediction:
 
 def card_of(folder: Path) -> ModelCard:
     """Return the card of the model in a bundle made by stage export. Raises `UserError` if there is none."""
+    require_told(folder / CARD)
     if not (folder / CARD).exists():
         raise UserError(
             f"there is no model in {folder}.\n"
@@ -79,6 +82,8 @@ def bundle_in(artifacts: Path) -> Path:
     """Return the bundle to use: the final one, or the plan's first model where that is of other pictures or
     does not exist yet, which is logged."""
     final, first = artifacts / "export", artifacts / "plan" / "model"
+    for folder in (final, first):
+        require_told(folder / CARD)
     if not (first / CARD).exists():
         return final
     if (final / CARD).exists():
@@ -96,12 +101,17 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if hidden(path) is not None:
+            found.append(path)  # reading it says why, and the others are labelled
+        elif path.is_dir():
             files = open_files(path)
             for each in files.refused:
                 log.warning("%s: %s", path / each.path, each.reason)
+            pictures = pictures_in(files)
+            if others := sorted(files.read.keys() - set(pictures)):
+                log.warning("%s: %s", path, passed_over(others))
             # by the path, not the name: that is in one Unicode form and may not be the file's own
-            inside = [file for name in pictures_in(files) if (file := files.read[name].path)]
+            inside = [file for name in pictures if (file := files.read[name].path)]
             if not inside:
                 raise UserError(f"{path} holds no picture.\n  looked for: {', '.join(EXTENSIONS)}")
             found += inside
@@ -160,7 +170,19 @@ def _answers(answer: "Answer", images: np.ndarray, card: ModelCard) -> Iterator[
 
 
 def _read(path: Path, decoder: Decoder) -> tuple[np.ndarray, str | None] | str:
+    if _waits(path):
+        return "cannot be read as a picture: no plain file (a pipe, a socket or a device)"
     try:
         return decoder.read(lambda: open_picture(file_at(path)))
     except (UnreadablePictureError, UnusablePictureError) as error:
         return f"cannot be read as a picture: {error}"
+
+
+def _waits(path: Path) -> bool:
+    """Tell whether opening what lies at `path` may wait for ever or never end: a pipe, a socket or a device,
+    but not what the shell opened for us (`<(cat x.png)`, /dev/stdin)."""
+    if hidden(path) is not None or path.is_file() or not path.exists():
+        return False
+    return (
+        not path.is_relative_to("/dev/fd") and not path.is_relative_to("/proc") and path != Path("/dev/stdin")
+    )

@@ -1,6 +1,5 @@
 """Your own pictures: a folder or archive with one sub-folder per class."""
 
-from collections import Counter
 from pathlib import Path
 
 from thawline.config.choices import Groups, Layout
@@ -16,7 +15,7 @@ from thawline.data.layout_refusal import EXPECTED, refusal
 from thawline.data.losses import Losses
 from thawline.data.picture_files import EXTENSIONS, open_picture, pictures_in
 from thawline.data.problems import Problem, Severity, listed, plain
-from thawline.data.unread import find_losses, folders_without_pictures, kind_of
+from thawline.data.unread import find_losses, folders_without_pictures, passed_over
 
 
 def collect(data: DataSet, seed: int) -> Collection:
@@ -118,6 +117,4 @@ def _nearly(name: str) -> Problem:
 
 def _note_ignored(files: Files, pictures: list[str]) -> tuple[str, ...]:
     others = [name for name in sorted(files.read.keys() - set(pictures)) if not find([name])]
-    kinds = Counter(map(kind_of, others))
-    counts = ", ".join(f"{count} with {kind}" for kind, count in kinds.most_common())
-    return (f"files that are not pictures, passed over: {counts}",) if counts else ()
+    return (passed_over(others),) if others else ()
