@@ -166,7 +166,7 @@ def test_equal_contents_give_equal_bytes_and_the_fingerprint_follows_them(tmp_pa
 
 def test_a_missing_store_says_which_command_makes_it(tmp_path):
     with pytest.raises(UserError, match=r"card\.json does not exist.*\n.*dvc repro"):
-        open_store(tmp_path / "target")
+        open_store(tmp_path / "artifacts" / "target")
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,7 @@ def test_a_reader_who_leaves_ends_a_command_quietly(
     assert (err, process.returncode) == (b"", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["--json", "--jsonl"])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
 def test_a_full_disk_is_a_sentence(form: str, bundle: Path, pictures: Path) -> None:

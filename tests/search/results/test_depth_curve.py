@@ -192,6 +192,7 @@ def test_every_seed_leaves_a_model_that_gives_the_validation_accuracy(end: End) 
     assert frozen.stat().st_size < whole.stat().st_size  # what is frozen is not written again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "killed_after",
     [

@@ -130,7 +130,8 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_gives_every_trial_back_and_the_rest_is_run_next_time(tmp_path: Path, workers: int) -> None:
     task = tests_tasks.Bowl(random_search(6))
     study = open_study(task, Artifacts.under(tmp_path).studies)
