@@ -2,7 +2,7 @@
 # MLflow refuses for good a new sqlite database in which it was killed between a migration's change and its entry.
 #
 # Seen with mlflow 3.17.2, sqlalchemy 2.0.58, Python 3.11, Linux. The first client of an address makes its tables in some
-# fifty migrations, which takes seconds. sqlite keeps each change of a table at once, and the migration is entered as done
+# seventy migrations, which takes seconds. sqlite keeps each change of a table at once, and the migration is entered as done
 # after its changes, so a process that is killed between the two (out of memory, a power cut) leaves a change that is not
 # entered. The next client, and every one after it, begins that migration again and ends with "duplicate column name" or
 # "table ... already exists", of a file to which nobody has written yet; so does `mlflow db upgrade`. Whoever starts MLflow

@@ -43,7 +43,7 @@ SMALL = {
 """What conf/ says, and what it says in the test."""
 
 SHORT = {
-    # that its trials are as everyone's is shown elsewhere
+    # a search over a network of this size is shown elsewhere
     "model.architecture=resnet18": "model.architecture=resnet18 -S input.size=64 -S search=off",
     "search=depth_curve": "search=depth_curve -S search.space.depths=[0,9]",
     "--minutes 10": "--minutes 1",

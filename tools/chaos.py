@@ -6,10 +6,11 @@
     python tools/chaos.py server FOLDER --times 5    the MLflow server is stopped, and started later
     python tools/chaos.py same FOLDER                two clones, elsewhere, later, beside other work
 
-Works on the embedded data, in clones of this checkout's last commit below FOLDER, which it makes and empties.
-What counts is the end: the files of an undisturbed run byte for byte (but for costs), every MLflow run once
-and none RUNNING, no temporary file. Where a clock decides how much is done (`fit`), no bytes are compared:
-the model and the page must be there and every file whole. Prints a table in Markdown, a row when it is known,
+Works on the embedded data (`fit`: on drawn pictures, from ImageNet weights), in clones of this checkout's
+last commit below FOLDER, which it makes and empties. What counts is the end: the files of an undisturbed run
+byte for byte (but for costs), every MLflow run once and none RUNNING, no temporary file. Where a clock
+decides how much is done (`fit`), no bytes are compared: the model and the page must be there and every file
+whole. Prints a table in Markdown, a row when it is known,
 and exits with 1 where something was lost. The undisturbed run in FOLDER/calm is made once, for all of them.
 """
 

@@ -86,16 +86,16 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise missing(path) from None
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}).\n  {anew(path)}") from None
+        raise UserError(f"{path} is not valid JSON ({error}).\n  {how_to_restore(path)}") from None
 
 
 def missing(path: Path) -> UserError:
     """Make the error of a file that an earlier stage should have left."""
-    made = "It is made by the pipeline; run: dvc repro" if _is_made_here(path) else anew(path)
+    made = "It is made by the pipeline; run: dvc repro" if _is_made_here(path) else how_to_restore(path)
     return UserError(f"{path} does not exist.\n  {made}")
 
 
-def anew(path: Path) -> str:
+def how_to_restore(path: Path) -> str:
     """Return how a damaged file is had again: what was kept elsewhere, the pipeline does not make."""
     if _is_made_here(path):
         return "Delete it and run: dvc repro"

@@ -23,7 +23,14 @@ from thawline.config.candidates import Candidate
 from thawline.config.composition import LOCK
 from thawline.config.errors import UserError, closest
 from thawline.config.overrides import override, quoted, readable, shell_line
-from thawline.config.paths import hidden, is_nameable, missing, require_told, require_watchable, shown
+from thawline.config.paths import (
+    is_nameable,
+    missing,
+    require_accessible,
+    require_watchable,
+    shown,
+    why_inaccessible,
+)
 from thawline.config.weight_files import is_weight_file
 from thawline.launcher import end_child_with_us
 
@@ -55,7 +62,7 @@ def command(
     Raises:
         UserError: the folder or the source does not exist, or DVC could not read it.
     """
-    require_told(folder.expanduser())
+    require_accessible(folder.expanduser())
     if not folder.expanduser().exists():
         raise UserError(f"{missing(folder.expanduser())}.\n  give a folder with one folder for each class")
     require_watchable(_absolute(folder))
@@ -74,7 +81,7 @@ def _source(source: str, root: Path) -> list[str]:
         return [f"source={source}"]
     if is_address(source):
         raise UserError(f"--source {source} is an address.\n  give {advice(source)}")
-    path = _looked_at(source, source)
+    path = _accessible(source, source)
     if path.is_file():
         return ["source=weights", override("source.weights", str(_absolute(path)))]
     one = Candidate.of(source)
@@ -105,16 +112,16 @@ def _weights(source: str, one: Candidate) -> str:
     """Return the file of a source as DVC, which works in another folder, is told it."""
     if is_address(one.weights):
         raise UserError(f"--source {source} names an address.\n  give {advice(one.weights)}")
-    path = _looked_at(source, one.weights)
+    path = _accessible(source, one.weights)
     if not path.is_file():
         raise UserError(f"--source {source}: there is no file {one.weights}.")
     return str(_absolute(path))
 
 
-def _looked_at(source: str, typed: str) -> Path:
+def _accessible(source: str, typed: str) -> Path:
     """Return the path that was typed in `--source`, of which the system tells what lies there."""
     path = Path(typed).expanduser()
-    if (why := hidden(path)) is not None:
+    if (why := why_inaccessible(path)) is not None:
         raise UserError(f"--source {shown(source)} cannot be looked at: {why}.")
     return path
 
@@ -214,7 +221,7 @@ def look(run: Sequence[str], root: Path) -> list[str]:
     the stage that reads the costs comes after all training.
     """
     # pandas and Hydra are not loaded for a command that is wrong
-    from thawline.config.composition import compose, to_config
+    from thawline.config.composition import compose, located, to_config
     from thawline.config.sections import Role
     from thawline.data.costs import read_costs
     from thawline.data.overview import overview
@@ -224,7 +231,7 @@ def look(run: Sequence[str], root: Path) -> list[str]:
     found = collected(config.target, Role.target, config.seed)[0]
     labels = {item.label for item in found.items}
     if config.evaluate.costs is not None and "" not in labels and not found.losses.of_class:
-        read_costs(root / config.evaluate.costs, sorted(labels))
+        read_costs(located(config.evaluate.costs), sorted(labels))
     return list(overview(found, Role.target))
 
 
@@ -263,6 +270,8 @@ def _keep(artifacts: Artifacts, folder: Path) -> Path:
     shutil.copytree(artifacts.stage("export"), partial)
     shutil.rmtree(whole, ignore_errors=True)
     partial.rename(whole)
+    # the only files of a report that are not the same ones each time
+    shutil.rmtree(kept / "report" / "figures", ignore_errors=True)
     shutil.copytree(artifacts.reports, kept / "report", dirs_exist_ok=True)
     shutil.copyfile(artifacts.root / LOCK, kept / LOCK)
     return kept

@@ -4,7 +4,6 @@
 `python pipelines/X.py key=value` composes conf/ and writes below scratch/.
 """
 
-import errno
 import logging
 import os
 import sys
@@ -26,7 +25,7 @@ from thawline.choose_source.decision import with_chosen_source
 from thawline.clock import Clock
 from thawline.config.candidates import spell_out
 from thawline.config.composition import load_lock, located, to_config
-from thawline.config.errors import UserError
+from thawline.config.errors import FULL_DISK, UserError, is_full_disk
 from thawline.config.plugin import install
 from thawline.config.sections import Config
 from thawline.config.weight_files import is_weight_file
@@ -135,17 +134,6 @@ def _prepare_process() -> None:
         warnings.simplefilter("ignore")
 
 
-def _is_full_disk(error: BaseException | None) -> bool:
-    """Tell whether an error, or one it was raised because of, says that the disk is full, as libraries do
-    in errors of their own types."""
-    while error is not None:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or any(words in str(error) for words in ("No space left on device", "disk is full")):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def _exit(name: str, error: BaseException) -> NoReturn:
     """End the process as `error` deserves. What ends several processes is said once, by their launcher."""
     together = machine.by_torchrun()
@@ -155,8 +143,8 @@ def _exit(name: str, error: BaseException) -> NoReturn:
         sys.exit(130)
     if isinstance(error, FailedTogetherError):
         sys.exit(str(error))
-    if _is_full_disk(error):
-        error = UserError("the disk is full.\n  free some space and run the same command again: it goes on")
+    if is_full_disk(error):
+        error = UserError(f"{FULL_DISK}: it goes on")
     expected = isinstance(error, UserError)
     text = f"error in stage {name}: {error}" if expected else traceback.format_exc()
     if together and not isinstance(error, SystemExit):

@@ -1,8 +1,11 @@
 """Errors a person can act on: they are printed without a traceback."""
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable
+
+FULL_DISK = "the disk is full.\n  free some space and run the same command again"
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
 
@@ -16,6 +19,17 @@ def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, as artifacts may hold it: without addresses in memory,
     which are others in every process."""
     return _ADDRESS.sub("0x…", (str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Tell whether an error, or one it was raised because of, says that the disk is full, as libraries do
+    in errors of their own types."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or any(words in str(error) for words in ("No space left on device", "disk is full")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class UserError(Exception):

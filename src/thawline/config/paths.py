@@ -20,7 +20,7 @@ def missing(path: Path) -> str:
     return f"{shown(path)} does not exist"
 
 
-def hidden(path: Path) -> str | None:
+def why_inaccessible(path: Path) -> str | None:
     """Say why the system does not tell what lies at `path`; None where it does, also that nothing does."""
     try:
         path.stat()
@@ -35,9 +35,9 @@ def hidden(path: Path) -> str | None:
     return None
 
 
-def require_told(path: Path) -> None:
+def require_accessible(path: Path) -> None:
     """Raise `UserError` where the system does not tell what lies at `path`."""
-    if (why := hidden(path)) is not None:
+    if (why := why_inaccessible(path)) is not None:
         raise UserError(f"{shown(path)} cannot be looked at: {why}.")
 
 

@@ -65,7 +65,7 @@ def _checked(name: str, values: Any) -> list[Any]:
 
 def _accepted(name: str, value: Any) -> Any:
     try:
-        return getattr(OmegaConf.to_object(OmegaConf.merge(_defaults(), {name: value})), name)
+        return getattr(OmegaConf.to_object(OmegaConf.merge(recipe_schema(), {name: value})), name)
     except FieldError as error:
         raise FieldError(f"choices.{name}", value, error.allowed) from None
     except OmegaConfBaseException:
@@ -73,7 +73,9 @@ def _accepted(name: str, value: Any) -> Any:
 
 
 @cache
-def _defaults() -> Any:
+def recipe_schema() -> Any:
+    """Return the default recipe with its types, as OmegaConf merges others into it: making it takes as long
+    as a merge."""
     return OmegaConf.structured(Finetune)
 
 

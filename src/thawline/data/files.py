@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from thawline.config.errors import UserError
-from thawline.config.paths import hidden, missing, shown
+from thawline.config.paths import missing, shown, why_inaccessible
 from thawline.data.archives import ARCHIVES, Member, is_archive, members
 from thawline.data.collection import Dropped
 from thawline.data.content import Content, file_at
@@ -71,7 +71,7 @@ def _add_file(files: Files, name: str, path: Path) -> None:
     does not let us see: reading it says so."""
     if name in files.read:
         files.refused.append(Dropped(name, "a second file with the same name, in another Unicode form"))
-    elif hidden(path) is not None or path.is_file() or not path.exists():
+    elif why_inaccessible(path) is not None or path.is_file() or not path.exists():
         files.read[name] = file_at(path)
     else:  # opening a pipe would wait for ever
         files.refused.append(Dropped(name, "no plain file", "a pipe, a socket or a device"))

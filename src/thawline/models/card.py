@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from thawline.artifacts import anew, read_json
+from thawline.artifacts import how_to_restore, read_json
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.data.transform import Transform
@@ -84,4 +84,4 @@ def read_card(path: Path) -> ModelCard:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is not a model card: {error}.\n  {anew(path)}") from error
+        raise UserError(f"{path} is not a model card: {error}.\n  {how_to_restore(path)}") from error

@@ -3,7 +3,6 @@
 import base64
 import codecs
 import csv
-import errno
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from thawline.config.errors import FULL_DISK, is_full_disk
 from thawline.config.paths import shown
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def standard_output() -> Iterator[None]:
         _write_no_more()
         sys.exit(0)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full_disk(error):
             raise
         _write_no_more()
-        sys.exit("error: the disk is full.\n  free some space and run the same command again")
+        sys.exit(f"error: {FULL_DISK}")
 
 
 def _write_no_more() -> None:

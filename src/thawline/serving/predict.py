@@ -16,7 +16,7 @@ import numpy as np
 
 from thawline.artifacts import CARD
 from thawline.config.errors import UserError
-from thawline.config.paths import hidden, require_told
+from thawline.config.paths import require_accessible, why_inaccessible
 from thawline.data.content import file_at
 from thawline.data.decoding import Decoder
 from thawline.data.files import open_files
@@ -58,7 +58,7 @@ class Prediction:
 
 def card_of(folder: Path) -> ModelCard:
     """Return the card of the model in a bundle made by stage export. Raises `UserError` if there is none."""
-    require_told(folder / CARD)
+    require_accessible(folder / CARD)
     if not (folder / CARD).exists():
         raise UserError(
             f"there is no model in {folder}.\n"
@@ -83,7 +83,7 @@ def bundle_in(artifacts: Path) -> Path:
     does not exist yet, which is logged."""
     final, first = artifacts / "export", artifacts / "plan" / "model"
     for folder in (final, first):
-        require_told(folder / CARD)
+        require_accessible(folder / CARD)
     if not (first / CARD).exists():
         return final
     if (final / CARD).exists():
@@ -101,7 +101,7 @@ def picture_files(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if hidden(path) is not None:
+        if why_inaccessible(path) is not None:
             found.append(path)  # reading it says why, and the others are labelled
         elif path.is_dir():
             files = open_files(path)
@@ -181,7 +181,7 @@ def _read(path: Path, decoder: Decoder) -> tuple[np.ndarray, str | None] | str:
 def _waits(path: Path) -> bool:
     """Tell whether opening what lies at `path` may wait for ever or never end: a pipe, a socket or a device,
     but not what the shell opened for us (`<(cat x.png)`, /dev/stdin)."""
-    if hidden(path) is not None or path.is_file() or not path.exists():
+    if why_inaccessible(path) is not None or path.is_file() or not path.exists():
         return False
     return (
         not path.is_relative_to("/dev/fd") and not path.is_relative_to("/proc") and path != Path("/dev/stdin")

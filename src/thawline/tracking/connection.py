@@ -5,17 +5,18 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from thawline.config.errors import UserError, first_line
 from thawline.machine import loading
 from thawline.tracking import view
+from thawline.tracking.database import is_server, make_new_file, opened_alone
 from thawline.tracking.place import FOLDER, location, settle
 from thawline.tracking.text import shown, without_password
 from thawline.tracking.unsent import Unsent, is_refusal
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CONNECT_SECONDS = 5
-LOCK_SECONDS = 120
 DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -70,10 +70,10 @@ def connect(uri: str, experiment: str, root: Path) -> str:
     home = Path(os.environ.get("DVC_ROOT") or root).resolve()
     store = resolve_uri(uri, home)
     unsent = _unsent(uri, experiment, home)
-    place = None if _is_server(store) else home
+    place = None if is_server(store) else home
     opened = Connection(None, "", root, store, place, unsent)
     try:
-        with _explained(store), _created_once(store, home), _impatient():
+        with _explained(store), opened_alone(store, home), _impatient():
             _open(opened, experiment)
     except UserError as error:
         known = unsent.reached()
@@ -90,7 +90,7 @@ def look(uri: str, root: Path, action: Callable[["MlflowClient"], T]) -> T:
     is to be recorded. Raises `UserError` when the store cannot be reached (within seconds) or used."""
     set_environment()
     store = resolve_uri(uri, root)
-    with _explained(store), _created_once(store, root), _impatient():
+    with _explained(store), opened_alone(store, root), _impatient():
         _check_host_answers(store)
         return action(_client(store))
 
@@ -182,24 +182,8 @@ def _client(store: str) -> "MlflowClient":
     # these print what they raise as well: Ctrl-C, too, while a connection is given back
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    _make_new_file(store)
+    make_new_file(store)
     return MlflowClient(store)
-
-
-def _make_new_file(store: str) -> None:
-    """Make the file of a sqlite database that is not there yet, under another name until it is whole: MLflow
-    needs seconds for its tables, and refuses for good a file in which it was killed meanwhile."""
-    from mlflow import MlflowClient
-    from sqlalchemy import make_url
-
-    url = make_url(store) if store.startswith("sqlite:") else None
-    if url is None or url.database in (None, "", ":memory:") or Path(str(url.database)).exists():
-        return
-    partial = f"{url.database}.partial"
-    for left in (partial, f"{partial}-journal"):
-        Path(left).unlink(missing_ok=True)
-    MlflowClient(url.set(database=partial).render_as_string(hide_password=False))
-    Path(partial).replace(str(url.database))
 
 
 def _experiment(client: "MlflowClient", name: str, home: Path | None) -> "Experiment":
@@ -226,17 +210,6 @@ def _experiment(client: "MlflowClient", name: str, home: Path | None) -> "Experi
 
 
 @contextmanager
-def _created_once(store: str, home: Path) -> Iterator[None]:
-    """Let one process at a time open a database: MLflow crashes where two create its tables."""
-    path = store.removeprefix("sqlite:///")
-    beside = Path(path) if path != store and path != ":memory:" else home / "mlflow.db"
-    if not _is_server(store):
-        beside.parent.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if _is_server(store) else FileLock(f"{beside}.lock", timeout=LOCK_SECONDS):
-        yield
-
-
-@contextmanager
 def _impatient() -> Iterator[None]:
     """Answer within seconds whether a server is there; later requests have MLflow's usual patience."""
     hurried = {
@@ -259,7 +232,7 @@ def _check_host_answers(store: str) -> None:
     """Raise `OSError` unless the database's host accepts connections: MLflow would retry for minutes."""
     parts = urlsplit(store)
     port = parts.port or DEFAULT_PORTS.get(parts.scheme.partition("+")[0])
-    if parts.hostname and port and not _is_server(store):
+    if parts.hostname and port and not is_server(store):
         socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
 
 
@@ -296,7 +269,3 @@ def _system_error(error: BaseException, outer: BaseException | None = None) -> O
             return found
         found = found.__cause__ or found.__context__
     return None
-
-
-def _is_server(store: str) -> bool:
-    return urlsplit(store).scheme in ("http", "https", "databricks")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from omegaconf import OmegaConf
 
 from thawline.artifacts import read_json, write_json
 from thawline.config.recipe.meaning import Situation, matters
+from thawline.config.searchable import recipe_schema
 from thawline.config.sections import Config, Contender, Finetune, Trainer
 from thawline.tracking.text import without_passwords
 
@@ -81,14 +81,9 @@ def read_chosen(path: Path) -> Chosen:
 
 def recipe_of_plain(values: Mapping[str, Any]) -> Finetune:
     """Return the recipe whose fields were written as JSON-like `values`, which are checked."""
-    recipe = OmegaConf.to_object(OmegaConf.merge(_schema(), values))
+    recipe = OmegaConf.to_object(OmegaConf.merge(recipe_schema(), values))
     assert isinstance(recipe, Finetune)
     return recipe
-
-
-@cache
-def _schema() -> Any:
-    return OmegaConf.structured(Finetune)
 
 
 def plain(value: Any) -> Any:
