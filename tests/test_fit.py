@@ -134,8 +134,9 @@ def test_an_address_of_weights_is_named_as_it_was_given(leaves: Path) -> None:
         command(leaves, 5, ["https://example.org/w.pth"], [], ROOT)
 
 
-def test_a_csv_is_read_as_a_table(tmp_path: Path) -> None:
-    table = tmp_path / "labels.csv"
+@pytest.mark.parametrize("name", ["labels.csv", "Labels.TSV"])
+def test_a_table_is_read_as_one(tmp_path: Path, name: str) -> None:
+    table = tmp_path / name
     table.write_text("path,label\n")
     assert "target=table" in settings(command(table, 5, ["imagenet"], [], ROOT))
 
@@ -151,6 +152,11 @@ def test_a_file_with_weights_is_a_source(leaves: Path, tmp_path: Path) -> None:
 def test_without_minutes_the_configured_counts_hold(leaves: Path) -> None:
     found = settings(command(leaves, None, ["imagenet"], [], ROOT))
     assert not any(each.startswith("plan.minutes") for each in found)
+
+
+def test_the_home_of_nobody_is_named() -> None:
+    with pytest.raises(UserError, match=r"^~nobody-is-called-so does not exist\.\n  give a folder with one"):
+        command(Path("~nobody-is-called-so"), 5, ["imagenet"], [], ROOT)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from thawline.config.composition import LOCK
 from thawline.config.errors import UserError, closest
 from thawline.config.overrides import override, quoted, readable, shell_line
 from thawline.config.paths import (
+    expanded,
     is_nameable,
     missing,
     require_accessible,
@@ -34,7 +35,7 @@ from thawline.config.paths import (
 from thawline.config.weight_files import is_weight_file
 from thawline.launcher import end_child_with_us
 
-TABLES = (".csv",)
+TABLES = (".csv", ".tsv")
 KEPT = "fits"
 """Folder in which each fit's model, report and settings stay reachable."""
 
@@ -62,9 +63,10 @@ def command(
     Raises:
         UserError: the folder or the source does not exist, or DVC could not read it.
     """
-    require_accessible(folder.expanduser())
-    if not folder.expanduser().exists():
-        raise UserError(f"{missing(folder.expanduser())}.\n  give a folder with one folder for each class")
+    found = expanded(folder)
+    require_accessible(found)
+    if not found.exists():
+        raise UserError(f"{missing(found)}.\n  give a folder with one folder for each class")
     require_watchable(_absolute(folder))
     target = "table" if folder.suffix.lower() in TABLES else "image_folder"
     chosen = [f"target={target}", override("target.root", str(_absolute(folder)))]
@@ -120,7 +122,7 @@ def _weights(source: str, one: Candidate) -> str:
 
 def _accessible(source: str, typed: str) -> Path:
     """Return the path that was typed in `--source`, of which the system tells what lies there."""
-    path = Path(typed).expanduser()
+    path = expanded(typed)
     if (why := why_inaccessible(path)) is not None:
         raise UserError(f"--source {shown(source)} cannot be looked at: {why}.")
     return path
@@ -128,10 +130,10 @@ def _accessible(source: str, typed: str) -> Path:
 
 def _absolute(path: Path) -> Path:
     """Return the path as DVC and params.yaml are told it: where links lead, unless those cannot hold that."""
-    found = path.expanduser().resolve()
+    found = expanded(path).resolve()
     if is_nameable(found):
         return found
-    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - a link stays a link
+    return Path(os.path.abspath(expanded(path)))  # noqa: PTH100 - a link stays a link
 
 
 def fit(

@@ -65,6 +65,24 @@ def test_the_shipped_lock_passes(checkout: Path, run: Command) -> None:
     assert (checkout / "artifacts/params/checked.json").exists()
 
 
+@pytest.mark.parametrize(("kept", "lacking"), [(0, "seed and 1"), (1 / 3, "")])
+@pytest.mark.parametrize("environment", [{}, {"DVC_EXP_NAME": "larger"}])
+def test_a_lock_that_was_cut_short_is_refused(
+    checkout: Path, run: Command, kept: float, lacking: str, environment: dict[str, str]
+) -> None:
+    lock = checkout / "params.yaml"
+    lines = lock.read_text().splitlines(keepends=True)
+    # a section begins in the first column; what is cut within one may be no YAML at all
+    starts = [row for row, line in enumerate(lines) if line[0] not in " #\n-"]
+    lock.write_text("".join(lines[: starts[int(kept * len(starts))]]))
+    said = run("--check", **environment)
+    assert said is not None
+    assert f"params.yaml is not whole: it lacks {lacking}" in said
+    assert said.endswith("write it anew: python -m thawline.config --write")
+    assert run("--write") is None
+    assert run("--check") is None
+
+
 def test_a_lock_that_differs_from_conf_is_refused_with_the_way_out(checkout: Path, run: Command) -> None:
     lock = checkout / "params.yaml"
     lock.write_text(lock.read_text().replace("epochs: 3\n", "epochs: 4\n"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thawline.config.errors import UserError
-from thawline.config.paths import is_nameable, missing, require_watchable
+from thawline.config.paths import expanded, is_nameable, missing, require_watchable
 
 
 @pytest.fixture
@@ -100,3 +100,13 @@ def test_a_link_on_the_way_is_named(tmp_path: Path) -> None:
         f"{tmp_path}/disk/leaves does not exist: {tmp_path}/disk is a link to /media/gone"
     )
     assert missing(tmp_path / "leaves") == f"{tmp_path}/leaves does not exist"
+
+
+@pytest.mark.parametrize("typed", ["~nobody-is-called-so/leaves", "~nobody-is-called-so"])
+def test_the_home_of_nobody_is_a_folder_of_that_name(typed: str) -> None:
+    assert missing(expanded(typed)) == f"{typed} does not exist"
+
+
+def test_a_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded("~/leaves") == tmp_path / "leaves"

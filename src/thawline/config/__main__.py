@@ -13,6 +13,7 @@ from thawline.config.composition import (
     load_lock,
     lock_text,
     require_watched,
+    require_whole,
     to_config,
 )
 from thawline.config.errors import ConfigError, UserError
@@ -28,6 +29,7 @@ def check(root: Path) -> None:
     committed: they are what a reproduction has to obey.
     """
     lock = load_lock(root)
+    require_whole(lock, root)
     config = to_config(lock)
     require_finetuned(config.contenders)
     require_watched(config, root)

@@ -11,7 +11,7 @@ from yaml import YAMLError
 
 from thawline.config.errors import ConfigError, FieldError, UserError, first_line
 from thawline.config.explain import field_message
-from thawline.config.paths import require_watchable
+from thawline.config.paths import expanded, require_watchable
 from thawline.config.plugin import install
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Config
@@ -31,7 +31,7 @@ def repository_root() -> Path:
 
 def located(path: str) -> Path:
     """Return `path` with `~` expanded, absolute, relative ones below the repository's root."""
-    return repository_root() / Path(path).expanduser()
+    return repository_root() / expanded(path)
 
 
 def watch(root: str | None, download: bool, weights: str | None = None) -> str:
@@ -135,6 +135,17 @@ def load_lock(root: Path) -> DictConfig:
     if not isinstance(values, DictConfig):
         raise ConfigError(f"{path} has no settings by their names.\n  {advice}")
     return values
+
+
+def require_whole(lock: DictConfig, root: Path) -> None:
+    """Raise `ConfigError` where params.yaml was cut short: what it lacks would silently be a default."""
+    given = "".join(f"\n{name}." for name in flatten(lock))
+    if absent := [name for name in flatten(_schema()) if f"\n{name}." not in given]:
+        more = f" and {len(absent) - 1} other settings" if len(absent) > 1 else ""
+        raise ConfigError(
+            f"{root / LOCK} is not whole: it lacks {absent[0]}{more}.\n"
+            "  write it anew: python -m thawline.config --write"
+        )
 
 
 def compose(root: Path, overrides: list[str]) -> DictConfig:

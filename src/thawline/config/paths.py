@@ -12,6 +12,14 @@ from thawline.config.errors import UserError
 _SHOWN = 3
 
 
+def expanded(path: str | Path) -> Path:
+    """Return the path with `~` and `~NAME` as the home folders they stand for, unless nobody is called so."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def missing(path: Path) -> str:
     """Say that there is nothing at `path`, and where a link on the way to it leads nowhere."""
     for each in (path, *path.parents):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from thawline.artifacts import read_json
 from thawline.config.errors import FieldError, UserError
+from thawline.config.paths import expanded
 from thawline.config.sections import Config, Input
 from thawline.config.weight_files import SUFFIXES, is_weight_file
 from thawline.data.transform import Transform, transform_of
@@ -67,7 +68,7 @@ def file_of(weights: str) -> Path | None:
 
     Raises `FieldError` or `UserError` when it is neither, or there is no such file.
     """
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if not is_weight_file(weights):
         if len(path.parts) > 1:
             allowed = f"the name of published weights or a {'/'.join(SUFFIXES)} file"

@@ -113,7 +113,8 @@ def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     words = "pictures in one folder for each class, an archive of them, or a CSV with the columns path,label"
     fit.add_argument("folder", type=_path, metavar="FOLDER", help=words)
-    fit.add_argument("--minutes", type=float, default=10.0, help="for everything (default: %(default)g)")
+    words = "what everything may take; what takes 15 %% longer ends with what it has (default: %(default)g)"
+    fit.add_argument("--minutes", type=float, default=10.0, help=words)
     words = "a name in conf/source, or a file with weights (default: imagenet); several: the best is chosen"
     fit.add_argument(
         "--source", dest="sources", action="append", metavar="NAME|FILE|ARCHITECTURE=FILE", help=words
