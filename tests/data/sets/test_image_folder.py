@@ -284,6 +284,12 @@ def test_a_file_that_is_nearly_called_groups_csv_is_not_passed_over_in_silence(t
     assert problem.way_out == "rename it to groups.csv, or remove it."
 
 
+def test_such_a_file_in_a_split_is_not_passed_over_either(tmp_path):
+    touch(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "test/a/1.jpg", "test/b/2.jpg", "train/group.csv")
+    (problem,) = collect(tmp_path).problems
+    assert said(problem) == "train/group.csv: is not read, but is nearly called groups.csv"
+
+
 @pytest.mark.parametrize("place", ["set/a/groups.txt", "groups.py", "grouping.csv", "set/age groups.csv"])
 def test_a_file_that_is_called_otherwise_or_lies_in_a_class_is_passed_over(tmp_path, place):
     assert collect(touch(tmp_path, "set/a/1.jpg", "set/b/2.jpg", place)).problems == ()

@@ -93,7 +93,8 @@ def _grouped(
     """Return the groups that groups.csv gives to pictures, if it is there, and what is wrong with it."""
     tables = find(files.read)
     used = next((name for name in tables if above.startswith(name[: -len(GROUPS)])), None)
-    near = (name for name in find_nearly(files.read) if above.startswith(name[: name.rfind("/") + 1]))
+    pictures = [above + name for name in names]
+    near = (name for name in find_nearly(files.read) if _lies_above_folders(name, pictures))
     elsewhere = [*(_elsewhere(name, data) for name in tables if name != used), *map(_nearly, near)]
     if used is None:
         return {}, elsewhere
@@ -101,6 +102,12 @@ def _grouped(
     folders = [above, above.removeprefix(used[: -len(GROUPS)]), root, f"{root}/{above}"]
     groups, problems = read_groups(files.read[used](), names, folders, data.groups, _role(data).name)
     return groups, [*problems, *elsewhere]
+
+
+def _lies_above_folders(table: str, pictures: list[str]) -> bool:
+    """Return whether some of the pictures lie in folders beside the table, and not just beside it."""
+    beside = table[: table.rfind("/") + 1]
+    return any(name.startswith(beside) and "/" in name.removeprefix(beside) for name in pictures)
 
 
 def _elsewhere(name: str, data: DataSet) -> Problem:
