@@ -185,3 +185,11 @@ def test_what_is_opened_is_closed(tmp_path, noise):
         open_picture(file_at(tmp_path / "x.png"))
         (tmp_path / "x.png").write_bytes(b"none")
         refusal(file_at(tmp_path / "x.png"))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP", "AVIF", "MPO"])
+def test_of_several_pictures_in_a_file_the_first_is_read(kind, tmp_path):
+    first, *others = (Image.new("RGB", (20, 20), colour) for colour in ("red", "lime", "blue"))
+    (tmp_path / "x").write_bytes(encoded(first, kind, save_all=True, append_images=others))
+    with open_picture(file_at(tmp_path / "x")) as picture:
+        assert np.abs(np.subtract(picture.convert("RGB").getpixel((9, 9)), (255, 0, 0))).max() < 3
