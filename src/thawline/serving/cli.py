@@ -111,9 +111,11 @@ def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="make a classifier of your photographs",
         description="Make a classifier of your photographs: a `dvc exp run`, which is printed.",
     )
-    words = "pictures in one folder for each class, an archive of them, or a CSV with the columns path,label"
+    words = "pictures in a folder for each class, an archive of them, or a table (.csv, .tsv) of path,label"
     fit.add_argument("folder", type=_path, metavar="FOLDER", help=words)
-    words = "what everything may take; what takes 15 %% longer ends with what it has (default: %(default)g)"
+    words = (
+        "of the whole; a search that would exceed it by 15 %% ends with what it has (default: %(default)g)"
+    )
     fit.add_argument("--minutes", type=float, default=10.0, help=words)
     words = "a name in conf/source, or a file with weights (default: imagenet); several: the best is chosen"
     fit.add_argument(

@@ -284,6 +284,15 @@ def test_a_file_that_is_nearly_called_groups_csv_is_not_passed_over_in_silence(t
     assert problem.way_out == "rename it to groups.csv, or remove it."
 
 
+@pytest.mark.parametrize("above", ["", "set/"])
+def test_such_a_file_beside_pictures_whose_names_are_their_classes_is_not_passed_over(tmp_path, above):
+    touch(tmp_path, *(f"{above}{name}" for name in ("cat.1.jpg", "cat.2.jpg", "dog.1.jpg", "group.csv")))
+    found = collect(tmp_path, layout=Layout.file_names).problems
+    assert [said(problem) for problem in found] == [
+        f"{above}group.csv: is not read, but is nearly called groups.csv"
+    ]
+
+
 def test_such_a_file_in_a_split_is_not_passed_over_either(tmp_path):
     touch(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "test/a/1.jpg", "test/b/2.jpg", "train/group.csv")
     (problem,) = collect(tmp_path).problems

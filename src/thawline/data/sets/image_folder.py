@@ -10,7 +10,7 @@ from thawline.config.supervision import is_voted
 from thawline.data.collection import Collection, Dropped, Item, find_alike
 from thawline.data.files import Files, open_files
 from thawline.data.groups import GROUPS, find, find_nearly, read_groups
-from thawline.data.layout import choose, enter, read
+from thawline.data.layout import Place, choose, enter, read
 from thawline.data.layout_refusal import EXPECTED, refusal
 from thawline.data.losses import Losses
 from thawline.data.picture_files import EXTENSIONS, open_picture, pictures_in
@@ -48,7 +48,7 @@ def collect(data: DataSet, seed: int) -> Collection:
         places = dict(sorted((reading.places | unlabelled).items())) if unlabelled else reading.places
     left_out = () if reading is None else reading.left_out
     no_class = "" if reading is None else _no_class(reading.layout)
-    groups, problems = _grouped(files, names, above, data)
+    groups, problems = _grouped(files, names, places, above, data)
     items = tuple(Item(name, label, split, groups.get(name, "")) for name, (label, split) in places.items())
     reads = [files.read[above + name] for name in places]
     return Collection(
@@ -88,13 +88,12 @@ def _entered(files: Files, pictures: list[str]) -> str:
 
 
 def _grouped(
-    files: Files, names: list[str], above: str, data: DataSet
+    files: Files, names: list[str], places: dict[str, Place], above: str, data: DataSet
 ) -> tuple[dict[str, str], list[Problem]]:
     """Return the groups that groups.csv gives to pictures, if it is there, and what is wrong with it."""
     tables = find(files.read)
     used = next((name for name in tables if above.startswith(name[: -len(GROUPS)])), None)
-    pictures = [above + name for name in names]
-    near = (name for name in find_nearly(files.read) if _lies_above_folders(name, pictures))
+    near = (name for name in find_nearly(files.read) if _is_above_classes(name, above, places))
     elsewhere = [*(_elsewhere(name, data) for name in tables if name != used), *map(_nearly, near)]
     if used is None:
         return {}, elsewhere
@@ -104,10 +103,12 @@ def _grouped(
     return groups, [*problems, *elsewhere]
 
 
-def _lies_above_folders(table: str, pictures: list[str]) -> bool:
-    """Return whether some of the pictures lie in folders beside the table, and not just beside it."""
-    beside = table[: table.rfind("/") + 1]
-    return any(name.startswith(beside) and "/" in name.removeprefix(beside) for name in pictures)
+def _is_above_classes(table: str, above: str, places: dict[str, Place]) -> bool:
+    """Return whether a table lies above all pictures or above those of several classes, as in a split's
+    folder."""
+    folder = table[: table.rfind("/") + 1]
+    labels = {label for name, (label, _) in places.items() if (above + name).startswith(folder)}
+    return above.startswith(folder) or len(labels) > 1
 
 
 def _elsewhere(name: str, data: DataSet) -> Problem:

@@ -1,4 +1,4 @@
-"""Your own pictures, named by a table: a CSV file with a row for each, its path and its label.
+"""Your own pictures, named by a table (.csv, .tsv): a row for each, its path and its label.
 
 Columns: `path` (absolute, or relative to the table's folder or, where there is none, to the repository's),
 `label` and, if wanted, `group` (pictures with the same one are never parted) and `split` (train, val or test,
