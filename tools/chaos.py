@@ -10,7 +10,8 @@ Works on the embedded data (`fit`: on drawn pictures, from ImageNet weights), in
 last commit below FOLDER, which it makes and empties. What counts is the end: the files of an undisturbed run
 byte for byte (but for costs), every MLflow run once and none RUNNING, no temporary file. Where a clock
 decides how much is done (`fit`), no bytes are compared: the model and the page must be there and every file
-whole. Prints a table in Markdown, a row when it is known, and exits with 1 where something was lost. The undisturbed run in FOLDER/calm is made once, for all of them.
+whole. Prints a table in Markdown, a row when it is known, and exits with 1 where something was lost. The
+undisturbed run in FOLDER/calm is made once, for all of them.
 """
 
 import argparse
