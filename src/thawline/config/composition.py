@@ -19,6 +19,9 @@ from thawline.config.weight_files import is_weight_file
 
 LOCK = "params.yaml"
 LOCK_HEADER = "# Written from conf/ by: python -m thawline.config --write\n"
+_WRITE_ANEW = "write it anew: python -m thawline.config --write"
+_ABSENT = object()
+"""Stands for a setting that params.yaml lacks; `null` is a value."""
 
 
 def repository_root() -> Path:
@@ -125,27 +128,23 @@ def load_lock(root: Path) -> DictConfig:
     path = root / LOCK
     if not path.exists():
         raise ConfigError(f"{path} does not exist.\n  write it: python -m thawline.config --write")
-    advice = "write it anew: python -m thawline.config --write"
     try:
         values = OmegaConf.load(path)
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8.\n  {advice}") from None
+        raise ConfigError(f"{path} is not UTF-8.\n  {_WRITE_ANEW}") from None
     except YAMLError as error:
-        raise ConfigError(f"{path} cannot be read: {first_line(error)}.\n  {advice}") from None
+        raise ConfigError(f"{path} cannot be read: {first_line(error)}.\n  {_WRITE_ANEW}") from None
     if not isinstance(values, DictConfig):
-        raise ConfigError(f"{path} has no settings by their names.\n  {advice}")
+        raise ConfigError(f"{path} has no settings by their names.\n  {_WRITE_ANEW}")
     return values
 
 
 def require_whole(lock: DictConfig, root: Path) -> None:
     """Raise `ConfigError` where params.yaml was cut short: what it lacks would silently be a default."""
-    given = "".join(f"\n{name}." for name in flatten(lock))
-    if absent := [name for name in flatten(_schema()) if f"\n{name}." not in given]:
+    absent = [name for name in flatten(_schema()) if OmegaConf.select(lock, name, default=_ABSENT) is _ABSENT]
+    if absent:
         more = f" and {len(absent) - 1} other settings" if len(absent) > 1 else ""
-        raise ConfigError(
-            f"{root / LOCK} is not whole: it lacks {absent[0]}{more}.\n"
-            "  write it anew: python -m thawline.config --write"
-        )
+        raise ConfigError(f"{root / LOCK} is not whole: it lacks {absent[0]}{more}.\n  {_WRITE_ANEW}")
 
 
 def compose(root: Path, overrides: list[str]) -> DictConfig:
