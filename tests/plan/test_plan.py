@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from thawline.config.sections import (
     BatchNorm,
     Config,
     DataSetName,
+    Evaluate,
     Finetune,
     Goal,
     Keep,
@@ -91,6 +93,19 @@ def test_the_first_model_answers_by_what_it_says_of_pictures_left_out(after: Art
     assert answering.temperature != 1
     assert answering.unknown is not None
     assert network_of(bundle_in(after.outputs)).threshold == answering.unknown.threshold
+
+
+def test_the_first_model_decides_by_what_mistakes_cost_and_nothing_else_is_decided_by_it(
+    tmp_path: Path, after: Artifacts
+) -> None:
+    table = tmp_path / "costs.csv"
+    table.write_text("true class,across,down\nacross,0,0\ndown,1000000,0\n")
+    artifacts = write_toy_artifacts(tmp_path)
+    plan(replace(config(), evaluate=Evaluate(costs=str(table))), artifacts)
+    (pictures, _, _), model = next(iter(batches(open_store(after.data("target")), 32))), artifacts.outputs
+    answer = network_of(bundle_in(model))
+    assert set(answer(pictures)[1].tolist()) == {1}
+    assert read_json(model / "plan" / PLAN)["basis"] == read_json(after.outputs / "plan" / PLAN)["basis"]
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from thawline.artifacts import (
 )
 from thawline.clock import Clock
 from thawline.config.choices import ValidationName
+from thawline.config.composition import located
 from thawline.config.recipe.contenders import recipe_of
 from thawline.config.recipe.rewards import Reward
 from thawline.config.search import EACH_DEPTH, LINEAR_PROBE, MEASURED
@@ -38,6 +39,7 @@ from thawline.config.sections import (
     Start,
 )
 from thawline.data.augment import variants
+from thawline.data.costs import read_costs
 from thawline.data.store import Store, groups_of
 from thawline.data.supervision import open_training
 from thawline.models.answer import save_answering
@@ -129,7 +131,8 @@ def _mirrors(config: Config, artifacts: Artifacts, store: Store, network: nn.Mod
 
 def first_model(config: Config, artifacts: Artifacts, store: Store) -> tuple[list[int] | None, nn.Module]:
     """Write the linear probe as a bundle: solved, so it takes little more than one pass over the pictures. It
-    has a temperature, and knows from when on a picture is unknown, by the features of that pass.
+    has a temperature, and knows from when on a picture is unknown, by the features of that pass. It decides
+    by the costs in `evaluate.costs`, as the final model does.
 
     Returns:
         The cuts that its head reads, chosen out of fold where they are not configured; and the network.
@@ -151,13 +154,14 @@ def first_model(config: Config, artifacts: Artifacts, store: Store) -> tuple[lis
     )
     training.run()
     (folder / "absent.json").unlink(missing_ok=True)
-    at_once = min(FILL_BATCH, training.pictures.validation_batch)
+    at_once, costs = min(FILL_BATCH, training.pictures.validation_batch), config.evaluate.costs
     answering, features = answering_of(
         network,
         recipe,
         store,
         config.export.unknown_share,
         training.device,
+        None if costs is None else read_costs(located(costs), card.classes),
         batch_size=at_once,
         ask=by_stored_features(network, config.trainer, cache, at_once),
     )
