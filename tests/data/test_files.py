@@ -217,19 +217,44 @@ def test_another_kind_of_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
-@pytest.mark.parametrize("content", [b"", b"no archive at all" * 40])
-def test_what_is_no_archive(tmp_path, kind, content):
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "it is empty"),
+        (b"no archive at all" * 40, "it does not begin as any of .tar, .tar.gz"),
+        (b"\n<!DOCTYPE html><title>Log in</title>", "it holds a web page, as a download does"),
+    ],
+)
+def test_what_is_no_archive(tmp_path, kind, content, fault):
     (tmp_path / f"x.{kind}").write_bytes(content)
-    with pytest.raises(UserError, match="cannot be read as an archive"):
+    with pytest.raises(UserError, match=rf"x\.{kind} cannot be read as an archive: {re.escape(fault)}"):
         open_files(tmp_path / f"x.{kind}")
 
 
-@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
-def test_an_archive_cut_off_in_the_middle(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("tar", r"it ends in the middle of a/2\.png"),
+        ("tar.gz", "it is damaged, or ends early"),
+        ("zip", "the list of files at the end of a zip is missing"),
+    ],
+)
+def test_an_archive_cut_off_in_the_middle(tmp_path, kind, fault):
     writer = write_zip if kind == "zip" else write_tar
     path = writer(tmp_path / f"x.{kind}", [("a/1.png", os.urandom(9000)), ("a/2.png", os.urandom(9000))])
     os.truncate(path, 12_000)
-    with pytest.raises(UserError, match="cannot be read as an archive"):
+    with pytest.raises(UserError, match=rf"read as an archive: {fault}.*\.\n  fetch or pack it anew"):
+        open_files(path)
+
+
+def test_a_disk_that_cannot_be_read_is_not_taken_for_a_damaged_archive(tmp_path, monkeypatch):
+    path = write_zip(tmp_path / "x.zip", [("a/1.png", b"1")])
+
+    def failing(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(zipfile, "ZipFile", failing)
+    with pytest.raises(UserError, match=r"cannot be read as an archive: Input/output error\.$"):
         open_files(path)
 
 

@@ -42,6 +42,10 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, lzma.LZMAEr
 """What readers of archives raise for one that is damaged; `struct.error` is not among them."""
 
 
+class _CutOffError(Exception):
+    """An archive ends before its last file does."""
+
+
 @dataclass(frozen=True)
 class Member:
     """One entry of an archive: `plain` is a file that is neither link nor device and has no holes."""
@@ -76,10 +80,27 @@ def members(path: Path) -> tuple[list[Member], list[str]]:
         return _zip(path) if zipfile.is_zipfile(path) else _tar(path)
     except UnicodeDecodeError:
         raise _to_unpack(path, f"{path} has names that are said to be UTF-8 and are not.") from None
-    except (*_DAMAGED, struct.error) as error:
-        raise UserError(
-            f"{path} cannot be read as an archive: {error}\n  it may be cut off: fetch or pack it anew"
-        ) from None
+    except (*_DAMAGED, _CutOffError, struct.error) as error:
+        raise UserError(f"{path} cannot be read as an archive: {_fault(path, error)}") from None
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """Return what is wrong with an archive that a reader gave up with `error`, in our words."""
+    if isinstance(error, _CutOffError):
+        return f"{error}.\n  fetch or pack it anew"
+    if isinstance(error, OSError) and error.strerror:  # the disk's, not the archive's
+        return f"{error.strerror}."
+    with path.open("rb") as handle:
+        start = handle.read(512)
+    if not start:
+        return "it is empty.\n  fetch or pack it anew"
+    if start.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it holds a web page, as a download does that was refused.\n  fetch it anew"
+    if start.startswith(b"PK"):
+        return "the list of files at the end of a zip is missing or damaged.\n  fetch or pack it anew"
+    if start[257:262] == b"ustar" or start.startswith(tuple(_STREAMS)):
+        return "it is damaged, or ends early.\n  fetch or pack it anew"
+    return f"it does not begin as any of {', '.join(ARCHIVES)} does.\n  if it is something else, rename it"
 
 
 def _to_unpack(path: Path, problem: str) -> UserError:
@@ -157,7 +178,7 @@ def _whole(archive: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
     for member in archive:
         yield member
         if member.offset_data + member.size > size:
-            raise ValueError(f"it ends in the middle of {shown(member.name)}")
+            raise _CutOffError(f"it ends in the middle of {shown(member.name)}")
 
 
 def _slice(content: mmap.mmap, start: int, length: int, size: int) -> bytes:
