@@ -6,7 +6,7 @@ from torch import nn
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.models.accounting import account
-from thawline.models.cuts import units
+from thawline.models.cuts import divide, divide_anew, units
 from thawline.models.freezing import state_hashes
 from thawline.models.head import head_names, head_parameters, replace_head, with_fresh_head
 from thawline.models.zoo import build
@@ -119,8 +119,20 @@ def test_an_alias_of_the_head_does_not_keep_the_old_one():
 def test_fresh_heads_are_those_replacement_would_make(variant):
     network = Small(5)
     target, _ = replace_head(network, 7, 1, variant)
+    before = divide(target)
     expected = state_hashes(replace_head(network, 7, 2, variant)[0])
     assert state_hashes(with_fresh_head(target, 2)) == expected
+    kept, anew = divide(target), divide_anew(target)
+    assert kept is before
+    assert str(kept.trace.main) == str(anew.trace.main)
+    assert (kept.units, kept.positions, kept.head) == (anew.units, anew.positions, anew.head)
+
+
+def test_a_head_that_shared_its_weight_leaves_a_network_of_other_units():
+    network = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))
+    network[2].weight = network[0].weight
+    assert units(network) == ()
+    assert [unit.name for unit in units(with_fresh_head(network, 1))] == ["0", "1"]
 
 
 def test_several_output_layers_are_refused():

@@ -14,6 +14,7 @@ import torch
 from torch import fx, nn
 
 from thawline.config.errors import UserError
+from thawline.models.accounting import under
 from thawline.models.steps import State, drops, is_tensor
 from thawline.models.tracing import Tap, Trace, trace
 
@@ -90,11 +91,21 @@ class _Remembered:
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return type(None), ()
 
-    def still_holds(self, parts: list[tuple[str, object]]) -> bool:
+    def still_holds(self, parts: list[tuple[str, object]], replaced: Collection[str] = ()) -> bool:
+        """Tell whether the network's parts are those it was made of, but for the modules at the paths
+        `replaced`, in whose place are others with parts of the same names."""
         return len(parts) == len(self.parts) and all(
-            name == former and part is before
+            name == former and (part is before or under(name, replaced))
             for (name, part), (former, before) in zip(parts, self.parts, strict=True)
         )
+
+    def shares(self, paths: Collection[str]) -> bool:
+        """Tell whether a part of a module at `paths` is one of another module, too."""
+        inside, outside = (
+            {id(part) for name, part in self.parts if part is not None and under(name, paths) is within}
+            for within in (True, False)
+        )
+        return not inside.isdisjoint(outside)
 
 
 _DIVISION = "_thawline_division"
@@ -102,17 +113,29 @@ _DIVISION = "_thawline_division"
 
 def divide(network: nn.Module) -> Division:
     """Return the division of `network`, made once for as long as it has the same modules and tensors."""
-    parts: list[tuple[str, object]] = [
-        *network.named_modules(remove_duplicate=False),
-        *network.named_parameters(remove_duplicate=False),
-        *((name, None) for name, _ in network.named_buffers(remove_duplicate=False)),
-    ]
+    parts = _parts(network)
     remembered = network.__dict__.get(_DIVISION)
     if remembered is None or not remembered.still_holds(parts):
         remembered = _Remembered(divide_anew(network), parts)
         network.__dict__[_DIVISION] = remembered
     made: Division = remembered.made
     return made
+
+
+def keep_division(network: nn.Module, replaced: Collection[str]) -> None:
+    """Spare `network` being divided anew after the modules at the paths `replaced`, each one step, were
+    replaced by others of their kind and size: no step and no name has changed."""
+    remembered, parts = network.__dict__.get(_DIVISION), _parts(network)
+    if remembered is not None and remembered.still_holds(parts, replaced) and not remembered.shares(replaced):
+        network.__dict__[_DIVISION] = _Remembered(remembered.made, parts)
+
+
+def _parts(network: nn.Module) -> list[tuple[str, object]]:
+    return [
+        *network.named_modules(remove_duplicate=False),
+        *network.named_parameters(remove_duplicate=False),
+        *((name, None) for name, _ in network.named_buffers(remove_duplicate=False)),
+    ]
 
 
 def divide_anew(network: nn.Module) -> Division:

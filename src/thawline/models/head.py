@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.models.accounting import account
-from thawline.models.cuts import Division, divide, head_name
+from thawline.models.cuts import Division, divide, head_name, keep_division
 from thawline.models.randomness import own_randomness
 from thawline.models.steps import State
 from thawline.models.thawing import thaw
@@ -89,7 +89,7 @@ def with_fresh_head(network: nn.Module, seed: int) -> nn.Module:
     """Initialise the heads of `network` itself anew, as `replace_head` would with this `seed`; return it."""
     head = network.get_submodule(head_name(network))
     variant = head.variant if isinstance(head, Head) else HeadVariant.linear
-    attach_heads(network, len(_layers(head)[-1].weight), variant, seed)
+    keep_division(network, attach_heads(network, len(_layers(head)[-1].weight), variant, seed))
     return network
 
 

@@ -13,7 +13,7 @@ from thawline.models.adapters.added import added_parameters
 from thawline.models.adapters.implementation import implementation
 from thawline.models.cuts import Division, divide
 from thawline.models.head import head_parameters
-from thawline.models.splitting import part
+from thawline.models.splitting import held_by_rest
 from thawline.models.thawing import held_parameters
 
 
@@ -135,11 +135,10 @@ def quiet_units(whole: Division, selection: Selection) -> int:
 def _without_idle(whole: Division, selection: Selection) -> Selection:
     """Leave out what hangs off the quiet units: it is not computed, so nothing learns or moves there."""
     depth = quiet_units(whole, selection)
-    rest = part(whole, depth)
-    if rest is whole.trace.network:
+    if depth == 0:
         return selection
-    modules = {id(module) for module in rest.modules()}
-    tensors = {id(tensor) for tensor in rest.parameters()}
+    held = held_by_rest(whole, depth)
+    modules, tensors = ({id(each) for each in kind} for kind in held)
     network = whole.trace.network
     return Selection(
         selection.frozen,

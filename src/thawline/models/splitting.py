@@ -50,15 +50,24 @@ def part(whole: Division, start: int, stop: int | None = None) -> nn.Module:
 def rest(whole: Division, start: int) -> nn.Module:
     """Return the part from the cut at depth `start` to the end, made from the steps of `whole` even
     where it is everything."""
-    main = _stretch(whole, start, None)
-    if whole.trace.training is None:
+    main, training = _ways(whole, start)
+    if training is None:
         return _module(whole, main)
-    training = _training_stretch(whole, whole.trace.training, start)
     # Reading them, if only that, makes fx provide what the other way needs.
     with training.inserting_before(next(reversed(training.nodes))):
         for target in sorted(_targets(main) - _targets(training)):
             training.create_node("get_attr", target)
     return _ByMode(_module(whole, main), _module(whole, training))
+
+
+def held_by_rest(whole: Division, start: int) -> tuple[list[nn.Module], list[nn.Parameter]]:
+    """Return the network's layers and parameters that its `rest` from the cut at depth `start` holds, without
+    making that module."""
+    targets = set().union(*(_targets(way) for way in _ways(whole, start) if way is not None))
+    values = [whole.trace.value(target) for target in targets]
+    modules = [module for value in values if isinstance(value, nn.Module) for module in value.modules()]
+    of_modules = (parameter for module in modules for parameter in module.parameters(recurse=False))
+    return modules, [*of_modules, *(value for value in values if isinstance(value, nn.Parameter))]
 
 
 def require_rows(features: Any, pictures: torch.Tensor) -> None:
@@ -69,6 +78,12 @@ def require_rows(features: Any, pictures: torch.Tensor) -> None:
             f"The frozen part hands over {shape} for {len(pictures)} pictures, not one row per picture: at "
             "this depth the network mixes pictures or splits them.\n  Choose another depth."
         )
+
+
+def _ways(whole: Division, start: int) -> tuple[fx.Graph, fx.Graph | None]:
+    """Return the steps from the cut at depth `start` to the end, and those while training where more are."""
+    main, training = _stretch(whole, start, None), whole.trace.training
+    return main, None if training is None else _training_stretch(whole, training, start)
 
 
 def _stretch(whole: Division, start: int, stop: int | None) -> fx.Graph:

@@ -34,6 +34,7 @@ class State:
         for name in self.parameters:
             for end in [index for index, letter in enumerate(name) if letter == "."]:
                 self.owned[name[:end]].add(name)
+        self._of: dict[fx.Node, list[str]] = {}
         self._names = {id(tensor): name for name, tensor in (self.parameters | self.buffers).items()}
         # Steps that no picture reaches, such as a reshaped weight, and the state they are made from.
         self._derived: dict[fx.Node, list[str]] = {}
@@ -46,6 +47,11 @@ class State:
 
     def of(self, node: fx.Node) -> list[str]:
         """Return the names of what the step reads itself."""
+        if node not in self._of:  # it is asked several times, and the search takes a while
+            self._of[node] = self._searched(node)
+        return self._of[node]
+
+    def _searched(self, node: fx.Node) -> list[str]:
         if node.op == "call_module":
             module = self.module(node)
             return [self._names[id(tensor)] for tensor in [*module.parameters(), *module.buffers()]]
