@@ -6,6 +6,8 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import alembic.util
@@ -94,6 +96,15 @@ def _migrations_are_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alembic.util, "load_python_file", remembered)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed_packages_are_read_once() -> Iterator[None]:
+    """Let Lightning look once, not with every trainer, which of the installed packages bring callbacks: that
+    takes half of the shortest training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lightning_fabric.utilities.registry.entry_points", cache(entry_points))
         yield
 
 
