@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.models.densenet import DenseNet
 from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
+from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.shufflenetv2 import ShuffleNetV2
 from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.vision_transformer import VisionTransformer
@@ -25,8 +26,21 @@ INVERTED = [
     InvertedResidualConfig(16, 3, 32, 24, False, "RE", 2, 1, 1),
     InvertedResidualConfig(24, 5, 48, 24, True, "HS", 1, 1, 1),
 ]
+
+
+class NarrowResNet(ResNet):
+    """The modules and the steps of resnet18, with a sixteenth of its channels."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(BasicBlock, [2, 2, 2, 2])
+        self.fc = nn.Linear(self.inplanes, num_classes)
+
+    def _make_layer(self, block, planes, *rest, **more):  # type: ignore[no-untyped-def]
+        return super()._make_layer(block, planes // 16, *rest, **more)
+
+
 NETWORKS = {
-    "resnet18": partial(build, "resnet18", CLASSES),
+    "resnet18": partial(NarrowResNet, CLASSES),
     "mobilenet_v3": partial(MobileNetV3, INVERTED, 32, num_classes=CLASSES),
     "shufflenet": partial(ShuffleNetV2, [2, 2, 2], [8, 16, 32, 64, 64], num_classes=CLASSES),
     "squeezenet1_1": partial(build, "squeezenet1_1", CLASSES),

@@ -102,7 +102,7 @@ def test_a_copy_of_a_frozen_network_is_frozen_on_its_own(resnet):
 
 
 def test_auxiliary_heads_of_the_prefix_are_frozen():
-    network = build("googlenet", 5, seed=0, aux_logits=True)
+    network = build("googlenet", 5, seed=0, aux_logits=True, init_weights=False)
     freeze(network, 9)
     assert not any(parameter.requires_grad for parameter in network.aux1.parameters())
     assert all(parameter.requires_grad for parameter in network.aux2.parameters())

@@ -98,8 +98,8 @@ def test_without_a_seed_the_global_generator_decides():
 
 
 def test_auxiliary_heads_are_only_there_when_asked_for():
-    assert build("googlenet", 7).aux1 is None
-    assert build("googlenet", 7, aux_logits=True).aux1 is not None
+    assert build("googlenet", 7, init_weights=False).aux1 is None
+    assert build("googlenet", 7, init_weights=False, aux_logits=True).aux1 is not None
 
 
 def test_the_list_of_architectures_is_torchvisions():
