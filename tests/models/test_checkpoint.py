@@ -18,13 +18,13 @@ from thawline.models.head import replace_head
 
 GRAY = Transform(32, 36, 1, "pad", "bicubic", (0.4,), (0.3,))
 CARD = ModelCard(
-    architecture="shufflenet_v2_x0_5",
+    architecture="tests_networks.Small",
     options={},
     classes=("birch", "elm", "ash"),
     transform=GRAY,
     origin="a test",
     source_hash="abc",
-    tensors={"copied": ["conv1.0.weight"], "dropped": [], "initialised": ["fc.weight"]},
+    tensors={"copied": ["stem.0.weight"], "dropped": [], "initialised": ["head.weight"]},
     notes={"epochs": 3},
 )
 
@@ -85,20 +85,20 @@ def test_a_card_of_another_model_is_not_shared(saved, network):
 
 def test_a_changed_weights_file_is_noticed(saved):
     tensors = load_file(saved[0])
-    tensors["fc.bias"] += 1
+    tensors["head.bias"] += 1
     save_file(tensors, saved[0])
     with pytest.raises(UserError, match="SHA-256 differs"):
         load_model(*saved)
 
 
 def test_a_network_that_does_not_fit_the_card_is_answered_with_lists(tmp_path, network):
-    network.fc = nn.Sequential(nn.Linear(1024, 4))
+    network.head = nn.Sequential(nn.Linear(8, 4))
     save_model(tmp_path / "m.safetensors", tmp_path / "c.json", network, CARD)
     lists = r"""missing, [+] unexpected\):
-  - fc.bias \(3,\)
-  - fc.weight \(3, 1024\)
-  [+] fc.0.bias \(4,\)
-  [+] fc.0.weight \(4, 1024\)$"""
+  - head.bias \(3,\)
+  - head.weight \(3, 8\)
+  [+] head.0.bias \(4,\)
+  [+] head.0.weight \(4, 8\)$"""
     with pytest.raises(UserError, match=lists):
         load_model(tmp_path / "m.safetensors", tmp_path / "c.json")
 

@@ -19,7 +19,7 @@ from thawline.models.preprocessing import transform_for
 from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
 
-NAME = "shufflenet_v2_x0_5"
+NAME, SMALL = "shufflenet_v2_x0_5", "tests_networks.Small"
 
 
 def config(
@@ -32,9 +32,13 @@ def config(
     )
 
 
+def of_small(path: Path) -> Config:
+    return config(path, SMALL, Input(size=16, resize=16, mean=[0.5] * 3, std=[0.5] * 3))
+
+
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    return build(NAME, 7, seed=0)
+    return build(SMALL, 7, seed=0)
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def test_what_published_weights_change_besides_tensors_is_in_the_card(published,
     again, _ = load_model(tmp_path / "m.safetensors", tmp_path / "card.json")
     assert found.transform_input
     assert again.transform_input
-    assert not build("googlenet", 1000).transform_input
+    assert not build("googlenet", 1000, init_weights=False).transform_input
 
 
 @pytest.mark.filterwarnings("ignore:auxiliary heads in the pretrained googlenet")
@@ -106,15 +110,16 @@ def written(path: Path, tensors: object) -> Path:
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_state_dict_is_loaded_and_says_how_many_classes_there_are(tmp_path, network, suffix):
     path = written(tmp_path / f"leaves{suffix}", network.state_dict())
-    found, card = source_model_from_weights(config(path))
+    found, card = source_model_from_weights(of_small(path))
     assert state_hashes(found) == state_hashes(network)
     assert card.classes == tuple(f"class {index}" for index in range(7))
-    assert card.transform == transform_for(config(path))
+    assert card.transform == transform_for(of_small(path))
     assert card.origin.startswith(f"file leaves{suffix}, SHA-256 ")
     assert not found.training
 
 
-def test_what_was_done_to_a_training_file_is_in_the_card(tmp_path, network):
+def test_what_was_done_to_a_training_file_is_in_the_card(tmp_path):
+    network = build(NAME, 7, seed=0)
     state = {f"module.{name}": tensor.half() for name, tensor in network.state_dict().items()}
     path = written(tmp_path / "checkpoint.pth.tar", {"state_dict": {}, "model": state, "model_ema": state})
     found, card = source_model_from_weights(config(path))
@@ -132,9 +137,9 @@ def test_what_was_done_to_a_training_file_is_in_the_card(tmp_path, network):
 
 
 def test_a_body_without_a_head_is_enough(tmp_path, network):
-    body = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("fc.")}
-    found, card = source_model_from_weights(config(written(tmp_path / "body.safetensors", body)))
-    assert card.tensors["initialised"] == ["fc.bias", "fc.weight"]
+    body = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("head.")}
+    found, card = source_model_from_weights(of_small(written(tmp_path / "body.safetensors", body)))
+    assert card.tensors["initialised"] == ["head.bias", "head.weight"]
     assert card.classes == ("class 0",)
     hashes = state_hashes(found)
     assert all(hashes[name] == value for name, value in state_hashes(network).items() if name in body)
@@ -146,17 +151,17 @@ def test_a_body_without_a_head_is_enough(tmp_path, network):
 def test_other_names_are_matched_by_order_when_asked_for(tmp_path, network):
     tensors = network.state_dict().items()
     state = {f"layer{index}.{name}": tensor for index, (name, tensor) in enumerate(tensors)}
-    asked = config(written(tmp_path / "port.pth", state))
+    asked = of_small(written(tmp_path / "port.pth", state))
     with pytest.raises(UserError, match="does not fit the network.*(\n.*)*source.match=order"):
         source_model_from_weights(asked)
     asked.source.match = Match.order
     found, card = source_model_from_weights(asked)
     assert state_hashes(found) == state_hashes(network)
-    assert "layer0.conv1.0.weight -> conv1.0.weight" in card.tensors["copied"]
+    assert "layer0.stem.0.weight -> stem.0.weight" in card.tensors["copied"]
 
 
 def test_safetensors_keep_no_order_to_match_by(tmp_path, network):
-    asked = config(written(tmp_path / "port.safetensors", network.state_dict()))
+    asked = of_small(written(tmp_path / "port.safetensors", network.state_dict()))
     asked.source.match = Match.order
     with pytest.raises(UserError, match=r"cannot be matched by order: .safetensors files are sorted"):
         source_model_from_weights(asked)
@@ -164,7 +169,7 @@ def test_safetensors_keep_no_order_to_match_by(tmp_path, network):
 
 def test_weights_of_another_architecture_are_refused(tmp_path, network):
     path = written(tmp_path / "other.pth", network.state_dict())
-    with pytest.raises(UserError, match=r"other.pth does not fit .*\n  - classifier.0.bias(.|\n)*[+] conv1"):
+    with pytest.raises(UserError, match=r"other.pth does not fit .*\n  - classifier.0.bias(.|\n)*[+] blocks"):
         source_model_from_weights(config(path, "mobilenet_v3_small"))
 
 
@@ -182,7 +187,7 @@ def test_what_is_neither_a_file_nor_published_is_refused(weights, why):
 
 
 CARD = ModelCard(
-    NAME, {}, ("ash", "elm"), Transform(48, 50, 3, "pad", "bicubic", (0.1,) * 3, (0.2,) * 3), "leaves"
+    SMALL, {}, ("ash", "elm"), Transform(48, 50, 3, "pad", "bicubic", (0.1,) * 3, (0.2,) * 3), "leaves"
 )
 
 
@@ -197,7 +202,7 @@ def saved(folder: Path, weights: str = "model.safetensors", card: ModelCard = CA
 @pytest.mark.parametrize("weights", ["model.safetensors", "weights/seed_0.safetensors"])
 def test_a_thawline_model_brings_its_card(tmp_path, weights):
     path = saved(tmp_path, weights)
-    found, card = source_model_from_weights(config(path, input=Input(size=None)))
+    found, card = source_model_from_weights(config(path, SMALL, Input(size=None)))
     assert card.classes == ("ash", "elm")
     assert card.head is HeadVariant.mlp
     assert (card.transform.size, card.transform.interpolation) == (48, "bicubic")
@@ -206,11 +211,11 @@ def test_a_thawline_model_brings_its_card(tmp_path, weights):
 
 
 def test_a_thawline_model_of_another_architecture_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"is a shufflenet_v2_x0_5 .* but model.architecture is resnet18"):
+    with pytest.raises(UserError, match=r"is a tests_networks.Small .* but model.architecture is resnet18"):
         source_model_from_weights(config(saved(tmp_path), "resnet18"))
 
 
 def test_a_card_of_something_else_is_left_alone(tmp_path, network):
     (tmp_path / "card.json").write_text('{"name": "ace of spades"}')
     path = written(tmp_path / "model.safetensors", network.state_dict())
-    assert source_model_from_weights(config(path))[1].classes == tuple(f"class {i}" for i in range(7))
+    assert source_model_from_weights(of_small(path))[1].classes == tuple(f"class {i}" for i in range(7))

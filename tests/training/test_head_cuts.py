@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests_networks import Small
 from tests_trainings import CPU, Build, recipe
 from torch import nn
 
@@ -18,7 +19,6 @@ from thawline.data.store import Store
 from thawline.models.cuts import units
 from thawline.models.head import replace_head
 from thawline.models.head_cuts import read_cuts
-from thawline.models.zoo import build
 from thawline.training.batches import batches
 from thawline.training.features.cache import PrefixCache, features
 from thawline.training.head_cuts import chosen_cuts, cuts_of, mirrored_too, pooled_cuts
@@ -88,8 +88,21 @@ def test_the_choice_ends_at_the_last_cut_and_leaves_the_network_as_it_is(
     assert set(network.state_dict()) == before
 
 
-def test_such_a_network_has_its_choice_stored_too(toy_store: Store, tmp_path: Path) -> None:
-    network = build("googlenet", 3, toy_store.transform.channels, seed=0, aux_logits=True)
+class WithAuxiliaryHead(Small):
+    """Has more to say than logits while it trains, so its head cannot read several cuts."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.extra = nn.Linear(8, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        early = torch.relu(self.stem(x))
+        logits = self.head(self.blocks(early).mean((2, 3)))
+        return (logits, self.extra(early.mean((2, 3)))) if self.training else logits
+
+
+def test_a_network_with_auxiliary_heads_has_its_choice_stored_too(toy_store: Store, tmp_path: Path) -> None:
+    network = WithAuxiliaryHead(2)
     found = chosen_cuts(network, recipe(**PROBE), toy_store, CPU, cache=PrefixCache(tmp_path, CPU))
     assert found.cuts == (len(units(network)),)
 

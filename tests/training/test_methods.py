@@ -113,7 +113,7 @@ def settled(family: Family) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return write_toy_store(tmp_path_factory.mktemp("store"), {"train": 32, "val": 8})
+    return write_toy_store(tmp_path_factory.mktemp("store"), {"train": 16, "val": 8})
 
 
 def recipe_of(method: str, family: Family) -> Finetune:

@@ -208,9 +208,9 @@ def test_one_schedule_runs_over_all_gradual_phases(
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", record)
-    train(build_small(0), toy_store, **GRADUAL)
+    train(build_small(0), toy_store, **GRADUAL | {"epochs": 4})
     gradual, rates[:] = list(rates), []
-    train(build_small(0), toy_store, epochs=6)
+    train(build_small(0), toy_store, epochs=4)
     np.testing.assert_allclose(gradual, rates)
 
 
