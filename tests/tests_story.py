@@ -41,6 +41,11 @@ RECOMMENDED = {
 """What recommendation.json says where there was a depth curve."""
 
 
+_PREDICTED: dict[str, tuple[dict[str, Any], dict[str, bytes], Any]] = {}
+"""By what decides them: what was measured, the tables of predictions, and the generator's state thereafter.
+They are made once for all stories that differ in something else: thousands of rows are slow to write."""
+
+
 @dataclass
 class Story:
     """What the made-up run found."""
@@ -153,16 +158,16 @@ def _evaluated(story: Story, artifacts: Artifacts, generator: np.random.Generato
     """metrics.json, with the tables of predictions written."""
     count = len(story.classes)
     labels = np.arange(story.test_pictures) % count
-    models = []
-    for name, skill in story.skill.items():
-        for seed in range(story.seeds):
-            logits = 1.6 * generator.normal(size=(story.test_pictures, count))
-            logits[np.arange(story.test_pictures), labels] += skill + generator.normal(0, 0.1)
-            shares = np.exp(logits)
-            models.append(Predicted(name, seed, shares / shares.sum(1, keepdims=True)))
-    paths = [f"{number}.png" for number in range(story.test_pictures)]
-    truth = Truth(paths, [""] * len(paths), labels, story.classes)
-    write_tables(artifacts.stage_output("evaluate"), truth, models, 15)
+    told = repr((story.classes, story.test_pictures, story.skill, story.seeds))
+    folder = artifacts.stage_output("evaluate")
+    if told not in _PREDICTED:
+        metrics = _predicted(story, labels, folder, generator)
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        _PREDICTED[told] = metrics, files, generator.bit_generator.state
+    metrics, files, generator.bit_generator.state = _PREDICTED[told]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     per_class = {name: int((labels == index).sum()) for index, name in enumerate(story.classes)}
     sizes = {
         split: {
@@ -172,7 +177,7 @@ def _evaluated(story: Story, artifacts: Artifacts, generator: np.random.Generato
         for split, total in (("train", 20 * count), ("val", story.val_pictures), ("test", len(labels)))
     }
     return {
-        **measured(story.config, labels, models, paths),
+        **metrics,
         "recipe": _recipe(story, "finetuned"),
         "data": {
             "classes": list(story.classes),
@@ -180,6 +185,22 @@ def _evaluated(story: Story, artifacts: Artifacts, generator: np.random.Generato
             "fingerprints": {"target": "a" * 64, "test": "b" * 64},
         },
     }
+
+
+def _predicted(
+    story: Story, labels: np.ndarray, folder: Path, generator: np.random.Generator
+) -> dict[str, Any]:
+    """Write the tables of predictions and return what is measured of them."""
+    count, models = len(story.classes), []
+    for name, skill in story.skill.items():
+        for seed in range(story.seeds):
+            logits = 1.6 * generator.normal(size=(story.test_pictures, count))
+            logits[np.arange(story.test_pictures), labels] += skill + generator.normal(0, 0.1)
+            shares = np.exp(logits)
+            models.append(Predicted(name, seed, shares / shares.sum(1, keepdims=True)))
+    paths = [f"{number}.png" for number in range(story.test_pictures)]
+    write_tables(folder, Truth(paths, [""] * len(paths), labels, story.classes), models, 15)
+    return measured(story.config, labels, models, paths)
 
 
 def _recipe(story: Story, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,14 @@ def finished(shared: Finished, tmp_path: Path) -> Finished:
 
 @pytest.fixture(scope="session")
 def found(shared: Finished) -> Callable[..., Findings]:
-    """What the report reads of such files."""
+    """What the report reads of such files: read once, and a copy for each test, which may change it."""
+    read: dict[Path, Findings] = {}
 
     def make(**story: Any) -> Findings:
         config, artifacts = shared(**story)
-        return read_findings(artifacts, config.evaluate.confidence)
+        if artifacts.root not in read:
+            read[artifacts.root] = read_findings(artifacts, config.evaluate.confidence)
+        return deepcopy(read[artifacts.root])
 
     return make
 
