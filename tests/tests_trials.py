@@ -48,6 +48,6 @@ def config_of(
 def run(config: Config, artifacts: Artifacts) -> Ran:
     tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
     tags = {"seed": 0, "data_fingerprint": ""}
+    trials = Trials(config, artifacts)
     with tracking.run("search", stage="search", parameters={}, tags=tags) as parent:
-        study = run_study(Trials, config, artifacts, parent.id, "search")
-    return Trials(config, artifacts), study
+        return trials, run_study(Trials, config, artifacts, parent.id, "search", trials)

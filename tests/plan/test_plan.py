@@ -199,11 +199,20 @@ def test_whether_mirrored_pictures_keep_their_labels_is_what_decisions_were_made
         assert planned(asked, toy_artifacts).finetune.augmentation is expected
 
 
-def test_it_says_what_will_be_done_and_what_is_left_out(
+def test_a_random_start_is_planned(toy_artifacts: Artifacts) -> None:
+    scratch = config(start=Start.random, body_lr=None, head_lr=1e-3)
+    plan(scratch, toy_artifacts)
+    # nothing that was decided contradicts it
+    assert planned(scratch, toy_artifacts).finetune.start is Start.random
+
+
+def test_with_too_little_time_the_source_model_s_solved_head_is_planned_and_said_to_be_all(
     toy_artifacts: Artifacts, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    plan(config(minutes=0.01), toy_artifacts)
+    scratch = config(0.01, start=Start.random, body_lr=None, head_lr=1e-3)
+    plan(scratch, toy_artifacts)
+    assert planned(scratch, toy_artifacts).finetune.start is Start.source
     said = caplog.text
     for words in (
         "a first model is ready",
@@ -212,16 +221,6 @@ def test_it_says_what_will_be_done_and_what_is_left_out(
         "left out: all fine-tuning",
     ):
         assert words in said
-
-
-def test_a_random_start_is_planned_and_with_too_little_time_the_source_model_s_solved_head(
-    toy_artifacts: Artifacts,
-) -> None:
-    for minutes, start in ((5.0, Start.random), (0.01, Start.source)):
-        scratch = config(minutes, start=Start.random, body_lr=None, head_lr=1e-3)
-        plan(scratch, toy_artifacts)
-        # nothing that was decided contradicts it
-        assert planned(scratch, toy_artifacts).finetune.start is start
 
 
 def test_without_minutes_nothing_is_decided_and_nothing_computed(toy_artifacts: Artifacts) -> None:
@@ -333,7 +332,7 @@ def test_a_search_may_take_what_is_left_of_the_minutes_and_a_little_more(toy_art
 
 
 def test_a_plan_counts_its_own_time_and_only_until_all_is_done(toy_artifacts: Artifacts) -> None:
-    asked, other = config(minutes=10), config(minutes=11)
+    asked = config(minutes=10)
     clock = Clock(toy_artifacts.clock)
     count_time(toy_artifacts, "leaves", repeated=False)
     write_json(toy_artifacts.clock, {"key": clock.key, "used": 590.0, "marked": 0.0})
@@ -346,7 +345,7 @@ def test_a_plan_counts_its_own_time_and_only_until_all_is_done(toy_artifacts: Ar
     count_no_longer(toy_artifacts)
     assert seconds_for_search(asked, toy_artifacts) is None
     clock.start("thawline fit")
-    plan(other, toy_artifacts)
+    count_time(toy_artifacts, "other work", repeated=False)
     count_no_longer(toy_artifacts)
     assert clock.key == "thawline fit"
 

@@ -91,7 +91,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
 def empty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna's plots with nothing in them: which ones there are is decided before they are drawn."""
     for name in [name for name in vars(visualization) if name.startswith("plot_")]:
-        monkeypatch.setattr(visualization, name, lambda *_, **__: plt.figure().add_subplot())
+        monkeypatch.setattr(
+            visualization, name, lambda *_, **__: plt.figure().add_subplot(xticks=[], yticks=[])
+        )
 
 
 def test_two_objectives_have_a_front_and_a_curve_its_plot(drawn: Drawn) -> None:
