@@ -36,7 +36,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def finished(root: Path, trials: int = 8, **changes: Any) -> optuna.Study:
+def finished(root: Path, trials: int, **changes: Any) -> optuna.Study:
     """A study of `tests_tasks.bowl`, or of the task that `make` makes."""
     make = changes.pop("make", tests_tasks.bowl)
     config = Config(search=random_search(trials, **changes))
@@ -100,9 +100,9 @@ def test_an_unknown_study_is_named_with_the_nearest_and_all(here: Path) -> None:
 def test_a_study_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: str) -> None:
     monkeypatch.setattr(tests_tasks.Recorded, "seconds", 0.0)
     tracking.connect(runs, "thawline", tmp_path)
-    study = finished(tmp_path, make=tests_tasks.recorded)
+    study = finished(tmp_path, 6, make=tests_tasks.recorded)
     found = commands.overview(study)
-    assert dict(found.states) == {"complete": 6, "pruned": 1, "failed": 1}
+    assert dict(found.states) == {"complete": 4, "pruned": 1, "failed": 1}
     assert found.failures == {5: "the loss is not a number"}
     complete = [trial.value for trial in study.trials if trial.state.name == "COMPLETE"]
     assert found.best is not None

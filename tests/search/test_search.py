@@ -67,12 +67,12 @@ def runs_of(artifacts: Artifacts) -> list[Any]:
 
 def usual(artifacts: Artifacts) -> Config:
     settings = {"sampler": SamplerName.tpe, "startup_trials": 2, "known": ["lp_ft"]}
-    return config_of(artifacts, trials=4, depths=[0, 1], recipe={"epochs": 2}, **settings)
+    return config_of(artifacts, trials=3, depths=[0, 1], recipe={"epochs": 2}, **settings)
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    """After a search whose last trials are proposed by what the first ones came to."""
+    """After a search whose last trial is proposed by what the first ones came to."""
     artifacts = write_toy_artifacts(tmp_path_factory.mktemp("searched"))
     search(usual(artifacts), artifacts)
     return artifacts
@@ -99,7 +99,7 @@ def test_the_recipe_is_the_best_trials(searched: Artifacts) -> None:
     # LP-FT, a known recipe, has no rate for its head
     assert recipe["recipe"]["body_lr"] == pytest.approx(best["body_lr"])
     assert recipe["depth"] == best["depth"]
-    assert list(trials["state"]) == ["complete"] * 4
+    assert list(trials["state"]) == ["complete"] * 3
     with np.load(searched.stage("search", "finetuned") / LEFT_OUT) as table:
         right = (table["logits"].argmax(1) == table["labels"]).mean()
     assert recipe["selected"]["val_accuracy"] == pytest.approx(right)
@@ -109,7 +109,7 @@ def test_a_search_for_a_recipe_leaves_evidence_without_a_curve(searched: Artifac
     evidence = searched.stage("search", "finetuned") / "evidence"
     assert read_curve(evidence / "depth_curve.csv").empty
     recommendation = read_json(evidence / "recommendation.json")
-    assert "the best of 4 trials on 16 validation pictures" in recommendation["reason"]
+    assert "the best of 3 trials on 16 validation pictures" in recommendation["reason"]
     assert "search=depth_curve would tell" in recommendation["reason"]
 
 
@@ -117,7 +117,7 @@ def test_trials_are_children_of_their_study_and_none_is_left_running(searched: A
     runs = runs_of(searched)
     parents = [each for each in runs if "mlflow.parentRunId" not in each.data.tags]
     assert len(parents) == 1
-    assert len(runs) == 5
+    assert len(runs) == 4
     assert {each.info.status for each in runs} == {"FINISHED"}
     children = [each for each in runs if each is not parents[0]]
     assert {each.data.tags["mlflow.parentRunId"] for each in children} == {parents[0].info.run_id}

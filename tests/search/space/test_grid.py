@@ -61,7 +61,7 @@ def test_methods_that_do_nothing_at_a_depth_are_not_in_the_grid_there() -> None:
 @settings(deadline=None, max_examples=15)
 @given(
     st.lists(st.integers(0, 3), min_size=1, unique=True).map(sorted),
-    st.integers(1, 3),
+    st.integers(1, 2),
     st.sets(st.sampled_from(["phases", "phase_share", "layer_decay", "optimizer", "momentum"])),
 )
 def test_no_two_points_are_the_same_and_each_is_a_recipe(
