@@ -34,7 +34,7 @@ from thawline.config.choices import (
     Start,
     ValidationName,
 )
-from thawline.config.errors import closest
+from thawline.config.errors import FieldError, closest
 from thawline.config.pictures import DataSet, Input, Source, Target
 from thawline.config.recipe.fields import Finetune, Optimization, Pretrain
 from thawline.config.recipe.methods import Method
@@ -55,8 +55,8 @@ class Model:
     """The target's new head: one linear layer; dropout (0.2) before it; or two layers with a GELU between."""
 
     def __post_init__(self) -> None:
-        allowed = closest(self.architecture, ARCHITECTURES)
-        require(is_architecture(self.architecture), "architecture", self.architecture, allowed)
+        if not is_architecture(self.architecture):  # looking for names like it takes milliseconds
+            raise FieldError("architecture", self.architecture, closest(self.architecture, ARCHITECTURES))
 
 
 @dataclass
