@@ -162,9 +162,12 @@ class _Quiet:
             if self._inside == 1:
                 self._undo.enter_context(warnings.catch_warnings())
                 warnings.simplefilter("ignore")
+                # not by its level: setting one goes through all loggers there are
                 log = logging.getLogger("PIL")
-                self._undo.callback(log.setLevel, log.level)
-                log.setLevel(logging.CRITICAL + 1)
+                self._undo.callback(setattr, log, "propagate", log.propagate)
+                self._undo.callback(log.removeHandler, _nowhere)
+                log.propagate = False
+                log.addHandler(_nowhere)
                 self._undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
                 Image.MAX_IMAGE_PIXELS = None
                 for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
@@ -189,4 +192,5 @@ def _libtiff() -> ctypes.CDLL | None:
         return None
 
 
+_nowhere = logging.NullHandler()
 _quiet = _Quiet()
