@@ -60,7 +60,8 @@ def described(
         )
         yield Problem(Severity.note, _DEEP, what, len(train))
         yield from _outliers(train["high"], shown, setting)
-    yield from _odd(deep, shown)
+    if not deep.empty:
+        yield from _odd(deep, shown)
 
 
 def _mixed(deep: pd.DataFrame) -> Problem:

@@ -131,10 +131,11 @@ def _keep_together(pictures: pd.DataFrame, clusters: np.ndarray, result: Split) 
     """Give pictures of one cluster that are used one group: those to test on, and all others."""
     used = pictures[result.names != ""]
     groups, paths = used["group"], used["path"]
-    sides = [clusters[used.index], (result.names == "test")[used.index]]
+    sides = (2 * clusters + (result.names == "test"))[used.index]
     given = groups.where(groups != "").groupby(sides).transform("min")
-    several = paths.groupby(sides).transform("size") > 1
-    found = given.fillna(paths.groupby(sides).transform("min")).where(several, groups)
+    of_side = paths.groupby(sides)
+    several = of_side.transform("size") > 1
+    found = given.fillna(of_side.transform("min")).where(several, groups)
     result.groups[used.index] = found
 
 
