@@ -5,7 +5,7 @@ changes none. Lengths are in plate pixels, of which a letter's longer edge has 4
 """
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -57,12 +57,13 @@ def draw(letter: str, indices: range, scan_px: int, seed: int) -> np.ndarray:
     """Draw the pictures of `letter` with these indices, `(n, scan_px, scan_px)` uint8 in 17 gray levels."""
     blocks = [indices[start : start + _BLOCK] for start in range(0, len(indices), _BLOCK)]
     styles = [_styles(letter, block, seed) for block in blocks]
-    return np.concatenate([_scan(_bitmaps(_plates(letter), style, scan_px * _CELL)) for style in styles])
+    bitmaps = [_bitmaps(*_plates(letter, style), scan_px * _CELL) for style in styles]
+    return np.concatenate([_scan(bitmap) for bitmap in bitmaps])
 
 
 @dataclass(frozen=True)
 class _Plates:
-    """A letter in each of the f fonts."""
+    """A letter in each of f fonts."""
 
     distance: np.ndarray
     """(f, 64, 64): distance to the letter's outline, positive inside."""
@@ -75,6 +76,7 @@ class _Styles:
     """The way each of n pictures is written; every field's first axis is n."""
 
     font: np.ndarray
+    """Which of the fonts there are, or of those that the letter was drawn in."""
     shape: np.ndarray
     """(n, 2, 2): rotation, slant and aspect ratio, from the paper to the plate."""
     bumps: np.ndarray
@@ -176,10 +178,12 @@ def _scan(ink: np.ndarray) -> np.ndarray:
     return gray_levels(np.clip(np.rint(cells), 0, WHITE_LEVEL))
 
 
-@cache
-def _plates(letter: str) -> _Plates:
-    drawn = [_drawn(letter, _font(name)) for name in FONT_FILES]
-    return _Plates(np.stack([distance for distance, _ in drawn]), np.array([height for _, height in drawn]))
+def _plates(letter: str, styles: _Styles) -> tuple[_Plates, _Styles]:
+    """Return the letter in the fonts that are used and no others, and the styles counting fonts in these."""
+    used, font = np.unique(styles.font, return_inverse=True)
+    drawn = [_drawn(letter, FONT_FILES[number]) for number in used]
+    plates = _Plates(np.stack([distance for distance, _ in drawn]), np.array([height for _, height in drawn]))
+    return plates, replace(styles, font=font)
 
 
 @cache
@@ -189,7 +193,9 @@ def _font(file_name: str) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file_name, 2 * _EDGE)
 
 
-def _drawn(letter: str, font: ImageFont.FreeTypeFont) -> tuple[np.ndarray, float]:
+@cache
+def _drawn(letter: str, file_name: str) -> tuple[np.ndarray, float]:
+    font = _font(file_name)
     left, top, right, bottom = font.getbbox(letter)
     _, capital_top, _, capital_bottom = font.getbbox("H")
     side = round(max(right - left, bottom - top) * _PLATE / _EDGE)
