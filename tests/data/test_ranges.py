@@ -101,7 +101,7 @@ def test_pictures_of_8_bits_are_decoded_once_and_nothing_is_said(tmp_path, monke
     assert "range" not in json.loads((artifacts.data_output("target") / "card.json").read_text())["transform"]
 
 
-SPLITS = {f"{split}/{name}": 6 for split in ("train", "val", "test") for name in ("across", "down")}
+SPLITS = {f"{split}/{name}": 4 for split in ("train", "val", "test") for name in ("across", "down")}
 
 
 @pytest.mark.parametrize("bright", ["val", "test"])
@@ -118,7 +118,7 @@ def test_nothing_but_training_pictures_decides(tmp_path, bright):
     row = changed.manifest["path"].tolist().index(f"{bright}/across/00.tif")
     assert (changed.images[row] == 255).all()
     assert notes(artifacts)[:-1] == [
-        "1 of 36 pictures of more than 8 bits: values outside 0 to 1023, black and white, are cut off "
+        "1 of 24 pictures of more than 8 bits: values outside 0 to 1023, black and white, are cut off "
         f"({bright}/across/00.tif)"
     ]
 
@@ -141,7 +141,7 @@ def test_a_few_pictures_that_make_all_others_dark_are_said(tmp_path):
     artifacts = run(root)
     assert stores(artifacts, "target")[0].transform.range == (0, 65535)
     advice = (
-        "pictures of more than 8 bits: only 1 of the 12 that are trained on go above 4095: if that is a "
+        "pictures of more than 8 bits: only 1 of the 8 that are trained on go above 4095: if that is a "
         "fault of theirs, -S 'target.range=[0,4095]' shows all others brighter"
     )
     assert advice in notes(artifacts)
@@ -181,12 +181,12 @@ def test_values_without_black_and_white_are_refused_with_the_setting_that_define
 
 def test_the_setting_that_is_proposed_does_not_come_from_test_pictures(tmp_path):
     root = write(tmp_path / "set", lambda eight: eight.astype(np.int32) - 100, SPLITS)
-    write(root, lambda eight: eight.astype(np.int32) - 5000, {"test/across": 6, "test/down": 6})
-    with pytest.raises(UserError, match=r"(?s)36 of 36 .*'target\.range=\[-100,155\]'") as refusal:
+    write(root, lambda eight: eight.astype(np.int32) - 5000, {"test/across": 4, "test/down": 4})
+    with pytest.raises(UserError, match=r"(?s)24 of 24 .*'target\.range=\[-100,155\]'") as refusal:
         run(root)
     artifacts = run(root, **settings(str(refusal.value)))
     assert (stores(artifacts, "test")[0].images == 0).all()
-    assert "12 of 36 pictures of more than 8 bits: values outside -100 to 155" in notes(artifacts)[0]
+    assert "8 of 24 pictures of more than 8 bits: values outside -100 to 155" in notes(artifacts)[0]
 
 
 def test_a_range_that_concerns_no_picture_is_said(tmp_path):

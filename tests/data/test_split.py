@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_splits import FAR, counts, labelled, options, table
 
@@ -130,6 +130,7 @@ def collections(draw):
     )
 
 
+@settings(max_examples=12)
 @given(pictures=collections(), seed=st.integers(0, 20), role=st.sampled_from(list(Role)))
 def test_what_belongs_together_is_never_parted_and_the_same_seed_splits_the_same(pictures, seed, role):
     result = split(pictures, options(), role, seed)

@@ -18,10 +18,10 @@ from thawline.models.zoo import build
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def test(tmp_path: Path) -> Store:
+@pytest.fixture(scope="module")
+def test(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Six pictures, `across` and `down` in turn."""
-    return write_toy_store(tmp_path / "test", {"test": 3})
+    return write_toy_store(tmp_path_factory.mktemp("test"), {"test": 3})
 
 
 def answers(seed: int, *shares_of_down: float) -> Predicted:
@@ -38,8 +38,16 @@ def written(folder: Path, test: Store, models: list[Predicted], name: str = "tes
     return read_json(folder / "mistakes.json")
 
 
-def test_each_wrong_picture_is_below_what_it_was_taken_for(tmp_path: Path, test: Store) -> None:
-    told = written(tmp_path / "pictures", test, MODELS)
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory, test: Store) -> Path:
+    """The folder with what `MODELS` took for something else."""
+    folder = tmp_path_factory.mktemp("shown") / "pictures"
+    written(folder, test, MODELS)
+    return folder
+
+
+def test_each_wrong_picture_is_below_what_it_was_taken_for(shown: Path) -> None:
+    told = read_json(shown / "mistakes.json")
     cells = {(cell["label"], cell["predicted"]): cell for cell in told["cells"]}
     assert cells.keys() == {("across", "down"), ("down", "across")}
     first, second = cells["across", "down"]["shown"]
@@ -48,25 +56,22 @@ def test_each_wrong_picture_is_below_what_it_was_taken_for(tmp_path: Path, test:
     assert told["seeds"] == 2
 
 
-def test_the_worst_of_each_class_have_a_map_as_large_as_they_are(tmp_path: Path, test: Store) -> None:
-    folder = tmp_path / "pictures"
-    told = written(folder, test, MODELS)
+def test_the_worst_of_each_class_have_a_map_as_large_as_they_are(shown: Path) -> None:
+    told = read_json(shown / "mistakes.json")
     assert [entry["path"] for entry in told["worst"]] == ["test/2.png", "test/4.png", "test/5.png"]
     assert told["map_after"] == "blocks.1"
     for entry in told["worst"]:
-        with Image.open(folder / entry["map"]) as overlay:
+        with Image.open(shown / entry["map"]) as overlay:
             assert (overlay.mode, overlay.width) == ("RGBA", overlay.height)
     named = {entry[key] for entry in told["worst"] for key in ("thumbnail", "map")}
-    assert {path.name for path in folder.iterdir()} == named | {"mistakes.json"}
+    assert {path.name for path in shown.iterdir()} == named | {"mistakes.json"}
 
 
-def test_the_map_is_that_of_the_class_in_the_networks_own_order(tmp_path: Path, test: Store) -> None:
-    network = build("tests_networks.Small", 2, seed=0)
-    maps = []
-    for outputs in ([0, 1], [1, 0]):
-        write_mistakes(tmp_path / "pictures", test, MODELS, network, outputs, CPU)
-        maps.append((tmp_path / "pictures" / "2-1.webp").read_bytes())
-    assert maps[0] != maps[1]
+def test_the_map_is_that_of_the_class_in_the_networks_own_order(
+    tmp_path: Path, test: Store, shown: Path
+) -> None:
+    write_mistakes(tmp_path, test, MODELS, build("tests_networks.Small", 2, seed=0), [1, 0], CPU)
+    assert (tmp_path / "2-1.webp").read_bytes() != (shown / "2-1.webp").read_bytes()
 
 
 def test_without_mistakes_there_is_nothing_to_show(tmp_path: Path, test: Store) -> None:
