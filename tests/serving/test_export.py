@@ -81,7 +81,7 @@ def test_the_bundle_needs_no_base_and_is_plain_where_that_is_possible(finetuned)
     assert torch.equal(exported(pictures), network(pictures))
 
 
-@pytest.mark.parametrize("finetuned", [Method.lora, Method.prompt], indirect=True)
+@pytest.mark.parametrize("finetuned", [Method.lora, Method.adapter], indirect=True)
 def test_pictures_are_labelled_by_what_was_exported(
     finetuned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

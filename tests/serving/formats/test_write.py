@@ -25,7 +25,6 @@ from thawline.config.sections import ExportFormat
 from thawline.data.decoding import Decoder
 from thawline.data.store import Store
 from thawline.data.transform import Transform
-from thawline.models.answer import Answer
 from thawline.models.card import ModelCard
 from thawline.models.checkpoint import build_random, save_model
 from thawline.serving.formats import int8, parity, write
@@ -36,9 +35,9 @@ CLASSES = ("across", "down")
 GATED = [ExportFormat.onnx, ExportFormat.torch_export]
 
 
-def make_bundle(folder: Path, transform: Transform = TRANSFORM) -> Path:
-    card = ModelCard("tests_networks.Small", {}, CLASSES, transform, "toy")
-    save_model(folder / MODEL, folder / CARD, build_random(card, seed=1), card)
+def make_bundle(folder: Path, seed: int = 1) -> Path:
+    card = ModelCard("tests_networks.Small", {}, CLASSES, TRANSFORM, "toy")
+    save_model(folder / MODEL, folder / CARD, build_random(card, seed=seed), card)
     return folder
 
 
@@ -177,12 +176,15 @@ def odd_pictures(folder: Path) -> list[Path]:
 
 
 def test_an_export_that_answers_otherwise_is_not_written_and_says_by_how_much(
-    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    exported: Path,
+    tmp_path: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    bundle = make_bundle(tmp_path)
-    other = Answer(build_random(ModelCard("tests_networks.Small", {}, CLASSES, TRANSFORM, "toy"), seed=2))
-    right = write.as_program
-    monkeypatch.setattr(write, "as_program", lambda _, transform: right(other, transform))
+    bundle = make_bundle(tmp_path, seed=2)
+    other = torch.export.load(exported / "torch_export" / "model.pt2")
+    monkeypatch.setattr(write, "as_program", lambda *_: other)
     write.write_formats([ExportFormat.torch_export], bundle, store)
     assert not (bundle / "torch_export").exists()
     words = (
@@ -211,13 +213,15 @@ def files(store: Store, tmp_path: Path) -> list[Path]:
 def test_the_gate_notices_what_is_wrong_in_batches_of_one_size_alone(
     exported: Path, files: list[Path], size: int, wrong: float, output: str
 ) -> None:
+    ours = labelled(exported, files)
+    said = {each.path: [*each.probabilities.values()] for each in ours}
+
     def answer(paths: Sequence[Path]) -> list[np.ndarray]:
-        found = np.array([list(each.probabilities.values()) for each in labelled(exported, [*paths])])
+        found = np.array([said[path] for path in paths])
         more = wrong if len(paths) == size else 0
         answers = {"probability": found, "labels": found.argmax(1), "unknown": np.zeros(len(paths))}
         return [*(answers | {output: answers[output] + more}).values()]
 
-    ours = labelled(exported, files)
     right = parity.difference(ours, CLASSES, answer)
     assert getattr(right, output) >= 9e-4
     assert right.missed
