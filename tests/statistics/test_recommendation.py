@@ -27,7 +27,7 @@ def shares(
 
 @pytest.mark.parametrize("curve", [PLATEAU, HUMP])
 def test_the_recommended_depth_is_within_two_points_of_the_best(curve: tuple[float, ...]) -> None:
-    near, kept = shares(curve, seeds=5, images=150, studies=60)
+    near, kept = shares(curve, seeds=5, images=150, studies=30)
     assert near >= 0.95
     assert kept >= 0.95
 
@@ -44,7 +44,7 @@ def test_the_recommended_depth_is_within_two_points_of_the_best_in_any_study(
 
 
 def test_in_a_steep_curve_the_top_is_found() -> None:
-    assert shares(STEEP, seeds=5, images=150, studies=60)[0] >= 0.95
+    assert shares(STEEP, seeds=5, images=150, studies=30)[0] >= 0.95
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_a_maximum_among_equals_is_no_evidence() -> None:
     generator = np.random.default_rng(0)
     whole = [
         could_be_best(resampled(depth_study(generator, (0.85,) * 9, 3, 150), resamples=300), 0.95).all()
-        for _ in range(60)
+        for _ in range(30)
     ]
     assert np.mean(whole) >= 0.8
 

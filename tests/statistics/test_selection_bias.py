@@ -82,7 +82,7 @@ def differing(
 def test_where_trials_differ_the_interval_covers_what_the_winner_achieves(spread: float) -> None:
     generator = np.random.default_rng(0)
     covered, bias, width = [], [], []
-    for seed in range(100):
+    for seed in range(50):
         correct, truth = differing(generator, 20, 150, spread)
         found = corrected(correct, resamples=300, seed=seed)
         covered.append(found.low <= truth[found.winner] <= found.high)

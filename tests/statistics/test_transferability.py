@@ -27,8 +27,8 @@ def by_search(features: np.ndarray, wanted: np.ndarray) -> float:
         covariance = features @ features.T / weights + np.eye(count) / noise
         return -float(multivariate_normal(np.zeros(count), covariance).logpdf(wanted))
 
-    starts = [(0.0, 0.0), (2.0, 1.0), (4.0, 2.0)]
-    return -min(minimize(lost, start, method="Nelder-Mead", options={"xatol": 1e-6}).fun for start in starts)
+    starts = [(0.0, 0.0), (4.0, 2.0)]
+    return -min(minimize(lost, start, method="Nelder-Mead").fun for start in starts)
 
 
 @pytest.mark.parametrize("columns", [3, 40])
