@@ -42,16 +42,11 @@ def test_where_nothing_is_registered_the_message_registers_it(checkout: Path, ca
     assert [each.name for each in to_config(values).export.formats] == ["bundle", "mlflow"]
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        ["source=imagenet", "target=image_folder", "target.root='/home/josé/a b'", "search=depth_curve"],
-        ["+search.space.choices.weight_decay=[0.0,1e-5]", "+model.options.width_per_group=32"],
-    ],
-)
-def test_what_registers_changes_nothing_else_of_what_the_pipeline_was_told(
-    checkout: Path, given: list[str]
-) -> None:
+def test_what_registers_changes_nothing_else_of_what_the_pipeline_was_told(checkout: Path) -> None:
+    given = [
+        *("source=imagenet", "target=image_folder", "target.root='/home/josé/a b'", "search=depth_curve"),
+        *("+search.space.choices.weight_decay=[0.0,1e-5]", "+model.options.width_per_group=32"),
+    ]
     (checkout / LOCK).write_text(lock_text(checkout, given))
     lock = load_lock(checkout)
     words = shlex.split(registering(to_config(lock), checkout))

@@ -37,11 +37,11 @@ NAME = "hot dogs"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout where two models were registered, each twice, as where DVC was killed after the first."""
+    """A checkout where two models were registered, the first twice, as where DVC was killed after it."""
     home = tmp_path_factory.mktemp("home")
     (home / "b" / "onnx").mkdir(parents=True)
     (home / "b" / "onnx" / "model.onnx").write_text("another format")
-    for seed in (2, 2, 3, 3):
+    for seed in (2, 2, 3):
         register(home, seed)
     return home
 
