@@ -20,8 +20,14 @@ from thawline.config.sections import Contender
 
 
 @cache
+def presets(*typed: str) -> DictConfig:
+    return compose(ROOT, list(typed))
+
+
+@cache
 def composed(*overrides: str) -> DictConfig:
-    return compose(ROOT, list(overrides))
+    """What conf/ comes to with values of which no others are made, which need no Hydra."""
+    return OmegaConf.merge(presets(), OmegaConf.from_dotlist(list(overrides)))  # type: ignore[return-value]
 
 
 @pytest.fixture
@@ -108,7 +114,7 @@ def test_in_a_fresh_clone_the_message_says_what_is_missing_and_what_makes_it(
 
 def test_what_was_typed_is_repeated_as_a_shell_takes_it(clone: Path) -> None:
     typed = ["source=image_folder", "source.root='/home/josé/a b'"]
-    values = composed(*typed)
+    values = presets(*typed)
     artifacts = Artifacts.under(clone, scratch_name(values))
     with pytest.raises(UserError, match="is not there") as refused:
         refuse_other_task("pretrain", artifacts, to_config(values), values, ("prepare/source",), typed)

@@ -4,10 +4,13 @@ import dataclasses
 import os
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
 from thawline.config.composition import compose, to_config
 from thawline.config.sections import Config
@@ -77,20 +80,40 @@ def test_every_preset_is_in_the_table(group: str) -> None:
     assert {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")} <= named
 
 
-@pytest.mark.parametrize("typed", FITS)
-def test_every_fit_that_is_shown_is_accepted(
-    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the pages speak of."""
+    root = tmp_path_factory.mktemp("home")
     for folder in ("leaves", "scans", "FOLDER", "many-pictures", "more_leaves"):
-        (tmp_path / folder).mkdir()
+        (root / folder).mkdir()
     for file in ("weights.pth", "body.safetensors", "costs.csv", "votes.csv", "rules.py"):
-        (tmp_path / file).touch()
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+        (root / file).touch()
+    return root
+
+
+@cache
+def composed(*presets: str) -> DictConfig:
+    return compose(ROOT, list(presets))
+
+
+def config_of(settings: list[str]) -> Config:
+    """What conf/ comes to with these. Hydra composes presets and sources, and reads all other values."""
+    presets = [each for each in settings if re.match(r"\w+=|source\.", each)]
+    values = composed("target.root=pictures", *presets).copy()
+    parser = OverridesParser.create()
+    for each in parser.parse_overrides([each for each in settings if each not in presets]):
+        OmegaConf.update(values, each.key_or_group, each.value())
+    return to_config(values)
+
+
+@pytest.mark.parametrize("typed", FITS)
+def test_every_fit_that_is_shown_is_accepted(typed: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home)
     runs: list[list[str]] = []
     monkeypatch.setattr("thawline.fit.fit", lambda *given: runs.append(command(*given)))
     monkeypatch.setattr("thawline.fit.pipeline_root", lambda: ROOT)
     with pytest.raises(SystemExit) as ended:
         main(shlex.split(os.path.expandvars(typed.replace("=FILE", "=weights.pth")))[1:])
     assert ended.value.code == 0
-    assert to_config(compose(ROOT, runs[0][4::2])).target.root in map(str, tmp_path.iterdir())
+    assert config_of(runs[0][4::2]).target.root in map(str, home.iterdir())
