@@ -69,7 +69,7 @@ def points(count: int, seed: int, place: float = 0.0) -> tuple[np.ndarray, np.nd
     """Return positive features of two classes, and their labels."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % 2
-    rows = 5 + generator.normal(size=(count, 40))
+    rows = 5 + generator.normal(size=(count, 20))
     rows[:, 0] += np.where(labels, 2.5, -2.5)
     rows[:, -1] += place
     return rows, labels
@@ -79,7 +79,7 @@ def found_of(more: np.ndarray, labelled: int = 60):  # noqa: ANN201
     rows, labels = points(labelled, 0)
     cuts, others = ({1: each} for each in (rows, more))
     every = np.arange(labelled)
-    return self_trained(cuts, others, every, Targets(labels, 2), unknown_share=0.01, repeats=2, seed=0)
+    return self_trained(cuts, others, every, Targets(labels, 2), unknown_share=0.01, repeats=1, seed=0)
 
 
 def test_foreign_pictures_are_left_out_even_among_good_ones() -> None:
