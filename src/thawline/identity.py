@@ -134,9 +134,13 @@ def _found(names: Iterable[str], left_out: tuple[str, ...], package: Path) -> di
     for name in waiting:
         if _file_of(name, package) is None:
             raise ValueError(f"there is no module {name} in {package}")
+    seen: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if name in found or _without_effect(name, left_out) or (path := _file_of(name, package)) is None:
+        if name in seen:
+            continue
+        seen.add(name)
+        if _without_effect(name, left_out) or (path := _file_of(name, package)) is None:
             continue
         found[name] = _source(path, name)
         # importing a module runs the packages around it
