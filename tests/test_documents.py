@@ -12,7 +12,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from thawline.config.composition import compose, to_config
+from thawline.config.candidates import spell_out
+from thawline.config.composition import compose, located, to_config
 from thawline.config.sections import Config
 from thawline.fit import command
 from thawline.serving.cli import main
@@ -98,11 +99,12 @@ def composed(*presets: str) -> DictConfig:
 
 def config_of(settings: list[str]) -> Config:
     """What conf/ comes to with these. Hydra composes presets and sources, and reads all other values."""
-    presets = [each for each in settings if re.match(r"\w+=|source\.", each)]
+    presets = [each for each in settings if re.match(r"\w+=|source\.(?!candidates)", each)]
     values = composed("target.root=pictures", *presets).copy()
     parser = OverridesParser.create()
     for each in parser.parse_overrides([each for each in settings if each not in presets]):
         OmegaConf.update(values, each.key_or_group, each.value())
+    spell_out(values, ROOT, located)
     return to_config(values)
 
 
