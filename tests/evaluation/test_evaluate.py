@@ -87,6 +87,13 @@ def models(folder: Path, strength: float, classes: tuple[str, ...] = CLASSES, se
         save_model(folder / "weights" / f"seed_{seed}.safetensors", folder / "card.json", network, card)
 
 
+def bundle(folder: Path, strength: float) -> None:
+    network, card = Colours(3), ModelCard("tiny_networks.Colours", {}, CLASSES, TRANSFORM, "")
+    network.head.weight.data = strength * torch.eye(3)
+    network.head.bias.data.zero_()
+    save_model(folder / MODEL, folder / CARD, network, card)
+
+
 @pytest.fixture
 def finished(tmp_path: Path) -> Artifacts:
     return made(tmp_path)
@@ -108,12 +115,7 @@ def made(root: Path) -> Artifacts:
     for contender in Contender:
         strength = 5.0 if contender is Contender.finetuned else -5.0
         models(artifacts.stage_output("finetune", contender.name), strength)
-    bundle, network = artifacts.stage_output("export"), Colours(3)
-    network.head.weight.data = 5.0 * torch.eye(3)
-    network.head.bias.data.zero_()
-    save_model(
-        bundle / MODEL, bundle / CARD, network, ModelCard("tiny_networks.Colours", {}, CLASSES, TRANSFORM, "")
-    )
+    bundle(artifacts.stage_output("export"), 5.0)
     recipe = {"contender": "finetuned", "recipe": {"seeds": 2, "depth": 1}, "depth": 1, "unit": "conv"}
     searched = artifacts.stage_output("search", "finetuned")
     write_json(searched / "recipe.json", recipe)
@@ -244,6 +246,10 @@ def _diverged(artifacts: Artifacts) -> None:
     models(artifacts.stage_output("finetune", "from_scratch"), float("nan"))
 
 
+def _diverged_bundle(artifacts: Artifacts) -> None:
+    bundle(artifacts.stage_output("export"), float("nan"))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -251,6 +257,7 @@ def _diverged(artifacts: Artifacts) -> None:
         (_other_transform, r"(?s)prepared in another way.*mean=\(0.5.*mean=\(0.4"),
         (_missing_seed, r"asks for 2 seeds, .*from_scratch/weights holds the weights of 1\.\n.*dvc repro"),
         (_diverged, r"from_scratch/weights/seed_0.safetensors: the network's output is not a number"),
+        (_diverged_bundle, r"export/model.safetensors: the network's output is not a number"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

@@ -1,6 +1,8 @@
 """Saved models are asked about the test pictures, if they are models for such pictures at all."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +45,8 @@ class Asking:
         network, card = load_model(weights, card_path, self.base)
         store = self.test if pictures is None else pictures
         order = class_order(card, store, weights)
-        try:
+        with _named(weights):
             return as_probabilities(self._logits(network, card, store))[:, order]
-        except UserError as error:
-            raise UserError(f"{weights}: {error}") from None
 
     def _logits(self, network: nn.Module, card: ModelCard, store: Store) -> torch.Tensor:
         if store is not self.test:
@@ -64,9 +64,19 @@ class Asking:
         """
         answer, card = load_answer(folder)
         order, identity = class_order(card, self.test, folder / MODEL), _identity(answer.network, card)
-        found = answers(answer, batches(self.test, self._batch_size), self.device)
+        with _named(folder / MODEL):
+            found = answers(answer, batches(self.test, self._batch_size), self.device)
         self._known[identity] = torch.from_numpy(found.logits)
         return found, order, answer.answering
+
+
+@contextmanager
+def _named(weights: Path) -> Iterator[None]:
+    """Let an error of the block say whose answers they were."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{weights}: {error}") from None
 
 
 def _identity(network: nn.Module, card: ModelCard) -> str:
