@@ -1,5 +1,7 @@
 """What strategies.py measured, as it stands: tables of docs/strategy.md, and strategy/measured.py."""
 
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from strategy_fit import ORDER, Measured, Pairs, fitted, mean_of, regrets
 from thawline.artifacts import write_text
 from thawline.config.sections import Finetune
 from thawline.strategy.rule import PROBE, Facts, Prior, Rule
+from thawline.strategy.words import STRATEGIES as CALLED
 
 RULE = Path("src") / "thawline" / "strategy" / "measured.py"
 LINE = "| -- "
@@ -155,6 +158,17 @@ def rule_of(units: Sequence[Measured]) -> Rule | None:
     return fitted(units) if len(places) >= ENOUGH and len({data for data, _ in places}) > 2 else None
 
 
+def in_words(rule: Rule | None) -> str:
+    """Say what a rule advises, and where."""
+    if rule is None:
+        return "That is too little for a rule."
+    advised = f"**{CALLED[rule.unfreeze.strategy][0]}**"
+    if not rule.conditions:
+        return f"They support no condition: the advice is {advised}, whatever the pictures."
+    where = " and ".join(f"`{each.number}` is at least {each.least:.3g}" for each in rule.conditions)
+    return f"The advice is {advised} where {where}, elsewhere **{CALLED[rule.freeze.strategy][0]}**."
+
+
 def written(rule: Rule | None, known: Prior | None, done: int, everything: int) -> str:
     """Return the module measured.py."""
     used = [each for each in ("Condition", "Side") if f"{each}(" in repr(rule)]
@@ -175,13 +189,14 @@ def write(finished: Finished, root: Path = ROOT) -> None:
     """Write the tables and the numbers that the finished cells support."""
     found = measured(finished)
     everything = len({cell.subset for cell in cells()})
+    rule = rule_of(list(found.values()))
     tables = {
-        "done": f"{len(found)} of {everything} subsets are measured.",
+        "done": f"{len(found)} of {everything} subsets are measured. {in_words(rule)}",
         "accuracies": accuracies(found),
         "regrets": regret_table(list(found.values())),
         "variants": variants(finished),
         "others": others(finished),
     }
     fill("strategy.md", tables, root)
-    rule = rule_of(list(found.values()))
     write_text(root / RULE, written(rule, prior(finished), len(found), everything))
+    subprocess.run([sys.executable, "-m", "ruff", "format", "-q", root / RULE], check=True)

@@ -141,13 +141,15 @@ def test_tables_and_numbers_are_of_the_cells_that_are_there(page: ModuleType, tm
     keep(page, tmp_path, "digits", moving=70, half=85)
     page.write(finished(page, tmp_path), tmp_path)
     assert "Not told yet: too few data sets are finished." in document.read_text()
+    assert "4 of 120 subsets are measured. That is too little for a rule." in document.read_text()
     assert "RULE: Rule | None = None" in module.read_text()
     for data in ("hotdog256", "rsscn7", "signdigits"):
         keep(page, tmp_path, data, moving=70, half=85)
     page.write(finished(page, tmp_path), tmp_path)
     text = document.read_text()
     assert "old" not in text
-    assert "16 of 120 subsets are measured." in text
+    advice = "They support no condition: the advice is **freezing half**, whatever the pictures."
+    assert f"subsets are measured. {advice}" in text
     assert "| digits | lite0 | 5 | 1 | 0.800 | 0.800 | 0.800 | 0.800 | **0.850** | 0.800 | 0.800 |" in text
     assert "| always probe | +5.0 | +5.0 | +5.0 | +5.0 | +5.0 (+5.0 to +5.0) |" in text
     assert "| lp ft | 8 | +0.0 (+0.0 to +0.0) | +0.0 (+0.0 to +0.0) | -10.0 (-10.0 to -10.0) |" in text

@@ -34,7 +34,15 @@ def test_why_tells_heads_pictures_and_what_was_measured() -> None:
     assert "75 % on the last cut alone; the best single cut lies after 50 % of the units" in why
     assert "40 of a class" in why
     assert "+3.1 percentage points (95 % interval +1.0 to +5.0)" in why
+    assert "on 50 measured subsets like that it gained" in why
     assert why.endswith("; this search saw nothing.")
+
+
+def test_a_rule_without_conditions_rests_on_all_that_was_measured() -> None:
+    which, why, change = told(FACTS, replace(RULE, conditions=()))
+    assert "**the linear probe**" in which
+    assert why.endswith("on all 30 measured subsets no other strategy was better by half a point on average.")
+    assert change.startswith("No number that is known before training tells where another strategy is better")
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,10 @@ def _why(advice: Advice, found: str) -> str:
     heads += (
         ")" if facts.peak == 1 else f"; the best single cut lies after {_percent(facts.peak)} of the units)"
     )
-    like = (
-        f"{side.subsets} measured subsets like that" if side.subsets != 1 else "one measured subset like that"
-    )
+    like = f"all {side.subsets} measured subsets"
+    if advice.other is not None:
+        like = "one measured subset" if side.subsets == 1 else f"{side.subsets} measured subsets"
+        like += " like that"
     gain = "no other strategy was better by half a point on average"
     if side.strategy != PROBE:
         gain = f"it gained {_points(side)} on the linear probe"
