@@ -1,4 +1,4 @@
-"""What strategies.py measured, as it stands: tables of docs/strategy.md, and strategy/measured.py."""
+"""What strategies.py measured, as it stands: tables of docs/strategy.md, and numbers of the package."""
 
 import subprocess
 import sys
@@ -16,7 +16,10 @@ from thawline.config.sections import Finetune
 from thawline.strategy.rule import PROBE, Facts, Prior, Rule
 from thawline.strategy.words import STRATEGIES as CALLED
 
-RULE = Path("src") / "thawline" / "strategy" / "measured.py"
+RULE, PRIOR = (
+    Path("src") / "thawline" / "strategy" / name for name in ("measured_rule.py", "measured_prior.py")
+)
+"""Two modules: what a search begins with does not change because more is known of what to advise."""
 LINE = "| -- "
 RATES = {"": 1.0, "low": FACTORS["low"], "high": FACTORS["high"]}
 ENOUGH = 4
@@ -169,19 +172,17 @@ def in_words(rule: Rule | None) -> str:
     return f"The advice is {advised} where {where}, elsewhere **{CALLED[rule.freeze.strategy][0]}**."
 
 
-def written(rule: Rule | None, known: Prior | None, done: int, everything: int) -> str:
-    """Return the module measured.py."""
-    used = [each for each in ("Condition", "Side") if f"{each}(" in repr(rule)]
-    names = ", ".join(sorted(["Prior", "Rule", *used]))
+def written(what: str, value: Rule | Prior | None, otherwise: str, of: str) -> str:
+    """Return the module of a `what`, made of a number `of` subsets; `otherwise` says when it is None."""
+    kind = what.capitalize()
+    used = {each for each in ("Condition", "Side", "Prior", "Rule") if f"{each}(" in repr(value)}
     return (
-        f'"""Numbers of the rule and the prior, from {done} of {everything} subsets (docs/strategy.md).\n\n'
+        f'"""The {what} that was measured, from {of} subsets (docs/strategy.md).\n\n'
         "Written by: python benchmarks/strategies.py --fit\n"
         '"""\n\n'
-        f"from thawline.strategy.rule import {names}\n\n"
-        f"RULE: Rule | None = {rule!r}\n"
-        '"""None where too little is measured."""\n\n'
-        f"PRIOR: Prior | None = {known!r}\n"
-        '"""None where no recipe was better than the usual ones by more than chance."""\n'
+        f"from thawline.strategy.rule import {', '.join(sorted(used | {kind}))}\n\n"
+        f"{what.upper()}: {kind} | None = {value!r}\n"
+        f'"""None where {otherwise}."""\n'
     )
 
 
@@ -198,5 +199,10 @@ def write(finished: Finished, root: Path = ROOT) -> None:
         "others": others(finished),
     }
     fill("strategy.md", tables, root)
-    write_text(root / RULE, written(rule, prior(finished), len(found), everything))
-    subprocess.run([sys.executable, "-m", "ruff", "format", "-q", root / RULE], check=True)
+    of = f"{len(found)} of {everything}"
+    write_text(root / RULE, written("rule", rule, "too little is measured", of))
+    write_text(
+        root / PRIOR,
+        written("prior", prior(finished), "no recipe beat the usual ones by more than chance", of),
+    )
+    subprocess.run([sys.executable, "-m", "ruff", "format", "-q", root / RULE, root / PRIOR], check=True)

@@ -155,6 +155,7 @@ def test_tables_and_numbers_are_of_the_cells_that_are_there(page: ModuleType, tm
     assert "| lp ft | 8 | +0.0 (+0.0 to +0.0) | +0.0 (+0.0 to +0.0) | -10.0 (-10.0 to -10.0) |" in text
     names = {}
     exec(module.read_text(), names)
+    exec((tmp_path / page.PRIOR).read_text(), names)
     assert names["RULE"].freeze.strategy == "half_frozen"
     assert names["PRIOR"] == page.Prior(0.5, 3e-4)
 

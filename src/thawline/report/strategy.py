@@ -11,7 +11,7 @@ import pandas as pd
 
 from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import percent
-from thawline.strategy.measured import RULE
+from thawline.strategy.measured_rule import RULE
 from thawline.strategy.rule import Facts, advise
 from thawline.strategy.words import sentences
 

@@ -21,7 +21,7 @@ from thawline.config.sections import (
 )
 from thawline.search.space.parameters import BODY_LR, CHANGES, DEPTH, HEAD_LR, METHOD, TrialSpace, point
 from thawline.search.task import Slot
-from thawline.strategy.measured import PRIOR
+from thawline.strategy.measured_prior import PRIOR
 
 CONFIGURED = "configured"
 
