@@ -126,13 +126,12 @@ def assert_same_training(
         np.testing.assert_allclose(second[1][name], tensor, rtol=0, atol=1e-3, err_msg=name)
 
 
-@pytest.mark.parametrize("network", [PLAIN, NORMED], ids=["plain", "batch_norm"])
-def test_two_processes_pretrain_as_one_does(network: tuple[str, ...], project: Path) -> None:
-    overrides = (*BASE, *network)
+def test_two_processes_pretrain_as_one_does(project: Path) -> None:
+    overrides = (*BASE, *NORMED)
     first = pretrained(alone(pretrain, artifacts_of(project, overrides), overrides))
     assert first[0]["train_loss"].iloc[-1] < 0.9 * first[0]["train_loss"].iloc[0]
     # arguments are those of dvc.yaml: a stage of the pipeline starts its processes itself
-    overrides = ("-cd", ".", "-cn", "params", *BASE, *network, "trainer.devices=2")
+    overrides = ("-cd", ".", "-cn", "params", *BASE, *NORMED, "trainer.devices=2")
     artifacts = Artifacts.under(project)
     make_source(artifacts)
     said = finish(start(project, command(project, "pretrain", overrides)))
@@ -222,7 +221,7 @@ def make_target(artifacts: Artifacts, recipe: Finetune) -> None:
     write_chosen(artifacts.stage_output("search", "finetuned") / RECIPE, chosen)
 
 
-LONG = (*BASE, *NORMED, "pretrain.epochs=60", "trainer.devices=2")
+LONG = (*BASE, *NORMED, "pretrain.epochs=40", "trainer.devices=2")
 
 
 def wait_for_a_checkpoint(project: Path, process: subprocess.Popen[str]) -> None:
@@ -260,7 +259,7 @@ def assert_goes_on(project: Path) -> None:
     artifacts = artifacts_of(project, LONG)
     said = finish(start(project, command(project, "pretrain", LONG)))
     assert "pretrain: epoch 1," not in said
-    assert "pretrain: epoch 60," in said
+    assert "pretrain: epoch 40," in said
     resumed = pretrained(artifacts)
     shutil.rmtree(artifacts.stage_output("pretrain"))
     undisturbed = pretrained(run(project, "pretrain", *LONG))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tests_networks import Small
 from torch import nn
+from torchvision.models import get_model_builder
 
 from thawline.config.errors import UserError
 from thawline.config.sections import Finetune, Method
@@ -18,6 +19,14 @@ from thawline.models.freezing import state_hashes
 from thawline.models.head import head_parameters, with_fresh_head
 from thawline.models.splitting import part
 from thawline.models.zoo import architectures, build
+
+SMALLEST = (
+    *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet"),
+    *("inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf"),
+    *("regnet_y_400mf", "resnet18", "resnet50", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_0"),
+    *("swin_t", "swin_v2_t", "vgg11", "vgg11_bn", "vit_b_32"),
+)
+"""Of each kind of block the smallest network: larger ones repeat it more often or make it wider."""
 
 EXACT = [Method.scale_shift, Method.lora, Method.adapter]
 
@@ -166,9 +175,16 @@ def test_a_network_with_auxiliary_heads_is_adapted_in_both_of_its_ways():
     assert len(network(pictures)) == 3
 
 
+def test_every_family_of_builders_is_among_them():
+    def family(name):
+        return get_model_builder(name).__module__
+
+    assert {family(name) for name in SMALLEST} == {family(name) for name in architectures()}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", architectures())
-def test_every_builder_takes_adapters_and_keeps_its_units(architecture, monkeypatch):
+@pytest.mark.parametrize("architecture", SMALLEST)
+def test_the_smallest_of_every_family_takes_adapters_and_keeps_its_units(architecture, monkeypatch):
     for name in (
         "uniform_",
         "normal_",

@@ -234,13 +234,10 @@ def test_a_study_whose_time_is_up_ends_with_one_trial(project: Artifacts, config
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("validation", [ValidationName.holdout, ValidationName.kfold])
-def test_two_workers_try_what_one_does(
-    validation: ValidationName, project: Artifacts, config: Make, tmp_path: Path
-) -> None:
-    settings = {"trials": 6, "validation": validation, "folds": 2, "known": ["linear_probe"]}
-    _, alone = run(config(**settings, study=f"alone-{validation.name}"), project)
-    _, together = run(config(**settings, study=f"together-{validation.name}", workers=2), project)
+def test_two_workers_try_what_one_does(project: Artifacts, config: Make, tmp_path: Path) -> None:
+    settings = {"trials": 6, "validation": ValidationName.kfold, "folds": 2, "known": ["linear_probe"]}
+    _, alone = run(config(**settings, study="alone"), project)
+    _, together = run(config(**settings, study="together", workers=2), project)
     tried = [[(trial.params, trial.value) for trial in counted(study)] for study in (alone, together)]
     assert tried[0] == tried[1]
     assert len(tried[0]) == 6
