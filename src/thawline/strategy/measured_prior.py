@@ -1,4 +1,4 @@
-"""The prior that was measured, from 26 of 120 subsets (docs/strategy.md).
+"""The prior that was measured, from 30 of 120 subsets (docs/strategy.md).
 
 Written by: python benchmarks/strategies.py --fit
 """
