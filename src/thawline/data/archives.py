@@ -100,7 +100,8 @@ def _fault(path: Path, error: Exception) -> str:
         return "the list of files at the end of a zip is missing or damaged.\n  fetch or pack it anew"
     if start[257:262] == b"ustar" or start.startswith(tuple(_STREAMS)):
         return "it is damaged, or ends early.\n  fetch or pack it anew"
-    return f"it does not begin as any of {', '.join(ARCHIVES)} does.\n  if it is something else, rename it"
+    known = ", ".join(ARCHIVES)
+    return f"it does not begin as any of {known} does.\n  give a folder or an archive of pictures"
 
 
 def _to_unpack(path: Path, problem: str) -> UserError:

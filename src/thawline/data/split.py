@@ -45,11 +45,11 @@ def split(
 ) -> Split:
     """Assign every picture (rows as `Scan.pictures`) to a split.
 
-    What the data set itself says is honoured; a missing test split (role target only) and validation
-    split are taken from the pictures it puts nowhere, where it puts all somewhere from its training
-    pictures, the same share of every class, never separating pictures that look alike or have the same
-    group. Left out are: pictures found under two labels, training pictures that look like a given validation
-    or test picture, and what exceeds `train_per_class` and `val_per_class`. It depends on pictures and seed.
+    What the data set itself says is honoured; a missing test split (role target only) and validation split
+    are taken from the pictures it puts nowhere, where it puts all somewhere from its training pictures, the
+    same share of every class, never separating pictures that look alike or have the same group. Left out are:
+    pictures found under two labels, training pictures that look like a given validation or test picture, and
+    what exceeds `train_per_class` and `val_per_class`. The same pictures and seed give the same splits.
 
     What is wrong with classes is in `problems`; where one of these is an error, pictures are not divided.
     `losses`: what was lost of each class before.
