@@ -22,6 +22,9 @@ RULE, PRIOR = (
 """Two modules: what a search begins with does not change because more is known of what to advise."""
 LINE = "| -- "
 RATES = {"": 1.0, "low": FACTORS["low"], "high": FACTORS["high"]}
+USUAL = ("lp_ft", "moving")
+"""LP-FT as its preset is, whose BatchNorm goes on estimating."""
+NO_PRIOR = "too little is measured, or no recipe beats the usual one by more than chance"
 ENOUGH = 4
 """Pairs of data set and source from which on a gain is believed, where its interval lies above zero."""
 
@@ -137,14 +140,14 @@ def others(finished: Finished) -> str:
 
 
 def prior(finished: Finished) -> Prior | None:
-    """Return the best of the partly frozen recipes and LP-FT at three rates; None unless it beats `lp_ft` as
-    its preset is, whose BatchNorm goes on estimating, by more than chance."""
+    """Return the best of the partly frozen recipes and LP-FT at three rates; None unless it beats the usual
+    recipe by more than chance."""
     rate = Finetune().body_lr
     assert rate is not None
     found = {}
     for name in list(STRATEGIES)[:3]:
         for variant, factor in RATES.items():
-            pairs = compared(finished, (name, variant), ("lp_ft", "moving"))
+            pairs = compared(finished, (name, variant), USUAL)
             if len({place for place, _ in pairs}) >= ENOUGH:
                 found[name, factor] = mean_of(pairs)
     if not found:
@@ -165,24 +168,26 @@ def in_words(rule: Rule | None) -> str:
     """Say what a rule advises, and where."""
     if rule is None:
         return "That is too little for a rule."
-    advised = f"**{CALLED[rule.unfreeze.strategy][0]}**"
+    otherwise = f"**{CALLED[rule.freeze.strategy][0]}**"
     if not rule.conditions:
-        return f"They support no condition: the advice is {advised}, whatever the pictures."
+        return f"They support no condition: the advice is {otherwise}, whatever the pictures."
+    advised = f"**{CALLED[rule.unfreeze.strategy][0]}**"
     where = " and ".join(f"`{each.number}` is at least {each.least:.3g}" for each in rule.conditions)
-    return f"The advice is {advised} where {where}, elsewhere **{CALLED[rule.freeze.strategy][0]}**."
+    return f"The advice is {advised} where {where}, elsewhere {otherwise}."
 
 
-def written(what: str, value: Rule | Prior | None, otherwise: str, of: str) -> str:
-    """Return the module of a `what`, made of a number `of` subsets; `otherwise` says when it is None."""
-    kind = what.capitalize()
+def written(name: str, value: Rule | Prior | None, without: str, subsets: str) -> str:
+    """Return the module of the rule or the prior: of how many `subsets` it was made, and when there is none
+    (`without`)."""
+    kind = name.capitalize()
     used = {each for each in ("Condition", "Side", "Prior", "Rule") if f"{each}(" in repr(value)}
     return (
-        f'"""The {what} that was measured, from {of} subsets (docs/strategy.md).\n\n'
+        f'"""The {name} that was measured, from {subsets} subsets (docs/strategy.md).\n\n'
         "Written by: python benchmarks/strategies.py --fit\n"
         '"""\n\n'
         f"from thawline.strategy.rule import {', '.join(sorted(used | {kind}))}\n\n"
-        f"{what.upper()}: {kind} | None = {value!r}\n"
-        f'"""None where {otherwise}."""\n'
+        f"{name.upper()}: {kind} | None = {value!r}\n"
+        f'"""None where {without}."""\n'
     )
 
 
@@ -200,9 +205,10 @@ def write(finished: Finished, root: Path = ROOT) -> None:
     }
     fill("strategy.md", tables, root)
     of = f"{len(found)} of {everything}"
+    usual = len(compared(finished, USUAL, USUAL))
     write_text(root / RULE, written("rule", rule, "too little is measured", of))
     write_text(
         root / PRIOR,
-        written("prior", prior(finished), "no recipe beat the usual ones by more than chance", of),
+        written("prior", prior(finished), NO_PRIOR, f"{usual} of {everything}"),
     )
     subprocess.run([sys.executable, "-m", "ruff", "format", "-q", root / RULE, root / PRIOR], check=True)

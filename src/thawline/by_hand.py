@@ -34,8 +34,8 @@ SAYS_WHETHER = {"choose_source": "source.candidates", "supervise": "supervise", 
 """What says of stages that may have nothing to do whether they have."""
 
 
-FIRST_MODEL = "export.unknown_share"
-"""What decides how the plan's first model answers, and nothing that later stages read of the plan."""
+FIRST_MODEL = ("export.unknown_share", "evaluate.costs")
+"""What decides how the plan's first model answers, and nothing that stages read of the plan."""
 
 
 def scratch_name(values: Any) -> str:
@@ -114,8 +114,8 @@ def decided_by(artifact: str, root: Path, idle: Collection[str] = ()) -> list[st
     for stage in waiting:
         entry = stages[stage]
         listed = [name for each in entry.get("params", ()) for name in each["params.yaml"]]
-        if stage == "plan" and waiting[0] != "plan":
-            listed = [name for name in listed if name != FIRST_MODEL]
+        if stage == "plan" and artifact != "plan/model":
+            listed = [name for name in listed if name not in FIRST_MODEL]
         found += [SAYS_WHETHER[stage]] if stage in idle else listed
         of = (_stage_of(each.removeprefix("artifacts/")) for each in entry["deps"] if "artifacts/" in each)
         waiting += [each for each in dict.fromkeys(of) if each not in waiting]

@@ -220,7 +220,7 @@ def look(run: Sequence[str], root: Path) -> list[str]:
     """Return which classes the pictures are of and how many there are, before anything is made of them.
 
     Raises `UserError` where their folders do not say, and where what mistakes cost is not of these classes:
-    the stage that reads the costs comes after all training.
+    else that would be said only when all pictures had been looked at.
     """
     # pandas and Hydra are not loaded for a command that is wrong
     from thawline.config.composition import compose, located, to_config

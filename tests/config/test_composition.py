@@ -18,6 +18,7 @@ from thawline.config.composition import (
     load_lock,
     located,
     require_watched,
+    require_whole,
     to_config,
     watch,
     watch_reward,
@@ -100,6 +101,13 @@ def test_a_damaged_lock_says_how_to_write_it_anew(text: str, said: str, tmp_path
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ConfigError, match=rf"params\.yaml {said}(?s:.*)python -m thawline\.config --write"):
         load_lock(tmp_path)
+
+
+def test_a_value_that_a_lock_leaves_open_is_named(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("seed: 0", "seed: ???", 1))
+    with pytest.raises(ConfigError, match=r"params\.yaml: seed = \?\?\? is no value\.\n  set it, or write"):
+        require_whole(load_lock(tmp_path), tmp_path)
 
 
 def test_a_lock_that_is_not_utf_8_says_how_to_write_it_anew(tmp_path: Path) -> None:
@@ -320,6 +328,9 @@ def test_relative_paths_start_at_the_real_repository(tmp_path: Path, monkeypatch
     assert located("/pictures") == Path("/pictures")
 
 
-def test_a_search_watches_what_mistakes_cost_only_where_that_is_rewarded() -> None:
+def test_a_search_watches_what_mistakes_cost_only_where_that_is_rewarded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(ROOT))
     assert watch_reward("costs.csv", "none") == "constraints.txt"
     assert watch_reward("costs.csv", "costs") == str(ROOT / "costs.csv")

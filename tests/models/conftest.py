@@ -29,7 +29,8 @@ INVERTED = [
 
 
 class NarrowResNet(ResNet):
-    """The modules and the steps of resnet18, with a sixteenth of its channels."""
+    """The steps of resnet18 with a sixteenth of its channels behind the first convolution, which has as many
+    as there: so the first block, too, has a convolution beside it, and no layer is without one."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(BasicBlock, [2, 2, 2, 2])

@@ -221,7 +221,7 @@ def make_target(artifacts: Artifacts, recipe: Finetune) -> None:
     write_chosen(artifacts.stage_output("search", "finetuned") / RECIPE, chosen)
 
 
-LONG = (*BASE, *NORMED, "pretrain.epochs=40", "trainer.devices=2")
+LONG = (*BASE, *NORMED, "pretrain.epochs=60", "trainer.devices=2")
 
 
 def wait_for_a_checkpoint(project: Path, process: subprocess.Popen[str]) -> None:
@@ -259,7 +259,7 @@ def assert_goes_on(project: Path) -> None:
     artifacts = artifacts_of(project, LONG)
     said = finish(start(project, command(project, "pretrain", LONG)))
     assert "pretrain: epoch 1," not in said
-    assert "pretrain: epoch 40," in said
+    assert "pretrain: epoch 60," in said
     resumed = pretrained(artifacts)
     shutil.rmtree(artifacts.stage_output("pretrain"))
     undisturbed = pretrained(run(project, "pretrain", *LONG))

@@ -1,12 +1,13 @@
 """From conf/ (or its lock, params.yaml) to a checked `Config`."""
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from thawline.config.errors import ConfigError, FieldError, UserError, first_line
@@ -20,8 +21,6 @@ from thawline.config.weight_files import is_weight_file
 LOCK = "params.yaml"
 LOCK_HEADER = "# Written from conf/ by: python -m thawline.config --write\n"
 _WRITE_ANEW = "write it anew: python -m thawline.config --write"
-_ABSENT = object()
-"""Stands for a setting that params.yaml lacks; `null` is a value."""
 
 
 def repository_root() -> Path:
@@ -97,12 +96,8 @@ def to_config(values: Any) -> Config:
         raise ConfigError(field_message(error, values)) from None
     try:
         return cast(Config, OmegaConf.to_object(merged))
-    except (FieldError, MissingMandatoryValue):
-        pass
-    absent = sorted(str(key) for key in OmegaConf.missing_keys(merged))
-    if absent:
-        raise ConfigError(f"{absent[0]} is not set.\n  set it: -S {absent[0]}=VALUE (dvc exp run)")
-    return _checked(merged, "")
+    except FieldError:
+        return cast(Config, _checked(merged, ""))
 
 
 @cache
@@ -140,11 +135,23 @@ def load_lock(root: Path) -> DictConfig:
 
 
 def require_whole(lock: DictConfig, root: Path) -> None:
-    """Raise `ConfigError` where params.yaml was cut short: what it lacks would silently be a default."""
-    absent = [name for name in flatten(_schema()) if OmegaConf.select(lock, name, default=_ABSENT) is _ABSENT]
+    """Raise `ConfigError` where params.yaml was cut short or leaves a value open: what it does not say would
+    silently be a default."""
+    values = OmegaConf.to_container(lock)
+    absent = [name for name in flatten(_schema()) if not _holds(values, name.split("."))]
     if absent:
         more = f" and {len(absent) - 1} other settings" if len(absent) > 1 else ""
         raise ConfigError(f"{root / LOCK} is not whole: it lacks {absent[0]}{more}.\n  {_WRITE_ANEW}")
+    for name, value in flatten(values).items():
+        if value == MISSING:
+            raise ConfigError(f"{root / LOCK}: {name} = {value} is no value.\n  set it, or {_WRITE_ANEW}")
+
+
+def _holds(values: Any, names: Sequence[str]) -> bool:
+    """Tell whether there is a setting of these names, one section in the other, whatever its value."""
+    if not names:
+        return True
+    return isinstance(values, dict) and names[0] in values and _holds(values[names[0]], names[1:])
 
 
 def compose(root: Path, overrides: list[str]) -> DictConfig:

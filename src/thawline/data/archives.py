@@ -1,6 +1,7 @@
 """Archives, read without unpacking anything: what kind one is, what its members are called and hold."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import mmap
@@ -88,7 +89,8 @@ def _fault(path: Path, error: Exception) -> str:
     """Return what is wrong with an archive that a reader gave up with `error`, in our words."""
     if isinstance(error, _CutOffError):
         return f"{error}.\n  fetch or pack it anew"
-    if isinstance(error, OSError) and error.strerror:  # the disk's, not the archive's
+    # the disk's, not the archive's, whose damage may lead to a place that no file has
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         return f"{error.strerror}."
     with path.open("rb") as handle:
         start = handle.read(512)

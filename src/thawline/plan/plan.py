@@ -132,13 +132,17 @@ def _mirrors(config: Config, artifacts: Artifacts, store: Store, network: nn.Mod
 def first_model(config: Config, artifacts: Artifacts, store: Store) -> tuple[list[int] | None, nn.Module]:
     """Write the linear probe as a bundle: solved, so it takes little more than one pass over the pictures. It
     has a temperature, and knows from when on a picture is unknown, by the features of that pass. It decides
-    by the costs in `evaluate.costs`, as the final model does.
+    by the costs in `evaluate.costs`, as the final model does. Raises `UserError` where these are no table of
+    the costs of these classes.
 
     Returns:
         The cuts that its head reads, chosen out of fold where they are not configured; and the network.
     """
     initial, folder = artifacts.stage("replace_head"), artifacts.stage_output("plan", "model")
-    network, _ = load_model(initial / MODEL, initial / CARD)
+    network, card = load_model(initial / MODEL, initial / CARD)
+    given = config.evaluate.costs
+    # before anything that takes long
+    mistakes = None if given is None else read_costs(located(given), card.classes)
     cache = PrefixCache(artifacts.prefix, config.trainer)
     linear = linear_head(network) is not None
     recipe = recipe_of(Contender.linear_probe, config.finetune, linear)
@@ -154,14 +158,14 @@ def first_model(config: Config, artifacts: Artifacts, store: Store) -> tuple[lis
     )
     training.run()
     (folder / "absent.json").unlink(missing_ok=True)
-    at_once, costs = min(FILL_BATCH, training.pictures.validation_batch), config.evaluate.costs
+    at_once = min(FILL_BATCH, training.pictures.validation_batch)
     answering, features = answering_of(
         network,
         recipe,
         store,
         config.export.unknown_share,
         training.device,
-        None if costs is None else read_costs(located(costs), card.classes),
+        mistakes,
         batch_size=at_once,
         ask=by_stored_features(network, config.trainer, cache, at_once),
     )

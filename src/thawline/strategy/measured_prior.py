@@ -1,4 +1,4 @@
-"""The prior that was measured, from 30 of 120 subsets (docs/strategy.md).
+"""The prior that was measured, from 0 of 120 subsets (docs/strategy.md).
 
 Written by: python benchmarks/strategies.py --fit
 """
@@ -6,4 +6,4 @@ Written by: python benchmarks/strategies.py --fit
 from thawline.strategy.rule import Prior
 
 PRIOR: Prior | None = None
-"""None where no recipe beat the usual ones by more than chance."""
+"""None where too little is measured, or no recipe beats the usual one by more than chance."""

@@ -5,7 +5,7 @@ changes none. Lengths are in plate pixels, of which a letter's longer edge has 4
 """
 
 import string
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -57,18 +57,20 @@ def draw(letter: str, indices: range, scan_px: int, seed: int) -> np.ndarray:
     """Draw the pictures of `letter` with these indices, `(n, scan_px, scan_px)` uint8 in 17 gray levels."""
     blocks = [indices[start : start + _BLOCK] for start in range(0, len(indices), _BLOCK)]
     styles = [_styles(letter, block, seed) for block in blocks]
-    bitmaps = [_bitmaps(*_plates(letter, style), scan_px * _CELL) for style in styles]
+    bitmaps = [_bitmaps(_plates(letter, style.font), style, scan_px * _CELL) for style in styles]
     return np.concatenate([_scan(bitmap) for bitmap in bitmaps])
 
 
 @dataclass(frozen=True)
 class _Plates:
-    """A letter in each of f fonts."""
+    """A letter in each of the f fonts that n pictures of it are written in."""
 
     distance: np.ndarray
     """(f, 64, 64): distance to the letter's outline, positive inside."""
     height: np.ndarray
     """(f,): the letter's height as a share of a capital's."""
+    font: np.ndarray
+    """(n,): which of these fonts each picture is written in."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class _Styles:
     """The way each of n pictures is written; every field's first axis is n."""
 
     font: np.ndarray
-    """Which of the fonts there are, or of those that the letter was drawn in."""
+    """Which of `FONT_FILES`."""
     shape: np.ndarray
     """(n, 2, 2): rotation, slant and aspect ratio, from the paper to the plate."""
     bumps: np.ndarray
@@ -125,15 +127,15 @@ def _shapes(angle: np.ndarray, slant: np.ndarray, aspect: np.ndarray) -> np.ndar
 def _bitmaps(plates: _Plates, styles: _Styles, side: int) -> np.ndarray:
     """Return the ink of each picture in 0..1, `(n, side, side)`: its letter about as large as the paper."""
     # Letters grow to the stroke wanted, never shrink to it: hairlines beside bold strokes would break.
-    grow = np.maximum(styles.stroke / 2 - plates.distance.max((1, 2))[styles.font], 0.4)[:, None, None]
+    grow = np.maximum(styles.stroke / 2 - plates.distance.max((1, 2))[plates.font], 0.4)[:, None, None]
     coarse = np.broadcast_to(np.linspace(-_PLATE / 2, _PLATE / 2, 48), (len(grow), 48))
-    drawn = _distances(plates.distance, styles, coarse, coarse) + grow > 0
+    drawn = _distances(plates, styles, coarse, coarse) + grow > 0
     boxes = [_extent(drawn.any(2), coarse[0]), _extent(drawn.any(1), coarse[0])]
-    row_scale = _length(boxes[0]) / (side * styles.height * np.clip(plates.height[styles.font], 0.85, 1))
+    row_scale = _length(boxes[0]) / (side * styles.height * np.clip(plates.height[plates.font], 0.85, 1))
     column_scale = np.maximum(row_scale, _length(boxes[1]) / (0.75 * side))
     rows = _axis(boxes[0], row_scale, side, styles.place[:, 0])
     columns = _axis(boxes[1], column_scale, side, styles.place[:, 1])
-    return (_distances(plates.distance, styles, rows, columns) + grow > 0) * styles.contrast[:, None, None]
+    return (_distances(plates, styles, rows, columns) + grow > 0) * styles.contrast[:, None, None]
 
 
 def _extent(used: np.ndarray, axis: np.ndarray) -> np.ndarray:
@@ -155,7 +157,7 @@ def _axis(extent: np.ndarray, scale: np.ndarray, side: int, place: np.ndarray) -
     return middle[:, None] + scale[:, None] * (np.arange(side) - (side - 1) / 2)
 
 
-def _distances(distances: np.ndarray, styles: _Styles, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _distances(plates: _Plates, styles: _Styles, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return the distance to the letter's outline at the paper's points (y, x), each `(n, side)`."""
     bump_y, bump_x = (np.exp(-(((axis[..., None] - _KNOTS) / 14) ** 2)) for axis in (y, x))
     elastic = np.einsum("nyk,nckl,nxl->cnyx", bump_y, styles.bumps, bump_x, optimize=True)
@@ -167,8 +169,8 @@ def _distances(distances: np.ndarray, styles: _Styles, y: np.ndarray, x: np.ndar
         + (_PLATE - 1) / 2
         for axis in (0, 1)
     ]
-    font = np.broadcast_to(styles.font[:, None, None], points[0].shape)
-    return map_coordinates(distances, [font, *points], order=1, mode="nearest")
+    font = np.broadcast_to(plates.font[:, None, None], points[0].shape)
+    return map_coordinates(plates.distance, [font, *points], order=1, mode="nearest")
 
 
 def _scan(ink: np.ndarray) -> np.ndarray:
@@ -178,12 +180,12 @@ def _scan(ink: np.ndarray) -> np.ndarray:
     return gray_levels(np.clip(np.rint(cells), 0, WHITE_LEVEL))
 
 
-def _plates(letter: str, styles: _Styles) -> tuple[_Plates, _Styles]:
-    """Return the letter in the fonts that are used and no others, and the styles counting fonts in these."""
-    used, font = np.unique(styles.font, return_inverse=True)
+def _plates(letter: str, fonts: np.ndarray) -> _Plates:
+    """Return the letter in those of `fonts` that are used, `(n,)` with one for each picture."""
+    used, font = np.unique(fonts, return_inverse=True)
     drawn = [_drawn(letter, FONT_FILES[number]) for number in used]
-    plates = _Plates(np.stack([distance for distance, _ in drawn]), np.array([height for _, height in drawn]))
-    return plates, replace(styles, font=font)
+    distances, heights = zip(*drawn, strict=True)
+    return _Plates(np.stack(distances), np.array(heights), font)
 
 
 @cache
