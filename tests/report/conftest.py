@@ -55,7 +55,7 @@ def found(shared: Finished) -> Callable[..., Findings]:
     def make(**story: Any) -> Findings:
         config, artifacts = shared(**story)
         if artifacts.root not in read:
-            read[artifacts.root] = read_findings(artifacts, config.evaluate.confidence)
+            read[artifacts.root] = read_findings(artifacts, config)
         return deepcopy(read[artifacts.root])
 
     return make
@@ -66,7 +66,7 @@ def rendered() -> Callable[[Config, Artifacts], tuple[str, str]]:
     """README.md and the page about files, with figures that nobody had to draw."""
 
     def render(config: Config, artifacts: Artifacts) -> tuple[str, str]:
-        findings = read_findings(artifacts, config.evaluate.confidence)
+        findings = read_findings(artifacts, config)
         costs = collect_costs(findings)
         figures = gallery(findings, costs)
         folder = artifacts.root / "figures"

@@ -13,7 +13,7 @@ from thawline.report.findings import read_findings
 
 def test_costs_are_collected_from_every_stage(finished: Callable[..., Any]) -> None:
     config, artifacts = finished()
-    stages = collect_costs(read_findings(artifacts, config.evaluate.confidence))["stages"]
+    stages = collect_costs(read_findings(artifacts, config))["stages"]
     assert len(stages) == 7
     assert stages["pretrain"] == {"seconds": 95.0, "runs": 1}
     finetuned = stages["finetune/finetuned"]
@@ -24,14 +24,14 @@ def test_costs_are_collected_from_every_stage(finished: Callable[..., Any]) -> N
 
 def test_weights_that_were_given_cost_no_run(finished: Callable[..., Any]) -> None:
     config, artifacts = finished(weights=True, searched=False)
-    stages = collect_costs(read_findings(artifacts, config.evaluate.confidence))["stages"]
+    stages = collect_costs(read_findings(artifacts, config))["stages"]
     assert stages["pretrain"] == {"seconds": 0.0, "runs": 0}
     assert stages["search/finetuned"] == {"seconds": 69.0, "runs": 0}
 
 
 def measured(finished: Callable[..., Any], **story: Any) -> dict[str, dict[str, float]]:
     config, artifacts = finished(**story)
-    return training_costs(collect_costs(read_findings(artifacts, config.evaluate.confidence)))
+    return training_costs(collect_costs(read_findings(artifacts, config)))
 
 
 def test_what_a_training_costs_is_the_mean_over_its_seeds(finished: Callable[..., Any]) -> None:

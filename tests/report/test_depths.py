@@ -81,7 +81,7 @@ def test_why_there_is_no_curve_is_said_after_where_the_recipe_comes_from(
     config, artifacts = finished()
     (artifacts.reports / "depth_curve.csv").write_text(",".join(COLUMNS) + "\n")
     write_json(artifacts.reports / "recommendation.json", {"depth": 3, "reason": "No depth curve was made."})
-    assert read_findings(artifacts, config.evaluate.confidence).curve is None
+    assert read_findings(artifacts, config).curve is None
     section = freezing(rendered(config, artifacts)[0])
     assert section.index("The recipe is that of trial 7") < section.index("No depth curve was made.")
     assert "| frozen units |" not in section

@@ -174,9 +174,9 @@ def test_labels_are_no_markup(label: str, shown: str) -> None:
 def test_a_report_by_hand_takes_curve_and_metrics_from_the_same_place(finished: Callable[..., Any]) -> None:
     config, artifacts = finished(curve=True)
     by_hand = Artifacts.under(artifacts.root, "by-hand")
-    assert read_findings(by_hand, config.evaluate.confidence).curve is not None
+    assert read_findings(by_hand, config).curve is not None
     write_json(by_hand.reports / "metrics.json", read_json(artifacts.reports / "metrics.json"))
-    assert read_findings(by_hand, config.evaluate.confidence).curve is None
+    assert read_findings(by_hand, config).curve is None
 
 
 def test_the_look_at_the_training_pictures_is_told_where_there_was_one(written: Callable[..., str]) -> None:

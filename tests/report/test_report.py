@@ -59,13 +59,13 @@ def drawings(reported: Artifacts, theme: Theme) -> dict[str, str]:
     return {path.name.removesuffix(ending): path.read_text() for path in paths}
 
 
-def test_pages_costs_and_strategy_are_written(reported: Artifacts) -> None:
+def test_pages_costs_and_strategy_are_written(reported: Artifacts, found: Callable[..., Findings]) -> None:
     written = {"README.md", "index.html", "costs.json", "strategy.json", "figures"}
     assert {path.name for path in reported.reports.iterdir()} == written | {
         *("metrics.json", "recommendation.json", "depth_curve.csv", "sources.csv")
     }
     told = read_json(reported.reports / STRATEGY)
-    assert told == strategy(read_findings(reported, 0.95))
+    assert told == strategy(found(**EVERYTHING))
 
 
 def test_each_figure_is_on_the_page_in_both_themes_and_no_other_is_kept(
@@ -166,7 +166,7 @@ def test_a_report_by_hand_reads_the_pipelines_metrics(finished: Callable[..., An
     config, artifacts = finished()
     by_hand = Artifacts.under(artifacts.root, "1234")
     assert by_hand.reports != artifacts.reports
-    found = read_findings(by_hand, config.evaluate.confidence)
+    found = read_findings(by_hand, config)
     assert found.metrics == read_json(artifacts.reports / "metrics.json")
 
 

@@ -23,8 +23,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def findings(finished: Callable[..., Any]) -> Any:
-    _, artifacts = finished(cuts="5 7 9")
-    return read_findings(artifacts, 0.95)
+    config, artifacts = finished(cuts="5 7 9")
+    return read_findings(artifacts, config)
 
 
 def test_facts_are_of_heads_that_were_judged_out_of_fold(findings: Any) -> None:
@@ -51,7 +51,7 @@ def test_what_unfreezing_gained_in_the_search_is_told(findings: Any) -> None:
 
 def test_it_is_on_both_pages(finished: Callable[..., Any], rendered: Callable[..., Any]) -> None:
     config, artifacts = finished(cuts="5 7 9")
-    advised = strategy(read_findings(artifacts, 0.95))
+    advised = strategy(read_findings(artifacts, config))
     assert advised["strategy"] == "lp_ft"
     assert len(advised["sentences"]) == 3
     told, page = rendered(config, artifacts)
@@ -65,14 +65,14 @@ def test_without_a_rule_nothing_is_advised_and_the_pages_say_nothing_of_it(
     monkeypatch.setattr(module, "RULE", None)
     config, artifacts = finished(cuts="5 7 9")
     nothing = {"strategy": None, "sentences": [module.NO_RULE]}
-    assert strategy(read_findings(artifacts, 0.95)) == nothing
+    assert strategy(read_findings(artifacts, config)) == nothing
     told, page = rendered(config, artifacts)
     assert "strategy" not in told
     assert 'id="strategy"' not in page
 
 
 def test_without_heads_to_compare_nothing_is_advised(finished: Callable[..., Any]) -> None:
-    _, artifacts = finished()
-    found = strategy(read_findings(artifacts, 0.95))
+    config, artifacts = finished()
+    found = strategy(read_findings(artifacts, config))
     assert found["strategy"] is None
     assert "`linear_probe` was left out" in found["sentences"][0]

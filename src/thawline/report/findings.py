@@ -27,7 +27,7 @@ from thawline.artifacts import (
     missing,
     read_json,
 )
-from thawline.config.sections import Contender
+from thawline.config.sections import Config, Contender, Objective
 from thawline.depth_curve import read_curve
 from thawline.evaluation.tables import read_table
 from thawline.report.thumbnails import Thumbnails, read_thumbnails
@@ -64,6 +64,8 @@ class Findings:
     calibration: pd.DataFrame
     confidence: float
     """Coverage of the intervals in `metrics`."""
+    objective: Objective
+    """What the searches looked for."""
     curve: pd.DataFrame | None = None
     """The fine-tuned contender's accuracy by depth, with the columns of `thawline.depth_curve`; None
     where no depth curve was made."""
@@ -97,12 +99,16 @@ class Findings:
         """The number of the network's units, which the linear probe freezes. None without that contender."""
         return self.recipes[PROBE].depth if PROBE in self.recipes else None
 
-    def complete(self, name: str) -> pd.DataFrame | None:
-        """Return a contender's complete trials, with value and depth; None where nothing was searched."""
+    def ranked(self, name: str) -> pd.DataFrame | None:
+        """Return a contender's complete trials, with value and depth, the best first: in the order of
+        `search.study.study.best`. None where nothing was searched."""
         table = self.trials.get(name)
         if table is None:
             return None
         found = table[table["state"] == "complete"].dropna(subset=["value", "depth"])
+        costs = ["training_flops"] if self.objective is Objective.accuracy_and_cost else []
+        ties = [*costs, "val_loss", "number"]
+        found = found.sort_values(["value", *ties], ascending=[False, *(True for _ in ties)])
         return found.assign(depth=found["depth"].astype(int))
 
     def size(self, split: str) -> int:
@@ -118,9 +124,12 @@ class Findings:
         return told.get("images") or self.size("val"), folds
 
 
-def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
-    """Read what the stages left. A missing file is a `UserError`, but for the trials (no search was made),
-    the pretraining's history (weights were given), and what only some searches find."""
+def read_findings(artifacts: Artifacts, config: Config) -> Findings:
+    """Read what the stages left; the configuration says how sure intervals are and what was searched for.
+
+    A missing file is a `UserError`, but for the trials (no search was made), the pretraining's history
+    (weights were given), and what only some searches find.
+    """
     reported = _reported(artifacts)
     metrics = read_json(reported / METRICS)
     curve = _curve(reported / DEPTH_CURVE)
@@ -142,7 +151,8 @@ def read_findings(artifacts: Artifacts, confidence: float) -> Findings:
         predictions=_table(tested / "predictions.csv", read_table),
         per_class=_table(tested / "per_class.csv", read_table),
         calibration=_table(tested / "calibration.csv", read_table),
-        confidence=confidence,
+        confidence=config.evaluate.confidence,
+        objective=config.search.objective,
         curve=curve,
         recommendation=read_json(reported / RECOMMENDATION) if (reported / RECOMMENDATION).exists() else {},
         cuts=next((table for table in cuts if table is not None), None),

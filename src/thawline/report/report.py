@@ -20,7 +20,7 @@ def report(config: Config, artifacts: Artifacts) -> None:
 
     Figures of an earlier report that this one has nothing to show for are removed.
     """
-    findings = read_findings(artifacts, config.evaluate.confidence)
+    findings = read_findings(artifacts, config)
     folder = artifacts.reports
     costs = collect_costs(findings)
     pictures = gallery(findings, costs)

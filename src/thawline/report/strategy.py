@@ -52,7 +52,7 @@ def facts_of(findings: Findings) -> Facts | None:
 
 def unfreezing(findings: Findings, facts: Facts) -> str:
     """Say what unfreezing gained in the search's own trials; empty where it did not try both."""
-    trials = findings.complete(FINETUNED)
+    trials = findings.ranked(FINETUNED)
     if trials is None or findings.units is None or facts.classes < 2:
         return ""
     frozen = trials["depth"] == findings.units

@@ -40,18 +40,18 @@ class DepthCurve:
 
 def depth_curve(findings: Findings) -> DepthCurve | None:
     """Find the best trial of each depth; None without a search over at least two depths."""
-    complete = findings.complete(FINETUNED)
+    ranked = findings.ranked(FINETUNED)
     pictures, _ = findings.validated_on
-    if complete is None or pictures == 0:
+    if ranked is None or pictures == 0:
         return None
-    ranked = complete.sort_values(["value", "val_loss"], ascending=[False, True], kind="stable")
     best = ranked.drop_duplicates("depth").sort_values("depth").reset_index(drop=True)
     if len(best) < 2:
         return None
     intervals = [proportion_interval(value, pictures, findings.confidence) for value in best["value"]]
     best = best.assign(low=[low for low, _ in intervals], high=[high for _, high in intervals])
     chosen = best.index[best["depth"] == findings.recipes[FINETUNED].depth]
-    return DepthCurve(complete, best, int(chosen[0]) if len(chosen) else int(best["value"].argmax()))
+    first = best.index[best["number"] == ranked["number"].iloc[0]]
+    return DepthCurve(ranked, best, int(chosen[0] if len(chosen) else first[0]))
 
 
 def accuracy_by_depth(findings: Findings) -> Picture | None:

@@ -103,7 +103,7 @@ def _draw_axis(axes: Axes, position: int, name: str, values: pd.Series) -> None:
 
 def _sentence(study: Studied) -> str:
     count = max(2, round(_BEST * len(study.trials)))
-    best = study.trials.sort_values(["value", "val_loss"], ascending=[False, True]).head(count)
+    best = study.trials.head(count)
     parts = [_between(best[name], name) for name in ("depth", *RATES) if name in study.parameters]
     told = listed([part for part in parts if part]) or "no depth or rate in common"
     return f"The best {count} of {counted(len(study.trials), 'complete trial')} have {told}."

@@ -47,7 +47,7 @@ def pareto_front(findings: Findings) -> Picture | None:
 
 
 def _complete(findings: Findings) -> pd.DataFrame:
-    complete = findings.complete(FINETUNED)
+    complete = findings.ranked(FINETUNED)
     if complete is None or _COST not in complete:
         return pd.DataFrame(columns=[_COST, "value"], dtype=float)
     return complete.dropna(subset=[_COST])

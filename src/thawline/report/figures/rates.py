@@ -57,10 +57,10 @@ def learning_rates(findings: Findings) -> Picture | None:
 def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
     parts = []
     for name in studies:
-        complete = findings.complete(name)
-        if complete is None or complete.empty:
+        ranked = findings.ranked(name)
+        if ranked is None or ranked.empty:
             continue
-        best = complete.sort_values(["value", "val_loss"], ascending=[False, True]).iloc[0]
+        best = ranked.iloc[0]
         head, body = rate_words(findings.recipes[name].recipe)
         both = f" ({head}) and {rate(best['body_lr'])} ({body})" if pd.notna(best["body_lr"]) else ""
         head_rate = "none (a solved head)" if pd.isna(best["head_lr"]) and not both else rate(best["head_lr"])

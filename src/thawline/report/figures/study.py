@@ -30,7 +30,7 @@ class Studied:
 def studied(findings: Findings, fewest: int = FEW) -> Studied | None:
     """Collect the trials; None where fewer are complete, where nothing varied, and where all were equally
     good."""
-    complete = findings.complete(FINETUNED)
+    complete = findings.ranked(FINETUNED)
     if complete is None or len(complete) < fewest or complete["value"].nunique() < 2:
         return None
     names = [field.name for field in fields(Finetune) if field.name not in _RECORDED]
