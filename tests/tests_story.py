@@ -72,8 +72,6 @@ class Story:
     """Whether its test columns were filled."""
     front: bool = False
     """Whether the search had two objectives."""
-    choices: bool = False
-    """Whether it searched more than depth and rates."""
     timed: bool = False
     """Whether trials say when they ran; those of earlier versions do not."""
     selected: dict[str, Any] = field(default_factory=dict)
@@ -124,7 +122,6 @@ def _write_search(story: Story, name: str, folder: Path, generator: np.random.Ge
     write_json(folder / "costs.json", {"seconds": 60.0 + len(name)})
     found = tables.trials(name, story.trials if story.searched else 0, story.depth, generator)
     for told, more in (
-        (story.choices, tables.choices),
         (story.timed, tables.times),
         (story.front, tables.operations),
     ):

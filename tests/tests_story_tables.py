@@ -43,13 +43,6 @@ def trials(name: str, count: int, best: int, generator: np.random.Generator) -> 
     return pd.DataFrame(rows, columns=list(_TRIALS))
 
 
-def choices(table: pd.DataFrame) -> pd.DataFrame:
-    """The trials of a search over more than depth and rates."""
-    order = np.arange(len(table))
-    decay, augmentation = np.array([0.0, 0.01, 0.1]), np.array(["none", "standard"])
-    return table.assign(weight_decay=decay[order % 3], augmentation=augmentation[order % 2])
-
-
 def times(table: pd.DataFrame) -> pd.DataFrame:
     """The trials with when they ran: two side by side, and a night in the middle."""
     order = np.arange(len(table))

@@ -24,7 +24,7 @@ from thawline.report.report import report
 from thawline.report.strategy import strategy
 
 EVERYTHING: dict[str, Any] = {
-    **dict.fromkeys(("curve", "front", "choices", "timed", "reviewed", "sources"), True),
+    **dict.fromkeys(("curve", "front", "timed", "reviewed", "sources"), True),
     "cuts": "5 7 9",
     "trials": 100,
 }
@@ -75,7 +75,7 @@ def test_each_figure_is_on_the_page_in_both_themes_and_no_other_is_kept(
     written = {f"figures/{path.name}" for path in (reported.reports / "figures").iterdir()}
     assert written == set(re.findall(r'(?:src|srcset)="([^"]*)"', page))
     assert written == {f"figures/{name}-{theme.name}.svg" for name in pictures for theme in THEMES}
-    assert len(pictures) == 15
+    assert len(pictures) == 13
 
 
 def test_figures_and_the_page_that_holds_them_are_small(reported: Artifacts) -> None:
@@ -129,8 +129,8 @@ def test_rasters_hold_the_colour_of_mistakes_alone(reported: Artifacts) -> None:
 def test_equal_findings_give_equal_bytes(
     reported: Artifacts, pictures: dict[str, Picture], tmp_path: Path
 ) -> None:
-    """One has a raster; of the other Optuna makes a study again, with identifiers of its own."""
-    for name in ("confusion", "importance"):
+    """One has a raster."""
+    for name in ("confusion", "depth_and_rate"):
         for path in write_picture(pictures[name], tmp_path, Config().report.dpi):
             assert path.read_bytes() == (reported.reports / "figures" / path.name).read_bytes()
 

@@ -1,4 +1,4 @@
-"""Figures of a whole study: what varied, what mattered, and what it cost."""
+"""Figures of a whole study: its course, its depths and rates, and what accuracy cost."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,19 +11,14 @@ import pytest
 from thawline.report.figures.best_so_far import best_so_far, course
 from thawline.report.figures.depth_and_rate import cells, depth_and_rate
 from thawline.report.figures.evidence import measured_by_depth
-from thawline.report.figures.importance import importance, importances
-from thawline.report.figures.parallel import parallel_coordinates
 from thawline.report.figures.pareto import pareto_front
-from thawline.report.figures.study import Studied, studied
 from thawline.report.figures.style import render
 from thawline.report.findings import Findings
 
 Found = Callable[..., Findings]
 
 
-@pytest.mark.parametrize(
-    "make", [measured_by_depth, depth_and_rate, pareto_front, importance, parallel_coordinates]
-)
+@pytest.mark.parametrize("make", [measured_by_depth, depth_and_rate, pareto_front])
 def test_a_figure_without_something_to_show_is_left_out(make: Any, found: Found) -> None:
     assert make(found(trials=15)) is None
     assert make(found(searched=False)) is None
@@ -36,18 +31,14 @@ def with_trials(findings: Findings, **columns: Any) -> Findings:
     return findings
 
 
-def test_trials_that_were_all_equally_good_have_no_figures(found: Found) -> None:
-    rates = np.geomspace(1e-4, 1e-2, 60)
-    same = with_trials(found(), depth=np.arange(60) % 3, head_lr=rates, value=0.9)
-    assert studied(same) is None
-    assert importance(same) is None
-
-
-def test_a_study_of_one_depth_has_no_map_of_depths(found: Found) -> None:
+@pytest.mark.parametrize("constant", [{"depth": 3}, {"head_lr": 1e-3}, {"value": 0.9}])
+def test_where_depth_rate_or_accuracy_never_changed_there_is_no_map(
+    constant: dict[str, float], found: Found
+) -> None:
     rates = np.geomspace(1e-4, 1e-2, 30)
-    one = with_trials(found(), depth=3, head_lr=rates, body_lr=rates[::-1], value=rates)
-    assert depth_and_rate(one) is None
-    assert parallel_coordinates(one) is not None
+    columns = {"depth": np.arange(30) % 3, "head_lr": rates, "value": rates}
+    assert depth_and_rate(with_trials(found(), **columns)) is not None
+    assert depth_and_rate(with_trials(found(), **columns | constant)) is None
 
 
 # --- accuracy by depth
@@ -108,6 +99,17 @@ def test_trials_without_a_body_rate_are_in_no_cell_of_it(found: Found) -> None:
     assert cells(trials, "body_lr")[3].isna().all()
 
 
+def test_a_rate_that_exists_at_times_but_never_changes_has_no_map(found: Found) -> None:
+    rates = np.geomspace(1e-4, 1e-2, 30)
+    depths = np.arange(30) % 3
+    body = np.where(depths == 2, np.nan, 1e-3)
+    picture = depth_and_rate(with_trials(found(), depth=depths, head_lr=rates, body_lr=body, value=rates))
+    assert picture is not None
+    titles = {axes.get_title(loc="left") for axes in render(picture, 50).axes}
+    assert "head rate" in titles
+    assert "body rate" not in titles
+
+
 # --- best so far
 
 
@@ -152,46 +154,7 @@ def test_the_best_trial_is_told_in_time_where_all_trials_know_theirs(found: Foun
     assert render(untimed, 50).axes[0].get_xlabel() == "trials"
 
 
-# --- importance
-
-
-def test_the_parameter_that_decides_is_the_most_important() -> None:
-    generator = np.random.default_rng(0)
-    rates = 10 ** generator.uniform(-4, -2, 60)
-    depths = generator.integers(0, 9, 60)
-    table = pd.DataFrame(
-        {"depth": depths, "head_lr": rates, "weight_decay": generator.choice([0.0, 0.1], 60)}
-    ).assign(value=1 - np.abs(np.log10(rates) + 3))
-    shares = importances(Studied(table, ["depth", "head_lr", "weight_decay"]))
-    assert next(iter(shares)) == "head_lr"
-    assert sum(shares.values()) == pytest.approx(1)
-
-
-def test_shares_that_would_be_chance_are_not_shown(found: Found) -> None:
-    few = found(trials=45)
-    assert studied(few) is not None
-    assert importance(few) is None
-
-
-def test_a_parameter_that_does_not_always_exist_is_rated_too(found: Found) -> None:
-    study = studied(found(trials=80))
-    assert study is not None
-    probes = study.trials.assign(body_lr=study.trials["body_lr"].where(study.trials["depth"] > 1))
-    assert set(importances(Studied(probes, study.parameters))) == {"depth", "head_lr", "body_lr"}
-
-
-# --- parallel coordinates, Pareto front
-
-
-def test_every_trial_and_choice_has_its_line_and_name(found: Found) -> None:
-    findings = found(trials=60, choices=True)
-    study, picture = studied(findings), parallel_coordinates(findings)
-    assert study is not None
-    assert picture is not None
-    axes = render(picture, 50).axes[0]
-    assert len(axes.collections[0].get_paths()) == len(study.trials)
-    names = {text.get_text() for text in axes.texts}
-    assert {"standard", "none", "0.01", "0.1"} <= names
+# --- Pareto front
 
 
 def test_the_front_is_told_from_its_cheapest_to_its_best(found: Found) -> None:
@@ -218,12 +181,3 @@ def test_a_front_of_one_is_the_best_in_both(found: Found) -> None:
     picture = pareto_front(replace(findings, front=findings.front.head(1)))
     assert picture is not None
     assert picture.sentence.endswith("is both the most accurate and the cheapest.")
-
-
-def test_a_rate_that_exists_at_times_but_never_changes_is_no_parameter(found: Found) -> None:
-    rates = np.geomspace(1e-4, 1e-2, 30)
-    depths = np.arange(30) % 3
-    body = np.where(depths == 2, np.nan, 1e-3)
-    study = studied(with_trials(found(), depth=depths, head_lr=rates, body_lr=body, value=rates))
-    assert study is not None
-    assert study.parameters == ["depth", "head_lr"]

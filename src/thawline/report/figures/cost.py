@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from thawline.report.costs import stage_name
-from thawline.report.figures.style import LIGHT, WIDTH, Picture, named_bars
+from thawline.report.figures.style import LIGHT, WIDTH, Picture
 from thawline.report.wording import duration, percent
 
 
@@ -25,8 +25,15 @@ def cost(costs: dict[str, Any]) -> Picture | None:
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 1.3 + 0.3 * len(seconds)))
         axes = figure.add_subplot()
-        colors = [LIGHT.contenders.get(stage.partition("/")[2], LIGHT.muted) for stage in seconds]
-        named_bars(axes, {stage_name(stage): each for stage, each in seconds.items()}, duration, colors)
+        # the first on top
+        stages = list(seconds)[::-1]
+        colors = [LIGHT.contenders.get(stage.partition("/")[2], LIGHT.muted) for stage in stages]
+        names, lengths = [stage_name(stage) for stage in stages], [seconds[stage] for stage in stages]
+        bars = axes.barh(names, lengths, 0.62, color=colors)
+        axes.bar_label(bars, [duration(length) for length in lengths], padding=4, fontsize=8)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.margins(x=0.14)
         axes.set_xlabel("seconds")
         return figure
 

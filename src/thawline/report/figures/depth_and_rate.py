@@ -9,11 +9,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from thawline.report.figures.study import RATES, label, studied
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, plain_axes, value_bar, value_scale
-from thawline.report.findings import Findings
+from thawline.report.findings import FINETUNED, Findings
 from thawline.report.wording import counted, percent, rate
 
+_FEW = 20
+"""Complete trials below which a map would mostly show chance."""
+_RATES = {"head_lr": "head rate", "body_lr": "body rate"}
 _BINS = 5
 _NUMBERS = 80
 """Cells above which no numbers are written into them."""
@@ -22,25 +24,25 @@ _DEPTHS = 24
 
 
 def depth_and_rate(findings: Findings) -> Picture | None:
-    """Draw a map for each rate; None where few trials are complete, or depth or head rate did not vary."""
-    study = studied(findings)
-    if study is None or not {"depth", "head_lr"} <= set(study.parameters):
+    """Draw a map for each rate that varied; None where few trials are complete or all equally good, or depth
+    or head rate did not vary."""
+    trials = findings.ranked(FINETUNED)
+    if trials is None or len(trials) < _FEW or (trials[["depth", "head_lr", "value"]].nunique() < 2).any():
         return None
-    names = [name for name in RATES if name in study.parameters]
-    maps = {name: cells(study.trials, name) for name in names}
+    maps = {name: cells(trials, name) for name in _RATES if trials[name].nunique() > 1}
 
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.7))
-        panels = figure.subplots(1, len(names), squeeze=False)[0]
+        panels = figure.subplots(1, len(maps), squeeze=False)[0]
         scale = value_scale(np.concatenate([table.to_numpy().ravel() for table in maps.values()]))
-        for axes, name in zip(panels, names, strict=True):
-            _draw(axes, maps[name], scale)
-            axes.set_title(label(name))
+        for axes, (name, table) in zip(panels, maps.items(), strict=True):
+            _draw(axes, table, scale)
+            axes.set_title(_RATES[name])
         panels[0].set_ylabel("learning rate")
         value_bar(figure, panels, scale, "mean validation accuracy")
         return figure
 
-    return Picture("depth_and_rate", _sentence(study.trials, maps["head_lr"]), draw)
+    return Picture("depth_and_rate", _sentence(trials, maps["head_lr"]), draw)
 
 
 def cells(trials: pd.DataFrame, name: str) -> pd.DataFrame:

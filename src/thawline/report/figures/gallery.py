@@ -10,9 +10,7 @@ from thawline.report.figures.cuts import accuracy_by_cut
 from thawline.report.figures.depth import accuracy_by_depth
 from thawline.report.figures.depth_and_rate import depth_and_rate
 from thawline.report.figures.evidence import measured_by_depth
-from thawline.report.figures.importance import importance
 from thawline.report.figures.more_pictures import more_pictures
-from thawline.report.figures.parallel import parallel_coordinates
 from thawline.report.figures.pareto import pareto_front
 from thawline.report.figures.rates import learning_rates
 from thawline.report.figures.reliability import reliability
@@ -30,8 +28,6 @@ _ALL = (
     learning_rates,
     pareto_front,
     best_so_far,
-    importance,
-    parallel_coordinates,
     training_curves,
     confusion,
     reliability,

@@ -4,7 +4,7 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,15 +208,3 @@ def value_bar(figure: Figure, panels: Any, scale: Normalize, label: str) -> None
     assert bar.solids is not None
     # without edges the background shines through between the steps
     bar.solids.set_edgecolor("face")
-
-
-def named_bars(
-    axes: Axes, bars: Mapping[str, float], text: Callable[[float], str], colors: Sequence[str]
-) -> None:
-    """Draw a horizontal bar for each name, the first on top, each with its value as `text` writes it."""
-    names = list(bars)[::-1]
-    drawn = axes.barh(names, [bars[name] for name in names], 0.62, color=colors[::-1])
-    axes.bar_label(drawn, [text(bars[name]) for name in names], padding=4, fontsize=8)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-    axes.margins(x=0.14)
