@@ -43,6 +43,7 @@ DECIDES_NOTHING = {
     "thawline.config.recipe.fields": "declares settings, whose values count themselves",
     "thawline.config.recipe.rewards": "declares settings, whose values count themselves",
     "thawline.config.recipe.words": "words for recipes",
+    "thawline.wording": "words for numbers",
 }
 """Modules (and all below them) that change no result, and why not; nothing that only they import counts."""
 

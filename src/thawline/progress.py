@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from thawline.machine import leads
+from thawline.wording import roughly
 
 log = logging.getLogger(__name__)
 
@@ -148,12 +149,8 @@ def _in_words(left: float | None) -> str:
     if left is None:
         return ""
     after = None if _place is None else _place.after()
-    found = f"about {_time(left)} left"
-    return found if after is None else f"{found}, {_time(left + after)} in all"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    found = f"about {roughly(left)} left"
+    return found if after is None else f"{found}, {roughly(left + after)} in all"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import replace
 from thawline.config.sections import Goal
 from thawline.plan.budget import Forecast, Programme, Work, forecast
 from thawline.plan.costs import Costs
+from thawline.wording import counted, duration
 
 
 def table(minutes: float, used: float, programme: Programme, expected: Forecast) -> Iterator[str]:
@@ -19,11 +20,7 @@ def table(minutes: float, used: float, programme: Programme, expected: Forecast)
 
 
 def _row(what: str, seconds: float) -> str:
-    return f"  {what:<72} {_time(seconds):>8}"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+    return f"  {what:<72} {duration(seconds):>12}"
 
 
 def _search(programme: Programme) -> str:
@@ -41,8 +38,9 @@ def _search(programme: Programme) -> str:
 def _final(programme: Programme) -> str:
     if not programme.depths:
         return "the solved head"
-    trainings = f"{programme.seeds} training{'s' if programme.seeds > 1 else ''}"
-    return f"{trainings} of {programme.epochs} epochs with the recipe that is chosen"
+    return (
+        f"{counted(programme.seeds, 'training')} of {programme.epochs} epochs with the recipe that is chosen"
+    )
 
 
 def left_out(work: Work, costs: Costs, programme: Programme, expected: Forecast) -> Iterator[str]:
@@ -50,12 +48,12 @@ def left_out(work: Work, costs: Costs, programme: Programme, expected: Forecast)
     if not programme.depths:
         least = Programme(1, 3, 1, work.depths[:1])
         more = forecast(work, costs, least).total - expected.total
-        yield f"  left out: all fine-tuning; the least of it takes {_time(more)} more"
+        yield f"  left out: all fine-tuning; the least of it takes {duration(more)} more"
         return
     for words, richer in _richer(work, programme):
         more = forecast(work, costs, richer).total - expected.total
         if more > 1:
-            yield f"  left out: {words}, {_time(more)} more"
+            yield f"  left out: {words}, {duration(more)} more"
 
 
 def _richer(work: Work, programme: Programme) -> Sequence[tuple[str, Programme]]:

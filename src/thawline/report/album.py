@@ -7,7 +7,7 @@ import numpy as np
 
 from thawline.report.figures.confusion import WRITTEN, mean_count
 from thawline.report.thumbnails import Entry, Thumbnails
-from thawline.report.wording import counted, listed, percent
+from thawline.wording import counted, listed, percent
 
 
 def facts(pictures: Thumbnails, sizes: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from thawline.report.findings import FINETUNED, NAMES, SCRATCH, Findings
 from thawline.report.machine import describe_machine
-from thawline.report.wording import listed, percent
+from thawline.wording import listed, percent
 
 _WORTH_TELLING = 0.005
 """Smallest share saved that the text tells of."""

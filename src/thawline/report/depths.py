@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from thawline.report.findings import Findings
-from thawline.report.wording import amount, percent_with_range, points
+from thawline.wording import amount, percent_with_range, points_with_range
 
 
 def tested(findings: Findings) -> bool:
@@ -41,7 +41,7 @@ def _share(row: pd.Series, name: str) -> str:
 
 
 def _difference(row: pd.Series) -> str:
-    mean, low, high = (float(row.get(f"minus_best_{end}", math.nan)) for end in ("mean", "low", "high"))
-    if math.isnan(mean):
+    interval = {end: float(row.get(f"minus_best_{end}", math.nan)) for end in ("mean", "low", "high")}
+    if math.isnan(interval["mean"]):
         return "–"
-    return f"{points(mean)} ({points(low)} to {points(high)})" if mean or low or high else "the best"
+    return points_with_range(interval) if any(interval.values()) else "the best"

@@ -16,6 +16,18 @@ from thawline.report.figures.confusion import confusion_counts, frequent_mistake
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 from thawline.report.rewards import rewards
 from thawline.report.strategy import strategy
+from thawline.wording import (
+    Interval,
+    amount,
+    counted,
+    duration,
+    memory,
+    percent,
+    percent_with_range,
+    points_with_range,
+    rate,
+    with_range,
+)
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -146,15 +158,15 @@ def taught(findings: Findings) -> str:
     have or none, the validation pictures as well."""
     train, val = findings.size("train"), findings.size("val")
     if findings.recipes[FINETUNED].recipe.refit:
-        return f"{wording.counted(train + val, 'picture')}, validation pictures included,"
-    return wording.counted(train, "picture")
+        return f"{counted(train + val, 'picture')}, validation pictures included,"
+    return counted(train, "picture")
 
 
-def measured(metric: str, interval: wording.Interval) -> str:
+def measured(metric: str, interval: Interval) -> str:
     """Write a metric with its interval, for a cell."""
     if metric == "log_loss":
-        return f"{interval['mean']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
-    return wording.percent_with_range(interval)
+        return with_range(interval)
+    return percent_with_range(interval)
 
 
 def recipe_rows(findings: Findings) -> list[tuple[str, str]]:
@@ -173,7 +185,7 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, float) and value != 0 and not 0.01 <= abs(value) < 1000:
-        return wording.rate(value)
+        return rate(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -190,8 +202,8 @@ def source(config: Config, findings: Findings) -> str:
         return f"{name}, pretrained on {data}"
     last = history.sort_values("epoch")["val_accuracy"].iloc[-1]
     return (
-        f"{name}, pretrained on {data} for {wording.counted(len(history), 'epoch')} "
-        f"({wording.percent(last)} of its own validation pictures right)"
+        f"{name}, pretrained on {data} for {counted(len(history), 'epoch')} "
+        f"({percent(last)} of its own validation pictures right)"
     )
 
 
@@ -204,12 +216,13 @@ def source_rows(findings: Findings) -> list[dict[str, Any]]:
         {
             "name": row["source"],
             "chosen": row["chosen"],
-            "accuracy": wording.percent(row["accuracy"]),
-            "minus_best": f"{wording.points(row['minus_best'])} ({wording.points(row['low'])} to "
-            f"{wording.points(row['high'])})",
-            "neighbours": wording.percent(row["neighbours"]),
+            "accuracy": percent(row["accuracy"]),
+            "minus_best": points_with_range(
+                {"mean": row["minus_best"], "low": row["low"], "high": row["high"]}
+            ),
+            "neighbours": percent(row["neighbours"]),
             # infinite where they could not be counted
-            "operations": "–" if math.isinf(row["operations"]) else wording.amount(row["operations"], "FLOP"),
+            "operations": "–" if math.isinf(row["operations"]) else amount(row["operations"], "FLOP"),
             "seconds": f"{row['seconds']:.3f}",
         }
         for _, row in table.iterrows()
@@ -224,7 +237,7 @@ def class_rows(findings: Findings) -> list[dict[str, Any]]:
             "label": row["label"],
             "support": row["support"],
             "scores": [
-                "–" if math.isnan(score) else wording.percent(score)
+                "–" if math.isnan(score) else percent(score)
                 for score in map(float, row[["precision", "recall", "f1"]])
             ],
         }
@@ -240,13 +253,13 @@ def cost_rows(costs: dict[str, Any]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "stage": stage_name(stage),
-                "seconds": wording.duration(seconds),
+                "seconds": duration(seconds),
                 "runs": runs or "–",
-                "each": wording.duration(seconds / runs) if runs else "–",
+                "each": duration(seconds / runs) if runs else "–",
             }
         )
     total = sum(cost["seconds"] for cost in costs["stages"].values())
-    return [*rows, {"stage": "**all**", "seconds": wording.duration(total), "runs": "", "each": ""}]
+    return [*rows, {"stage": "**all**", "seconds": duration(total), "runs": "", "each": ""}]
 
 
 def training_rows(costs: dict[str, Any]) -> list[dict[str, str]]:
@@ -258,12 +271,12 @@ def training_rows(costs: dict[str, Any]) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": NAMES[name],
-                "trainable": f"{wording.amount(cost['trainable_parameters'])} ({wording.percent(share)})",
-                "forward": wording.amount(cost["forward_flops"], "FLOP"),
-                "step": wording.amount(cost["step_flops"], "FLOP"),
-                "epoch": wording.duration(cost["seconds_per_epoch"]),
-                "pictures": wording.amount(cost["pictures_per_second"]),
-                "memory": wording.memory(cost["peak_memory_bytes"]),
+                "trainable": f"{amount(cost['trainable_parameters'])} ({percent(share)})",
+                "forward": amount(cost["forward_flops"], "FLOP"),
+                "step": amount(cost["step_flops"], "FLOP"),
+                "epoch": duration(cost["seconds_per_epoch"]),
+                "pictures": amount(cost["pictures_per_second"]),
+                "memory": memory(cost["peak_memory_bytes"]),
             }
         )
     return rows

@@ -16,8 +16,9 @@ from thawline.config.recipe.words import (
 )
 from thawline.config.sections import Start
 from thawline.report.findings import FINETUNED, Findings
-from thawline.report.wording import counted, coverage, listed, percent, percent_range, rate
+from thawline.report.wording import coverage
 from thawline.training.recipe import Chosen
+from thawline.wording import counted, listed, percent, percent_range, rate
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from thawline.report import wording
 from thawline.report.figures.style import THEMES
+from thawline.wording import duration, percent
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|$~]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")
 """What GitHub's Markdown would take for markup; an underscore within a word is none."""
@@ -45,7 +45,7 @@ def _template(name: str, autoescape: bool) -> Template:
         keep_trailing_newline=True,
         autoescape=autoescape,
     )
-    written = {"duration": wording.duration, "percent": wording.percent}
+    written = {"duration": duration, "percent": percent}
     environment.filters |= written | {"cell": cell, "prose": prose, "address": address}
     return environment.get_template(name)
 

@@ -6,7 +6,8 @@ from typing import Any
 from thawline.config.recipe.rewards import Reward
 from thawline.evaluation.decisions import ARMS, DECIDED
 from thawline.report.findings import Findings
-from thawline.report.wording import Interval, contains_zero, percent_with_range, points, points_range
+from thawline.report.wording import contains_zero
+from thawline.wording import Interval, percent_with_range, points_with_range, with_range
 
 _WORDS = {
     "likelihood": "likelihood, the likeliest class",
@@ -28,7 +29,7 @@ def rewards(findings: Findings) -> dict[str, Any] | None:
     rows = [
         (
             _WORDS[name],
-            _cost(told["arms"][name]) if costly else percent_with_range(told["arms"][name]),
+            (with_range if costly else percent_with_range)(told["arms"][name]),
             _difference(told["differences"][name], costly) if name != DECIDED else "–",
         )
         for name in ARMS
@@ -82,12 +83,8 @@ def _training(gaps: Mapping[str, Interval], sign: int) -> str:
     )
 
 
-def _cost(value: Interval) -> str:
-    return f"{value['mean']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
-
-
 def _difference(value: Interval, costly: bool) -> str:
     if costly:
         mean, low, high = (f"{value[name]:+.3f}".replace("-", "−") for name in ("mean", "low", "high"))
         return f"{mean} ({low} to {high})"
-    return f"{points(value['mean'])} ({points_range(value)}) points"
+    return f"{points_with_range(value)} points"

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from thawline.report.findings import FINETUNED, Findings
-from thawline.report.wording import percent
 from thawline.strategy.measured_rule import RULE
 from thawline.strategy.rule import Facts, advise
 from thawline.strategy.words import sentences
+from thawline.wording import percent
 
 NO_HEADS = (
     "No strategy is advised: no heads on frozen features were compared, because the contender "

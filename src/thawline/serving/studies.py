@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 
 from thawline.search import commands
 from thawline.search.commands import Overview
 from thawline.serving.output import row as tabbed
 from thawline.serving.output import write_line
+from thawline.wording import duration, percent, percent_with_range
 
 Row = Sequence[str]
 
@@ -23,7 +23,7 @@ def show(name: str | None, url: str | None) -> None:
     if not found:
         sys.stdout.write("no studies yet\n")
         return
-    rows = [(each.name, each.goal, _states(each), _best(each), _time(each)) for each in found]
+    rows = [(each.name, each.goal, _states(each), _best(each), duration(each.seconds)) for each in found]
     _write(("study", "goal", "trials", "best", "time"), rows)
 
 
@@ -34,9 +34,8 @@ def _show_one(found: Overview) -> None:
             ("parameters", ", ".join(f"{name} {_short(value)}" for name, value in found.best.params.items()))
         )
     if found.corrected:
-        mean, low, high = (100 * found.corrected[end] for end in ("mean", "low", "high"))
-        rows.append(("corrected", f"{mean:.1f} % ({low:.1f} to {high:.1f}): for having been selected"))
-    rows.append(("time", _time(found)))
+        rows.append(("corrected", f"{percent_with_range(found.corrected)}: for having been selected"))
+    rows.append(("time", duration(found.seconds)))
     rows += [(f"failure of trial {number}", reason) for number, reason in found.failures.items()]
     _write(None, rows)
 
@@ -50,11 +49,7 @@ def _best(found: Overview) -> str:
         return "–"
     accuracy, *costs = found.best.values
     cost = "".join(f", {cost:.3g} operations" for cost in costs)
-    return f"{100 * accuracy:.1f} %{cost} (trial {found.best.number})"
-
-
-def _time(found: Overview) -> str:
-    return str(timedelta(seconds=round(found.seconds)))
+    return f"{percent(accuracy)}{cost} (trial {found.best.number})"
 
 
 def _short(value: object) -> str:

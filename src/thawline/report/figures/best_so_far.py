@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from thawline.report.figures.style import FEWEST, LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import NAMES, Findings
-from thawline.report.wording import duration, listed
+from thawline.wording import duration, listed
 
 _LEFT_OUT = 0.2
 """Share of the worst trials that may lie below the axis instead of flattening the curve."""

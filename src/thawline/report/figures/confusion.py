@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from thawline.report.figures.style import ERRORS, LIGHT, WIDTH, Picture, plain_axes
 from thawline.report.findings import FINETUNED, Findings
-from thawline.report.wording import counted
+from thawline.wording import counted
 
 WRITTEN = 25
 """Classes up to which every cell's number is written into it."""

@@ -7,7 +7,8 @@ from matplotlib.ticker import FuncFormatter
 
 from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
-from thawline.report.wording import DIFFERENCES, contains_zero, coverage, listed, percent, points, same_model
+from thawline.report.wording import DIFFERENCES, contains_zero, coverage, same_model
+from thawline.wording import listed, percent, points
 
 _OTHERS = {SCRATCH: "training from scratch", PROBE: "the linear probe"}
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from thawline.report.costs import stage_name
 from thawline.report.figures.style import LIGHT, WIDTH, Picture
-from thawline.report.wording import duration, percent
+from thawline.wording import duration, percent
 
 
 def cost(costs: dict[str, Any]) -> Picture | None:

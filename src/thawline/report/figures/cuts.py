@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from thawline.report.figures.depth import label_depths
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import PROBE, Findings
-from thawline.report.wording import counted, listed, percent
 from thawline.statistics.intervals import proportion_interval
+from thawline.wording import counted, listed, percent
 
 
 def accuracy_by_cut(findings: Findings) -> Picture | None:

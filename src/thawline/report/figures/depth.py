@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
-from thawline.report.wording import counted, coverage, percent
+from thawline.report.wording import coverage
 from thawline.search.results.wording import ranges
 from thawline.statistics.intervals import proportion_interval
+from thawline.wording import counted, percent
 
 _LABELS = 24
 """Depths above which not each gets a label."""

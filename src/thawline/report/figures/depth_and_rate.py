@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator
 
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, plain_axes, value_bar, value_scale
 from thawline.report.findings import FINETUNED, Findings
-from thawline.report.wording import counted, percent, rate
+from thawline.wording import counted, percent, rate
 
 _FEW = 20
 """Complete trials below which a map would mostly show chance."""

@@ -8,8 +8,8 @@ from matplotlib.patches import Patch
 from thawline.report.figures.depth import label_depths
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
-from thawline.report.wording import counted, percent
 from thawline.search.results.wording import ranges
+from thawline.wording import counted, percent
 
 _ASIDE = 0.12
 """How far validation and test stand left and right of their depth."""

@@ -6,7 +6,7 @@ from matplotlib.ticker import FuncFormatter
 
 from thawline.report.figures.style import FEWEST, LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
-from thawline.report.wording import amount, counted, percent
+from thawline.wording import amount, counted, percent
 
 _COST, _ACCURACY = "training_flops", "val_accuracy"
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from thawline.artifacts import atomic_path
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, rate_axis, render, settings
-from thawline.report.wording import rate
 from thawline.training.range_test import RangeTest
+from thawline.wording import rate
 
 _DPI = 110
 

@@ -20,7 +20,7 @@ from thawline.report.figures.style import (
     value_scale,
 )
 from thawline.report.findings import FINETUNED, NAMES, Findings
-from thawline.report.wording import counted, listed, rate
+from thawline.wording import counted, listed, rate
 
 _SHAPES = {"complete": "o", "pruned": "v", "failed": "X"}
 _NARROW = 0.02

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, NAMES, Findings
-from thawline.report.wording import percent
+from thawline.wording import percent
 
 
 def reliability(findings: Findings) -> Picture:

@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 
 from thawline.artifacts import write_text
 from thawline.report.findings import FINETUNED, PROBE, SCRATCH
-from thawline.report.wording import rate
+from thawline.wording import rate
 
 WIDTH = 7.6
 """Inches; every figure has the width of the page's text."""

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import NAMES, Findings
-from thawline.report.wording import listed, percent
+from thawline.wording import listed, percent
 
 
 def training_curves(findings: Findings) -> Picture | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from thawline.statistics.recommendation import Recommendation
+from thawline.wording import listed, percent
 
 OTHER_TRAINING_PICTURES = (
     "Other training pictures might rank the depths otherwise; no interval here holds that."
@@ -21,10 +22,8 @@ def reason(found: Recommendation, folds: int = 1) -> str:
         return f"Depth {found.chosen.depth} was the only one tried."
     on = _pictures(found, folds)
     if len(found.alike) == 1:
-        accuracy = f"{100 * found.accuracy:.1f} %"
-        sentences = [
-            f"Depth {found.best.depth} is right on {accuracy} of your {on}; chance does not explain its lead."
-        ]
+        right = f"is right on {percent(found.accuracy)} of your {on}"
+        sentences = [f"Depth {found.best.depth} {right}; chance does not explain its lead."]
     else:
         sentences = [
             f"Depths {ranges(found.alike)} are indistinguishable on your {on}; {_which(found)}.",
@@ -127,4 +126,4 @@ def ranges(numbers: Iterable[int]) -> str:
     words: list[str] = []
     for run in runs:
         words += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run)
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+    return listed(words)
