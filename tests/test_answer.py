@@ -58,10 +58,10 @@ def test_it_says_how_good_how_much_frozen_at_which_rates_and_where_it_is(tmp_pat
     text = said(artifacts(tmp_path))
     for words in (
         "accuracy   0.893 (0.870 to 0.914) on 700 test pictures; linear probe 0.893",
-        "depth      7 units frozen, up to blocks.1.1",
-        "rates      head 0.003, body 0.0003; 8 epochs",
+        "depth      the first 7 units frozen (up to blocks.1.1)",
+        "rates      3e-3 (head) and 3e-4 (body); 8 epochs",
         "kept       fits/leaves/report/index.html, fits/leaves/model",
-        "4.5 minutes in all",
+        "4 min 32 s in all",
     ):
         assert words in text
 
@@ -85,7 +85,7 @@ def test_without_a_search_no_depth_was_compared(tmp_path: Path) -> None:
 
 def test_a_solved_head_has_neither_rates_nor_epochs(tmp_path: Path) -> None:
     text = said(artifacts(tmp_path, depth="all"))
-    assert "depth      all 31 units frozen: the head is solved on their features" in text
+    assert "depth      only a linear head, solved (all 31 units frozen)\n" in text
     assert "rates      none" in text
     # it is the linear probe
     assert "linear probe" not in text
@@ -96,34 +96,34 @@ def test_a_solved_head_has_neither_rates_nor_epochs(tmp_path: Path) -> None:
     [
         (
             {"depth": 0, "start": "random", "body_lr": None},
-            "0: nothing is copied, every weight starts random",
-            "0.003; 8",
+            "every weight trained from a random start (nothing copied)",
+            "3e-3; 8",
         ),
         (
             {"depth": "all", "linear_head": False},
-            "all 31 units frozen: the head is trained on their features",
-            "0.003; 8",
+            "only the head trained (all 31 units frozen)",
+            "3e-3; 8",
         ),
         (
             {"depth": "all", "frozen_batch_norm": "affine"},
-            "all 31 units frozen: the head is trained on their features",
-            "head 0.003, body 0.0003; 8",
+            "only the head trained (all 31 units frozen)",
+            "3e-3 (head) and 3e-4 (body); 8",
         ),
-        ({"depth": 0, "method": "lora"}, "0: LoRA", "head 0.003, body 0.0003; 8"),
+        ({"depth": 0, "method": "lora"}, "LoRA in all units", "3e-3 (head) and 3e-4 (body); 8"),
         (
             {"depth": 1, "method": "bias"},
-            "1 unit frozen, up to blocks.1.1; in the others only biases learning",
-            "head 0.003, body 0.0003; 8",
+            "only biases learning in the units after blocks.1.1 (the first unit frozen)",
+            "3e-3 (head) and 3e-4 (body); 8",
         ),
         (
             {"depth": 0, "units": ["stem", "head.1"]},
-            "all units frozen but stem, head.1",
-            "head 0.003, body 0.0003; 8",
+            "only stem, head.1 and the head learning",
+            "3e-3 (head) and 3e-4 (body); 8",
         ),
         (
             {"depth": 7, "phases": "probe_first"},
-            "7 units frozen, up to blocks.1.1",
-            "0.0003; 8",
+            "a linear probe first, then the first 7 units frozen (up to blocks.1.1)",
+            "3e-4; 8",
         ),
     ],
 )

@@ -6,12 +6,10 @@ from typing import Any
 
 from thawline.artifacts import LABELS, METRICS, PAGE, RECOMMENDATION, REVIEW, SOURCES, Artifacts, read_json
 from thawline.choose_source.wording import sentence
-from thawline.config.choices import Start
 from thawline.config.overrides import shell_line
-from thawline.config.recipe.fields import Finetune
-from thawline.config.recipe.meaning import Situation, is_probe, solved
-from thawline.config.recipe.words import method_words, named_rates
+from thawline.config.recipe.words import Told, learning, rates
 from thawline.training.recipe import recipe_of_plain
+from thawline.wording import duration, with_range
 
 ALARMING = 0.2
 """Share of doubtful labels above which the answer says so: of clean ones, heads that are often wrong doubt
@@ -22,11 +20,12 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
     """Yield lines: how good the model is, how much was frozen, at which rates, what could not be told, and
     where everything lies. `kept` is the folder with the copies, `seconds` what all of it took."""
     metrics = read_json(artifacts.reports / METRICS)
-    recipe, own = metrics["recipe"], metrics["finetuned"]
+    told, own = _told(metrics), metrics["finetuned"]
     yield ""
-    yield f"accuracy   {_interval(own['accuracy'])} on {own['n_test']} test pictures{_probe(metrics)}"
-    yield f"depth      {_depth(recipe)}"
-    yield f"rates      {_rates(recipe)}"
+    yield f"accuracy   {with_range(own['accuracy'])} on {own['n_test']} test pictures{_probe(metrics)}"
+    yield f"depth      {learning(told).replace('`', '')}"
+    trained = "none: nothing is trained step by step"
+    yield f"rates      {trained if told.is_solved else f'{rates(told)}; {told.recipe.epochs} epochs'}"
     yield from _source(artifacts.reports / SOURCES)
     for words in not_told(metrics, read_json(artifacts.reports / RECOMMENDATION)):
         yield f"not told   {words}"
@@ -38,7 +37,7 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
     yield f"kept       {place}/report/{PAGE}, {place}/model"
     again = shell_line(["thawline", "predict", "--model", f"{place}/model"])
     yield f"           {again} FILE|FOLDER"
-    yield f"           {seconds / 60:.1f} minutes in all"
+    yield f"           {duration(seconds)} in all"
 
 
 def _source(compared: Path) -> Iterator[str]:
@@ -49,51 +48,17 @@ def _source(compared: Path) -> Iterator[str]:
         yield f"source     {sentence(table)}"
 
 
-def _interval(metric: dict[str, float]) -> str:
-    return f"{metric['mean']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
-
-
 def _probe(metrics: dict[str, Any]) -> str:
     probe = metrics.get("linear_probe")
-    if probe is None or _is_probe(metrics["recipe"]):
+    if probe is None or _told(metrics).is_probe:
         return ""  # the model is that probe
-    return f"; linear probe {_interval(probe['accuracy'])}"
+    return f"; linear probe {with_range(probe['accuracy'])}"
 
 
-def _used(chosen: Mapping[str, Any]) -> tuple[Finetune, Situation]:
-    """Return the chosen recipe and where it is used; `chosen` is recipe.json."""
-    recipe = recipe_of_plain(chosen["recipe"])
-    return recipe, Situation.of(vars(recipe), chosen["depth"], None, chosen.get("linear_head", True))
-
-
-def _is_probe(chosen: Mapping[str, Any]) -> bool:
-    recipe, at = _used(chosen)
-    return is_probe(vars(recipe), at)
-
-
-def _depth(chosen: Mapping[str, Any]) -> str:
-    recipe, at = _used(chosen)
-    frozen = f"{at.depth} {'unit' if at.depth == 1 else 'units'} frozen"
-    if at.all_frozen:
-        how = "solved" if solved(vars(recipe), at) else "trained"
-        return f"all {frozen}: the head is {how} on their features"
-    if recipe.start is Start.random:
-        return "0: nothing is copied, every weight starts random"
-    words = method_words(recipe, at)
-    if recipe.units is not None:
-        return f"all units frozen but {', '.join(recipe.units)}{f': {words}' if words else ''}"
-    if at.depth:
-        return f"{frozen}, up to {chosen['unit']}{f'; in the others {words}' if words else ''}"
-    return f"0: {words or 'everything is fine-tuned'}"
-
-
-def _rates(chosen: Mapping[str, Any]) -> str:
-    recipe, at = _used(chosen)
-    if solved(vars(recipe), at):
-        return "none: nothing is trained step by step"
-    found = named_rates(recipe, at)
-    rates = [f"{f'{whose} ' if len(found) > 1 else ''}{rate:.2g}" for rate, whose in found]
-    return f"{', '.join(rates)}; {recipe.epochs} epochs"
+def _told(metrics: Mapping[str, Any]) -> Told:
+    chosen = metrics["recipe"]
+    recipe, head = recipe_of_plain(chosen["recipe"]), chosen.get("linear_head", True)
+    return Told(recipe, chosen["depth"], chosen["unit"], linear_head=head)
 
 
 def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> Iterator[str]:
@@ -112,7 +77,7 @@ def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> I
     elif recommendation and recommendation.get("best_depth") is None:
         why = "every depth had few trials" if selected else "no other was tried"
         yield f"which depth is best: {why} (-S search=depth_curve gives each as many)"
-    if _is_probe(metrics["recipe"]):
+    if _told(metrics).is_probe:
         return
     difference = metrics.get("difference_linear_probe", {}).get("accuracy")
     if difference is not None and difference["low"] <= 0 <= difference["high"]:

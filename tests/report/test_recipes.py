@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from thawline.config.recipe.words import shown
-from thawline.config.sections import Contender, Finetune
+from thawline.config.recipe.words import Told, described, rates, shown
+from thawline.config.sections import Finetune
 from thawline.report.findings import Findings
-from thawline.report.recipes import Told, answer, described, frozen_cell, method_cell, rates
-from thawline.training.recipe import Chosen
+from thawline.report.recipes import answer, frozen_cell, method_cell
 
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "finetune"
 UNITS = ("conv1", *(f"layer{stage}.{block}" for stage in range(1, 5) for block in range(2)))
@@ -23,7 +22,7 @@ def recipe(depth: int = 3, count: int | None = 9, linear_head: bool = True, **va
     made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Finetune), given))
     assert isinstance(made, Finetune)
     unit = UNITS[depth - 1] if depth else None
-    return Told(Chosen(Contender.finetuned, made, depth, unit, None, linear_head), count)
+    return Told(made, depth, unit, count, linear_head)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +135,7 @@ def test_the_number_of_units_may_be_unknown() -> None:
 
 
 def test_all_units_may_be_frozen_by_that_word() -> None:
-    whole = Told(Chosen(Contender.finetuned, Finetune(depth="all", head_lr=3e-3), 9, "layer4.1", None), None)
+    whole = Told(Finetune(depth="all", head_lr=3e-3), 9, "layer4.1")
     assert described(whole) == "only a linear head, solved (all 9 units frozen)"
     assert rates(whole) == "–"
 
@@ -193,7 +192,7 @@ def test_fields_are_shown_where_they_mean_something(
 
 def test_the_depth_shown_is_the_resolved_one() -> None:
     named = Finetune(depth="layer1", head_lr=3e-3)
-    told = Told(Chosen(Contender.finetuned, named, 3, "layer1.1", None), 9)
+    told = Told(named, 3, "layer1.1", 9)
     assert shown(told.recipe, told.at)["depth"] == 3
 
 

@@ -146,7 +146,7 @@ def contender_rows(findings: Findings) -> list[dict[str, Any]]:
                 + (": the same model" if name == PROBE and _is_the_probe(findings) else ""),
                 "frozen": recipes.frozen_cell(told),
                 "method": recipes.method_cell(told),
-                "rates": recipes.rates(told),
+                "rates": words.rates(told),
                 "values": [measured(name_, findings.metrics[name][name_]) for name_ in METRICS],
             }
         )
@@ -174,7 +174,7 @@ def recipe_rows(findings: Findings) -> list[tuple[str, str]]:
     frozen prefix."""
     told = recipes.told(findings)
     rows = [(name, _shown(value)) for name, value in words.shown(told.recipe, told.at).items()]
-    return rows + ([("last frozen unit", told.chosen.unit)] if told.chosen.unit else [])
+    return rows + ([("last frozen unit", told.unit)] if told.unit else [])
 
 
 def _shown(value: object) -> str:

@@ -20,7 +20,7 @@ from thawline.artifacts import (
     write_table,
 )
 from thawline.config.recipe.contenders import of_each
-from thawline.config.recipe.meaning import Situation, matters
+from thawline.config.recipe.words import Told, described
 from thawline.config.search import EACH_DEPTH
 from thawline.config.sections import Config, Contender, Goal
 from thawline.data.recorded import recorded
@@ -72,7 +72,8 @@ def _search(config: Config, artifacts: Artifacts) -> None:
     write_cuts(trials)
     write_left_out(folder / LEFT_OUT, trials, found)
     write_chosen(folder / RECIPE, found)
-    log.info("%s: depth %d, %s", *_summary(found))
+    told = Told(found.recipe, found.depth, found.unit, len(trials.units), found.linear_head)
+    log.info("%s: %s", trials.contender.name, described(told))
 
 
 def _passed_through(trials: Trials) -> Chosen:
@@ -179,11 +180,3 @@ def _announce(trials: Trials) -> None:
             "pretraining and fine-tuning (search.workers runs trials side by side)",
             name,
         )
-
-
-def _summary(found: Chosen) -> tuple[str, int, str]:
-    values = vars(found.recipe)
-    at = Situation.of(values, found.depth, None, found.linear_head)
-    names = [name for name in ("head", "body") if matters(f"{name}_lr", values, at)]
-    rates = ", ".join(f"{name} rate {values[f'{name}_lr']:.2g}" for name in names)
-    return found.contender.name, found.depth, rates or "head solved"

@@ -4,14 +4,24 @@ A recipe is told as it was used: what means nothing in it (LoRA's rank where not
 spoken of.
 """
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
-from thawline.config.choices import BatchNorm, LossName, Phases
+from thawline.config.choices import BatchNorm, LossName, Phases, Start
 from thawline.config.recipe.fields import Finetune
-from thawline.config.recipe.meaning import Situation, body_learns, matters, some_frozen, thawed
+from thawline.config.recipe.meaning import (
+    Situation,
+    body_learns,
+    is_probe,
+    matters,
+    solved,
+    some_frozen,
+    thawed,
+)
 from thawline.config.recipe.methods import Method
 from thawline.config.recipe.rewards import Reward
+from thawline.wording import listed, rate
 
 _BATCH_NORM = {
     BatchNorm.frozen: "BatchNorm held fixed",
@@ -32,6 +42,90 @@ _OFF = (
     *("decay_all", "label_smoothing", "class_weights", "head_cuts", "reward", "loss"),
 )
 """Fields whose default is "off": not worth showing unless they were turned on."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A recipe where it was used: with `depth` frozen units, of which `unit` is the last (None where there is
+    none), of all `units` (None where that is not known); a `linear_head` is solved where it learns alone."""
+
+    recipe: Finetune
+    depth: int
+    unit: str | None
+    units: int | None = None
+    linear_head: bool = True
+
+    @cached_property
+    def at(self) -> Situation:
+        """Return where the recipe is used."""
+        return Situation.of(vars(self.recipe), self.depth, self.units, self.linear_head)
+
+    @property
+    def is_probe(self) -> bool:
+        """Tell whether it is the contender `linear_probe` by another name."""
+        return is_probe(vars(self.recipe), self.at)
+
+    @property
+    def is_solved(self) -> bool:
+        """Tell whether it trains nothing by gradient descent: a solved head alone learns."""
+        return solved(vars(self.recipe), self.at)
+
+
+def described(told: Told) -> str:
+    """Return the recipe, to follow the word “with”."""
+    count = len(named_rates(told.recipe, told.at))
+    how = [f"learning {'rates' if count > 1 else 'rate'} {rates(told)}"] if count else []
+    return listed([learning(told), *besides(told.recipe, told.at), *how])
+
+
+def learning(told: Told) -> str:
+    """Return what is frozen and what learns in the rest, to follow the word “with”."""
+    if told.recipe.start is Start.random:
+        return "every weight trained from a random start (nothing copied)"
+    if told.is_solved:
+        return f"only {head_words(told.recipe, told.at)}, solved (all {told.depth} units frozen)"
+    if told.at.all_frozen:
+        return f"only the head trained (all {told.depth} units frozen)"
+    first, method = probe_first_words(told.recipe, told.at), method_words(told.recipe, told.at)
+    then = f"{method} in {_where(told)}" if method else _whole_units(told)
+    return f"{first}, then {then}" if first else then
+
+
+def _whole_units(told: Told) -> str:
+    if told.recipe.units is not None:
+        return f"only {listed([*_named(told.recipe.units), 'the head'])} learning"
+    depth, unit = told.depth, told.unit
+    if depth == 0:
+        return "full fine-tuning (no unit frozen)"
+    return f"{_first(told)} frozen ({'' if depth == 1 else 'up to '}`{unit}`)"
+
+
+def _where(told: Told) -> str:
+    if told.recipe.units is not None:
+        return f"{listed(_named(told.recipe.units))} (all other units frozen)"
+    if told.depth == 0:
+        return f"all {told.units} units" if told.units else "all units"
+    return f"the units after `{told.unit}` ({_first(told)} frozen)"
+
+
+def _first(told: Told) -> str:
+    """Return e.g. `the first 3 of 9 units`."""
+    depth, units = told.depth, told.units
+    if depth == 1:
+        return f"the first {f'of {units} units' if units else 'unit'}"
+    return f"the first {f'{depth} of {units}' if units else depth} units"
+
+
+def _named(units: list[str]) -> list[str]:
+    return [f"`{name}`" for name in units]
+
+
+def rates(told: Told) -> str:
+    """Return the learning rates that matter; `–` where there are none, because the head is solved."""
+    found = named_rates(told.recipe, told.at)
+    if len(found) < 2:
+        return rate(found[0][0] if found else None)
+    return " and ".join(f"{rate(value)} ({whose})" for value, whose in found)
 
 
 def shown(recipe: Finetune, at: Situation) -> dict[str, Any]:
