@@ -12,7 +12,7 @@ from tests_story import Story, write_story
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config
 from thawline.report.costs import collect_costs
-from thawline.report.figures import gallery
+from thawline.report.figures.gallery import gallery
 from thawline.report.findings import Findings, read_findings
 from thawline.report.page import content
 from thawline.report.rendering import readme, web_page

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from thawline.report.costs import collect_costs
-from thawline.report.figures import Picture, gallery, write_picture
 from thawline.report.figures.confusion import confusion_counts, frequent_mistakes
 from thawline.report.figures.contenders import contenders
 from thawline.report.figures.depth import depth_curve
-from thawline.report.figures.style import DARK, LIGHT, darkened, render
+from thawline.report.figures.gallery import gallery
+from thawline.report.figures.style import DARK, LIGHT, Picture, darkened, render, write_picture
 from thawline.report.findings import Findings
 
 Make = Callable[..., tuple[Findings, dict[str, Picture]]]

@@ -17,8 +17,8 @@ from thawline.artifacts import STRATEGY, Artifacts, read_json
 from thawline.config.errors import UserError
 from thawline.config.sections import Config
 from thawline.report.costs import collect_costs
-from thawline.report.figures import Picture, gallery, write_picture
-from thawline.report.figures.style import DARK, LIGHT, THEMES, Theme
+from thawline.report.figures.gallery import gallery
+from thawline.report.figures.style import DARK, LIGHT, THEMES, Picture, Theme, write_picture
 from thawline.report.findings import Findings, read_findings
 from thawline.report.report import report
 from thawline.report.strategy import strategy

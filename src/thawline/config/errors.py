@@ -10,9 +10,14 @@ FULL_DISK = "the disk is full.\n  free some space and run the same command again
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
 
 
+def alike(name: str, names: Iterable[str]) -> list[str]:
+    """Return the names most like `name`, the nearest first, six at most."""
+    return difflib.get_close_matches(name, list(names), n=6, cutoff=0.4)
+
+
 def closest(name: str, names: Iterable[str]) -> str:
     """Return the names most like `name`, as a list in words."""
-    return ", ".join(difflib.get_close_matches(name, list(names), n=6, cutoff=0.4)) or "see the documentation"
+    return ", ".join(alike(name, names)) or "see the documentation"
 
 
 def first_line(error: BaseException) -> str:

@@ -1,6 +1,5 @@
 """Error messages for a wrong configuration: the key, the value, what is allowed, the nearest name."""
 
-import difflib
 import typing
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -9,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from thawline.config.errors import alike
 from thawline.config.kinds import describe
 from thawline.config.overrides import mended, shell_line
 from thawline.config.sections import Config
@@ -16,7 +16,7 @@ from thawline.config.sections import Config
 
 def nearest(name: str, names: list[str]) -> str:
     """Return a line naming the closest of `names`, and one naming all of them."""
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    close = alike(name, names)
     return (f"\n  nearest: {close[0]}" if close else "") + f"\n  allowed: {', '.join(sorted(names))}"
 
 

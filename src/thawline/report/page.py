@@ -11,8 +11,8 @@ from thawline.config.supervision import is_supervised
 from thawline.evaluation.metrics import METRICS
 from thawline.report import album, depths, recipes, wording
 from thawline.report.costs import saved, stage_name, training_costs
-from thawline.report.figures import Picture
 from thawline.report.figures.confusion import confusion_counts, frequent_mistakes
+from thawline.report.figures.style import Picture
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 from thawline.report.rewards import rewards
 from thawline.report.strategy import strategy

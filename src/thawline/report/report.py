@@ -7,7 +7,8 @@ import pandas as pd
 from thawline.artifacts import COSTS, LABELS, PAGE, STRATEGY, Artifacts, write_json, write_table, write_text
 from thawline.config.sections import Config
 from thawline.report.costs import collect_costs
-from thawline.report.figures import gallery, write_picture
+from thawline.report.figures.gallery import gallery
+from thawline.report.figures.style import write_picture
 from thawline.report.findings import read_findings
 from thawline.report.labels import labels_table
 from thawline.report.page import content

@@ -6,30 +6,12 @@ would have happened on other pictures.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from thawline.statistics.bootstrap import clusters_of, picture_draws
 from thawline.statistics.intervals import resampled_share_interval
 from thawline.statistics.one_standard_error import simplest
-
-
-@dataclass(frozen=True)
-class Corrected:
-    """The winner's accuracy, in 0..1, as it is to be expected on new pictures."""
-
-    winner: int
-    """Row of the trial that wins on all pictures."""
-    naive: float
-    """Its accuracy on the pictures that chose it; too high on average."""
-    mean: float
-    """Its accuracy corrected for the choice."""
-    low: float
-    high: float
-    """Ends of the interval around `mean`."""
-    trials: int
-    images: int
 
 
 def corrected(
@@ -41,8 +23,10 @@ def corrected(
     resamples: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
-) -> Corrected:
+) -> tuple[float, float, float]:
     """Return the accuracy to expect of the winner of a study on pictures that did not choose it.
+
+    Returns its mean, in 0..1, and the low and high end of its interval.
 
     Bootstrap bias corrected cross-validation (Tsamardinos, Greasidou and Borboudakis 2018,
     Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation): in each
@@ -78,7 +62,7 @@ def corrected(
         confidence: coverage of the interval.
 
     Raises ValueError unless there is a trial and a picture. With one cluster of pictures nothing is left
-    to score the winner: the mean is the naive score and the interval 0..1.
+    to score the winner: the mean is its score on all pictures and the interval 0..1.
     """
     correct = np.asarray(correct, np.float64)
     trials, images = correct.shape
@@ -91,12 +75,11 @@ def corrected(
         best = _winners(correct, penalty, weights)
         return best if frozen is None else simplest(correct, best, frozen, clusters, weights)
 
-    winner = int(chosen(np.ones((images, 1)))[0])
-    naive = float(correct[winner].mean())
-    mean, low, high = _left_out(
-        lambda weights: correct[chosen(weights)], naive, clusters, resamples, seed, confidence
-    )
-    return Corrected(winner, naive, mean, low, high, trials, images)
+    def choose(weights: np.ndarray) -> np.ndarray:
+        return correct[chosen(weights)]
+
+    naive = float(choose(np.ones((images, 1))).mean())
+    return _left_out(choose, naive, clusters, resamples, seed, confidence)
 
 
 def corrected_depth(

@@ -56,8 +56,8 @@ def test_the_correction_is_made_as_configured(tmp_path: Path, confidence: float,
     validating = validating_on(40, Evaluate(confidence=confidence, resamples=resamples))
     told = corrected_accuracy(study, best_of(study), None, validating, tmp_path, seed=3)
     expected = corrected(correct, losses=losses, confidence=confidence, resamples=resamples, seed=3)
-    assert best_of(study).number == expected.winner
-    assert told == {"mean": expected.mean, "low": expected.low, "high": expected.high}
+    assert told is not None
+    assert (told["mean"], told["low"], told["high"]) == expected
 
 
 numbers = st.integers(0, 2)
@@ -72,7 +72,9 @@ def test_of_two_objectives_ties_go_to_the_lower_cost_and_then_to_the_lower_loss(
     losses = scale * generator.integers(0, 3, (len(costs), 2)).astype(float)
     study = finished(correct, losses, [1e9 * cost for cost in costs])
     broken = by_cost_then_loss(1e9 * np.array(costs), losses)
-    assert corrected(correct, losses=broken, resamples=1).winner == best_of(study).number
+    accuracies, penalties = correct.mean(1), broken.mean(1)
+    first = min(range(len(costs)), key=lambda trial: (-accuracies[trial], penalties[trial], trial))
+    assert first == best_of(study).number
 
 
 def test_equal_costs_leave_the_choice_to_the_pictures_that_were_drawn() -> None:

@@ -103,7 +103,7 @@ def corrected_accuracy(
         )
         return None
     evaluate, costs = validating.config.evaluate, [each.values[1] for each in trials if each.values[1:]]
-    told = bias_corrected(
+    mean, low, high = bias_corrected(
         correct,
         validating.groups,
         losses=by_cost_then_loss(np.array(costs), losses) if costs else losses,
@@ -112,7 +112,7 @@ def corrected_accuracy(
         confidence=evaluate.confidence,
         seed=seed,
     )
-    return {"mean": told.mean, "low": told.low, "high": told.high}
+    return {"mean": mean, "low": low, "high": high}
 
 
 def _frozen(trials: Sequence[FrozenTrial]) -> np.ndarray:
