@@ -223,17 +223,17 @@ def look(run: Sequence[str], root: Path) -> list[str]:
     else that would be said only when all pictures had been looked at.
     """
     # pandas and Hydra are not loaded for a command that is wrong
-    from thawline.config.composition import compose, located, to_config
+    from thawline.config.composition import compose, to_config
     from thawline.config.sections import Role
-    from thawline.data.costs import read_costs
+    from thawline.data.costs import configured_costs
     from thawline.data.overview import overview
     from thawline.data.votes import collected
 
     config = to_config(compose(root, list(run[4::2])))
     found = collected(config.target, Role.target, config.seed)[0]
     labels = {item.label for item in found.items}
-    if config.evaluate.costs is not None and "" not in labels and not found.losses.of_class:
-        read_costs(located(config.evaluate.costs), sorted(labels))
+    if "" not in labels and not found.losses.of_class:
+        configured_costs(config.evaluate.costs, sorted(labels))
     return list(overview(found, Role.target))
 
 

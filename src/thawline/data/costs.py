@@ -6,11 +6,17 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from thawline.config.composition import located
 from thawline.config.errors import UserError
 from thawline.data.names import normal
 from thawline.data.text_tables import separator_of
 
 Costs = tuple[tuple[float, ...], ...]
+
+
+def configured_costs(path: str | None, classes: Sequence[str]) -> Costs | None:
+    """Return `read_costs` of the file that `evaluate.costs` names; None where it names none."""
+    return None if path is None else read_costs(located(path), classes)
 
 
 def read_costs(path: Path, classes: Sequence[str]) -> Costs:

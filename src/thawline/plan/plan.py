@@ -21,7 +21,6 @@ from thawline.artifacts import (
 )
 from thawline.clock import Clock
 from thawline.config.choices import ValidationName
-from thawline.config.composition import located
 from thawline.config.recipe.contenders import recipe_of
 from thawline.config.recipe.rewards import Reward
 from thawline.config.search import EACH_DEPTH, LINEAR_PROBE, MEASURED
@@ -39,7 +38,7 @@ from thawline.config.sections import (
     Start,
 )
 from thawline.data.augment import variants
-from thawline.data.costs import read_costs
+from thawline.data.costs import configured_costs
 from thawline.data.store import Store, groups_of
 from thawline.data.supervision import open_training
 from thawline.models.answer import save_answering
@@ -140,9 +139,8 @@ def first_model(config: Config, artifacts: Artifacts, store: Store) -> tuple[lis
     """
     initial, folder = artifacts.stage("replace_head"), artifacts.stage_output("plan", "model")
     network, card = load_model(initial / MODEL, initial / CARD)
-    given = config.evaluate.costs
     # before anything that takes long
-    mistakes = None if given is None else read_costs(located(given), card.classes)
+    mistakes = configured_costs(config.evaluate.costs, card.classes)
     cache = PrefixCache(artifacts.prefix, config.trainer)
     linear = linear_head(network) is not None
     recipe = recipe_of(Contender.linear_probe, config.finetune, linear)

@@ -17,9 +17,8 @@ from thawline.artifacts import (
     read_json,
     seed_weights,
 )
-from thawline.config.composition import located
 from thawline.config.sections import Config, Contender, ExportFormat
-from thawline.data.costs import read_costs
+from thawline.data.costs import configured_costs
 from thawline.data.supervision import open_training
 from thawline.models.adapters.adapt import merge
 from thawline.models.answer import save_answering
@@ -46,7 +45,6 @@ def export(config: Config, artifacts: Artifacts) -> None:
     notes = {**card.notes, "seed": seed, "validation_accuracy": accuracy}
     searched = artifacts.stage("search", name)
     network, recipe = merge(network), read_chosen(searched / RECIPE).recipe
-    path = config.evaluate.costs
     store = open_training(artifacts)
     ask, device = None, prepare_device(config.trainer)
     if solved_alone(network, recipe) and not in_half_precision(config.trainer):
@@ -59,7 +57,7 @@ def export(config: Config, artifacts: Artifacts) -> None:
         store,
         config.export.unknown_share,
         device,
-        None if path is None else read_costs(located(path), card.classes),
+        configured_costs(config.evaluate.costs, card.classes),
         recipe.batch_size,
         searched / LEFT_OUT,
         ask,

@@ -17,6 +17,7 @@ from torch import nn
 
 from thawline.config.sections import Finetune, Trainer
 from thawline.data.augment import FIXED
+from thawline.data.costs import Costs
 from thawline.data.store import Store, groups_of
 from thawline.models.answer import Answer, as_rows, scores
 from thawline.models.answering import Answering, Unknown
@@ -65,7 +66,7 @@ def answering_of(
     store: Store,
     share: float,
     device: torch.device,
-    costs: tuple[tuple[float, ...], ...] | None = None,
+    costs: Costs | None = None,
     batch_size: int = 64,
     searched: Path | None = None,
     ask: Ask | None = None,

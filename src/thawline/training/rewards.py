@@ -16,11 +16,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from thawline.config.composition import located
 from thawline.config.errors import UserError, closest
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Config, Finetune
-from thawline.data.costs import read_costs
+from thawline.data.costs import configured_costs
 from thawline.data.store import Store
 from thawline.models.cuts import logits_of
 from thawline.training.loss import SMALLEST
@@ -104,10 +103,8 @@ def with_costs(recipe: Finetune, config: Config, classes: Sequence[str]) -> Fine
     """Return `recipe` with what mistakes cost where it is rewarded by that: the table that `evaluate.costs`
     names, in the order of `classes`. Raises `UserError` as `read_costs` and `require_class` do."""
     require_class(recipe, classes)
-    path = config.evaluate.costs
-    if recipe.reward is not Reward.costs or path is None:
-        return recipe
-    return replace(recipe, reward_costs=[list(row) for row in read_costs(located(path), classes)])
+    costs = configured_costs(config.evaluate.costs, classes) if recipe.reward is Reward.costs else None
+    return recipe if costs is None else replace(recipe, reward_costs=[list(row) for row in costs])
 
 
 def by_cost(costs: Sequence[Sequence[float]]) -> torch.Tensor:
