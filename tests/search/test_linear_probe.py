@@ -86,7 +86,7 @@ def test_the_head_reads_cuts_that_were_chosen_out_of_fold_and_the_recipe_repeats
     toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, runs: str
 ) -> None:
     monkeypatch.setattr("thawline.search.search.log_plots", lambda *_: None)
-    everything = CutChoice((1, 2, 3), {1: OutOfFold(0.4, 1.0, 1.0)}, {}, np.empty((0, 3)), np.arange(12))
+    everything = CutChoice((1, 2, 3), {1: OutOfFold(0.4, 1.0, 1.0)}, {}, np.arange(12))
     monkeypatch.setattr("thawline.search.trial.trials.chosen_cuts", lambda *_, **__: everything)
     config = config_of(runs, Contender.linear_probe, {"seeds": 1})
     search(config, toy_artifacts)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
 
 from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.paired import difference_interval
@@ -48,14 +47,12 @@ class CutChoice:
         singles: of each depth alone, where that was asked for: where this curve peaks, the source's features
             stop fitting.
         sets: of each candidate, the last cut alone among them.
-        probabilities: (M, classes) that heads on the chosen cuts gave pictures they were not solved on.
-        rows: (M,) which rows these are, rising: all, or those that decided.
+        rows: (M,) the rows that were left out, rising: all, or those that decided.
     """
 
     cuts: Cuts
     singles: dict[int, OutOfFold]
     sets: dict[Cuts, OutOfFold]
-    probabilities: np.ndarray
     rows: np.ndarray
 
     @property
@@ -97,7 +94,7 @@ def choose_cuts(
     asked, last = targets.rows(rows), max(cuts)
     masks = folds_of(asked, FOLDS, seed)
     if not masks:
-        return CutChoice((last,), {}, {}, np.empty((0, targets.classes)), np.empty(0, int))
+        return CutChoice((last,), {}, {}, np.empty(0, int))
     order = np.argsort(np.concatenate([np.flatnonzero(mask) for mask in masks]), kind="stable")
     blocks = {depth: _block(cut, rows) for depth, cut in cuts.items()}
 
@@ -118,7 +115,7 @@ def choose_cuts(
     best = min(sets, key=lambda each: (sets[each][0].loss, len(each)))
     chosen = best if _beats(sets[best][1], sets[last,][1], asked) else (last,)
     found = {each: one for each, (one, _) in sets.items()}
-    return CutChoice(chosen, singles, found, softmax(sets[chosen][1], axis=1), rows)
+    return CutChoice(chosen, singles, found, rows)
 
 
 @dataclass(frozen=True, eq=False)
