@@ -34,7 +34,6 @@ from thawline.config.sections import Config, Finetune
 from thawline.data.store import groups_of, open_store
 from thawline.evaluation.compare import Compared, difference_intervals, intervals
 from thawline.evaluation.metrics import contributions
-from thawline.statistics.bootstrap import clusters_of
 from thawline.training.head_cuts import chosen_cuts
 
 METHODS = (
@@ -153,7 +152,7 @@ def _measured(root: Path, config: Config, rows: list[dict[str, Any]]) -> list[di
     """The rows with accuracies and intervals over pictures and seeds in place of predictions."""
     test = open_store(Artifacts.under(root).data("test"))
     settings = config.evaluate
-    clusters = clusters_of(len(test), groups_of(test.manifest))
+    clusters = groups_of(test.manifest)
     found = {}
     for row in (each for each in rows if "runs" in each):
         said = [np.array(run["probabilities"]) for run in row["runs"]]

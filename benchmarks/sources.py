@@ -99,9 +99,7 @@ def measured(config: Config, name: str) -> Iterator[dict[str, Any]]:
     rows = np.concatenate([learnt, tested])
     classes, labels = np.unique(scanned.pictures["label"].to_numpy(str), return_inverse=True)
     manifest = scanned.pictures.iloc[learnt].assign(split="train").reset_index(drop=True)
-    targets = Targets(
-        labels[learnt], len(classes), groups=np.unique(groups_of(manifest), return_inverse=True)[1]
-    )
+    targets = Targets(labels[learnt], len(classes), groups=groups_of(manifest))
     for each in configs:
         source = Candidate(each.model.architecture, each.source.weights or "").name
         transform = replace(transform_for(each), range=shown.range)

@@ -144,9 +144,9 @@ def test_what_belongs_together_is_never_parted_and_the_same_seed_splits_the_same
     alike = np.bitwise_count(hashes[:, None] ^ hashes[None, :]) <= 2
     assert (names[:, None] == names[None, :])[alike].all()
     # whoever divides them further is told, too
-    named = np.array(groups_of(pictures.assign(group=result.groups)))
+    number = groups_of(pictures.assign(group=result.groups))
     pairs = alike | (pictures["group"].to_numpy(str)[:, None] == [each or None for each in pictures["group"]])
-    assert (named[:, None] == named[None, :])[pairs & (names != "")[:, None] & (names != "")].all()
+    assert (number[:, None] == number[None, :])[pairs & (names != "")[:, None] & (names != "")].all()
 
 
 def test_pictures_that_look_alike_are_of_one_group_and_all_others_keep_theirs():

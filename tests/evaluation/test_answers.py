@@ -6,7 +6,7 @@ import pytest
 from thawline.config.sections import Config
 from thawline.evaluation.answers import calibration, expected_costs
 
-GROUPS = [str(number) for number in range(1000)]
+CLUSTERS = np.arange(1000)
 
 
 def test_calibration_is_that_before_and_after_the_temperature() -> None:
@@ -15,7 +15,7 @@ def test_calibration_is_that_before_and_after_the_temperature() -> None:
     truth = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     labels = (random.random(1000) > truth[:, 0]).astype(int)
     # the network was three times too sure, and the temperature put that right
-    found = calibration(truth, labels, 3.0, GROUPS, Config())
+    found = calibration(truth, labels, 3.0, CLUSTERS, Config())
     for metric in ("log_loss", "expected_calibration_error"):
         before, after, difference = (found[name][metric] for name in ("before", "after", "difference"))
         assert after["mean"] < before["mean"]
@@ -31,7 +31,7 @@ def test_costs_are_those_of_the_decisions_beside_those_of_the_likeliest_class() 
     labels = np.repeat([0, 1], 100)
     likeliest = np.where(np.arange(200) % 10 == 0, 1 - labels, labels)
     decisions = np.where(np.arange(200) % 5 == 0, 1, labels)
-    found = expected_costs(costs, labels, decisions, likeliest, GROUPS[:200], Config())
+    found = expected_costs(costs, labels, decisions, likeliest, CLUSTERS[:200], Config())
     assert found["decisions"]["mean"] == pytest.approx(20 / 200)
     assert found["likeliest"]["mean"] == pytest.approx((10 + 100) / 200)
     assert found["difference"]["mean"] == pytest.approx(-90 / 200)

@@ -106,6 +106,6 @@ def test_the_same_outcomes_give_the_same_interval_on_test_as_on_validation(
     generator = np.random.default_rng(seed)
     points = [at_depth(depth, generator.random((seeds, images)) < 0.7) for depth in range(depths)]
     curve = depth_curve(points, np.arange(images))
-    found = with_test(curve, points, [str(image).zfill(3) for image in range(images)], CONFIG)
+    found = with_test(curve, points, np.arange(images), CONFIG)
     for end in ("mean", "low", "high"):
         np.testing.assert_array_equal(found[f"test_{end}"], found[f"val_{end}"])

@@ -14,7 +14,6 @@ from thawline.choose_source.looks import Look, looked_at
 from thawline.choose_source.wording import sentence
 from thawline.config.candidates import names
 from thawline.config.sections import Config
-from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.comparisons import cheapest_alike
 from thawline.statistics.paired import difference_interval
 from thawline.statistics.recommendation import TOLERANCE
@@ -85,7 +84,7 @@ def decided(
         right: of each candidate (2, N), whether head and neighbours are right on each picture.
         confidence: with which the best candidate is among those that are alike.
     """
-    clusters = clusters_of(len(targets.labels), targets.together)
+    clusters = targets.together
     heads, votes = (np.stack(each) for each in zip(*right, strict=True))
     costs = np.array([row["operations"] for row in rows])
     chosen, alike = cheapest_alike(

@@ -82,7 +82,8 @@ def looked_at(config: Config, directory: Path) -> tuple[Targets, Iterator[Look]]
     labelled = (scanned.pictures["split"] != VOTED).to_numpy()
     learnt = np.flatnonzero(np.isin(decision.names, ("train", "val")) & labelled)
     pictures = scanned.pictures.assign(group=decision.groups).iloc[learnt]
-    targets = _targets(pictures["label"].to_numpy(str), groups_of(pictures))
+    classes, labels = np.unique(pictures["label"].to_numpy(str), return_inverse=True)
+    targets = Targets(labels, len(classes), groups=groups_of(pictures))
     chosen = deciding_rows(targets, config.seed, most_pictures(config))
     targets, rows = targets.rows(chosen), learnt[chosen]
 
@@ -111,12 +112,6 @@ def most_pictures(config: Config) -> int:
 def _pixels(transform: Transform) -> Transform:
     """Return what decides the pixels of a decoded picture: all but the normalisation."""
     return replace(transform, mean=(), std=())
-
-
-def _targets(names: np.ndarray, groups: list[str]) -> Targets:
-    classes, labels = np.unique(names, return_inverse=True)
-    together = np.unique(groups, return_inverse=True)[1]
-    return Targets(labels, len(classes), groups=together)
 
 
 def look(config: Config, transform: Transform, images: np.ndarray, labels: np.ndarray) -> Look:

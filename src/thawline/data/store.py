@@ -136,9 +136,11 @@ class Store:
         return first, mine[rows]
 
 
-def groups_of(manifest: pd.DataFrame) -> list[str]:
-    """Return what is kept and resampled together: each picture's group, or its path where it has none."""
-    return list(manifest["group"].where(manifest["group"] != "", manifest["path"]))
+def groups_of(manifest: pd.DataFrame) -> np.ndarray:
+    """Number what is kept and resampled together: (n,) of 0..G-1, equal for pictures of one group; a picture
+    without a group is on its own."""
+    names = list(manifest["group"].where(manifest["group"] != "", manifest["path"]))
+    return np.unique(names, return_inverse=True)[1]
 
 
 def write_store(

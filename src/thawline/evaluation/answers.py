@@ -3,7 +3,6 @@
 Everything in the bundle was decided without these pictures; here it is only measured.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from thawline.data.store import groups_of
 from thawline.evaluation.asking import Asking
 from thawline.evaluation.compare import Compared, difference_intervals, intervals
 from thawline.evaluation.metrics import contributions
-from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.intervals import accuracy_interval, loss_interval, named
 from thawline.statistics.paired import difference_interval
 
@@ -29,33 +27,32 @@ def answers_on_test(config: Config, artifacts: Artifacts, asking: Asking) -> dic
     Raises `UserError` where the bundle is missing or was made for other classes or other input.
     """
     said, order, answering = asking.bundle(artifacts.stage("export"))
-    test, groups = asking.test, groups_of(asking.test.manifest)
+    test, clusters = asking.test, groups_of(asking.test.manifest)
     found, decisions = said.probabilities[:, order], np.argsort(order)[said.decisions]
     result: dict[str, Any] = {
         "temperature": answering.temperature,
         "basis": answering.basis,
-        "calibration": calibration(found, test.labels, answering.temperature, groups, config),
+        "calibration": calibration(found, test.labels, answering.temperature, clusters, config),
     }
     if answering.unknown is not None:
         called = (said.scores > answering.unknown.threshold)[None].astype(np.float64)
-        on_test = named(float(called.mean()), accuracy_interval(called, config.evaluate.confidence, groups))
+        on_test = named(float(called.mean()), accuracy_interval(called, config.evaluate.confidence, clusters))
         result["unknown"] = {"promised": answering.unknown.share, "on_test": on_test}
     if answering.costs is not None:
         costs = np.array(answering.costs)[np.ix_(order, order)]
         likeliest = found.argmax(1)
-        result["costs"] = expected_costs(costs, test.labels, decisions, likeliest, groups, config)
+        result["costs"] = expected_costs(costs, test.labels, decisions, likeliest, clusters, config)
     return result
 
 
 def calibration(
-    found: np.ndarray, labels: np.ndarray, temperature: float, groups: Sequence[str], config: Config
+    found: np.ndarray, labels: np.ndarray, temperature: float, clusters: np.ndarray, config: Config
 ) -> dict[str, Any]:
     """Return log-loss and calibration error, with intervals, of the probabilities (N, C) `found`, `after` the
     temperature, and of those `before` it, and the paired `difference`."""
     before = found**temperature
     before /= before.sum(1, keepdims=True)
-    clusters, confidence = clusters_of(len(labels), groups), config.evaluate.confidence
-    bins = config.evaluate.calibration_bins
+    confidence, bins = config.evaluate.confidence, config.evaluate.calibration_bins
     first, second = (Compared.of([contributions(labels, each, bins)]) for each in (before, found))
     results = {
         "before": intervals(first, clusters, confidence),
@@ -70,7 +67,7 @@ def expected_costs(
     labels: np.ndarray,
     decisions: np.ndarray,
     likeliest: np.ndarray,
-    groups: Sequence[str],
+    clusters: np.ndarray,
     config: Config,
 ) -> dict[str, Any]:
     """Return what a picture costs in the mean, with intervals: of `decisions` (N,), of calling each by its
@@ -79,7 +76,7 @@ def expected_costs(
     costs: (C, C), a row for each true class.
     """
     ours, theirs = costs[labels, decisions][None], costs[labels, likeliest][None]
-    clusters, confidence = clusters_of(len(labels), groups), config.evaluate.confidence
+    confidence = config.evaluate.confidence
     # what always deciding the same costs at least, as if all classes were equally frequent
     guess = max(float(costs.mean(0).min()), 1e-12)
     difference = difference_interval(ours, theirs, clusters, confidence, scale=costs.max(), limit=costs.max())

@@ -68,7 +68,7 @@ def _evidence(artifacts: Artifacts) -> Path:
 
 
 def with_test(
-    curve: pd.DataFrame, points: Sequence[AtDepth], groups: Sequence[str], config: Config
+    curve: pd.DataFrame, points: Sequence[AtDepth], groups: np.ndarray, config: Config
 ) -> pd.DataFrame:
     """Return `curve` with test_mean, test_low and test_high, in 0..1, made as its val columns were.
 

@@ -14,7 +14,6 @@ from thawline.data.store import groups_of, open_store
 from thawline.evaluation.asking import Asking
 from thawline.evaluation.decisions import Asked, arms, compared
 from thawline.evaluation.tables import Predicted
-from thawline.statistics.bootstrap import clusters_of
 from thawline.training.recipe import read_chosen
 
 
@@ -48,5 +47,5 @@ def rewards_on_test(
         for each in models
         if each.contender == name
     ]
-    clusters = clusters_of(len(test), groups_of(test.manifest))
+    clusters = groups_of(test.manifest)
     return compared(recipe, test.labels, test.classes, found, clusters, config.evaluate.confidence)

@@ -12,7 +12,6 @@ from thawline.data.store import Store
 from thawline.evaluation.compare import Compared, Results, difference_intervals, intervals
 from thawline.evaluation.metrics import contributions
 from thawline.evaluation.tables import Predicted, by_contender
-from thawline.statistics.bootstrap import clusters_of
 
 DIFFERENCES = {
     "difference": (Contender.finetuned.name, Contender.from_scratch.name),
@@ -22,11 +21,10 @@ DIFFERENCES = {
 
 
 def measured(
-    config: Config, labels: np.ndarray, models: Sequence[Predicted], groups: Sequence[str]
+    config: Config, labels: np.ndarray, models: Sequence[Predicted], clusters: np.ndarray
 ) -> dict[str, dict[str, Any]]:
     """Return for each contender and each difference every metric with its interval, `n_test` and `seeds`."""
     confidence, contenders = config.evaluate.confidence, by_contender(models)
-    clusters = clusters_of(len(labels), groups)
     found = {
         name: Compared.of(
             [contributions(labels, each.probabilities, config.evaluate.calibration_bins) for each in seeds]

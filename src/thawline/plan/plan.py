@@ -5,7 +5,6 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from thawline.artifacts import (
@@ -232,7 +231,7 @@ def _folds(config: Config, store: Store) -> int:
     if config.search.validation is ValidationName.kfold:
         return config.search.folds
     labelled = store.labelled
-    groups = np.array(groups_of(store.manifest.iloc[labelled]))
+    groups = groups_of(store.manifest.iloc[labelled])
     return most_folds(store.labels[labelled], groups, config.search.folds)
 
 

@@ -14,7 +14,6 @@ from thawline.data.store import PSEUDO, Store, open_store
 from thawline.data.supervision import Pseudo
 from thawline.data.unlabelled import UNLABELLED
 from thawline.models.answer import as_rows, scores
-from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.conformal import threshold_for
 from thawline.statistics.intervals import Interval
 from thawline.statistics.paired import difference_interval
@@ -105,7 +104,7 @@ def self_trained(
         choice.cuts,
         pseudo_labels(known, seed) if len(rows) else np.zeros((0, targets.classes)),
         None if said is None else (said.argmax(3) == known.targets.labels).mean(1),
-        clusters_of(len(asked), known.targets.together),
+        known.targets.together,
         known.penalty,
         (own, others),
     )

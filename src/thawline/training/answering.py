@@ -139,9 +139,9 @@ def unknown_of(distances: np.ndarray, share: float, neighbours: int, which: str)
 
 
 def _unknown_by_what_taught(rows: torch.Tensor, train: Store, share: float, neighbours: int) -> Unknown:
-    together = np.unique(groups_of(train.manifest), return_inverse=True)[1]
     which = f"{len(train):,} training pictures, each compared with the others"
-    found = unknown_of(from_others(rows, together, neighbours), share, neighbours, which)
+    distances = from_others(rows, groups_of(train.manifest), neighbours)
+    found = unknown_of(distances, share, neighbours, which)
     words = "The network learned from these, so it may be more: this is no promise."
     return replace(found, basis=f"{found.basis} {words}")
 

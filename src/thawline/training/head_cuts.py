@@ -159,7 +159,7 @@ def apart(rows: np.ndarray, widths: tuple[int, ...]) -> list[np.ndarray]:
 
 def targets_of(store: Store, classes: int, recipe: Finetune, variants: int = 1) -> Targets:
     """Return what a head is to say of the pictures of `store`, variant after variant."""
-    groups = np.unique(groups_of(store.manifest), return_inverse=True)[1]
+    groups = groups_of(store.manifest)
     weighted = recipe.class_weights is ClassWeights.balanced
     pictures = Targets(
         store.labels,

@@ -194,7 +194,7 @@ class Validating:
 
     def _groups(self, rows: np.ndarray) -> np.ndarray | None:
         """Return numbers that are equal where pictures belong together; None where each is on its own."""
-        numbers = np.unique(groups_of(self.store.manifest.iloc[rows]), return_inverse=True)[1]
+        numbers = groups_of(self.store.manifest.iloc[rows])
         return numbers if len(np.unique(numbers)) < len(rows) else None
 
     def _longest(self) -> int:

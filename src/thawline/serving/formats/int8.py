@@ -121,7 +121,7 @@ def compare(whole: Path, quantised: Path, store: Store, input: str, threshold: f
     said = [_said(session, store.images, input) for session in sessions]
     right = [labels == store.labels for labels, _ in said]
     unknown = [0.0 if threshold is None else float((score > threshold).mean()) for _, score in said]
-    clusters = np.unique(groups_of(store.manifest), return_inverse=True)[1]
+    clusters = groups_of(store.manifest)
     before, after = (each[None].astype(float) for each in right)
     interval = difference_interval(before, after, clusters, 0.95)
     batch = np.array(store.images[:BATCH])

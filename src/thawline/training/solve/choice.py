@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thawline.statistics.bootstrap import clusters_of
 from thawline.statistics.paired import difference_interval
 from thawline.training.solve.features import coordinates, standardised
 from thawline.training.solve.head import penalty_path
@@ -154,6 +153,5 @@ def deciding_rows(targets: Targets, seed: int, most: int = MOST_ROWS) -> np.ndar
 def _beats(one: np.ndarray, other: np.ndarray, asked: Targets) -> bool:
     """Tell whether logits (N, classes) lose less than other ones, by more than chance."""
     losses = [asked.losses(each) * asked.weights / asked.weights.mean() for each in (one, other)]
-    clusters = clusters_of(len(asked.labels), asked.together)
-    ends = difference_interval(losses[0][None], losses[1][None], clusters, CONFIDENCE, limit=np.inf)
+    ends = difference_interval(losses[0][None], losses[1][None], asked.together, CONFIDENCE, limit=np.inf)
     return ends[1] < 0
