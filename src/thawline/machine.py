@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+GIBIBYTE = 2**30
+
 _BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
 """The variables torchrun gives each process. Other launchers set some of them for their own ends."""
 

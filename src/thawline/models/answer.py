@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from thawline.artifacts import CARD, FEATURES, MODEL, atomic_path, file_hash, missing, write_json
+from thawline.artifacts import CARD, FEATURES, MODEL, atomic_path, file_hash, write_json
 from thawline.config.errors import UserError
 from thawline.models.adapters.shapes import channel_axis
 from thawline.models.answering import Answering
-from thawline.models.card import ModelCard
+from thawline.models.card import ModelCard, require_described
 from thawline.models.checkpoint import load_model, read_tensors
 from thawline.models.cuts import logits_of, units
 from thawline.models.splitting import split
@@ -139,11 +139,5 @@ def _features(folder: Path, card: ModelCard) -> torch.Tensor | None:
     if not unknown:
         return None
     path = folder / FEATURES
-    if not path.is_file():
-        raise missing(path)
-    if file_hash(path) != unknown.features_sha256:
-        raise UserError(
-            f"{path} is not the file that {folder / CARD} describes: its SHA-256 differs.\n"
-            "  Restore both, or delete them and run: dvc repro"
-        )
+    require_described(path, folder / CARD, unknown.features_sha256)
     return read_tensors(path)["features"]

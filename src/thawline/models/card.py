@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from thawline.artifacts import how_to_restore, read_json
+from thawline.artifacts import file_hash, how_to_restore, missing, read_json
 from thawline.config.choices import HeadVariant
 from thawline.config.errors import UserError
 from thawline.data.transform import Transform
@@ -75,6 +75,18 @@ class ModelCard:
             "answering": value["answering"] and Answering.from_dict(value["answering"]),
         }
         return cls(**{**value, **parsed})
+
+
+def require_described(path: Path, card_path: Path, wanted: str | None) -> None:
+    """Raise `UserError` unless the file at `path` is there and has the SHA-256 `wanted`, which the card at
+    `card_path` gives it."""
+    if not path.is_file():
+        raise missing(path)
+    if file_hash(path) != wanted:
+        raise UserError(
+            f"{path} is not the file that {card_path} describes: its SHA-256 differs.\n"
+            "  Restore both, or delete them and run: dvc repro"
+        )
 
 
 def read_card(path: Path) -> ModelCard:

@@ -18,7 +18,7 @@ from thawline.models import zoo
 from thawline.models.accounting import require_match
 from thawline.models.adapters.adapt import adapt, adaptation_in
 from thawline.models.adapters.weights import plain_name
-from thawline.models.card import ModelCard, read_card
+from thawline.models.card import ModelCard, read_card, require_described
 from thawline.models.head import attach_heads
 from thawline.models.head_cuts import cuts_read, read_cuts
 from thawline.models.state import load_state, tensors_of
@@ -58,13 +58,7 @@ def load_model(path: Path, card_path: Path, base: Path | None = None) -> tuple[n
     does not fit (with sorted +/- lists).
     """
     card = read_card(card_path)
-    if not path.is_file():
-        raise missing(path)
-    if card.weights.get(path.name) != file_hash(path):
-        raise UserError(
-            f"{path} is not the file that {card_path} describes: its SHA-256 differs.\n"
-            "  Restore both, or delete them and run: dvc repro"
-        )
+    require_described(path, card_path, card.weights.get(path.name))
     network = build_random(card)
     tensors = read_tensors(path)
     if card.base is not None:

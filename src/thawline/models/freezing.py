@@ -110,18 +110,14 @@ def _require_known(network: nn.Module, selection: Selection) -> None:
         raise ValueError(f"not in the network: {', '.join(unknown)}")
 
 
-def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Return parameters and buffers, also those that are not saved, by name; each shared one once."""
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
 def state_hashes(network: nn.Module, known: dict[int, str] | None = None) -> dict[str, str]:
-    """Return the SHA-256 of every parameter and buffer (type, shape and bytes), by name.
+    """Return the SHA-256 of every parameter and buffer (type, shape and bytes), by name; buffers that are not
+    saved count, too, and a shared tensor has one of its names.
 
     known: hashes of tensors, by their `id`, that are not computed again; gains the others.
     """
     known = {} if known is None else known
-    tensors = tensors_of(network)
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     for tensor in tensors.values():
         if id(tensor) not in known:
             known[id(tensor)] = _tensor_hash(tensor)

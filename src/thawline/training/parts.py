@@ -10,6 +10,7 @@ from torch import nn
 from thawline.config.errors import UserError
 from thawline.config.sections import Trainer
 from thawline.data.batches import largest_part
+from thawline.machine import GIBIBYTE
 from thawline.models.device import device_of
 from thawline.models.randomness import own_randomness
 from thawline.training.cost import without_memory
@@ -17,7 +18,6 @@ from thawline.training.processes import place
 
 log = logging.getLogger(__name__)
 
-GIBIBYTE = 2**30
 PROCESS = 1.1
 """GiB that a process takes on a CPU before its first step: PyTorch, Lightning, MLflow and their like."""
 MARGIN = 1.3

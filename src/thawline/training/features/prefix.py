@@ -21,6 +21,7 @@ from thawline.data.augment import FIXED
 from thawline.data.batches import Batches, Rows
 from thawline.data.store import Store
 from thawline.identity import code_identity
+from thawline.machine import GIBIBYTE
 from thawline.models.cuts import divide
 from thawline.models.device import in_half_precision
 from thawline.models.freezing import state_hashes
@@ -31,8 +32,6 @@ from thawline.training.features.compute import computed, quick
 from thawline.training.features.files import Features, discard, find, make
 
 log = logging.getLogger(__name__)
-
-GIBIBYTE = 2**30
 
 _FIXED = ("as they are", "mirrored")
 """Variants that no seed decides."""
