@@ -2,6 +2,7 @@
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -29,13 +30,13 @@ from thawline.plan.decisions import as_far, seconds_for_search, stop_at
 from thawline.search.results.chosen import chosen
 from thawline.search.results.cuts import write_cuts
 from thawline.search.results.depth_curve import depth_curve_of, write_evidence_without_curve
-from thawline.search.results.left_out import write_left_out
 from thawline.search.results.plots import log_plots
 from thawline.search.results.tables import pareto_table, trials_table
 from thawline.search.study.run import run_study
 from thawline.search.study.samplers import reproducible, unlearned
 from thawline.search.study.study import REASON, RUN, best_trial, counted, open_study
 from thawline.search.study.time_limit import TIME_IS_UP, set_deadline, too_late_to_begin
+from thawline.search.trial.outcomes import load_logits, write_arrays
 from thawline.search.trial.trials import Trials
 from thawline.search.trial.validation import flattered
 from thawline.training.recipe import Chosen, lock_of, write_chosen
@@ -70,10 +71,22 @@ def _search(config: Config, artifacts: Artifacts) -> None:
     write_table(folder / PARETO, pareto_table(study, trials.total))
     write_json(folder / COSTS, {"seconds": time.monotonic() - started, "study": study and study.study_name})
     write_cuts(trials)
-    write_left_out(folder / LEFT_OUT, trials, found)
+    _write_left_out(folder / LEFT_OUT, trials, found)
     write_chosen(folder / RECIPE, found)
     told = Told(found.recipe, found.depth, found.unit, len(trials.units), found.linear_head)
     log.info("%s: %s", trials.contender.name, described(told))
+
+
+def _write_left_out(path: Path, trials: Trials, found: Chosen) -> None:
+    """Write `logits` (N, classes) and `labels` (N,) of the pictures that validated the chosen trial, for
+    whoever fits probabilities to them; no file where there was no search, or where what the trial said is
+    gone."""
+    path.unlink(missing_ok=True)
+    if found.selected is None:
+        return
+    logits = load_logits(trials.outcomes, found.selected["trial"])
+    if logits is not None:
+        write_arrays(path, logits=logits, labels=trials.validating.labels)
 
 
 def _passed_through(trials: Trials) -> Chosen:
