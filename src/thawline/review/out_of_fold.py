@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import softmax
 
 from thawline.training.solve.head import penalty_path
-from thawline.training.solve.left_out import FOLDS, Asked, folds_of, left_out, path_of
+from thawline.training.solve.left_out import FOLDS, Asked, folds_of, in_order, left_out, path_of
 from thawline.training.solve.targets import Targets
 
 
@@ -38,20 +38,17 @@ def out_of_fold(
         share: in 0..1; smaller shares of the same seed are parts of larger ones.
     """
     parts: list[Asked] = []
-    order: list[np.ndarray] = []
+    divisions: list[list[np.ndarray]] = []
     for repeat in range(seed * repeats, (seed + 1) * repeats):
-        folds = folds_of(targets, FOLDS, repeat)
+        divisions.append(folds_of(targets, FOLDS, repeat))
         generator = np.random.default_rng(repeat)
-        for taught, asked, of_asked in left_out(rows, targets, folds):
+        for taught, asked, of_asked in left_out(rows, targets, divisions[-1]):
             parts.append((_some(taught, targets, share, generator), asked, of_asked))
-        order += [np.flatnonzero(out) for out in folds]
     if not parts:
         return None
     _, logits = path_of(rows, targets, penalty_path(columns), parts)
-    places = np.concatenate(order).reshape(repeats, -1)
-    said = np.empty((*places.shape, targets.classes))
-    for repeat, of_repeat in enumerate(np.split(softmax(logits, axis=1), repeats)):
-        said[repeat, places[repeat]] = of_repeat
+    each = zip(np.split(softmax(logits, axis=1), repeats), divisions, strict=True)
+    said = np.stack([in_order(of_repeat, folds) for of_repeat, folds in each])
     return OutOfFold(float(np.mean([taught.sum() for taught, *_ in parts])), said)
 
 

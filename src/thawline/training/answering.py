@@ -33,7 +33,7 @@ from thawline.training.head_cuts import apart, targets_of
 from thawline.training.phases import phases_of
 from thawline.training.solve.features import rotated, standardised
 from thawline.training.solve.head import penalty_path
-from thawline.training.solve.left_out import FOLDS, folds_of, path_of
+from thawline.training.solve.left_out import FOLDS, folds_of, in_order, path_of
 from thawline.training.solve.left_out import left_out as asked_of
 from thawline.training.solve.targets import Targets
 
@@ -198,9 +198,7 @@ def _left_out_logits(cuts: Sequence[np.ndarray], targets: Targets, penalty: floa
     rows = rotated(table.rows)[0]
     tried = penalty_path(len(table.mean)) if penalty is None else np.array([penalty])
     said = path_of(rows, targets, tried, asked_of(rows, targets, folds))[1]
-    logits = np.zeros((len(targets.labels), targets.classes))
-    logits[np.concatenate([np.flatnonzero(out) for out in folds])] = said
-    return logits
+    return in_order(said, folds)
 
 
 def _parts(store: Store, recipe: Finetune) -> tuple[Store, Store]:

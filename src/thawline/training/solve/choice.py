@@ -13,7 +13,7 @@ import numpy as np
 from thawline.statistics.paired import difference_interval
 from thawline.training.solve.features import coordinates, standardised
 from thawline.training.solve.head import penalty_path
-from thawline.training.solve.left_out import FOLDS, folds_of, left_out, path_of
+from thawline.training.solve.left_out import FOLDS, folds_of, in_order, left_out, path_of
 from thawline.training.solve.targets import Targets
 
 MOST_CUTS = 9
@@ -94,7 +94,6 @@ def choose_cuts(
     masks = folds_of(asked, FOLDS, seed)
     if not masks:
         return CutChoice((last,), {}, {}, np.empty(0, int))
-    order = np.argsort(np.concatenate([np.flatnonzero(mask) for mask in masks]), kind="stable")
     blocks = {depth: _block(cut, rows) for depth, cut in cuts.items()}
 
     def predicted(chosen: Cuts) -> tuple[OutOfFold, np.ndarray]:
@@ -104,7 +103,7 @@ def choose_cuts(
         path, said = path_of(turned, asked, penalty_path(columns), left_out(turned, asked, masks))
         at = path.chosen
         found = OutOfFold(float(path.accuracy[at]), float(path.loss[at]), float(path.penalties[at]))
-        return found, said[order]
+        return found, in_order(said, masks)
 
     sets = {chosen: predicted(chosen) for chosen in candidates(list(cuts))}
     singles = {

@@ -40,6 +40,14 @@ def left_out(rows: np.ndarray, targets: Targets, folds: Sequence[np.ndarray]) ->
     return [(~out, rows[out], targets.rows(out)) for out in folds]
 
 
+def in_order(said: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:
+    """Return what was said of the rows left out, fold after fold (M, ...), in the order of all rows (N, ...);
+    0 for those that no fold leaves out."""
+    found = np.zeros((len(folds[0]), *said.shape[1:]))
+    found[np.concatenate([np.flatnonzero(out) for out in folds])] = said
+    return found
+
+
 def path_of(
     rows: np.ndarray, targets: Targets, penalties: np.ndarray, parts: Sequence[Asked]
 ) -> tuple[PenaltyPath, np.ndarray]:
