@@ -195,9 +195,10 @@ def initial_network(recipe: Finetune, initial: Path, seed: int) -> tuple[nn.Modu
     """Return what one fine-tuning starts from: the initial target model with a head of its own (on the cuts
     that `recipe` says) and with what the method adds, or (from scratch) the same architecture with every
     weight random."""
-    network, card = load_model(initial / MODEL, initial / CARD)
     if recipe.start is Start.random:
+        card = read_card(initial / CARD)
         return build_random(card, seed), card
+    network, card = load_model(initial / MODEL, initial / CARD)
     frozen = frozen_units(recipe.depth, recipe.units, units(network))
     network = read_cuts(with_fresh_head(network, seed), cuts_of(recipe, network), seed=seed)
     return with_method(network, recipe, frozen, seed), card
