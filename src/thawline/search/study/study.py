@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,10 +157,12 @@ def _rank(trial: FrozenTrial) -> tuple[float, ...]:
 def report(trial: Trial, value: float, step: int) -> None:
     """Tell the pruner how the trial does after `step` (from 0); higher is better.
 
-    A trial that was given back after its worker's death makes its reports again: those that the
-    database has already are not made twice. A study of several objectives has no reports.
+    A trial that was given back after its worker's death makes its reports again: those that the database had
+    when it began again are not made twice. A study of several objectives has no reports.
     """
     if len(trial.study.directions) > 1:
         return
-    if step not in trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+    with warnings.catch_warnings():
+        # the first report of a step stands: Optuna leaves out the others, and says so each time
+        warnings.filterwarnings("ignore", "The reported value is ignored")
         trial.report(value, step)
