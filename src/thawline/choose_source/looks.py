@@ -118,8 +118,7 @@ def look(config: Config, transform: Transform, images: np.ndarray, labels: np.nd
     """Return what the source model of `config` makes of pictures (N, size, size, channels) uint8."""
     network, card = source_model_from_weights(config)
     device, last = prepare_machine(config.trainer), len(units(network))
-    shape = (transform.channels, transform.size, transform.size)
-    operations = _operations(network, last, shape)
+    operations = _operations(network, last, transform.shape)
     batches = Batches(images, labels, transform, FILL_BATCH, shuffle=False)
     started = time.perf_counter()
     half = in_half_precision(config.trainer)

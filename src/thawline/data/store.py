@@ -117,6 +117,10 @@ class Store:
         found = self._rows(rows, [[int(row) for row in train], [int(row) for row in val]])
         return replace(found, manifest=found.manifest.assign(split=split))
 
+    def undivided(self) -> "Store":
+        """Return the same pictures `divided` so that all of those that people labelled are to learn from."""
+        return self.divided(self.labelled, np.arange(0))
+
     def _rows(self, rows: np.ndarray | slice, name: list[Any]) -> "Store":
         """Return the pictures at `rows`, which `name` tells from other parts of these. A slice is no copy."""
         return replace(

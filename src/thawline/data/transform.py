@@ -47,6 +47,11 @@ class Transform:
         if self.fit not in Fit.__members__:
             raise FieldError("fit", self.fit, ", ".join(Fit.__members__))
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of a picture as a network is shown it."""
+        return self.channels, self.size, self.size
+
     def squared(self, pixels: Image.Image) -> np.ndarray:
         """Resize and cut a whole picture to `(size, size, channels)` uint8. Raises `UnusablePictureError` for
         slivers."""

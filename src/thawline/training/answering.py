@@ -204,7 +204,7 @@ def _left_out_logits(cuts: Sequence[np.ndarray], targets: Targets, penalty: floa
 def _parts(store: Store, recipe: Finetune) -> tuple[Store, Store]:
     """Return the pictures that `recipe` trains on, and those it leaves for validation."""
     if recipe.refit:
-        store = store.divided(store.labelled, np.arange(0))
+        store = store.undivided()
     return store.part("train"), store.part("val")
 
 

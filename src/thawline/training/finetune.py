@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -78,7 +77,7 @@ def finetune(config: Config, artifacts: Artifacts) -> None:
 def _finetune_contender(config: Config, name: str, store: Store, artifacts: Artifacts) -> None:
     chosen = read_chosen(artifacts.stage("search", name) / RECIPE)
     if chosen.recipe.refit:
-        store = store.divided(store.labelled, np.arange(0))
+        store = store.undivided()
     initial = artifacts.stage("replace_head")
     work = artifacts.checkpoints / _work_name(config, chosen, store, file_hash(initial / MODEL))
     cache = PrefixCache(artifacts.prefix, config.trainer)

@@ -132,11 +132,10 @@ def _fit(
     # Lightning takes seconds to load, and weights that are taken over need none
     from thawline.training.fit import Classifier, fit
 
-    model, settings = config.model, config.pretrain
-    classes, channels = len(store.classes), store.transform.channels
-    network = build(model.architecture, classes, channels, seed=config.seed, **model.options)
-    size = store.transform.size
-    fitting = parts_that_fit(network, (channels, size, size), settings.batch_size, config.trainer)
+    model, settings, transform = config.model, config.pretrain, store.transform
+    classes = len(store.classes)
+    network = build(model.architecture, classes, transform.channels, seed=config.seed, **model.options)
+    fitting = parts_that_fit(network, transform.shape, settings.batch_size, config.trainer)
     accumulate = max(accumulate, fitting)
     learning = groups(
         "all",

@@ -294,5 +294,4 @@ class Training:
     @property
     def _batch_shape(self) -> tuple[tuple[int, int, int], int]:
         """Shape of a picture and pictures in a batch, for counting operations."""
-        transform = self.store.transform
-        return (transform.channels, transform.size, transform.size), max(2, self.recipe.batch_size)
+        return self.store.transform.shape, max(2, self.recipe.batch_size)

@@ -237,9 +237,8 @@ class Trials:
 
     def _require_cost(self, network: nn.Module) -> None:
         """Refuse two objectives of a network of which one is unknown, before anything is trained."""
-        transform = self.store.transform
         try:
-            flops(network, (transform.channels, transform.size, transform.size))
+            flops(network, self.store.transform.shape)
         except Exception as error:  # whatever a network raises
             raise self._without_cost(str(error)) from error
 
