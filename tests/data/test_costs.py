@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from thawline.config.errors import UserError
-from thawline.data.costs import read_costs
+from thawline.data.costs import configured_costs, read_costs
 
 CLASSES = ("cat", "dog")
 
@@ -57,3 +57,9 @@ def test_what_is_wrong_is_said_and_an_example_given(tmp_path: Path, lines: list[
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read: No such file"):
         read_costs(tmp_path / "costs.csv", CLASSES)
+
+
+def test_what_is_configured_is_read_and_without_it_nothing_costs(tmp_path: Path) -> None:
+    path = table(tmp_path, "true class,oak,elm", "oak,0,1", "elm,2,0")
+    assert configured_costs(str(path), ("oak", "elm")) == ((0, 1), (2, 0))
+    assert configured_costs(None, ("oak", "elm")) is None
