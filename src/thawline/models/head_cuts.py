@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from thawline.config.errors import UserError
-from thawline.models.adapters.rewriting import install
+from thawline.models.adapters.rewriting import add_modules, install
 from thawline.models.adapters.shapes import channel_axis, shapes_of
 from thawline.models.cuts import Division, divide_anew
 from thawline.models.head import put_linear_head
@@ -98,9 +98,8 @@ def read_cuts(network: nn.Module, cuts: Collection[int], *, seed: int) -> nn.Mod
     shapes = shapes_of(whole.trace, [whole.alive[depth] for depth in depths])
     pools = {str(depth): _pool(depth, shape) for depth, shape in zip(depths, shapes, strict=True)}
     widths = tuple(shape[channel_axis(shape)] for shape in shapes)
-    like = next(tensor for tensor in network.parameters() if tensor.is_floating_point())
     modules = nn.ModuleDict({**pools, "together": SideBySide(widths)})
-    network.add_module(NAME, modules.to(like.device, like.dtype).train(network.training))
+    add_modules(network, NAME, modules)
     put_linear_head(network, whole.head, sum(widths), seed)
     _read(whole, depths)
     install(whole.trace, [whole.trace.main])

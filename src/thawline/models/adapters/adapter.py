@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from thawline.config.errors import UserError
 from thawline.models.adapters.added import added_parameters
-from thawline.models.adapters.rewriting import Rewriting
+from thawline.models.adapters.rewriting import Rewriting, add_modules
 from thawline.models.adapters.shapes import channel_axis, shapes_of
 from thawline.models.cuts import Division, Unit
 from thawline.models.tracing import Added
@@ -63,12 +63,11 @@ def add(whole: Division, units: Sequence[Unit], *, adapter_width: int) -> None:
     cuts = [whole.alive[unit.index + 1] for unit in units]
     shapes = shapes_of(whole.trace, cuts)
     network, rewriting = whole.trace.network, Rewriting(whole)
-    like = next(tensor for tensor in network.parameters() if tensor.is_floating_point())
     made = {
         str(unit.index): _adapter(unit, shape, adapter_width)
         for unit, shape in zip(units, shapes, strict=True)
     }
-    network.add_module(NAME, nn.ModuleDict(made).to(like.device, like.dtype).train(network.training))
+    add_modules(network, NAME, nn.ModuleDict(made))
     for unit, cut in zip(units, cuts, strict=True):
         rewriting.insert(whole.positions[unit.index + 1], f"{NAME}.{unit.index}", cut)
     rewriting.install()

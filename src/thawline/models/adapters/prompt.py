@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from thawline.config.errors import UserError
 from thawline.models.adapters.added import added_parameters
-from thawline.models.adapters.rewriting import Rewriting
+from thawline.models.adapters.rewriting import Rewriting, add_modules
 from thawline.models.adapters.shapes import shapes_of, why_not
 from thawline.models.cuts import Division, Unit, cuts_of
 from thawline.models.randomness import own_randomness
@@ -86,12 +86,11 @@ def add(whole: Division, units: Sequence[Unit], *, prompt_tokens: int, prompt_de
         )
     starts = places if prompt_deep else places[:1]
     ends = places if prompt_deep else [places[0], *places[1:][-1:]]
-    like = next(tensor for tensor in network.parameters() if tensor.is_floating_point())
     made = nn.ModuleDict({f"{place.index}": Prompt(prompt_tokens, place.width) for place in starts})
     made.update(
         {f"{place.index}_end": Without(prompt_tokens * (prompt_deep or place is ends[-1])) for place in ends}
     )
-    network.add_module(NAME, made.to(like.device, like.dtype).train(network.training))
+    add_modules(network, NAME, made)
     for place in ends:
         begun = place in starts
         before = rewriting.insert(place.start, f"{NAME}.{place.index}", place.given) if begun else ()

@@ -15,6 +15,13 @@ Given = tuple[fx.Node, ...]
 """A value, as a step in each of the network's ways of computing."""
 
 
+def add_modules(network: nn.Module, name: str, modules: nn.Module) -> None:
+    """Make `modules` a sub-module of `network` called `name`: where its weights are, of their type and in its
+    mode."""
+    like = next(tensor for tensor in network.parameters() if tensor.is_floating_point())
+    network.add_module(name, modules.to(like.device, like.dtype).train(network.training))
+
+
 class Rewriting:
     """Steps inserted from the front of a network to its end, in each of its ways of computing.
 
