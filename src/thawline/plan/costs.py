@@ -31,8 +31,8 @@ CLEAR = 1.25
 """How many times as fast another way must be before float32 is left for it."""
 
 FEW, HOPELESS = 2, 2.0
-"""A way that takes so many times as long as the best so far for a step of a few pictures is not timed
-further: a processor that only emulates bfloat16 took a minute for what float32 did in five seconds."""
+"""A way that takes so many times as long as the best so far to show the network a few pictures is not timed
+further: a processor that only emulates bfloat16 took a minute for steps that float32 did in five seconds."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,14 @@ def timed(
             first = min(depths)
             best, half = _steps(network, recipe, pictures, labels, first, halves[0]), halves[0]
             for other in halves[1:]:
-                few = [
-                    _stepping(network, recipe, pictures[:FEW], labels[:FEW], first, each)
-                    for each in (half, other)
-                ]
-                ratio = few[1] / few[0]
+                few = [_passing(network, pictures[:FEW], each) for each in (half, other)]
                 # on a GPU few pictures say nothing, and all of them take no time
-                if ratio < HOPELESS or pictures.device.type != "cpu":
-                    found = _steps(network, recipe, pictures, labels, first, other)
-                    ratio = found.step / best.step
-                log.info("a step in %s takes %.2f times as long as in %s", _named(other), ratio, _named(half))
-                if ratio * CLEAR <= 1:
+                if few[1] >= HOPELESS * few[0] and pictures.device.type == "cpu":
+                    _say("a pass", other, few[1] / few[0], half)
+                    continue
+                found = _steps(network, recipe, pictures, labels, first, other)
+                _say("a step", other, found.step / best.step, half)
+                if found.step * CLEAR <= best.step:
                     best, half = found, other
             rest = [depth for depth in depths if depth != first]
             at = {depth: _steps(network, recipe, pictures, labels, depth, half) for depth in rest}
@@ -107,8 +104,16 @@ def timed(
         load_state(network.cpu(), before)
 
 
-def _named(half: bool) -> str:
-    return "bfloat16" if half else "float32"
+def _say(what: str, one: bool, ratio: float, other: bool) -> None:
+    names = ["bfloat16" if half else "float32" for half in (one, other)]
+    log.info("%s in %s takes %.2f times as long as in %s", what, names[0], ratio, names[1])
+
+
+def _passing(network: nn.Module, pictures: torch.Tensor, half: bool) -> float:
+    """Return the seconds that a pass through the whole network takes for each picture."""
+    network.eval()
+    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=half), torch.no_grad():
+        return _median(lambda: network(pictures), len(pictures), 1)
 
 
 def _steps(
@@ -120,7 +125,7 @@ def _steps(
     half: bool,
 ) -> StepCost:
     """Time what a step at `depth` consists of."""
-    stepping = _stepping(network, recipe, pictures, labels, depth, half, STEPS)
+    stepping = _stepping(network, recipe, pictures, labels, depth, half)
     held = _held(network, recipe, depth).eval()
     with torch.autocast(pictures.device.type, torch.bfloat16, enabled=half), torch.no_grad():
         features = held.features(pictures)
@@ -136,7 +141,6 @@ def _stepping(
     labels: torch.Tensor,
     depth: int,
     half: bool,
-    calls: int = 1,
 ) -> float:
     """Return the seconds that a training step takes for each picture."""
     held = _held(network, recipe, depth)
@@ -149,7 +153,7 @@ def _stepping(
             loss = cross_entropy(logits_of(held.suffix(features))[0], labels)
             torch.autograd.grad(loss, learning, allow_unused=True)
 
-        return _median(step, len(pictures), calls)
+        return _median(step, len(pictures), STEPS)
 
 
 def _held(network: nn.Module, recipe: Finetune, depth: int) -> PartlyFrozen:
