@@ -197,7 +197,7 @@ def _predicted(
             models.append(Predicted(name, seed, shares / shares.sum(1, keepdims=True)))
     paths = [f"{number}.png" for number in range(story.test_pictures)]
     write_tables(folder, Truth(paths, [""] * len(paths), labels, story.classes), models, 15)
-    return measured(story.config, labels, models, paths)
+    return measured(story.config, labels, models, np.arange(len(labels)))
 
 
 def _recipe(story: Story, name: str) -> dict[str, Any]:

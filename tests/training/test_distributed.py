@@ -158,9 +158,9 @@ def test_two_machines_pretrain_as_one_does(project: Path) -> None:
     assert_same_training(first, pretrained(artifacts))
 
 
-RECIPES = {
-    "gradual": {"phases": Phases.gradual, "keep": Keep.best, "ema": 0.5, "l2_sp": 0.1},
-    "averaged": {
+RECIPES: dict[Contender, dict[str, object]] = {
+    Contender.finetuned: {"phases": Phases.gradual, "keep": Keep.best, "ema": 0.5, "l2_sp": 0.1},
+    Contender.from_scratch: {
         "depth": 2,
         "class_weights": ClassWeights.balanced,
         "label_smoothing": 0.1,
@@ -169,32 +169,41 @@ RECIPES = {
         "early_stopping": 1,
     },
 }
+"""Two recipes, whoever they are of: one call fine-tunes both."""
 
 
-@pytest.mark.parametrize("changes", RECIPES.values(), ids=RECIPES)
-def test_two_processes_finetune_as_one_does(changes: dict[str, object], project: Path) -> None:
+def test_two_processes_finetune_as_one_does(project: Path) -> None:
     """BatchNorm is frozen or learns, classes are unequal, the last batch has a single picture."""
     # sgd: see NORMED
     values = {"epochs": 4, "batch_size": 4, "body_lr": 1e-2, "head_lr": 5e-2, "seeds": 2}
-    recipe = Finetune(optimizer=OptimizerName.sgd, **{**values, **changes})  # type: ignore[arg-type]
     results = []
     for devices in (1, 2):
-        overrides = (*BASE, *NORMED, f"trainer.devices={devices}")
+        both = "contenders=[finetuned,from_scratch]"
+        overrides = (*BASE[1:], both, *NORMED, f"trainer.devices={devices}")
         artifacts = artifacts_of(project, overrides)
-        make_target(artifacts, recipe)
+        make_target(artifacts)
+        for contender, changes in RECIPES.items():
+            recipe = Finetune(optimizer=OptimizerName.sgd, **{**values, **changes})  # type: ignore[arg-type]
+            path = artifacts.stage_output("search", contender.name) / RECIPE
+            write_chosen(path, Chosen(contender, recipe, int(recipe.depth), None, None))
         if devices == 1:
             alone(finetune, artifacts, overrides)
         else:
             finish(start(project, command(project, "finetune", overrides)))
-        folder = artifacts.stage_output("finetune", "finetuned")
-        weights = [load_file(path) for path in sorted((folder / "weights").iterdir())]
-        together = {f"{index}.{name}": each for index, of in enumerate(weights) for name, each in of.items()}
-        results.append((pd.read_csv(folder / HISTORY), together))
-    assert_same_training(*results)
+        results.append([finetuned(artifacts, contender) for contender in RECIPES])
+    for first, second in zip(*results, strict=True):
+        assert_same_training(first, second)
 
 
-def make_target(artifacts: Artifacts, recipe: Finetune) -> None:
-    """What fine-tuning reads: 17 pictures of two unequal classes, a network and a recipe."""
+def finetuned(artifacts: Artifacts, contender: Contender) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    folder = artifacts.stage_output("finetune", contender.name)
+    weights = [load_file(path) for path in sorted((folder / "weights").iterdir())]
+    together = {f"{index}.{name}": each for index, of in enumerate(weights) for name, each in of.items()}
+    return pd.read_csv(folder / HISTORY), together
+
+
+def make_target(artifacts: Artifacts) -> None:
+    """What fine-tuning reads besides recipes: 17 pictures of two unequal classes, and a network."""
     pictures, labels = toy_pictures(12, seed=3)
     rows = [*range(17), *range(17, 24)]
     splits = ["train"] * 17 + ["val"] * 7
@@ -217,8 +226,6 @@ def make_target(artifacts: Artifacts, recipe: Finetune) -> None:
     card = ModelCard("tests_networks.Small", options, ("across", "down"), TRANSFORM, "random", "0" * 64)
     folder = artifacts.stage_output("replace_head")
     save_model(folder / MODEL, folder / CARD, network, card)
-    chosen = Chosen(Contender.finetuned, recipe, int(recipe.depth), None, None)
-    write_chosen(artifacts.stage_output("search", "finetuned") / RECIPE, chosen)
 
 
 LONG = (*BASE, *NORMED, "pretrain.epochs=60", "trainer.devices=2")
