@@ -7,7 +7,6 @@ import json
 import runpy
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import pandas as pd
 import pytest
 import yaml
 from omegaconf import DictConfig
-from tests_browser import chromium
 from tests_clone import ROOT, save_pictures
 
 from thawline.artifacts import Artifacts, read_json
@@ -127,42 +125,6 @@ def test_metrics_say_nothing_that_differs_between_two_reproductions(metrics: dic
 def test_the_report_is_a_page_with_costs(pipeline: Artifacts) -> None:
     assert "## How much to freeze" in (pipeline.reports / "README.md").read_text()
     assert read_json(pipeline.reports / "costs.json")["stages"]["finetune/finetuned"]["runs"] == 2
-
-
-@pytest.mark.slow
-def test_the_page_opens_on_every_screen_and_asks_nobody(pipeline: Artifacts, tmp_path: Path) -> None:
-    page = pipeline.reports / "index.html"
-    assert page.stat().st_size < 5_000_000
-    with chromium(tmp_path / "browser") as browser:
-        for width, theme, background in ((1280, "light", "255, 255, 255"), (390, "dark", "13, 17, 23")):
-            screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-            scheme = [{"name": "prefers-color-scheme", "value": theme}]
-            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-            browser.get(page.as_uri())
-            assert browser.execute_script(READ["too wide"]) == 0, "nobody scrolls sideways"
-            assert browser.execute_script(READ["background"]) == f"rgb({background})"
-            assert browser.execute_script(READ["missing pictures"]) == []
-            assert browser.execute_script(READ["pictures"]) > 10
-        for cell in browser.find_elements("css selector", ".matrix a"):
-            place = cell.get_attribute("href").partition("#")[2]
-            browser.execute_script("arguments[0].click()", cell)
-            assert browser.find_element("id", place).is_displayed(), "a cell leads to its pictures"
-        assert browser.get_log("browser") == []
-        asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requests = [each["params"] for each in asked if each["method"] == "Network.requestWillBeSent"]
-    addresses = {each["request"]["url"].partition("#")[0] for each in requests}
-    # a browser that starts shows a page of its own
-    assert {each for each in addresses if not each.startswith(("data:", "chrome:"))} == {page.as_uri()}
-
-
-READ = {
-    "too wide": "return document.documentElement.scrollWidth - document.documentElement.clientWidth",
-    "background": "return getComputedStyle(document.body).backgroundColor",
-    "pictures": "return document.images.length",
-    "missing pictures": "return [...document.images].filter(one => !one.naturalWidth).map(one => one.alt)",
-}
-"""What is read of a page in a browser."""
 
 
 def test_git_does_not_keep_the_page_because_it_shows_pictures() -> None:
