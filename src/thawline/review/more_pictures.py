@@ -58,8 +58,9 @@ def more_pictures(
     point = Point(2 * pictures, *twice)
     sentence = (
         f"Twice as many pictures ({2 * pictures:,}): {_points(gain)}. A linear head on the source model's "
-        f"features that these {pictures:,} teach is right on about {now:.0%} of others; this is its curve "
-        "drawn out, for pictures like these with labels as good. What fine-tuning would gain is not in it."
+        f"features that these {pictures:,} teach is right on about {100 * now:.0f} % of others; this is its "
+        "curve, drawn out, for pictures like these and labels as good. What fine-tuning would gain is not "
+        "in it."
     )
     return MorePictures(points, point, sentence)
 

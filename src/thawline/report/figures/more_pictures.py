@@ -1,11 +1,14 @@
 """Accuracy against the number of pictures that teach, and what twice as many are expected to bring."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import PROBE, Findings
+from thawline.wording import percent, percent_with_range
 
 
 def more_pictures(findings: Findings) -> Picture | None:
@@ -48,4 +51,13 @@ def more_pictures(findings: Findings) -> Picture | None:
         figure.legend(loc="outside lower center", ncols=2)
         return figure
 
-    return Picture("more_pictures", found["sentence"], draw)
+    return Picture("more_pictures", _sentence(found["points"][-1], twice), draw)
+
+
+def _sentence(last: dict[str, Any], twice: dict[str, Any] | None) -> str:
+    right = f"a linear head gets {percent(last['accuracy'])} of others right"
+    taught = f"Taught by {last['pictures']:,} pictures, {right}"
+    if twice is None:
+        return f"{taught}."
+    then = percent_with_range({"mean": twice["accuracy"], "low": twice["low"], "high": twice["high"]})
+    return f"{taught}; by {twice['pictures']:,}, as the curve is drawn out, {then}."
