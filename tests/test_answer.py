@@ -7,6 +7,7 @@ import pytest
 
 from thawline.answer import answer
 from thawline.artifacts import (
+    FORECAST,
     METRICS,
     RECOMMENDATION,
     REVIEW,
@@ -81,6 +82,18 @@ def test_without_a_search_no_depth_was_compared(tmp_path: Path) -> None:
     assert "not told   which depth is best: no other was tried (-S search=depth_curve gives each" in said(
         found
     )
+
+
+def test_what_did_not_fit_into_the_minutes_is_said_with_those_it_would_fit_into(tmp_path: Path) -> None:
+    found = artifacts(tmp_path)
+    left_out = [["depths 0, 5, 2 min more", 8], ["30 epochs, 9 min more", 15]]
+    write_json(found.stage_output("plan") / FORECAST, {"search": 1.0, "left_out": left_out})
+    line = "left out   depths 0, 5, 2 min more: --minutes 8 has room for it"
+    assert [each for each in answer(found, found.root / "fits" / "leaves", 272, True) if "left" in each] == [
+        line
+    ]
+    # the forecast of an earlier plan says nothing of a fit without one
+    assert "left out" not in said(found)
 
 
 def test_a_solved_head_has_neither_rates_nor_epochs(tmp_path: Path) -> None:

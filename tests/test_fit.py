@@ -15,7 +15,7 @@ from thawline.artifacts import Artifacts
 from thawline.config.composition import LOCK, compose
 from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
-from thawline.fit import _folder_of, _keep, command, fit, look, require_whole_files
+from thawline.fit import _alone, _folder_of, _keep, command, fit, look, require_whole_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -275,6 +275,15 @@ def test_a_pipeline_that_does_not_end_leaves_the_lock_as_it_was(
     assert (checkout / "params.yaml").read_text() == "as it was"
 
 
+def test_a_second_fit_in_the_same_clone_is_refused_and_changes_nothing(leaves: Path, checkout: Path) -> None:
+    with _alone(checkout), pytest.raises(UserError, match=r"another thawline fit is at work in .*\n  wait"):
+        fit(leaves, 5, ["imagenet"], [], checkout)
+    assert (checkout / "params.yaml").read_text() == "as it was"
+    # it holds for no longer than the first is at work
+    with _alone(checkout):
+        pass
+
+
 def pictures(folder: Path, *names: str) -> Path:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -352,17 +361,21 @@ def test_a_fit_is_kept_under_the_name_of_its_folder_and_replaced_by_the_next_on_
     assert kept("leaves", "/a/leaves.zip") == "leaves"
 
 
-def test_what_somebody_put_beside_a_kept_fit_stays_when_it_is_fitted_again(tmp_path: Path) -> None:
+def test_what_somebody_put_beside_a_kept_fit_stays_when_it_is_fitted_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     artifacts = Artifacts.under(tmp_path)
     (tmp_path / LOCK).write_text("target:\n  root: /a/leaves\n")
     for folder, name in ((artifacts.stage_output("export"), "card.json"), (artifacts.reports, "labels.csv")):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("first")
     kept = _keep(artifacts, Path("/a/leaves"))
+    assert capsys.readouterr().out == ""
     (kept / "notes.txt").write_text("mine")
     (kept / "report" / "corrected.csv").write_text("mine")
     (artifacts.stage("export") / "card.json").write_text("second")
     assert _keep(artifacts, Path("/a/leaves")) == kept
+    assert capsys.readouterr().out == "\nreplaces the earlier fit in fits/leaves\n"
     assert (kept / "model" / "card.json").read_text() == "second"
     assert (kept / "notes.txt").read_text() == (kept / "report" / "corrected.csv").read_text() == "mine"
     assert not list(kept.glob("*.partial"))

@@ -98,7 +98,7 @@ def set_up() -> None:
     install()
     run([str(PYTHON), "-c", "import thawline"], "The installed package cannot be imported.")
     write_stamp("complete")
-    say("Set-up complete.")
+    say("Set-up complete. Next: source .venv/bin/activate")
 
 
 # The stamp

@@ -4,7 +4,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from thawline.artifacts import LABELS, METRICS, PAGE, RECOMMENDATION, REVIEW, SOURCES, Artifacts, read_json
+from thawline.artifacts import (
+    FORECAST,
+    LABELS,
+    METRICS,
+    PAGE,
+    RECOMMENDATION,
+    REVIEW,
+    SOURCES,
+    Artifacts,
+    read_json,
+)
 from thawline.choose_source.wording import sentence
 from thawline.config.overrides import shell_line
 from thawline.config.recipe.words import Told, learning, rates
@@ -16,9 +26,15 @@ ALARMING = 0.2
 a tenth."""
 
 
-def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
-    """Yield lines: how good the model is, how much was frozen, at which rates, what could not be told, and
-    where everything lies. `kept` is the folder with the copies, `seconds` what all of it took."""
+def answer(artifacts: Artifacts, kept: Path, seconds: float, planned: bool = False) -> Iterator[str]:
+    """Yield lines: how good the model is, how much was frozen, at which rates, what could not be told, what
+    was left out, and where everything lies.
+
+    Args:
+        kept: the folder with the copies.
+        seconds: what all of it took.
+        planned: for some minutes, into which not everything may have fitted.
+    """
     metrics = read_json(artifacts.reports / METRICS)
     told, own = _told(metrics), metrics["finetuned"]
     yield ""
@@ -29,6 +45,8 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float) -> Iterator[str]:
     yield from _source(artifacts.reports / SOURCES)
     for words in not_told(metrics, read_json(artifacts.reports / RECOMMENDATION)):
         yield f"not told   {words}"
+    if planned:
+        yield from _left_out(artifacts.stage("plan") / FORECAST)
     place = kept.relative_to(artifacts.root)
     looked = read_json(artifacts.stage("review") / REVIEW)
     if looked["doubtful"] > ALARMING * looked["pictures"]:
@@ -46,6 +64,12 @@ def _source(compared: Path) -> Iterator[str]:
 
     if compared.exists() and len(table := pd.read_csv(compared)):
         yield f"source     {sentence(table)}"
+
+
+def _left_out(forecast: Path) -> Iterator[str]:
+    # the first is what tells most
+    for words, minutes in (read_json(forecast).get("left_out", ()) if forecast.exists() else ())[:1]:
+        yield f"left out   {words}: --minutes {minutes} has room for it"
 
 
 def _probe(metrics: dict[str, Any]) -> str:

@@ -9,10 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from thawline.answer import answer
@@ -145,10 +147,33 @@ def fit(
     made stays below `fits/`; params.yaml is put back unless the pipeline came to its end.
 
     Raises:
-        UserError: folders do not say what the classes are, or the pipeline failed and has said why.
+        UserError: folders do not say what the classes are, another fit is at work in this clone, or the
+            pipeline failed and has said why.
         KeyboardInterrupt: Ctrl-C; all processes have ended.
     """
     run = command(folder, minutes, sources, settings, root)
+    with _alone(root):
+        _fit(folder, run, root)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Let no other fit begin in this clone: it would change the settings of the one that is at work."""
+    lock = FileLock(root / "scratch" / "locks" / "fit.lock", timeout=0)
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"another thawline fit is at work in {root}.\n  wait for it, or use another clone"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fit(folder: Path, run: list[str], root: Path) -> None:
     require_whole_files(root)
     artifacts, clock = Artifacts.under(root), Clock(Artifacts.under(root).clock)
     lock = root / LOCK
@@ -175,7 +200,8 @@ def fit(
     seconds = clock.used() or 0.0
     clock.stop()
     kept = _keep(artifacts, folder)
-    for line in answer(artifacts, kept, seconds):
+    planned = OmegaConf.load(kept / LOCK).plan.minutes is not None
+    for line in answer(artifacts, kept, seconds, planned):
         sys.stdout.write(f"{line}\n")
 
 
@@ -268,6 +294,8 @@ def _keep(artifacts: Artifacts, folder: Path) -> Path:
     """
     kept = _folder_of(artifacts.root / KEPT, _absolute(folder).name, _pictures_in(artifacts.root / LOCK))
     whole, partial = kept / "model", kept / "model.partial"
+    if whole.exists():
+        sys.stdout.write(f"\nreplaces the earlier fit in {kept.relative_to(artifacts.root)}\n")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(artifacts.stage("export"), partial)
     shutil.rmtree(whole, ignore_errors=True)

@@ -217,6 +217,9 @@ def test_with_too_little_time_the_source_model_s_solved_head_is_planned_and_said
     plan(scratch, toy_artifacts)
     assert planned(scratch, toy_artifacts).finetune.start is Start.source
     said = caplog.text
+    ((missing, minutes),) = read_json(toy_artifacts.outputs / "plan" / FORECAST)["left_out"]
+    assert missing.startswith("all fine-tuning; the least of it takes")
+    assert minutes >= 1
     for words in (
         "a first model is ready",
         "plan for 0.01 minutes",

@@ -16,6 +16,7 @@ from thawline.report.figures.contenders import contenders
 from thawline.report.figures.depth import depth_curve
 from thawline.report.figures.gallery import gallery
 from thawline.report.figures.style import DARK, LIGHT, Picture, darkened, render, write_picture
+from thawline.report.figures.training import training_curves
 from thawline.report.findings import Findings
 
 Make = Callable[..., tuple[Findings, dict[str, Picture]]]
@@ -89,6 +90,13 @@ def test_the_curve_of_single_cuts_names_its_peak(drawn: Make, chosen: str, end: 
         "Of single cuts the one behind 5 units tells most (83.0 % of 240 training pictures, the last one "
         f"78.0 %); {end}"
     )
+
+
+def test_heads_that_are_solved_have_no_curve_of_epochs(drawn: Make) -> None:
+    findings, pictures = drawn(depth=9)
+    assert "training_curves" in pictures
+    alone = {name: table for name, table in findings.histories.items() if name != "from_scratch"}
+    assert training_curves(replace(findings, histories=alone)) is None
 
 
 def test_rates_are_called_what_the_recipe_makes_of_them(drawn: Make) -> None:

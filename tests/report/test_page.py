@@ -179,6 +179,11 @@ def test_a_report_by_hand_takes_curve_and_metrics_from_the_same_place(finished: 
     assert read_findings(by_hand, config).curve is None
 
 
+def test_intervals_are_over_several_seeds_only_where_there_are_several(written: Callable[..., str]) -> None:
+    assert "intervals over test pictures and seeds. No" in written()
+    assert "intervals over test pictures. No" in written(seeds=1)
+
+
 def test_the_look_at_the_training_pictures_is_told_where_there_was_one(written: Callable[..., str]) -> None:
     text = written(reviewed=True)
     assert "## The training pictures\n\n3 of 400 labels are worth a second look.\n" in text

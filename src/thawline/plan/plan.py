@@ -1,6 +1,7 @@
 """The stage: a first usable model, and what is done in the minutes that are left."""
 
 import logging
+import math
 import time
 from dataclasses import asdict
 from typing import Any
@@ -104,12 +105,15 @@ def plan(config: Config, artifacts: Artifacts) -> None:
     programme = richest(work, costs, left)
     found |= settings(config.finetune, work, costs, units, programme)
     write_decisions(folder / PLAN, Decisions(basis, found))
-    expected = forecast(work, costs, programme)
-    write_json(folder / FORECAST, asdict(expected))
-    for line in table(minutes, clock.used() or 0.0, programme, expected):
+    expected, used = forecast(work, costs, programme), clock.used() or 0.0
+    missing = list(left_out(work, costs, programme, expected))
+    # for the answer at the end: whole minutes in which it would fit
+    told = [[words, math.ceil((used + expected.total + more) / 60)] for words, more in missing]
+    write_json(folder / FORECAST, {**asdict(expected), "left_out": told})
+    for line in table(minutes, used, programme, expected):
         log.info("%s", line)
-    for line in left_out(work, costs, programme, expected):
-        log.info("%s", line)
+    for words, _ in missing:
+        log.info("  left out: %s", words)
 
 
 def _mirrors(config: Config, artifacts: Artifacts, store: Store, network: nn.Module) -> bool:

@@ -43,17 +43,19 @@ def _final(programme: Programme) -> str:
     )
 
 
-def left_out(work: Work, costs: Costs, programme: Programme, expected: Forecast) -> Iterator[str]:
-    """Yield lines: what is configured and left out, and how much longer it would take."""
+def left_out(
+    work: Work, costs: Costs, programme: Programme, expected: Forecast
+) -> Iterator[tuple[str, float]]:
+    """Yield what is configured and left out, in words, and how many seconds more it would take."""
     if not programme.depths:
         least = Programme(1, 3, 1, work.depths[:1])
         more = forecast(work, costs, least).total - expected.total
-        yield f"  left out: all fine-tuning; the least of it takes {duration(more)} more"
+        yield f"all fine-tuning; the least of it takes {duration(more)} more", more
         return
     for words, richer in _richer(work, programme):
         more = forecast(work, costs, richer).total - expected.total
         if more > 1:
-            yield f"  left out: {words}, {duration(more)} more"
+            yield f"{words}, {duration(more)} more", more
 
 
 def _richer(work: Work, programme: Programme) -> Sequence[tuple[str, Programme]]:

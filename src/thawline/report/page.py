@@ -72,6 +72,7 @@ def content(
         "classes": findings.metrics["data"]["classes"],
         "sizes": findings.metrics["data"]["sizes"],
         "taught": taught(findings),
+        "several_seeds": any(len(findings.metrics[name]["seeds"]) > 1 for name in findings.recipes),
         "supervised": findings.supervised if is_supervised(config) else (),
         "voters": [
             (

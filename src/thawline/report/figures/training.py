@@ -7,12 +7,18 @@ from matplotlib.ticker import MaxNLocator
 
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import NAMES, Findings
+from thawline.report.recipes import told
 from thawline.wording import listed, percent
 
 
 def training_curves(findings: Findings) -> Picture | None:
-    """Draw a column for each contender and a line for each seed; None where nothing was trained."""
-    histories = {name: table for name, table in findings.histories.items() if not table.empty}
+    """Draw a column for each contender that was trained and a line for each seed; None where there is none: a
+    head that is solved has no epochs."""
+    histories = {
+        name: table
+        for name, table in findings.histories.items()
+        if not table.empty and not told(findings, name).is_solved
+    }
     if not histories:
         return None
     ends = []

@@ -76,15 +76,15 @@ def without_curve(
     """Say why there is nothing to recommend: no depth curve was made.
 
     Args:
-        trials: how many there were; None where the search was off.
+        trials: how many there were; None where no search was made.
         pictures, folds: that the trials were validated on.
         best: number and accuracy of a trial that measured better than the selected one, but not by more than
             a standard error.
     """
     if trials is None:
         return (
-            "The search was off, so this depth is the configured one and no other was tried. "
-            "search=depth_curve would tell how the depths differ."
+            "No search was made, so no other depth was tried. search=depth_curve would tell how the depths "
+            "differ."
         )
     how = f", validated by {folds}-fold cross-validation" if folds > 1 else ""
     on = f" on {pictures:,} {'' if folds > 1 else 'validation '}pictures{how}" if pictures else ""
