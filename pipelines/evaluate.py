@@ -9,9 +9,12 @@ from thawline.stage import run
 def evaluate(config: Config, artifacts: Artifacts) -> None:
     with loading():
         from thawline.evaluation.evaluate import evaluate
+        from thawline.evaluation.record import record
         from thawline.plan.decisions import planned
 
-    evaluate(planned(config, artifacts), artifacts)
+    decided = planned(config, artifacts)
+    evaluate(decided, artifacts)
+    record(decided, artifacts)
 
 
 if __name__ == "__main__":

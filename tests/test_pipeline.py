@@ -160,6 +160,7 @@ def test_every_run_is_in_mlflow_and_none_is_left_running(pipeline: Artifacts) ->
     table = pd.Series([run.data.tags["stage"] for run in runs]).value_counts()
     assert table["pretrain"] == 1
     assert table["finetune"] == 3 * 2
+    assert table["evaluate"] == 1
     assert table["search"] == 3 * (1 + 1), "a study and its trial for each contender"
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
     assert all("data_fingerprint" in run.data.tags for run in runs)

@@ -45,7 +45,7 @@ def test_the_script_fills_its_table(toy_artifacts: Artifacts) -> None:
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
     for _ in range(2):  # the second time everything is there
         done = subprocess.run(
-            [*command, "--methods", "linear_probe", "soup", "prompt"],
+            [*command, "--methods", "full", "linear_probe", "prompt"],
             env={**os.environ, "PYTHONPATH": path},
             capture_output=True,
             text=True,
@@ -53,10 +53,10 @@ def test_the_script_fills_its_table(toy_artifacts: Artifacts) -> None:
         )
         assert done.returncode == 0, done.stderr
     rows = json.loads((root / "benchmarks" / "results" / "methods_toy.json").read_text())
-    assert [row["method"] for row in rows] == ["linear_probe", "soup", "prompt"]
+    assert [row["method"] for row in rows] == ["full", "linear_probe", "prompt"]
     assert "tokens" in rows[2]["refused"]
     for row in rows[:2]:
         assert 0 <= row["accuracy"]["low"] <= row["accuracy"]["mean"] <= row["accuracy"]["high"] <= 1
         assert row["factor"] in (1, 2)
     assert rows[1]["trainable_parameters"] < rows[0]["trainable_parameters"]
-    assert len((root / "docs" / "methods.md").read_text().splitlines()) == 2 + 2 + 4
+    assert len((root / "docs" / "methods.md").read_text().splitlines()) == 2 + 2 + 3

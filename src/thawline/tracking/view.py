@@ -10,7 +10,7 @@ NAME = "recipes"
 ADDRESS = "#/experiments/{experiment_id}/runs?viewStateShareKey=recipes&workflowType=machine_learning"
 """Where the view is, after the address that `mlflow ui` prints."""
 
-METRICS = ("val_accuracy", "val_loss")
+METRICS = ("test_accuracy", "val_accuracy", "val_loss")
 PARAMETERS = ("method", "phases", "depth", "unit", "head_lr", "body_lr", "epochs")
 TAGS = ("stage", "contender", "seed", "state")
 
