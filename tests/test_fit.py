@@ -276,7 +276,7 @@ def test_a_pipeline_that_does_not_end_leaves_the_lock_as_it_was(
 
 
 def test_a_second_fit_in_the_same_clone_is_refused_and_changes_nothing(leaves: Path, checkout: Path) -> None:
-    with _alone(checkout), pytest.raises(UserError, match=r"another thawline fit is at work in .*\n  wait"):
+    with _alone(checkout), pytest.raises(UserError, match=r"another fit is at work in .*\n  wait"):
         fit(leaves, 5, ["imagenet"], [], checkout)
     assert (checkout / "params.yaml").read_text() == "as it was"
     # it holds for no longer than the first is at work

@@ -165,7 +165,7 @@ def _alone(root: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise UserError(
-            f"another thawline fit is at work in {root}.\n  wait for it, or use another clone"
+            f"another fit is at work in {root}.\n  wait for it, or use another clone"
         ) from None
     try:
         yield

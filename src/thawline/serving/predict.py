@@ -62,7 +62,8 @@ def card_of(folder: Path) -> ModelCard:
     if not (folder / CARD).exists():
         raise UserError(
             f"there is no model in {folder}.\n"
-            "  make one: thawline fit FOLDER, or dvc repro\n"
+            "  make one: thawline fit FOLDER\n"
+            "  or reproduce the one of params.yaml: dvc repro\n"
             "  or name another bundle: thawline predict --model FOLDER PICTURES"
         )
     return read_card(folder / CARD)

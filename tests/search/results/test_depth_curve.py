@@ -308,7 +308,7 @@ def test_without_a_search_a_former_curve_goes_with_its_models(searched: Artifact
     assert curve.empty
     assert (recommendation["depth"], recommendation["unit"]) == (recipe["depth"], recipe["unit"])
     assert recommendation["indistinguishable_depths"] == []
-    assert "The search was off" in recommendation["reason"]
+    assert "No search was made" in recommendation["reason"]
     assert not list((searched.stage("search", "finetuned") / "evidence").rglob("*.safetensors"))
 
 
