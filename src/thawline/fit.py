@@ -164,9 +164,7 @@ def _alone(root: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(
-            f"another fit is at work in {root}.\n  wait for it, or use another clone"
-        ) from None
+        raise UserError(f"another fit is at work in {root}.\n  wait for it, or use another clone") from None
     try:
         yield
     finally:
