@@ -11,11 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thawline.artifacts import Artifacts
-from thawline.config.composition import LOCK, compose
+from thawline.config.composition import compose
 from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
-from thawline.fit import _alone, _folder_of, _keep, command, fit, look, require_whole_files
+from thawline.fit import _alone, command, fit, look, require_whole_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -343,42 +342,6 @@ def test_another_root_and_layout_among_the_settings_are_those_that_count(
     further = [f"target.root={other}", "target.layout=innermost_folders"]
     found = look(command(leaves, 5, ["imagenet"], further, ROOT), ROOT)
     assert found[0] == "target: 4 pictures of 4 classes found"
-
-
-def test_a_fit_is_kept_under_the_name_of_its_folder_and_replaced_by_the_next_on_the_same_pictures(
-    tmp_path: Path,
-) -> None:
-    def kept(named: str, pictures: str) -> str:
-        folder = _folder_of(tmp_path, named, pictures)
-        folder.mkdir(exist_ok=True)
-        (folder / "params.yaml").write_text(f"target:\n  root: {pictures}\n")
-        return folder.name
-
-    assert kept("leaves.zip", "/a/leaves.zip") == "leaves"
-    assert kept("leaves", "/b/leaves") == "leaves-2"
-    # given another root among the settings
-    assert [kept("set", "/b/set/images"), kept("set", "/b/set/images")] == ["set", "set"]
-    assert kept("leaves", "/a/leaves.zip") == "leaves"
-
-
-def test_what_somebody_put_beside_a_kept_fit_stays_when_it_is_fitted_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    artifacts = Artifacts.under(tmp_path)
-    (tmp_path / LOCK).write_text("target:\n  root: /a/leaves\n")
-    for folder, name in ((artifacts.stage_output("export"), "card.json"), (artifacts.reports, "labels.csv")):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("first")
-    kept = _keep(artifacts, Path("/a/leaves"))
-    assert capsys.readouterr().out == ""
-    (kept / "notes.txt").write_text("mine")
-    (kept / "report" / "corrected.csv").write_text("mine")
-    (artifacts.stage("export") / "card.json").write_text("second")
-    assert _keep(artifacts, Path("/a/leaves")) == kept
-    assert capsys.readouterr().out == "\nreplaces the earlier fit in fits/leaves\n"
-    assert (kept / "model" / "card.json").read_text() == "second"
-    assert (kept / "notes.txt").read_text() == (kept / "report" / "corrected.csv").read_text() == "mine"
-    assert not list(kept.glob("*.partial"))
 
 
 @pytest.mark.parametrize("end", ["siz", "- path:", "outs:\n"])

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -35,11 +34,10 @@ from thawline.config.paths import (
     why_inaccessible,
 )
 from thawline.config.weight_files import is_weight_file
+from thawline.fits import keep
 from thawline.launcher import end_child_with_us
 
 TABLES = (".csv", ".tsv")
-KEPT = "fits"
-"""Folder in which each fit's model, report and settings stay reachable."""
 
 
 def pipeline_root() -> Path:
@@ -197,7 +195,7 @@ def _fit(folder: Path, run: list[str], root: Path) -> None:
         )
     seconds = clock.used() or 0.0
     clock.stop()
-    kept = _keep(artifacts, folder)
+    kept = keep(artifacts, _absolute(folder))
     planned = OmegaConf.load(kept / LOCK).plan.minutes is not None
     for line in answer(artifacts, kept, seconds, planned):
         sys.stdout.write(f"{line}\n")
@@ -282,39 +280,3 @@ def _run(run: Sequence[str], root: Path) -> int:
         finally:
             signal.signal(signal.SIGINT, previous)
         raise
-
-
-def _keep(artifacts: Artifacts, folder: Path) -> Path:
-    """Copy model, report and settings below `fits/`, where no later fit on another folder removes them.
-
-    Of an earlier fit to the same pictures what somebody put there stays, and its model until the new one is
-    whole.
-    """
-    kept = _folder_of(artifacts.root / KEPT, _absolute(folder).name, _pictures_in(artifacts.root / LOCK))
-    whole, partial = kept / "model", kept / "model.partial"
-    if whole.exists():
-        sys.stdout.write(f"\nreplaces the earlier fit in {kept.relative_to(artifacts.root)}\n")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(artifacts.stage("export"), partial)
-    shutil.rmtree(whole, ignore_errors=True)
-    partial.rename(whole)
-    # the only files of a report that are not the same ones each time
-    shutil.rmtree(kept / "report" / "figures", ignore_errors=True)
-    shutil.copytree(artifacts.reports, kept / "report", dirs_exist_ok=True)
-    shutil.copyfile(artifacts.root / LOCK, kept / LOCK)
-    return kept
-
-
-def _pictures_in(lock: Path) -> str:
-    return str(OmegaConf.load(lock).target.root)
-
-
-def _folder_of(fits: Path, named: str, pictures: str) -> Path:
-    """Return the folder of the fit to these pictures: `named` like theirs, with a number where other pictures
-    have the name."""
-    name = named.split(".")[0] or "pictures"
-    for number in count(1):
-        found = fits / (name if number == 1 else f"{name}-{number}")
-        if not (found / LOCK).exists() or _pictures_in(found / LOCK) == pictures:
-            return found
-    raise AssertionError
