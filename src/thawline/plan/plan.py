@@ -107,7 +107,7 @@ def plan(config: Config, artifacts: Artifacts) -> None:
     write_decisions(folder / PLAN, Decisions(basis, found))
     expected, used = forecast(work, costs, programme), clock.used() or 0.0
     missing = list(left_out(work, costs, programme, expected))
-    # for the answer at the end: whole minutes in which it would fit, though the next measurement may be slower
+    # for the answer at the end: whole minutes in which it fits, were steps timed a tenth slower
     told = [[words, math.ceil(1.1 * (used + expected.total + more) / 60)] for words, more in missing]
     write_json(folder / FORECAST, {**asdict(expected), "left_out": told})
     for line in table(minutes, used, programme, expected):
