@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from thawline.config.composition import compose, to_config
 from thawline.config.explain import choices, field_type
-from thawline.serving.cli import _parser
+from thawline.serving.cli import _parsed
 
 ROOT = Path(__file__).resolve().parents[1]
 HOLE = "\x00"
@@ -84,7 +84,7 @@ def test_a_setting_to_lower_or_raise_exists(module: str, words: str) -> None:  #
 def test_a_command_of_ours_is_one(module: str, line: str) -> None:  # noqa: ARG001
     words = shlex.split(line.replace(HOLE, "X").replace("FILE|FOLDER", "FILE").split("   ")[0].split(" (")[0])
     if words[1:] and not line.startswith("thawline study`"):
-        _parser().parse_args(words[1:])
+        _parsed(words[1:])
 
 
 @pytest.mark.parametrize(("module", "extra"), found(r"thawline\[(\w+)\]"))

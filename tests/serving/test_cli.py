@@ -158,6 +158,24 @@ def test_an_empty_path_is_not_taken_for_this_folder(
     assert "the path is empty\n  give a path; this folder is ." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("fit x --minuts 5", "thawline fit has no option --minuts; nearest: --minutes.\n"),
+        ("predict --jsnl x.jpg", "thawline predict has no option --jsnl; nearest: --jsonl"),
+        ("study show --limit=3", "thawline study has no option --limit.\n"),
+        ("fit x seed=3", "seed=3 is a setting.\n  settings follow -S: -S seed=3\n"),
+        ("fit x y", "y is one argument too many.\n  what is asked for: thawline fit --help\n"),
+    ],
+)
+def test_what_is_not_understood_is_named_with_what_was_meant(
+    command: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(command.split())
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["study", "--help"], ["study", "resume", "--help"]])
 def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
     heavy = ("torch", "optuna", "mlflow", "pandas", "omegaconf", "rich")

@@ -2,13 +2,16 @@
 
 import argparse
 import logging
+import re
+import shlex
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from thawline.config.addresses import advice, is_address
-from thawline.config.errors import UserError
+from thawline.config.errors import UserError, alike
 from thawline.machine import ending_at_once, start_threads_sparingly
 from thawline.progress import Advance, progress, say_nothing
 from thawline.serving.output import (
@@ -30,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line `thawline`, and exit with 1 where a picture could not be read."""
     start_threads_sparingly()
     with ending_at_once("thawline"), standard_output():
-        _run(_parser().parse_args(arguments))
+        _run(_parsed(arguments))
 
 
 def _run(given: argparse.Namespace) -> None:
@@ -47,7 +50,32 @@ def _run(given: argparse.Namespace) -> None:
     sys.exit(1 if failed else 0)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """Return what the arguments say; exit with 2 where they say nothing that is known."""
+    parser, commands = _parser()
+    given, left = parser.parse_known_args(arguments)
+    if left:
+        program = commands.choices[given.command]
+        parser.exit(2, f"error: {_not_understood(left[0], program.format_usage(), program.prog)}\n")
+    return given
+
+
+def _not_understood(word: str, usage: str, program: str) -> str:
+    """Return what is wrong with an argument that is left over, and what was probably meant."""
+    if word.startswith("-"):
+        option = word.partition("=")[0]
+        nearest = alike(option, re.findall(r"(?<![\w-])--[a-z]+", usage))
+        meant = f"; nearest: {', '.join(nearest)}" if nearest else ""
+        return f"{program} has no option {option}{meant}.\n  all of them: {program} --help"
+    if "=" in word and "[-S " in usage:
+        return f"{word} is a setting.\n  settings follow -S: -S {shlex.quote(word)}"
+    return f"{word} is one argument too many.\n  what is asked for: {program} --help"
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _parser() -> tuple[argparse.ArgumentParser, _Commands]:
     parser = argparse.ArgumentParser(
         prog="thawline",
         description="Make a model of photographs, use it, and look at what was found.",
@@ -82,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     words = "look at studies, go on with one, or export its trials"
     study = commands.add_parser("study", help=words, description=words[0].upper() + words[1:] + ".")
     _add_study_commands(study.add_subparsers(dest="action", required=True))
-    return parser
+    return parser, commands
 
 
 def _count(text: str) -> int:
@@ -105,7 +133,7 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_fit(commands: _Commands) -> None:
     fit = commands.add_parser(
         "fit",
         help="make a classifier of your photographs",
@@ -126,7 +154,7 @@ def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
 
 
-def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_serve(commands: _Commands) -> None:
     serve = commands.add_parser(
         "serve",
         help="answer requests with the registered model",
@@ -136,7 +164,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     serve.add_argument("--port", type=_port, default=5001, help="(default: %(default)s)")
 
 
-def _add_study_commands(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_study_commands(actions: _Commands) -> None:
     show = actions.add_parser("show", help="all studies, or one")
     show.add_argument("name", nargs="?", metavar="NAME", help="a study (default: all of them)")
     resume = actions.add_parser("resume", help="run the trials that a study still lacks")
