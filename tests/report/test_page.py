@@ -11,7 +11,7 @@ import pytest
 from thawline.artifacts import METRICS, SUPERVISE, Artifacts, read_json, write_json
 from thawline.config.sections import Config
 from thawline.report.findings import Findings, read_findings
-from thawline.report.page import source_rows
+from thawline.report.page import source_rows, title
 from thawline.report.rendering import cell
 
 Rendered = Callable[..., tuple[str, str]]
@@ -50,6 +50,15 @@ def test_every_figure_is_shown_once_in_both_themes(written: Callable[..., str]) 
     for name in ("contenders", "accuracy_by_depth", "learning_rates", "confusion", "reliability", "cost"):
         assert text.count(f'src="figures/{name}-light.svg"') == 1
         assert text.count(f'srcset="figures/{name}-dark.svg"') == 1
+
+
+def test_one_s_own_pictures_give_the_title_where_none_is_chosen() -> None:
+    config = Config()
+    assert title(config) == "What the last reproduction found"
+    config.target.root = "/home/somebody/leaves"
+    assert title(config) == "leaves"
+    config.report.title = "Autumn"
+    assert title(config) == "Autumn"
 
 
 def test_every_section_is_there(written: Callable[..., str]) -> None:

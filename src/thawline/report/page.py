@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from thawline.config.recipe import words
-from thawline.config.sections import Config, Start
+from thawline.config.sections import Config, Report, Start
 from thawline.config.supervision import is_supervised
 from thawline.evaluation.metrics import METRICS
 from thawline.report import album, depths, recipes, wording
@@ -40,6 +41,12 @@ _FOLDED = 12
 """Classes above which the table of classes is folded away."""
 
 
+def title(config: Config) -> str:
+    """Return the chosen title; of one's own pictures, where none is chosen, the name they lie under."""
+    root, chosen = config.target.root, config.report.title
+    return Path(root).name if root and chosen == Report().title else chosen
+
+
 def content(
     config: Config, findings: Findings, costs: dict[str, Any], pictures: Mapping[str, Picture]
 ) -> dict[str, Any]:
@@ -51,7 +58,7 @@ def content(
     """
     rows, advised = contender_rows(findings), strategy(findings)
     return {
-        "title": config.report.title,
+        "title": title(config),
         "answer": answer(findings),
         "uncertain": wording.uncertain(findings),
         "metrics": [METRIC_NAMES[name] for name in METRICS],
