@@ -1,87 +1,55 @@
-"""Every command of the README, and of the page it sends to next, does what it says, in a clone, on toy
-pictures; and what DVC then runs again.
+"""Every command of the README, and of the page it sends to next, that is not about one's own photographs does
+what it says, in a clone; and what DVC then runs again.
 
 The commands run once, in order, and the tests of this file look at what each said and left; the last ones
 change something more.
 """
 
-import re
-import shutil
 import sqlite3
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
-from tests_clone import Clone, save_pictures, stages_in
+from tests_clone import Clone, stages_in
 from tests_commands import (
     LAST,
     MINUTES,
     SHORT,
+    about_photographs,
     commands,
-    killed_when,
     lend_this_environment,
-    publish_weights,
+    only,
     run,
-    serve_and_ask,
+    run_all,
     shrink,
-    status_with_a_new_picture,
 )
 from tests_page import require_readable
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone whose configuration is small enough for a test, with the pictures the README speaks of."""
+    """A clone whose configuration is small enough for a test."""
     made = Clone(tmp_path_factory.mktemp("readme"))
     shrink(made)
-    save_pictures(made.home / "leaves", 20, 0)
-    shutil.copytree(made.home / "leaves" / "down", made.root / "more-leaves")
-    shutil.copy(made.home / "leaves" / "across" / "0.png", made.root / "leaf.jpg")
+    lend_this_environment(made)
     return made
 
 
 @pytest.fixture(scope="module")
 def said(clone: Clone) -> dict[str, str]:
-    """Run all commands; what each said, by the command as it is written there."""
-    lend_this_environment(clone)
-    publish_weights(clone)
-    written, answers = commands(), dict[str, str]()
+    """Run the commands on the embedded pictures; what each said, by the command as it is written there."""
+    written = commands()
     assert written[:2] == ["make repro", "make test"]
     for long in SHORT:
         assert sum(long in command for command in written) == 1
-    for command in written:
-        if command == "make test":
-            continue  # this is make test
-        short = command
-        for long, quick in SHORT.items():
-            short = short.replace(long, quick)
-        started = time.monotonic()
-        if command == "make repro":
-            answers["lost"] = killed_when(clone, short, "search linear_probe", all_of_it=True)
-        if command.startswith("thawline fit"):
-            answers["killed"] = killed_when(clone, short, "stage 5 of 15")
-        if command.startswith("mlflow ui"):
-            serve_and_ask(clone, command)
-        else:
-            answers[command] = run(clone, short)
-        sys.stdout.write(f"{time.monotonic() - started:.0f} s: {command}\n")
-        if command.startswith("thawline predict"):
-            answers["status"] = status_with_a_new_picture(clone)
-    return answers
-
-
-def only(said: dict[str, str], *words: str) -> str:
-    """What the one command that holds all `words` said."""
-    (answer,) = [text for command, text in said.items() if all(word in command for word in words)]
-    return answer
+    # `make test` is this test; of photographs is test_readme_photographs.py
+    return run_all(clone, [each for each in written[:1] + written[2:] if not about_photographs(each)])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(60 * MINUTES)
 def test_every_command_of_the_readme_works(clone: Clone, said: dict[str, str]) -> None:
-    assert stages_in(said["lost"])[0] == "params"
+    assert stages_in(said["killed"])[0] == "params"
     assert (clone.root / "reports/metrics.json").exists()
     assert stages_in(said["dvc repro"]) == []
     assert run(clone, "dvc repro | tail -n 1").strip() == "Data and pipelines are up to date."
@@ -125,29 +93,6 @@ def test_a_changed_recipe_leaves_the_source_model_alone(said: dict[str, str]) ->
 
 
 @pytest.mark.slow
-def test_a_fit_says_its_command_its_plan_and_its_answer(clone: Clone, said: dict[str, str]) -> None:
-    answer = only(said, "thawline fit")
-    assert answer.startswith("dvc exp run -S source=imagenet -S target=image_folder -S target.root=")
-    # it goes on where it was killed
-    assert "params" in stages_in(said["killed"])
-    assert "params" not in stages_in(answer)
-    for words in ("stage 9 of 15: plan", "a first model is ready", "plan for 1 minutes"):
-        assert words in answer
-    # so few pictures may all be right
-    assert re.search(r"^accuracy   [01]\.\d{3} \(", answer, re.M)
-    assert (clone.root / "fits/leaves/report/README.md").exists()
-    assert len(only(said, "thawline predict").splitlines()) > 1
-
-
-@pytest.mark.slow
-def test_a_killed_fit_leaves_nobody_at_work_and_goes_on_with_the_time_it_has_used(
-    said: dict[str, str],
-) -> None:
-    assert "stage 6 of 15" not in said["killed"]
-    assert re.search(r"^goes on: [1-9]\d* s of its time were used before$", only(said, "thawline fit"), re.M)
-
-
-@pytest.mark.slow
 def test_a_stage_called_by_hand_sweeps_and_leaves_dvc_alone(said: dict[str, str]) -> None:
     assert only(said, "pipelines/search.py -m").count("written below scratch") == 2
 
@@ -178,12 +123,6 @@ def test_a_wrong_experiment_is_refused_before_anything_runs(clone: Clone, said: 
         output = clone.run("dvc", "exp", "run", "-S", wrong, check=False)
         assert answer in output
         assert "Running stage" not in output
-
-
-@pytest.mark.slow
-def test_new_pictures_of_the_target_are_noticed(said: dict[str, str]) -> None:
-    changed = {line.rstrip(":") for line in said["status"].splitlines() if line and not line[0].isspace()}
-    assert changed == {"choose_source", "prepare_target"}
 
 
 @pytest.mark.slow

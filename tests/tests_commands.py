@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -36,14 +37,18 @@ SMALL = {
 """What conf/ says, and what it says in the test."""
 
 SHORT = {
-    # a search over a network of this size is shown elsewhere
-    "model.architecture=resnet18": "model.architecture=resnet18 -S input.size=64 -S search=off",
+    # what comes after a new head does not ask where the network is from
+    "\"target.root='$HOME/leaves'\"": "\"target.root='$HOME/leaves'\" replace_head",
     "search=depth_curve": "search=depth_curve -S search.space.depths=[0,9]",
     "--minutes 10": "--minutes 1",
     "search.trials=5": "search.trials=2",
     "finetune.depth=0,3,all": "finetune.depth=0,3",
 }
 """What a command says, and what it says in the test."""
+
+KILLED = {"make repro": ("search linear_probe", True), "thawline fit": ("stage 5 of 15", False)}
+"""Commands that are killed, each when it has said these words, alone or with all it started, and then given
+again."""
 
 LAST = ("-S", "search=off", "-S", "finetune=frozen", "-S", "finetune.depth=3")
 """The settings of the last experiment, from which the tests go on."""
@@ -75,12 +80,45 @@ def commands() -> list[str]:
     return [line for line in lines if line]
 
 
+def about_photographs(command: str) -> bool:
+    """Tell the commands for one's own photographs from those on the embedded pictures: neither needs what the
+    others made."""
+    return command == "make setup" or "leaves" in command
+
+
+def shortened(command: str) -> str:
+    """Return what the test says where `command` is written."""
+    for long, quick in SHORT.items():
+        command = command.replace(long, quick)
+    return command
+
+
 ACTIVATE = "source .venv/bin/activate"
 
 
 def run(clone: Clone, command: str) -> str:
     """Say what a command says in bash, with the environment activated."""
     return clone.run("bash", "-ec", f"{ACTIVATE}; {command}")
+
+
+def run_all(clone: Clone, chosen: Iterable[str]) -> dict[str, str]:
+    """Run commands in order; return what each said, by the command as it is written, and what was said until
+    one was killed as `killed`."""
+    answers = dict[str, str]()
+    for command in chosen:
+        started, short = time.monotonic(), shortened(command)
+        for begin, (words, all_of_it) in KILLED.items():
+            if command.startswith(begin):
+                answers["killed"] = killed_when(clone, short, words, all_of_it=all_of_it)
+        answers[command] = serve_and_ask(clone, short) if short.startswith("mlflow ui") else run(clone, short)
+        sys.stdout.write(f"{time.monotonic() - started:.0f} s: {command}\n")
+    return answers
+
+
+def only(said: dict[str, str], *words: str) -> str:
+    """Return what the one command that holds all `words` said."""
+    (answer,) = [text for command, text in said.items() if all(word in command for word in words)]
+    return answer
 
 
 def lend_this_environment(clone: Clone) -> None:
@@ -104,8 +142,8 @@ def publish_weights(clone: Clone) -> None:
     clone.run("python", "-c", script)
 
 
-def serve_and_ask(clone: Clone, command: str) -> None:
-    """Start a server as the README says, on a free port, and fetch its first page."""
+def serve_and_ask(clone: Clone, command: str) -> str:
+    """Start a server as the README says, on a free port, and return its first page."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -121,7 +159,7 @@ def serve_and_ask(clone: Clone, command: str) -> None:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
                     assert answer.status == 200
-                return
+                    return str(answer.read(), "utf-8")
             except OSError:
                 assert time.monotonic() < deadline, "the server did not answer"
                 time.sleep(1)
@@ -130,7 +168,7 @@ def serve_and_ask(clone: Clone, command: str) -> None:
         process.wait(60)
 
 
-def killed_when(clone: Clone, command: str, words: str, *, all_of_it: bool = False) -> str:
+def killed_when(clone: Clone, command: str, words: str, *, all_of_it: bool) -> str:
     """Start a command and kill -9 it, alone or with all it started, when it has said `words`; return what it
     said until then, and what its children said who had lost it."""
     said = ""

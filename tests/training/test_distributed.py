@@ -275,20 +275,18 @@ def assert_goes_on(project: Path) -> None:
         np.testing.assert_array_equal(resumed[1][name], tensor)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
 def test_when_one_process_is_killed_all_end_and_the_next_call_goes_on(
-    rank: int, interrupted: subprocess.Popen[str], project: Path
+    interrupted: subprocess.Popen[str], project: Path
 ) -> None:
     all_of_them = children(interrupted)
     assert len(all_of_them) == 2
-    all_of_them[rank].kill()
+    all_of_them[0].kill()  # the one that writes
     said = finish(interrupted, 1)
-    assert f"process {rank} of those that train together was killed by SIGKILL" in said
+    assert "process 0 of those that train together was killed by SIGKILL" in said
     assert "run the same command again to go on" in said
     assert "Traceback" not in said
     assert not psutil.wait_procs(all_of_them, timeout=10)[1]
-    if rank == 1:
-        assert_goes_on(project)
+    assert_goes_on(project)
 
 
 def test_ctrl_c_ends_all_with_one_message(interrupted: subprocess.Popen[str]) -> None:

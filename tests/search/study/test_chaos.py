@@ -27,10 +27,10 @@ from thawline.search.study.study import counted, open_study
 from thawline.tracking.connection import connected
 from thawline.tracking.origin import is_dead
 
-KILLS = int(os.environ.get("THAWLINE_KILLS", "5"))
+KILLS = int(os.environ.get("THAWLINE_KILLS", "3"))
 """THAWLINE_KILLS=20 takes ten minutes."""
 TRIALS = KILLS + 4
-PARENTS = 4
+PARENTS = 3
 """Of the kills, every so many hits the parent."""
 
 DRIVER = """
