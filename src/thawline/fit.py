@@ -34,10 +34,9 @@ from thawline.config.paths import (
     why_inaccessible,
 )
 from thawline.config.weight_files import is_weight_file
+from thawline.data.naming import TABLES
 from thawline.fits import keep
 from thawline.launcher import end_child_with_us
-
-TABLES = (".csv", ".tsv")
 
 
 def pipeline_root() -> Path:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from thawline.artifacts import Artifacts
 from thawline.config.composition import LOCK
+from thawline.data.naming import name_of
 
 KEPT = "fits"
 """Folder in which each fit's model, report and settings stay reachable."""
@@ -43,7 +44,7 @@ def _pictures_in(lock: Path) -> str:
 def folder_of(fits: Path, named: str, pictures: str) -> Path:
     """Return the folder of the fit to these pictures: `named` like theirs, with a number where other pictures
     have the name."""
-    name = named.split(".")[0] or "pictures"
+    name = name_of(named) or "pictures"
     for number in count(1):
         found = fits / (name if number == 1 else f"{name}-{number}")
         if not (found / LOCK).exists() or _pictures_in(found / LOCK) == pictures:

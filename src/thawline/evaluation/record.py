@@ -1,12 +1,12 @@
 """What the test pictures said, as a run in MLflow: one row for each evaluation, to compare fits by."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from thawline import tracking
 from thawline.artifacts import METRICS, RECIPE, Artifacts, fingerprint, read_json
 from thawline.config.sections import Config, Contender
+from thawline.data.naming import name_of
 from thawline.data.store import open_store
 from thawline.training.recipe import lock_of, read_chosen, tracked
 
@@ -23,7 +23,7 @@ def record(config: Config, artifacts: Artifacts) -> None:
     chosen = read_chosen(artifacts.stage("search", Contender.finetuned.name) / RECIPE)
     test, lock = open_store(artifacts.data("test")), lock_of(config)
     root, dataset = config.target.root, config.target.dataset
-    name = Path(root).stem if root else dataset and dataset.name
+    name = name_of(root) if root else dataset and dataset.name
     counts = {"pictures": len(test), "classes": len(test.classes)}
     tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
     with tracking.run(
