@@ -10,6 +10,7 @@ from thawline.plan.budget import MARGIN, TRAINING_SECONDS, Programme, Work, fore
 from thawline.plan.costs import Costs, StepCost
 from thawline.plan.decisions import Decisions, applied
 from thawline.plan.plan import settings
+from thawline.plan.words import left_out, table
 from thawline.search.space.slots import Slots
 
 COSTS = Costs({0: StepCost(0.0, 0.01, 0.04), 20: StepCost(0.008, 0.002, 0.008)}, half=False)
@@ -100,3 +101,17 @@ def test_pictures_that_are_new_in_every_epoch_pay_for_the_frozen_units_in_every_
 def test_what_a_depth_costs_lies_in_a_straight_line_between_those_that_were_timed() -> None:
     assert COSTS.of(10).step == pytest.approx(0.024)
     assert COSTS.of(25) == COSTS.of(20)
+
+
+def test_without_a_search_all_the_time_is_for_the_final_trainings() -> None:
+    searched = forecast(WORK, COSTS, richest(WORK, COSTS, 1e9))
+    alone = replace(WORK, searched=False)
+    programme = richest(alone, COSTS, 1e9)
+    assert (programme.epochs, programme.seeds) == (WORK.epochs, WORK.seeds)
+    without = forecast(alone, COSTS, programme)
+    assert without.search < searched.search / 2
+    assert without.finetune == searched.finetune
+    told = "\n".join(table(10, 0, alone, programme, without))
+    assert "search: none, as search=off says" in told
+    assert "with the recipe that is configured" in told
+    assert not [words for words, _ in left_out(alone, COSTS, programme, without) if "folds" in words]

@@ -35,6 +35,7 @@ class Work:
     `depths` are thawed ones, the most telling first; `recipe` with all units frozen is solved and costs
     nothing here. `stored`: what frozen units make of a picture is computed once, not in every epoch,
     of each of the `variants` of a picture. `folds`: of a cross-validation; 1 where there can be none.
+    `searched`: recipes are compared; else the configured one is trained.
     """
 
     goal: Goal
@@ -52,6 +53,7 @@ class Work:
     refit: bool = False
     validation: str = "auto"
     folds: int = 5
+    searched: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,18 @@ def forecast(work: Work, costs: Costs, programme: Programme) -> Forecast:
 
     The final fine-tuning is at the depth that costs most: which one it will be is what the search is for.
     """
+    tried = _trials(work, programme) if work.searched else {}
     validated = sum(
-        _training(work, costs, programme, depth, folded=True) * trials
-        for depth, trials in _trials(work, programme).items()
+        _training(work, costs, programme, depth, folded=True) * trials for depth, trials in tried.items()
     )
     pictures = work.variants * (work.train + work.val) if work.stored else 0
     stored = sum(pictures * costs.of(depth).prefix for depth in programme.depths)
     most = max((_training(work, costs, programme, depth) for depth in programme.depths), default=0.0)
     contenders = 1
     if Contender.from_scratch in work.contenders and programme.depths:
-        alone = _training(replace(work, stored=False), costs, programme, 0, folded=True)
-        validated += alone * _trials_from_scratch(work, programme)
+        if work.searched:
+            alone = _training(replace(work, stored=False), costs, programme, 0, folded=True)
+            validated += alone * _trials_from_scratch(work, programme)
         most += _training(replace(work, stored=False), costs, programme, 0)
         contenders = 2
     final = programme.seeds * most

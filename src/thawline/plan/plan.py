@@ -110,7 +110,7 @@ def plan(config: Config, artifacts: Artifacts) -> None:
     # for the answer at the end: whole minutes in which it fits, were steps timed a tenth slower
     told = [[words, math.ceil(1.1 * (used + expected.total + more) / 60)] for words, more in missing]
     write_json(folder / FORECAST, {**asdict(expected), "left_out": told})
-    for line in table(minutes, used, programme, expected):
+    for line in table(minutes, used, work, programme, expected):
         log.info("%s", line)
     for words, _ in missing:
         log.info("  left out: %s", words)
@@ -225,6 +225,7 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
         refit=_refits(recipe),
         validation=config.search.validation.name,
         folds=_folds(config, store),
+        searched=config.search.enabled,
     )
     return work, costs, max(of_cuts)
 

@@ -9,12 +9,12 @@ from thawline.plan.costs import Costs
 from thawline.wording import counted, duration
 
 
-def table(minutes: float, used: float, programme: Programme, expected: Forecast) -> Iterator[str]:
+def table(minutes: float, used: float, work: Work, programme: Programme, expected: Forecast) -> Iterator[str]:
     """Yield lines: what will be done, how long each step takes, and when all is over."""
     yield f"plan for {minutes:.4g} minutes"
     yield _row("until here", used)
-    yield _row(f"search: {_search(programme)}", expected.search)
-    yield _row(f"finetune: {_final(programme)}", expected.finetune)
+    yield _row(f"search: {_search(work, programme)}", expected.search)
+    yield _row(f"finetune: {_final(work, programme)}", expected.finetune)
     yield _row("review, export, evaluate, report", expected.rest)
     yield _row("in all", used + expected.total)
 
@@ -23,9 +23,11 @@ def _row(what: str, seconds: float) -> str:
     return f"  {what:<72} {duration(seconds):>12}"
 
 
-def _search(programme: Programme) -> str:
+def _search(work: Work, programme: Programme) -> str:
     if not programme.depths:
         return "none; the head is solved on the frozen network"
+    if not work.searched:
+        return "none, as search=off says"
     depths = f"depths {', '.join(map(str, sorted(programme.depths)))} and all frozen"
     if programme.again:
         tried = f"{programme.trials} trials and {programme.again} fresh seeds at each"
@@ -35,11 +37,12 @@ def _search(programme: Programme) -> str:
     return f"{depths}, {tried}, {validated}, {programme.epochs} epochs"
 
 
-def _final(programme: Programme) -> str:
+def _final(work: Work, programme: Programme) -> str:
     if not programme.depths:
         return "the solved head"
+    how = "chosen" if work.searched else "configured"
     return (
-        f"{counted(programme.seeds, 'training')} of {programme.epochs} epochs with the recipe that is chosen"
+        f"{counted(programme.seeds, 'training')} of {programme.epochs} epochs with the recipe that is {how}"
     )
 
 
@@ -61,10 +64,10 @@ def left_out(
 def _richer(work: Work, programme: Programme) -> Sequence[tuple[str, Programme]]:
     missing = [depth for depth in work.depths if depth not in programme.depths]
     found = []
-    if missing:
+    if missing and work.searched:
         named = ", ".join(map(str, sorted(missing)))
         found.append((f"depths {named}", replace(programme, depths=work.depths)))
-    if programme.folds == 1 < work.folds and work.validation != "holdout":
+    if programme.folds == 1 < work.folds and work.validation != "holdout" and work.searched:
         words = f"{work.folds} folds in place of one held-out part"
         found.append((words, replace(programme, folds=work.folds)))
     if programme.epochs < work.epochs:
