@@ -1,5 +1,6 @@
 """The answer in five lines."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from thawline.artifacts import (
 from thawline.review.findings import MorePictures, Review, write_review
 
 METRIC = {"mean": 0.893, "low": 0.87, "high": 0.914}
+
+
+@pytest.fixture(autouse=True)
+def _in_the_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def artifacts(
@@ -155,8 +161,8 @@ def test_a_probe_whose_head_is_trained_is_not_compared_with_itself(tmp_path: Pat
 
 def test_it_says_which_trial_measured_better_by_less_than_a_standard_error(tmp_path: Path) -> None:
     text = said(artifacts(tmp_path, depth="all", best={"trial": 5, "val_accuracy": 0.893}))
-    assert "not told   whether trial 5 is better: right on 0.893 of the validation pictures" in text
-    assert "this one on 0.875, within one standard error" in text
+    assert "not told   whether trial 5 is better: right on 89.3 % of the validation pictures" in text
+    assert "this one on 87.5 %, within one standard error" in text
 
 
 @pytest.mark.parametrize(
@@ -195,3 +201,30 @@ def test_which_source_was_chosen_is_said_where_there_were_several(tmp_path: Path
     )
     right = "91.0 % of 200 pictures right when they are left out"
     assert f"source     a is the best source by more than chance: {right}." in said(found)
+
+
+def test_pictures_of_folds_are_called_so(tmp_path: Path) -> None:
+    found = artifacts(tmp_path, best={"trial": 5, "val_accuracy": 0.893})
+    metrics = read_json(found.reports / METRICS)
+    metrics["recipe"]["selected"]["validation"] = {"folds": 5}
+    write_json(found.reports / METRICS, metrics)
+    assert "right on 89.3 % of the cross-validated pictures, this one on" in said(found)
+
+
+def test_where_mistakes_cost_it_says_how_often_the_decisions_are_right(tmp_path: Path) -> None:
+    found = artifacts(tmp_path)
+    assert "decided" not in said(found)
+    metrics = read_json(found.reports / METRICS)
+    metrics["answers"] = {"costs": {"accuracy": {"mean": 0.8, "low": 0.75, "high": 0.84}}}
+    write_json(found.reports / METRICS, metrics)
+    assert "\ndecided    0.800 (0.750 to 0.840) of what it decides by what mistakes cost is right" in said(
+        found
+    )
+
+
+def test_somewhere_else_whole_paths_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = artifacts(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    model = shlex.quote(str(found.root / "fits" / "leaves" / "model"))
+    assert f"thawline predict --model {model} FILE|FOLDER" in said(found)

@@ -19,7 +19,7 @@ from thawline.choose_source.wording import sentence
 from thawline.config.overrides import shell_line
 from thawline.config.recipe.words import Told, learning, rates
 from thawline.training.recipe import recipe_of_plain
-from thawline.wording import duration, with_range
+from thawline.wording import duration, percent, with_range
 
 ALARMING = 0.2
 """Share of doubtful labels above which the answer says so: of clean ones, heads that are often wrong doubt
@@ -39,6 +39,8 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float, planned: bool = Fal
     told, own = _told(metrics), metrics["finetuned"]
     yield ""
     yield f"accuracy   {with_range(own['accuracy'])} on {own['n_test']} test pictures{_probe(metrics)}"
+    if (costs := metrics.get("answers", {}).get("costs")) is not None:
+        yield f"decided    {with_range(costs['accuracy'])} of what it decides by what mistakes cost is right"
     yield f"depth      {learning(told).replace('`', '')}"
     trained = "none: nothing is trained step by step"
     yield f"rates      {trained if told.is_solved else f'{rates(told)}; {told.recipe.epochs} epochs'}"
@@ -47,7 +49,8 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float, planned: bool = Fal
         yield f"not told   {words}"
     if planned:
         yield from _left_out(artifacts.stage("plan") / FORECAST)
-    place = kept.relative_to(artifacts.root)
+    here = Path.cwd()
+    place = kept.relative_to(here) if kept.is_relative_to(here) else kept
     looked = read_json(artifacts.stage("review") / REVIEW)
     if looked["doubtful"] > ALARMING * looked["pictures"]:
         counts = f"{looked['doubtful']} of {looked['pictures']} are doubtful"
@@ -85,6 +88,12 @@ def _told(metrics: Mapping[str, Any]) -> Told:
     return Told(recipe, chosen["depth"], chosen["unit"], linear_head=head)
 
 
+def validated(selected: Mapping[str, Any]) -> str:
+    """Return what a picture is called that trials were validated on."""
+    folds = (selected.get("validation") or {}).get("folds", 1)
+    return "cross-validated picture" if folds > 1 else "validation picture"
+
+
 def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> Iterator[str]:
     """Yield what could not be told, each to follow the words “not told:”.
 
@@ -94,9 +103,10 @@ def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> I
     if len(same) > 1:
         yield f"which of the depths {', '.join(map(str, same))} is best"
     elif (selected := metrics["recipe"].get("selected")) and (best := selected.get("best")):
+        right, ours = percent(best["val_accuracy"]), percent(selected["val_accuracy"])
         yield (
-            f"whether trial {best['trial']} is better: right on {best['val_accuracy']:.3f} of the validation "
-            f"pictures, this one on {selected['val_accuracy']:.3f}, within one standard error"
+            f"whether trial {best['trial']} is better: right on {right} of the {validated(selected)}s, "
+            f"this one on {ours}, within one standard error"
         )
     elif recommendation and recommendation.get("best_depth") is None:
         why = "every depth had few trials" if selected else "no other was tried"

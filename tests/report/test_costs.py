@@ -22,6 +22,20 @@ def test_costs_are_collected_from_every_stage(finished: Callable[..., Any]) -> N
     assert stages["search/finetuned"] == {"seconds": 90.0, "runs": 30}
 
 
+def test_trials_side_by_side_and_fresh_seeds_are_told_as_they_were(finished: Callable[..., Any]) -> None:
+    config, artifacts = finished(timed=True, curve=True)
+    findings = read_findings(artifacts, config)
+    table, curve = findings.trials["finetuned"], findings.curve
+    assert curve is not None
+    # two at a time: each pair begins and ends together
+    began = 1000.0 + 5 * (table["number"] // 2)
+    findings.trials["finetuned"] = table.assign(started=began, finished=began + 5, seconds=5.0)
+    findings.costs["search/finetuned"]["seconds"] = 1.0
+    cost = collect_costs(findings)["stages"]["search/finetuned"]
+    assert cost["seconds"] == 5 * len(table) / 2
+    assert cost["runs"] == len(table) + curve["n_seeds"].sum()
+
+
 def test_weights_that_were_given_cost_no_run(finished: Callable[..., Any]) -> None:
     config, artifacts = finished(weights=True, searched=False)
     stages = collect_costs(read_findings(artifacts, config))["stages"]

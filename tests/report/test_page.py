@@ -11,8 +11,9 @@ import pytest
 from thawline.artifacts import METRICS, SUPERVISE, Artifacts, read_json, write_json
 from thawline.config.sections import Config
 from thawline.report.findings import Findings, read_findings
-from thawline.report.page import source_rows, title
+from thawline.report.page import title
 from thawline.report.rendering import cell
+from thawline.report.sources import source_rows
 
 Rendered = Callable[..., tuple[str, str]]
 

@@ -63,6 +63,7 @@ def test_costs_without_training_are_told_as_well(found: Callable[..., Findings])
     ]
     (deciding,) = said["sentences"]
     assert "is better than" in deciding
+    assert said["heading"].startswith("Decided for ")
 
 
 def test_without_costs_or_a_reward_there_is_nothing_to_say(found: Callable[..., Findings]) -> None:

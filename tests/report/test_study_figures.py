@@ -1,5 +1,6 @@
 """Figures of a whole study: its course, its depths and rates, and what accuracy cost."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,9 @@ from thawline.report.figures.best_so_far import best_so_far, course
 from thawline.report.figures.depth_and_rate import cells, depth_and_rate
 from thawline.report.figures.evidence import measured_by_depth
 from thawline.report.figures.pareto import pareto_front
+from thawline.report.figures.rates import learning_rates
 from thawline.report.figures.style import render
-from thawline.report.findings import Findings
+from thawline.report.findings import FINETUNED, Findings
 
 Found = Callable[..., Findings]
 
@@ -110,6 +112,19 @@ def test_a_rate_that_exists_at_times_but_never_changes_has_no_map(found: Found) 
     assert "body rate" not in titles
 
 
+def test_where_every_head_was_solved_the_body_s_rate_is_shown(found: Found) -> None:
+    rates = np.geomspace(1e-4, 1e-2, 30)
+    changed = with_trials(found(), depth=np.arange(30) % 3, head_lr=np.nan, body_lr=rates, value=rates)
+    picture = learning_rates(changed)
+    assert picture is not None
+    assert "the best learning rates were 1e-2 (body) for fine-tuned and" in picture.sentence
+    own = [axes for axes in render(picture, 50).axes if axes.get_title(loc="left") == "fine-tuned"]
+    assert own[0].get_xlabel() == "learning rate of the body"
+    mapped = depth_and_rate(changed)
+    assert mapped is not None
+    assert "frozen and a body rate from" in mapped.sentence
+
+
 # --- best so far
 
 
@@ -120,7 +135,7 @@ def trials(values: list[float], **columns: Any) -> pd.DataFrame:
 def test_best_so_far_never_falls() -> None:
     each = course(trials([0.5, 0.4, 0.8, 0.7]))
     assert each.best.tolist() == [0.5, 0.5, 0.8, 0.8]
-    assert each.found == 2
+    assert each.place(2) == 2
     assert each.trials.tolist() == [1, 2, 3, 4]
     assert each.seconds is None
 
@@ -144,11 +159,24 @@ def test_trials_side_by_side_count_once_and_in_the_order_they_ended() -> None:
     assert each.value.tolist() == [0.2, 0.3, 0.1]
 
 
+def test_the_best_trial_is_the_one_that_the_study_takes(found: Found) -> None:
+    """Of equal values it takes the cheapest, then that of the least loss: not the first to end."""
+    findings = found()
+    table = findings.trials[FINETUNED]
+    findings.trials[FINETUNED] = table.assign(value=0.9, val_loss=1.0 / (1 + table["number"]))
+    picture = best_so_far(findings)
+    ranked = findings.ranked(FINETUNED)
+    assert picture is not None
+    assert ranked is not None
+    assert f"(trial {ranked['number'].iloc[0]}) for fine-tuned" in picture.sentence
+    assert ranked["number"].iloc[0] > 0
+
+
 def test_the_best_trial_is_told_in_time_where_all_trials_know_theirs(found: Found) -> None:
     timed, untimed = best_so_far(found(timed=True)), best_so_far(found())
     assert timed is not None
     assert untimed is not None
-    assert "of 30 (after " in timed.sentence
+    assert re.search(r"of 30 \(trial \d+, after .* s\)", timed.sentence)
     assert "after" not in untimed.sentence
     assert render(timed, 50).axes[0].get_xlabel() == "seconds of search"
     assert render(untimed, 50).axes[0].get_xlabel() == "trials"

@@ -7,6 +7,7 @@ import pytest
 
 from thawline.report import wording
 from thawline.report.findings import PROBE, SCRATCH, Findings
+from thawline.report.recipes import answer, single_seed
 
 
 def with_gap(findings: Findings, mean: float, low: float, high: float) -> Findings:
@@ -62,12 +63,44 @@ def test_a_better_trial_that_is_not_told_from_the_chosen_one_is_named(found: Cal
 def test_warnings_where_the_numbers_say_little(found: Callable[..., Findings]) -> None:
     usual = found()
     assert wording.one_class(usual) is None
-    assert wording.single_seed(usual) is None
+    assert single_seed(usual) is None
     poor = found(classes=("only",), seeds=1)
     assert "only one class" in str(wording.one_class(poor))
-    assert "Only one seed was trained (fine-tuned, linear probe and from scratch)" in str(
-        wording.single_seed(poor)
+    told = single_seed(poor)
+    assert told is not None
+    # the probe's head is solved: another seed makes the same one
+    assert "Only one seed was trained (fine-tuned and from scratch)" in told
+
+
+def test_a_model_that_is_solved_is_no_matter_of_seeds(found: Callable[..., Findings]) -> None:
+    findings = found(seeds=1, recipe={"depth": "all"}, skill={"finetuned": 5.0, "linear_probe": 5.0})
+    assert single_seed(findings) is None
+    assert "seed" not in answer(findings)
+    findings.metrics["finetuned"]["seeds"] = [0, 1]
+    assert "mean of 2 seeds" in answer(findings)
+
+
+def test_what_the_kept_model_makes_of_probabilities_is_told(found: Callable[..., Findings]) -> None:
+    findings = found()
+    assert wording.bundle(findings) == []
+    error = {"mean": 0.043, "low": 0.01, "high": 0.06}
+    when = {"expected_calibration_error": error}
+    findings.metrics["answers"] = {"temperature": 1.069, "calibration": {"before": when, "after": when}}
+    (tempered,) = wording.bundle(findings)
+    assert "divides its logits by 1.07" in tempered
+    assert "expected calibration error 4.3 % (1.0 to 6.0), without that 4.3 % (1.0 to 6.0)." in tempered
+    seen = {"mean": 0.024, "low": 0.012, "high": 0.043}
+    findings.metrics["answers"]["unknown"] = {"promised": 0.01, "on_test": seen}
+    assert wording.bundle(findings)[1] == (
+        "It calls 2.4 % (1.2 to 4.3) of the test pictures unlike all that it was trained on; 1.0 % were "
+        "to be expected."
     )
+
+
+def test_decisions_by_costs_have_an_accuracy_of_their_own(found: Callable[..., Findings]) -> None:
+    findings = found()
+    findings.metrics["answers"] = {"costs": {"accuracy": {"mean": 0.8, "low": 0.75, "high": 0.84}}}
+    assert answer(findings).endswith("80.0 % (75.0 to 84.0) of these decisions are right.")
 
 
 def test_what_a_training_says_of_itself_is_passed_on(found: Callable[..., Findings]) -> None:

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -147,6 +149,17 @@ def test_a_bundle_that_cannot_be_looked_at_or_has_a_folder_for_a_card_is_a_sente
     assert call(bundle, str(pictures)) == f"error: {bundle / CARD} cannot be read: Is a directory."
     said = str(call(bundle / ("a" * 300), str(pictures)))
     assert "cannot be looked at: this name is too long" in said
+
+
+def test_a_fits_folder_in_place_of_its_bundle_is_told_where_the_bundle_is(
+    bundle: Path, pictures: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "fits" / "leaves"
+    shutil.copytree(bundle, kept / "model")
+    assert call(kept, str(pictures)) == (
+        f"error: there is no model in {kept}, but in the folder below it.\n"
+        f"  thawline predict --model {shlex.quote(str(kept / 'model'))} PICTURES"
+    )
 
 
 @pytest.mark.parametrize("command", [["predict"], ["predict", "x.jpg", "--model"], ["fit"]])

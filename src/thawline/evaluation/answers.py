@@ -71,7 +71,7 @@ def expected_costs(
     config: Config,
 ) -> dict[str, Any]:
     """Return what a picture costs in the mean, with intervals: of `decisions` (N,), of calling each by its
-    `likeliest` class (N,), and the paired `difference`.
+    `likeliest` class (N,), and the paired `difference`; and the `accuracy` of the decisions.
 
     costs: (C, C), a row for each true class.
     """
@@ -80,7 +80,9 @@ def expected_costs(
     # what always deciding the same costs at least, as if all classes were equally frequent
     guess = max(float(costs.mean(0).min()), 1e-12)
     difference = difference_interval(ours, theirs, clusters, confidence, scale=costs.max(), limit=costs.max())
+    right = (decisions == labels)[None].astype(np.float64)
     return {
+        "accuracy": named(float(right.mean()), accuracy_interval(right, confidence, clusters)),
         "decisions": named(ours.mean(), loss_interval(ours, clusters, guess, confidence)),
         "likeliest": named(theirs.mean(), loss_interval(theirs, clusters, guess, confidence)),
         "difference": named(ours.mean() - theirs.mean(), difference),

@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 from statistics import mean
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from thawline.report.findings import FINETUNED, NAMES, SCRATCH, Findings
 from thawline.report.machine import describe_machine
 from thawline.wording import listed, percent
@@ -29,12 +32,34 @@ def _time(findings: Findings, stage: str) -> dict[str, Any]:
     seconds = float(findings.costs[stage].get("seconds") or 0)
     trials = findings.trials.get(contender)
     if kind == "search":
+        if trials is None:
+            return {"seconds": seconds, "runs": 0}
+        curve = findings.curve if contender == FINETUNED else None
+        again = 0 if curve is None else int(curve["n_seeds"].sum())
         # a resumed search measures its last call only, its trials remember all of them
-        spent = 0.0 if trials is None else float(trials["seconds"].sum())
-        return {"seconds": max(seconds, spent), "runs": 0 if trials is None else len(trials)}
+        return {"seconds": max(seconds, _searched(trials)), "runs": len(trials) + again}
     if kind == "finetune":
         return {"seconds": seconds, "runs": int(findings.histories[contender]["seed"].nunique())}
     return {"seconds": seconds, "runs": int(findings.source_history is not None)}
+
+
+def _searched(trials: pd.DataFrame) -> float:
+    """Return the seconds for which at least one of the trials was running; where that is not known, what all
+    of them took."""
+    if {"started", "finished"} <= set(trials) and trials[["started", "finished"]].notna().all(axis=None):
+        ordered = trials.sort_values("finished", kind="stable")
+        return float(busy(ordered["started"].to_numpy(), ordered["finished"].to_numpy())[-1])
+    return float(trials["seconds"].sum())
+
+
+def busy(started: np.ndarray, finished: np.ndarray) -> np.ndarray:
+    """Return, by the end of each trial, for how many seconds at least one had been running: the night between
+    two calls of a search is none of its time. `finished` is in increasing order."""
+    order = np.argsort(started, kind="stable")
+    reached = np.maximum.accumulate(finished[order])
+    idle = np.maximum(0, started[order][1:] - reached[:-1])
+    before = np.array([idle[started[order][1:] <= end].sum() for end in finished])
+    return finished - started.min() - before
 
 
 def training_costs(costs: dict[str, Any]) -> dict[str, dict[str, float]]:

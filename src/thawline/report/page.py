@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
+from thawline.answer import validated
 from thawline.config.recipe import words
 from thawline.config.sections import Config, Report, Start
 from thawline.config.supervision import is_supervised
+from thawline.data.naming import name_of
 from thawline.evaluation.metrics import METRICS
 from thawline.report import album, depths, recipes, wording
 from thawline.report.costs import saved, stage_name, training_costs
@@ -16,6 +17,7 @@ from thawline.report.figures.confusion import confusion_counts, frequent_mistake
 from thawline.report.figures.style import Picture
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 from thawline.report.rewards import rewards
+from thawline.report.sources import called, source, source_rows
 from thawline.report.strategy import strategy
 from thawline.wording import (
     Interval,
@@ -25,7 +27,6 @@ from thawline.wording import (
     memory,
     percent,
     percent_with_range,
-    points_with_range,
     rate,
     with_range,
 )
@@ -44,7 +45,7 @@ _FOLDED = 12
 def title(config: Config) -> str:
     """Return the chosen title; of one's own pictures, where none is chosen, the name they lie under."""
     root, chosen = config.target.root, config.report.title
-    return Path(root).name if root and chosen == Report().title else chosen
+    return name_of(root) if root and chosen == Report().title else chosen
 
 
 def content(
@@ -73,9 +74,10 @@ def content(
         "depths": depths.rows(findings),
         "strategy": advised["sentences"] if advised["strategy"] else [],
         "tested": depths.tested(findings),
+        "validated": validated(findings.recipes[FINETUNED].selected or {}),
         "source": source(config, findings),
         "sources": source_rows(findings),
-        "target": config.target.dataset.name if config.target.dataset else "the target",
+        "target": called(config.target, "the target"),
         "classes": findings.metrics["data"]["classes"],
         "sizes": findings.metrics["data"]["sizes"],
         "taught": taught(findings),
@@ -92,6 +94,7 @@ def content(
         ],
         "fingerprints": findings.metrics["data"]["fingerprints"],
         "per_class": class_rows(findings),
+        "bundle": wording.bundle(findings),
         "mistakes": frequent_mistakes(findings),
         "folded": _FOLDED,
         "costs": cost_rows(costs),
@@ -127,7 +130,7 @@ def answer(findings: Findings) -> list[str]:
     against = [wording.compared(findings, other) for other in (SCRATCH, PROBE) if _other(findings, other)]
     lines = [" ".join(filter(None, [recipes.answer(findings), *against]))]
     lines += wording.warnings(findings)
-    return lines + [line for line in (wording.one_class(findings), wording.single_seed(findings)) if line]
+    return lines + [line for line in (wording.one_class(findings), recipes.single_seed(findings)) if line]
 
 
 def _other(findings: Findings, name: str) -> bool:
@@ -197,46 +200,6 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def source(config: Config, findings: Findings) -> str:
-    """Say where the weights come from that fine-tuning starts with."""
-    name = config.model.architecture
-    if findings.recipes[FINETUNED].recipe.start is Start.random:
-        return f"{name} with random weights"
-    if config.source.weights is not None:
-        return f"{name} with the weights `{config.source.weights}`"
-    data = config.source.dataset.name if config.source.dataset else "the source"
-    history = findings.source_history
-    if history is None or history["val_accuracy"].isna().all():
-        return f"{name}, pretrained on {data}"
-    last = history.sort_values("epoch")["val_accuracy"].iloc[-1]
-    return (
-        f"{name}, pretrained on {data} for {counted(len(history), 'epoch')} "
-        f"({percent(last)} of its own validation pictures right)"
-    )
-
-
-def source_rows(findings: Findings) -> list[dict[str, Any]]:
-    """Return what the table of sources shows of each, the most accurate first; none where there was one."""
-    if findings.sources is None:
-        return []
-    table = findings.sources.sort_values("accuracy", ascending=False, kind="stable")
-    return [
-        {
-            "name": row["source"],
-            "chosen": row["chosen"],
-            "accuracy": percent(row["accuracy"]),
-            "minus_best": points_with_range(
-                {"mean": row["minus_best"], "low": row["low"], "high": row["high"]}
-            ),
-            "neighbours": percent(row["neighbours"]),
-            # infinite where they could not be counted
-            "operations": "–" if math.isinf(row["operations"]) else amount(row["operations"], "FLOP"),
-            "seconds": f"{row['seconds']:.3f}",
-        }
-        for _, row in table.iterrows()
-    ]
-
-
 def class_rows(findings: Findings) -> list[dict[str, Any]]:
     """Return precision, recall and F1 of each class, fine-tuned."""
     table = findings.per_class[findings.per_class["contender"] == FINETUNED]
@@ -254,7 +217,7 @@ def class_rows(findings: Findings) -> list[dict[str, Any]]:
 
 
 def cost_rows(costs: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the time of each stage, and of all."""
+    """Return the time of each stage that trains, and of all of these."""
     rows = []
     for stage, cost in costs["stages"].items():
         seconds, runs = cost["seconds"], cost["runs"]
@@ -267,7 +230,7 @@ def cost_rows(costs: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     total = sum(cost["seconds"] for cost in costs["stages"].values())
-    return [*rows, {"stage": "**all**", "seconds": duration(total), "runs": "", "each": ""}]
+    return [*rows, {"stage": "**all that train**", "seconds": duration(total), "runs": "", "each": ""}]
 
 
 def training_rows(costs: dict[str, Any]) -> list[dict[str, str]]:

@@ -10,9 +10,9 @@ from thawline.config.recipe.words import (
     method_words,
     probe_first_words,
 )
-from thawline.report.findings import FINETUNED, Findings
+from thawline.report.findings import FINETUNED, NAMES, Findings
 from thawline.report.wording import coverage
-from thawline.wording import counted, listed, percent, percent_range
+from thawline.wording import counted, listed, percent, percent_range, percent_with_range
 
 
 def told(findings: Findings, name: str = FINETUNED) -> Told:
@@ -25,11 +25,43 @@ def answer(findings: Findings) -> str:
     """Return which recipe it is, and how good it is on the test pictures, in a sentence."""
     found = findings.metrics[FINETUNED]
     accuracy, seeds = found["accuracy"], len(found["seeds"])
-    over = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+    over = f", mean of {seeds} seeds" if seeds > 1 else ", one seed" if _differs(findings, FINETUNED) else ""
     return (
         f"With {described(told(findings))}, the model labels "
         f"**{percent(accuracy['mean'])}** of {counted(found['n_test'], 'test picture')} correctly "
-        f"({coverage(findings)} interval {percent_range(accuracy)}, {over})."
+        f"({coverage(findings)} interval {percent_range(accuracy)}{over}).{_decided(findings)}"
+    )
+
+
+def _decided(findings: Findings) -> str:
+    """Say how often the bundle's decisions are right, where they are not the likeliest classes."""
+    costs = findings.metrics.get("answers", {}).get("costs")
+    if costs is None:
+        return ""
+    return (
+        " The model that is kept decides by what mistakes cost, in place of the likeliest class: "
+        f"{percent_with_range(costs['accuracy'])} of these decisions are right."
+    )
+
+
+def _differs(findings: Findings, name: str) -> bool:
+    """Tell if another seed makes another model: a head that is solved on pictures as they are, does not."""
+    found = told(findings, name)
+    return not (found.is_solved and found.recipe.views == 0)
+
+
+def single_seed(findings: Findings) -> str | None:
+    """Warn where a single seed was trained of what differs by seed."""
+    alone = [
+        NAMES[name]
+        for name in findings.contenders
+        if len(findings.metrics[name]["seeds"]) == 1 and _differs(findings, name)
+    ]
+    if not alone:
+        return None
+    return (
+        f"Only one seed was trained ({listed(alone)}): these intervals hold for that seed and say nothing "
+        "about how another one would have fared."
     )
 
 

@@ -40,7 +40,7 @@ def rewards(findings: Findings) -> dict[str, Any] | None:
     if "reward" in gaps:
         sentences.append(_training(gaps, sign))
     return {
-        "heading": f"Decided and trained for {reward.value}",
+        "heading": f"Decided {'and trained ' if 'reward' in gaps else ''}for {reward.value}",
         "unit": "cost of a picture" if costly else reward.value,
         "sentences": sentences,
         "rows": rows,

@@ -2,7 +2,15 @@
 
 from thawline.answer import not_told
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
-from thawline.wording import Interval, counted, listed, percent, percent_range, points, points_range
+from thawline.wording import (
+    Interval,
+    counted,
+    percent,
+    percent_range,
+    percent_with_range,
+    points,
+    points_range,
+)
 
 _AGAINST = {
     SCRATCH: "the same network trained from scratch on the same pictures",
@@ -121,15 +129,24 @@ def one_class(findings: Findings) -> str | None:
     return "There is only one class: every model is always right, and that says nothing."
 
 
-def single_seed(findings: Findings) -> str | None:
-    """Warn where a single seed was trained."""
-    alone = [NAMES[name] for name in findings.contenders if len(findings.metrics[name]["seeds"]) == 1]
-    if not alone:
-        return None
-    return (
-        f"Only one seed was trained ({listed(alone)}): these intervals hold for that seed and say nothing "
-        "about how another one would have fared."
-    )
+def bundle(findings: Findings) -> list[str]:
+    """Say what the file to predict with makes of these probabilities, and how many test pictures it does not
+    know, a sentence each; none where it was not measured."""
+    told = findings.metrics.get("answers")
+    if told is None:
+        return []
+    before, after = (told["calibration"][when]["expected_calibration_error"] for when in ("before", "after"))
+    lines = [
+        f"The model that is kept divides its logits by {told['temperature']:.2f} before they become "
+        f"probabilities: expected calibration error {percent_with_range(after)}, without that "
+        f"{percent_with_range(before)}."
+    ]
+    if (unknown := told.get("unknown")) is not None:
+        lines.append(
+            f"It calls {percent_with_range(unknown['on_test'])} of the test pictures unlike all that it was "
+            f"trained on; {percent(unknown['promised'])} were to be expected."
+        )
+    return lines
 
 
 def warnings(findings: Findings) -> list[str]:

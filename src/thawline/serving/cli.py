@@ -222,10 +222,11 @@ def _serve(given: argparse.Namespace) -> int:
 
 def _predict(given: argparse.Namespace) -> int:
     """Print predictions; return how many files could not be read."""
+    from thawline.fit import pipeline_root
     from thawline.serving.predict import bundle_in, card_of, network_of, picture_files, predict
 
     files = picture_files(given.paths)
-    bundle = given.model or bundle_in(Path("artifacts"))
+    bundle = given.model or bundle_in(pipeline_root() / "artifacts")
     card = card_of(bundle)
     failed = 0
     entries = []

@@ -16,6 +16,7 @@ import numpy as np
 
 from thawline.artifacts import CARD
 from thawline.config.errors import UserError
+from thawline.config.overrides import shell_line
 from thawline.config.paths import require_accessible, why_inaccessible
 from thawline.data.content import file_at
 from thawline.data.decoding import Decoder
@@ -60,6 +61,11 @@ def card_of(folder: Path) -> ModelCard:
     """Return the card of the model in a bundle made by stage export. Raises `UserError` if there is none."""
     require_accessible(folder / CARD)
     if not (folder / CARD).exists():
+        if (folder / "model" / CARD).exists():
+            raise UserError(
+                f"there is no model in {folder}, but in the folder below it.\n"
+                f"  {shell_line(['thawline', 'predict', '--model', str(folder / 'model')])} PICTURES"
+            )
         raise UserError(
             f"there is no model in {folder}.\n"
             "  make one: thawline fit FOLDER\n"

@@ -37,11 +37,10 @@ def _which(advice: Advice) -> str:
 
 def _why(advice: Advice, found: str) -> str:
     facts, side = advice.facts, advice.side
-    heads = f"heads solved on frozen features get {_percent(facts.best)} of the {facts.pictures:,} training"
+    heads = f"heads solved on frozen features get {_percent(facts.best)} of the training"
     heads += f" pictures right out of fold ({_percent(facts.last)} on the last cut alone"
-    heads += (
-        ")" if facts.peak == 1 else f"; the best single cut lies after {_percent(facts.peak)} of the units)"
-    )
+    peak = f"; the single cut of least log-loss lies after {_percent(facts.peak)} of the units"
+    heads += ")" if facts.peak == 1 else f"{peak})"
     like = f"all {side.subsets} measured subsets"
     if advice.other is not None:
         like = "one measured subset" if side.subsets == 1 else f"{side.subsets} measured subsets"

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from thawline.report.costs import busy
 from thawline.report.figures.style import FEWEST, LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import NAMES, Findings
 from thawline.wording import duration, listed
@@ -18,9 +19,11 @@ _LEFT_OUT = 0.2
 @dataclass(frozen=True, eq=False)
 class Course:
     """One search: the complete trials' `value` in the order they ended, and how much of the search was over
-    by then: `seconds` of work, or None where they are not known, and `trials` of `total`."""
+    by then: `seconds` of work, or None where they are not known, and `trials` of `total`. `numbers` are the
+    trials' own."""
 
     value: np.ndarray
+    numbers: np.ndarray
     trials: np.ndarray
     seconds: np.ndarray | None
     total: int
@@ -30,10 +33,9 @@ class Course:
         """The highest value so far."""
         return np.maximum.accumulate(self.value)
 
-    @property
-    def found(self) -> int:
-        """The position of the best trial."""
-        return int(self.value.argmax())
+    def place(self, number: int) -> int:
+        """Return the position of a trial."""
+        return int(np.flatnonzero(self.numbers == number)[0])
 
 
 def best_so_far(findings: Findings) -> Picture | None:
@@ -43,6 +45,9 @@ def best_so_far(findings: Findings) -> Picture | None:
     if not courses:
         return None
     timed = all(each.seconds is not None for each in courses.values())
+    # of equal values the study takes one, which need not be the first
+    ranked = {name: findings.ranked(name) for name in courses}
+    best = {name: int(table["number"].iloc[0]) for name, table in ranked.items() if table is not None}
 
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.6))
@@ -52,9 +57,8 @@ def best_so_far(findings: Findings) -> Picture | None:
             color, marker = LIGHT.contenders[name], MARKERS[name]
             axes.step(x, each.best, where="post", color=color, lw=1.6, label=NAMES[name])
             axes.scatter(x, each.value, s=13, color=color, marker=marker, alpha=0.55, lw=0)
-            axes.plot(
-                x[each.found], each.value[each.found], marker, ms=9, mfc="none", mec=LIGHT.ink, mew=1.2, ls=""
-            )
+            at = each.place(best[name])
+            axes.plot(x[at], each.value[at], marker, ms=9, mfc="none", mec=LIGHT.ink, mew=1.2, ls="")
         axes.set_xlabel("seconds of search" if timed else "trials")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel("validation accuracy")
@@ -63,7 +67,7 @@ def best_so_far(findings: Findings) -> Picture | None:
         figure.legend(loc="outside lower center", ncols=len(courses))
         return figure
 
-    return Picture("best_so_far", _sentence(courses, timed), draw)
+    return Picture("best_so_far", _sentence(courses, best, timed), draw)
 
 
 def course(trials: pd.DataFrame) -> Course:
@@ -72,35 +76,27 @@ def course(trials: pd.DataFrame) -> Course:
     known = {"started", "finished"} <= set(trials) and trials[["started", "finished"]].notna().all(axis=None)
     ordered = trials.sort_values("finished" if known else "number", kind="stable")
     complete = ((ordered["state"] == "complete") & ordered["value"].notna()).to_numpy()
-    seconds = _busy(ordered["started"].to_numpy(), ordered["finished"].to_numpy()) if known else None
+    seconds = busy(ordered["started"].to_numpy(), ordered["finished"].to_numpy()) if known else None
     return Course(
         value=ordered["value"].to_numpy(float)[complete],
+        numbers=ordered["number"].to_numpy(int)[complete],
         trials=np.flatnonzero(complete) + 1,
         seconds=None if seconds is None else seconds[complete],
         total=len(trials),
     )
 
 
-def _busy(started: np.ndarray, finished: np.ndarray) -> np.ndarray:
-    """Measure, by the end of each trial, for how long at least one had been running: the night between two
-    calls of a search is none of its time. `finished` is in increasing order."""
-    order = np.argsort(started, kind="stable")
-    reached = np.maximum.accumulate(finished[order])
-    idle = np.maximum(0, started[order][1:] - reached[:-1])
-    before = np.array([idle[started[order][1:] <= end].sum() for end in finished])
-    return finished - started.min() - before
-
-
-def _sentence(courses: dict[str, Course], timed: bool) -> str:
-    parts = [_found(NAMES[name], each, timed) for name, each in courses.items()]
+def _sentence(courses: dict[str, Course], best: dict[str, int], timed: bool) -> str:
+    parts = [_found(NAMES[name], each, best[name], timed) for name, each in courses.items()]
     return f"The best trial came {listed(parts)}."
 
 
-def _found(name: str, course: Course, timed: bool) -> str:
-    place = f"{_ordinal(int(course.trials[course.found]))} of {course.total:,}"
+def _found(name: str, course: Course, number: int, timed: bool) -> str:
+    at = course.place(number)
+    after = ""
     if timed and course.seconds is not None:
-        place += f" (after {duration(float(course.seconds[course.found]))})"
-    return f"{place} for {name}"
+        after = f", after {duration(float(course.seconds[at]))}"
+    return f"{_ordinal(int(course.trials[at]))} of {course.total:,} (trial {number}{after}) for {name}"
 
 
 def _ordinal(number: int) -> str:

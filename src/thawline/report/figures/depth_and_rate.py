@@ -24,12 +24,14 @@ _DEPTHS = 24
 
 
 def depth_and_rate(findings: Findings) -> Picture | None:
-    """Draw a map for each rate that varied; None where few trials are complete or all equally good, or depth
-    or head rate did not vary."""
+    """Draw a map for each rate that varied; None where few trials are complete or all equally good, or
+    neither rate varied, or the depth did not."""
     trials = findings.ranked(FINETUNED)
-    if trials is None or len(trials) < _FEW or (trials[["depth", "head_lr", "value"]].nunique() < 2).any():
+    if trials is None or len(trials) < _FEW or (trials[["depth", "value"]].nunique() < 2).any():
         return None
     maps = {name: cells(trials, name) for name in _RATES if trials[name].nunique() > 1}
+    if not maps:
+        return None
 
     def draw() -> Figure:
         figure = Figure(figsize=(WIDTH, 3.7))
@@ -42,7 +44,7 @@ def depth_and_rate(findings: Findings) -> Picture | None:
         value_bar(figure, panels, scale, "mean validation accuracy")
         return figure
 
-    return Picture("depth_and_rate", _sentence(trials, maps["head_lr"]), draw)
+    return Picture("depth_and_rate", _sentence(trials, *next(iter(maps.items()))), draw)
 
 
 def cells(trials: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -57,14 +59,14 @@ def cells(trials: pd.DataFrame, name: str) -> pd.DataFrame:
     return table.reindex(columns=sorted(trials["depth"].unique()))
 
 
-def _sentence(trials: pd.DataFrame, table: pd.DataFrame) -> str:
+def _sentence(trials: pd.DataFrame, name: str, table: pd.DataFrame) -> str:
     row, column = divmod(int(np.nanargmax(table.to_numpy())), table.shape[1])
     between: Any = table.index[row]
     depth: Any = table.columns[column]
     units = counted(int(depth), "unit")
-    own = ((trials["depth"] == depth) & trials["head_lr"].map(lambda rate: rate in between)).sum()
+    own = ((trials["depth"] == depth) & trials[name].map(lambda rate: rate in between)).sum()
     return (
-        f"Of {counted(len(trials), 'complete trial')}, those with {units} frozen and a head rate from "
+        f"Of {counted(len(trials), 'complete trial')}, those with {units} frozen and a {_RATES[name]} from "
         f"{rate(between.left)} to {rate(between.right)} did best: "
         f"{percent(table.to_numpy()[row, column])} right in the mean of {own}."
     )

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from thawline.answer import validated
 from thawline.report.figures.depth import label_depths
 from thawline.report.figures.style import LIGHT, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, Findings
@@ -48,7 +49,8 @@ def measured_by_depth(findings: Findings) -> Picture | None:
 def _sentence(findings: Findings, curve: pd.DataFrame, alike: list[int]) -> str:
     depth = int(findings.recommendation["depth"])
     pictures = findings.recommendation.get("pictures")
-    on = counted(int(pictures), "validation picture") if pictures else "the validation pictures"
+    called = validated(findings.recipes[FINETUNED].selected or {})
+    on = counted(int(pictures), called) if pictures else f"the {called}s"
     row = curve[curve["depth"] == depth]
     start = f"With {counted(depth, 'unit')} frozen, as recommended, "
     right = f"{percent(row['val_mean'].iloc[0])} of {on} are right" if len(row) else f"on {on}"

@@ -29,29 +29,32 @@ _NARROW = 0.02
 
 def learning_rates(findings: Findings) -> Picture | None:
     """Draw a map of head and body rate for the fine-tuned contender, a curve over the one rate of each
-    other; None where no rate was searched (a solved head has none)."""
-    studies = {
-        name: table
-        for name, table in findings.trials.items()
-        if (table["value"].notna() & table["head_lr"].notna()).any()
-    }
+    other, and of one whose heads were solved; None where no rate was searched."""
+    searched = {name: _searched(table) for name, table in findings.trials.items()}
+    studies = {name: findings.trials[name] for name, rates in searched.items() if rates}
     if not studies:
         return None
 
     def draw() -> Figure:
-        mapped = FINETUNED in studies
-        others = [name for name in studies if name != FINETUNED]
+        mapped = "head_lr" in searched.get(FINETUNED, ())
+        others = [name for name in studies if name != FINETUNED or not mapped]
         figure = Figure(figsize=(WIDTH, 3.9))
         widths = [1.7] * mapped + [1.0] * len(others)
         panels = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
         if mapped:
             _draw_map(figure, panels.pop(0), studies[FINETUNED])
         for axes, name in zip(panels, others, strict=True):
-            _draw_rate(axes, studies[name], name)
+            _draw_rate(axes, studies[name], name, searched[name][0])
         _legend(figure, list(studies.values()))
         return figure
 
     return Picture("learning_rates", _sentence(findings, studies), draw)
+
+
+def _searched(trials: pd.DataFrame) -> list[str]:
+    """Return the columns of the rates that trials with a value had: a solved head has none of its own."""
+    measured = trials[trials["value"].notna()]
+    return [name for name in ("head_lr", "body_lr") if measured[name].notna().any()]
 
 
 def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
@@ -61,14 +64,18 @@ def _sentence(findings: Findings, studies: dict[str, pd.DataFrame]) -> str:
         if ranked is None or ranked.empty:
             continue
         best = ranked.iloc[0]
-        head, body = rate_words(findings.recipes[name].recipe)
-        both = f" ({head}) and {rate(best['body_lr'])} ({body})" if pd.notna(best["body_lr"]) else ""
-        head_rate = "none (a solved head)" if pd.isna(best["head_lr"]) and not both else rate(best["head_lr"])
-        parts.append(f"{head_rate}{both} for {NAMES[name]}")
+        parts.append(f"{_rates(best, *rate_words(findings.recipes[name].recipe))} for {NAMES[name]}")
     tried = counted(sum(len(table) for table in studies.values()), "trial")
     if not parts:
         return f"None of {tried} was trained to its end."
     return f"Among {tried}, the best learning rates were {listed(parts)}."
+
+
+def _rates(trial: pd.Series, head: str, body: str) -> str:
+    if pd.isna(trial["body_lr"]):
+        return "none (a solved head)" if pd.isna(trial["head_lr"]) else rate(trial["head_lr"])
+    own = f"{rate(trial['body_lr'])} ({body})"
+    return own if pd.isna(trial["head_lr"]) else f"{rate(trial['head_lr'])} ({head}) and {own}"
 
 
 def _draw_map(figure: Figure, axes: Axes, trials: pd.DataFrame) -> None:
@@ -111,14 +118,14 @@ def _mark_frozen(axes: Axes, edge: float) -> None:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
 
 
-def _draw_rate(axes: Axes, trials: pd.DataFrame, name: str) -> None:
+def _draw_rate(axes: Axes, trials: pd.DataFrame, name: str, column: str) -> None:
     color = LIGHT.contenders[name]
     for state, shape in _SHAPES.items():
         part = trials[(trials["state"] == state) & trials["value"].notna()]
         fill = color if state == "complete" else LIGHT.background
         style: dict[str, Any] = {"marker": shape, "s": 30, "edgecolor": color, "linewidth": 0.9}
-        axes.scatter(part["head_lr"], part["value"], color=fill, **style)
-    axes.set(xscale="log", xlabel="learning rate")
+        axes.scatter(part[column], part["value"], color=fill, **style)
+    axes.set(xscale="log", xlabel="learning rate" + (" of the body" if column == "body_lr" else ""))
     rate_axis(axes.xaxis)
     axes.set_title(NAMES[name])
     percent_axis(axes.yaxis)
