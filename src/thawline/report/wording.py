@@ -144,7 +144,7 @@ def bundle(findings: Findings) -> list[str]:
     if (unknown := told.get("unknown")) is not None:
         lines.append(
             f"It calls {percent_with_range(unknown['on_test'])} of the test pictures unlike all that it was "
-            f"trained on; {percent(unknown['promised'])} were to be expected."
+            f"trained on; at most {percent(unknown['promised'])} were to be expected."
         )
     return lines
 
