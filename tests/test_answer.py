@@ -169,7 +169,7 @@ def test_it_says_which_trial_measured_better_by_less_than_a_standard_error(tmp_p
     ("low", "same", "words"),
     [
         (-0.01, (), "whether the model is better than the linear probe"),
-        (0.01, (), "which depth is best: every depth had few trials"),
+        (0.01, (), "which depth is best: none had fresh seeds"),
         (0.01, (7, 12), "which of the depths 7, 12 is best"),
     ],
 )

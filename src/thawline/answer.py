@@ -39,8 +39,8 @@ def answer(artifacts: Artifacts, kept: Path, seconds: float, planned: bool = Fal
     told, own = _told(metrics), metrics["finetuned"]
     yield ""
     yield f"accuracy   {with_range(own['accuracy'])} on {own['n_test']} test pictures{_probe(metrics)}"
-    if (costs := metrics.get("answers", {}).get("costs")) is not None:
-        yield f"decided    {with_range(costs['accuracy'])} of what it decides by what mistakes cost is right"
+    if right := metrics.get("answers", {}).get("costs", {}).get("accuracy"):
+        yield f"decided    {with_range(right)} of what it decides by what mistakes cost is right"
     yield f"depth      {learning(told).replace('`', '')}"
     trained = "none: nothing is trained step by step"
     yield f"rates      {trained if told.is_solved else f'{rates(told)}; {told.recipe.epochs} epochs'}"
@@ -109,8 +109,8 @@ def not_told(metrics: Mapping[str, Any], recommendation: Mapping[str, Any]) -> I
             f"this one on {ours}, within one standard error"
         )
     elif recommendation and recommendation.get("best_depth") is None:
-        why = "every depth had few trials" if selected else "no other was tried"
-        yield f"which depth is best: {why} (-S search=depth_curve gives each as many)"
+        why = "none had fresh seeds" if selected else "no other was tried"
+        yield f"which depth is best: {why} (-S search=depth_curve gives each some)"
     if _told(metrics).is_probe:
         return
     difference = metrics.get("difference_linear_probe", {}).get("accuracy")

@@ -6,7 +6,16 @@ import pytest
 
 from thawline.config.recipe.contenders import recipe_of
 from thawline.config.sections import Config, Contender, Finetune, Goal, Search
-from thawline.plan.budget import MARGIN, TRAINING_SECONDS, Programme, Work, forecast, programmes, richest
+from thawline.plan.budget import (
+    MARGIN,
+    START_SECONDS,
+    TRAINING_SECONDS,
+    Programme,
+    Work,
+    forecast,
+    programmes,
+    richest,
+)
 from thawline.plan.costs import Costs, StepCost
 from thawline.plan.decisions import Decisions, applied
 from thawline.plan.plan import settings
@@ -104,14 +113,20 @@ def test_what_a_depth_costs_lies_in_a_straight_line_between_those_that_were_time
 
 
 def test_without_a_search_all_the_time_is_for_the_final_trainings() -> None:
-    searched = forecast(WORK, COSTS, richest(WORK, COSTS, 1e9))
-    alone = replace(WORK, searched=False)
+    alone = replace(WORK, searched=False, depths=(8,), stored=False)
     programme = richest(alone, COSTS, 1e9)
-    assert (programme.epochs, programme.seeds) == (WORK.epochs, WORK.seeds)
+    assert (programme.epochs, programme.seeds, programme.depths) == (WORK.epochs, WORK.seeds, (8,))
     without = forecast(alone, COSTS, programme)
-    assert without.search < searched.search / 2
-    assert without.finetune == searched.finetune
+    assert without.search == START_SECONDS
+    assert without.finetune == forecast(replace(alone, searched=True), COSTS, programme).finetune
     told = "\n".join(table(10, 0, alone, programme, without))
     assert "search: none, as search=off says" in told
     assert "with the recipe that is configured" in told
-    assert not [words for words, _ in left_out(alone, COSTS, programme, without) if "folds" in words]
+    assert not list(left_out(alone, COSTS, programme, without))
+
+
+def test_a_head_that_is_to_be_solved_leaves_nothing_to_plan() -> None:
+    head = replace(WORK, searched=False, solved=True)
+    programme = richest(head, COSTS, 1e9)
+    assert not programme.depths
+    assert not list(left_out(head, COSTS, programme, forecast(head, COSTS, programme)))

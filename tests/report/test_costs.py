@@ -9,6 +9,7 @@ import pytest
 from thawline.report import machine
 from thawline.report.costs import collect_costs, saved, stage_name, training_costs
 from thawline.report.findings import read_findings
+from thawline.report.page import cost_rows
 
 
 def test_costs_are_collected_from_every_stage(finished: Callable[..., Any]) -> None:
@@ -19,21 +20,21 @@ def test_costs_are_collected_from_every_stage(finished: Callable[..., Any]) -> N
     finetuned = stages["finetune/finetuned"]
     assert (finetuned["seconds"], finetuned["runs"], len(finetuned["seeds"])) == (21.5, 3, 3)
     # thirty trials of 3 s, although the last call of the resumed search took 69 s
-    assert stages["search/finetuned"] == {"seconds": 90.0, "runs": 30}
+    assert stages["search/finetuned"] == {"seconds": 90.0, "runs": 30, "each": 3.0}
 
 
-def test_trials_side_by_side_and_fresh_seeds_are_told_as_they_were(finished: Callable[..., Any]) -> None:
-    config, artifacts = finished(timed=True, curve=True)
+def test_trials_side_by_side_take_the_time_of_one_and_each_its_own(finished: Callable[..., Any]) -> None:
+    config, artifacts = finished(timed=True)
     findings = read_findings(artifacts, config)
-    table, curve = findings.trials["finetuned"], findings.curve
-    assert curve is not None
+    table = findings.trials["finetuned"]
     # two at a time: each pair begins and ends together
     began = 1000.0 + 5 * (table["number"] // 2)
     findings.trials["finetuned"] = table.assign(started=began, finished=began + 5, seconds=5.0)
     findings.costs["search/finetuned"]["seconds"] = 1.0
-    cost = collect_costs(findings)["stages"]["search/finetuned"]
-    assert cost["seconds"] == 5 * len(table) / 2
-    assert cost["runs"] == len(table) + curve["n_seeds"].sum()
+    costs = collect_costs(findings)
+    assert costs["stages"]["search/finetuned"]["seconds"] == 5 * len(table) / 2
+    (row,) = [row for row in cost_rows(costs) if row["stage"] == "search, fine-tuned"]
+    assert (row["runs"], row["each"]) == (len(table), "5.0 s")
 
 
 def test_weights_that_were_given_cost_no_run(finished: Callable[..., Any]) -> None:

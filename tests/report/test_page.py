@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from thawline.artifacts import METRICS, SUPERVISE, Artifacts, read_json, write_json
-from thawline.config.sections import Config
+from thawline.config.sections import Config, DataSetName
+from thawline.data.naming import called
 from thawline.report.findings import Findings, read_findings
 from thawline.report.page import title
 from thawline.report.rendering import cell
@@ -56,10 +57,17 @@ def test_every_figure_is_shown_once_in_both_themes(written: Callable[..., str]) 
 def test_one_s_own_pictures_give_the_title_where_none_is_chosen() -> None:
     config = Config()
     assert title(config) == "What the last reproduction found"
-    config.target.root = "/home/somebody/leaves"
+    config.target.dataset, config.target.root = DataSetName["image_folder"], "/home/somebody/leaves"
     assert title(config) == "leaves"
     config.report.title = "Autumn"
     assert title(config) == "Autumn"
+
+
+def test_a_set_that_is_downloaded_is_not_called_as_the_folder_it_is_in() -> None:
+    config = Config()
+    config.target.dataset, config.target.root = DataSetName["flowers102"], "downloads"
+    assert title(config) == "What the last reproduction found"
+    assert called(config.target) == "flowers102"
 
 
 def test_every_section_is_there(written: Callable[..., str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from thawline.report import wording
 from thawline.report.findings import PROBE, SCRATCH, Findings
-from thawline.report.recipes import answer, single_seed
+from thawline.report.recipes import answer, decided, single_seed
 
 
 def with_gap(findings: Findings, mean: float, low: float, high: float) -> Findings:
@@ -90,17 +90,23 @@ def test_what_the_kept_model_makes_of_probabilities_is_told(found: Callable[...,
     assert "divides its logits by 1.07" in tempered
     assert "expected calibration error 4.3 % (1.0 to 6.0), without that 4.3 % (1.0 to 6.0)." in tempered
     seen = {"mean": 0.024, "low": 0.012, "high": 0.043}
-    findings.metrics["answers"]["unknown"] = {"promised": 0.01, "on_test": seen}
-    assert wording.bundle(findings)[1] == (
-        "It calls 2.4 % (1.2 to 4.3) of the test pictures unlike all that it was trained on; at most 1.0 % "
-        "were to be expected."
-    )
+    findings.metrics["answers"]["unknown"] = {"promised": 0.01, "on_test": seen, "basis": "No promise."}
+    assert wording.bundle(findings)[1:] == [
+        "It calls 2.4 % (1.2 to 4.3) of the test pictures unlike all that it was trained on.",
+        "What it was made for: No promise.",
+    ]
+    findings.metrics["answers"] |= {"temperature": 1.0, "basis": "Nothing was held out."}
+    told = wording.bundle(findings)[0]
+    assert told == "The model that is kept has no temperature for its probabilities. Nothing was held out."
 
 
 def test_decisions_by_costs_have_an_accuracy_of_their_own(found: Callable[..., Findings]) -> None:
     findings = found()
-    findings.metrics["answers"] = {"costs": {"accuracy": {"mean": 0.8, "low": 0.75, "high": 0.84}}}
-    assert answer(findings).endswith("80.0 % (75.0 to 84.0) of these decisions are right.")
+    assert decided(findings) is None
+    findings.metrics["answers"] = {"costs": {"decisions": {}}}
+    assert decided(findings) is None, "written before it was measured"
+    findings.metrics["answers"]["costs"]["accuracy"] = {"mean": 0.8, "low": 0.75, "high": 0.84}
+    assert str(decided(findings)).endswith("80.0 % (75.0 to 84.0) of these decisions are right.")
 
 
 def test_what_a_training_says_of_itself_is_passed_on(found: Callable[..., Findings]) -> None:

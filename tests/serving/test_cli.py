@@ -162,6 +162,17 @@ def test_a_fits_folder_in_place_of_its_bundle_is_told_where_the_bundle_is(
     )
 
 
+def test_the_clones_model_is_found_from_anywhere(
+    bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "clone"
+    shutil.copytree(bundle, root / "artifacts" / "export")
+    monkeypatch.setattr("thawline.fit.pipeline_root", lambda: root)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="0"):
+        main(["predict", str(pictures)])
+
+
 @pytest.mark.parametrize("command", [["predict"], ["predict", "x.jpg", "--model"], ["fit"]])
 def test_an_empty_path_is_not_taken_for_this_folder(
     command: list[str], capsys: pytest.CaptureFixture[str]
@@ -176,7 +187,11 @@ def test_an_empty_path_is_not_taken_for_this_folder(
     [
         ("fit x --minuts 5", "thawline fit has no option --minuts; nearest: --minutes.\n"),
         ("predict --jsnl x.jpg", "thawline predict has no option --jsnl; nearest: --jsonl"),
-        ("study show --limit=3", "thawline study has no option --limit.\n"),
+        ("study show --storgae=x", "thawline study show has no option --storgae; nearest: --storage"),
+        ("study show a b", "b is one argument too many.\n  what is asked for: thawline study show --help\n"),
+        ("fit x -s seed=3", "thawline fit has no option -s; nearest: -S"),
+        ("predict a.jpg --csv b.jpg", "b.jpg is apart from the other files.\n  options come before all"),
+        ("serve --zzz", "thawline serve has no option --zzz.\n"),
         ("fit x seed=3", "seed=3 is a setting.\n  settings follow -S: -S seed=3\n"),
         ("fit x y", "y is one argument too many.\n  what is asked for: thawline fit --help\n"),
     ],

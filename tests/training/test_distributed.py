@@ -275,7 +275,7 @@ def assert_goes_on(project: Path) -> None:
         np.testing.assert_array_equal(resumed[1][name], tensor)
 
 
-def test_when_one_process_is_killed_all_end_and_the_next_call_goes_on(
+def test_when_the_one_that_writes_is_killed_all_end_and_the_next_call_goes_on(
     interrupted: subprocess.Popen[str], project: Path
 ) -> None:
     all_of_them = children(interrupted)

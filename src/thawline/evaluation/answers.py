@@ -37,7 +37,8 @@ def answers_on_test(config: Config, artifacts: Artifacts, asking: Asking) -> dic
     if answering.unknown is not None:
         called = (said.scores > answering.unknown.threshold)[None].astype(np.float64)
         on_test = named(float(called.mean()), accuracy_interval(called, config.evaluate.confidence, clusters))
-        result["unknown"] = {"promised": answering.unknown.share, "on_test": on_test}
+        promised = {"promised": answering.unknown.share, "basis": answering.unknown.basis}
+        result["unknown"] = {**promised, "on_test": on_test}
     if answering.costs is not None:
         costs = np.array(answering.costs)[np.ix_(order, order)]
         likeliest = found.argmax(1)

@@ -35,7 +35,7 @@ class Work:
     `depths` are thawed ones, the most telling first; `recipe` with all units frozen is solved and costs
     nothing here. `stored`: what frozen units make of a picture is computed once, not in every epoch,
     of each of the `variants` of a picture. `folds`: of a cross-validation; 1 where there can be none.
-    `searched`: recipes are compared; else the configured one is trained.
+    `searched`: recipes are compared; else the configured one is trained, or only a head is `solved`.
     """
 
     goal: Goal
@@ -54,6 +54,7 @@ class Work:
     validation: str = "auto"
     folds: int = 5
     searched: bool = True
+    solved: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,8 @@ def programmes(work: Work) -> Iterator[Programme]:
 def richest(work: Work, costs: Costs, seconds: float) -> Programme:
     """Return the richest programme that takes at most `seconds`, made richer where time is left; the poorest,
     which fine-tunes nothing, where none fits."""
+    if work.solved:
+        return Programme(1, 1, 1, ())
     found = next((each for each in programmes(work) if forecast(work, costs, each).total <= seconds), None)
     if found is None:
         return Programme(1, 1, 1, ())

@@ -44,6 +44,7 @@ from thawline.data.supervision import open_training
 from thawline.models.answer import save_answering
 from thawline.models.checkpoint import load_model, save_model
 from thawline.models.cuts import units as found_units
+from thawline.models.depth import frozen_units
 from thawline.models.device import prepare_machine
 from thawline.models.linear_head import linear_head
 from thawline.plan.budget import Programme, Work, forecast, richest
@@ -203,6 +204,13 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
         each for each in config.search.space.depths if each < max(of_cuts)
     ]
     depths = depths or spread(of_cuts, CURVE_DEPTHS if curve else DEPTHS)
+    solved = False
+    if not config.search.enabled:
+        frozen = frozen_units(recipe.depth, recipe.units, units := found_units(network))
+        first = min(set(range(len(units))) - frozen, default=len(units))
+        # everything frozen: no step to time, but what a pass takes is known from other depths
+        solved = first == len(units)
+        depths = depths if solved else [first]
     sampled = sorted({min(depths), max(depths), sorted(depths)[len(depths) // 2]})
     costs = timed(network, recipe, pictures, labels, sampled, _precisions(config))
     made = variants(recipe.augmentation, recipe.views, config.target.mirror)
@@ -226,6 +234,7 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
         validation=config.search.validation.name,
         folds=_folds(config, store),
         searched=config.search.enabled,
+        solved=solved,
     )
     return work, costs, max(of_cuts)
 

@@ -50,6 +50,8 @@ def left_out(
     work: Work, costs: Costs, programme: Programme, expected: Forecast
 ) -> Iterator[tuple[str, float]]:
     """Yield what is configured and left out, in words, and how many seconds more it would take."""
+    if work.solved:
+        return
     if not programme.depths:
         least = Programme(1, 3, 1, work.depths[:1])
         more = forecast(work, costs, least).total - expected.total
@@ -64,10 +66,10 @@ def left_out(
 def _richer(work: Work, programme: Programme) -> Sequence[tuple[str, Programme]]:
     missing = [depth for depth in work.depths if depth not in programme.depths]
     found = []
-    if missing and work.searched:
+    if missing:
         named = ", ".join(map(str, sorted(missing)))
         found.append((f"depths {named}", replace(programme, depths=work.depths)))
-    if programme.folds == 1 < work.folds and work.validation != "holdout" and work.searched:
+    if programme.folds == 1 < work.folds and work.validation != "holdout":
         words = f"{work.folds} folds in place of one held-out part"
         found.append((words, replace(programme, folds=work.folds)))
     if programme.epochs < work.epochs:

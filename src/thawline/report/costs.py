@@ -27,17 +27,17 @@ def collect_costs(findings: Findings) -> dict[str, Any]:
 
 
 def _time(findings: Findings, stage: str) -> dict[str, Any]:
-    """Return the seconds a stage took in all its calls, and the number of trainings in it."""
+    """Return the seconds a stage took, and the number of trainings in it; of a search, in which trials run
+    side by side, and other trainings beside them, the seconds of `each` trial."""
     kind, _, contender = stage.partition("/")
     seconds = float(findings.costs[stage].get("seconds") or 0)
     trials = findings.trials.get(contender)
     if kind == "search":
         if trials is None:
             return {"seconds": seconds, "runs": 0}
-        curve = findings.curve if contender == FINETUNED else None
-        again = 0 if curve is None else int(curve["n_seeds"].sum())
         # a resumed search measures its last call only, its trials remember all of them
-        return {"seconds": max(seconds, _searched(trials)), "runs": len(trials) + again}
+        spent, each = max(seconds, _searched(trials)), float(trials["seconds"].mean())
+        return {"seconds": spent, "runs": len(trials), "each": each}
     if kind == "finetune":
         return {"seconds": seconds, "runs": int(findings.histories[contender]["seed"].nunique())}
     return {"seconds": seconds, "runs": int(findings.source_history is not None)}

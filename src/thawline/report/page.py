@@ -9,7 +9,7 @@ from thawline.answer import validated
 from thawline.config.recipe import words
 from thawline.config.sections import Config, Report, Start
 from thawline.config.supervision import is_supervised
-from thawline.data.naming import name_of
+from thawline.data.naming import OWN, called
 from thawline.evaluation.metrics import METRICS
 from thawline.report import album, depths, recipes, wording
 from thawline.report.costs import saved, stage_name, training_costs
@@ -17,7 +17,7 @@ from thawline.report.figures.confusion import confusion_counts, frequent_mistake
 from thawline.report.figures.style import Picture
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
 from thawline.report.rewards import rewards
-from thawline.report.sources import called, source, source_rows
+from thawline.report.sources import source, source_rows
 from thawline.report.strategy import strategy
 from thawline.wording import (
     Interval,
@@ -44,8 +44,9 @@ _FOLDED = 12
 
 def title(config: Config) -> str:
     """Return the chosen title; of one's own pictures, where none is chosen, the name they lie under."""
-    root, chosen = config.target.root, config.report.title
-    return name_of(root) if root and chosen == Report().title else chosen
+    dataset, chosen = config.target.dataset, config.report.title
+    own = dataset is not None and dataset.name in OWN
+    return called(config.target) or chosen if own and chosen == Report().title else chosen
 
 
 def content(
@@ -77,7 +78,7 @@ def content(
         "validated": validated(findings.recipes[FINETUNED].selected or {}),
         "source": source(config, findings),
         "sources": source_rows(findings),
-        "target": called(config.target, "the target"),
+        "target": called(config.target) or "the target",
         "classes": findings.metrics["data"]["classes"],
         "sizes": findings.metrics["data"]["sizes"],
         "taught": taught(findings),
@@ -129,7 +130,7 @@ def answer(findings: Findings) -> list[str]:
     """Return the first paragraph's sentences, then each warning."""
     against = [wording.compared(findings, other) for other in (SCRATCH, PROBE) if _other(findings, other)]
     lines = [" ".join(filter(None, [recipes.answer(findings), *against]))]
-    lines += wording.warnings(findings)
+    lines += [*filter(None, [recipes.decided(findings)]), *wording.warnings(findings)]
     return lines + [line for line in (wording.one_class(findings), recipes.single_seed(findings)) if line]
 
 
@@ -226,7 +227,7 @@ def cost_rows(costs: dict[str, Any]) -> list[dict[str, Any]]:
                 "stage": stage_name(stage),
                 "seconds": duration(seconds),
                 "runs": runs or "–",
-                "each": duration(seconds / runs) if runs else "–",
+                "each": duration(cost.get("each", seconds / runs)) if runs else "–",
             }
         )
     total = sum(cost["seconds"] for cost in costs["stages"].values())

@@ -29,18 +29,19 @@ def answer(findings: Findings) -> str:
     return (
         f"With {described(told(findings))}, the model labels "
         f"**{percent(accuracy['mean'])}** of {counted(found['n_test'], 'test picture')} correctly "
-        f"({coverage(findings)} interval {percent_range(accuracy)}{over}).{_decided(findings)}"
+        f"({coverage(findings)} interval {percent_range(accuracy)}{over})."
     )
 
 
-def _decided(findings: Findings) -> str:
-    """Say how often the bundle's decisions are right, where they are not the likeliest classes."""
-    costs = findings.metrics.get("answers", {}).get("costs")
-    if costs is None:
-        return ""
+def decided(findings: Findings) -> str | None:
+    """Say how often the bundle's decisions are right, where they are not the likeliest classes; None where
+    they are."""
+    right = findings.metrics.get("answers", {}).get("costs", {}).get("accuracy")
+    if right is None:
+        return None
     return (
-        " The model that is kept decides by what mistakes cost, in place of the likeliest class: "
-        f"{percent_with_range(costs['accuracy'])} of these decisions are right."
+        "The model that is kept decides by what mistakes cost, in place of the likeliest class: "
+        f"{percent_with_range(right)} of these decisions are right."
     )
 
 

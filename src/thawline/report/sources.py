@@ -3,9 +3,8 @@
 import math
 from typing import Any
 
-from thawline.config.pictures import DataSet
 from thawline.config.sections import Config, Start
-from thawline.data.naming import name_of
+from thawline.data.naming import called
 from thawline.report.findings import FINETUNED, Findings
 from thawline.wording import amount, counted, percent, points_with_range
 
@@ -17,7 +16,7 @@ def source(config: Config, findings: Findings) -> str:
         return f"{name} with random weights"
     if config.source.weights is not None:
         return f"{name} with the weights `{config.source.weights}`"
-    data = called(config.source, "the source")
+    data = called(config.source) or "the source"
     history = findings.source_history
     if history is None or history["val_accuracy"].isna().all():
         return f"{name}, pretrained on {data}"
@@ -26,13 +25,6 @@ def source(config: Config, findings: Findings) -> str:
         f"{name}, pretrained on {data} for {counted(len(history), 'epoch')} "
         f"({percent(last)} of its own validation pictures right)"
     )
-
-
-def called(data: DataSet, otherwise: str) -> str:
-    """Return what pictures are called: as they lie, or as the set that the project or a package brings."""
-    if data.root:
-        return name_of(data.root)
-    return data.dataset.name if data.dataset else otherwise
 
 
 def source_rows(findings: Findings) -> list[dict[str, Any]]:

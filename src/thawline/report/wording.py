@@ -141,11 +141,13 @@ def bundle(findings: Findings) -> list[str]:
         f"probabilities: expected calibration error {percent_with_range(after)}, without that "
         f"{percent_with_range(before)}."
     ]
+    if told["temperature"] == 1:
+        lines = [f"The model that is kept has no temperature for its probabilities. {told['basis']}"]
     if (unknown := told.get("unknown")) is not None:
-        lines.append(
-            f"It calls {percent_with_range(unknown['on_test'])} of the test pictures unlike all that it was "
-            f"trained on; at most {percent(unknown['promised'])} were to be expected."
-        )
+        seen = percent_with_range(unknown["on_test"])
+        lines.append(f"It calls {seen} of the test pictures unlike all that it was trained on.")
+        # before there was a basis in metrics.json
+        lines += [f"What it was made for: {unknown['basis']}"] if "basis" in unknown else []
     return lines
 
 

@@ -52,10 +52,12 @@ def _run(given: argparse.Namespace) -> None:
 
 def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     """Return what the arguments say; exit with 2 where they say nothing that is known."""
-    parser, commands = _parser()
+    parser, commands, studies = _parser()
     given, left = parser.parse_known_args(arguments)
     if left:
         program = commands.choices[given.command]
+        if (action := getattr(given, "action", None)) is not None:
+            program = studies.choices[action]
         parser.exit(2, f"error: {_not_understood(left[0], program.format_usage(), program.prog)}\n")
     return given
 
@@ -64,18 +66,20 @@ def _not_understood(word: str, usage: str, program: str) -> str:
     """Return what is wrong with an argument that is left over, and what was probably meant."""
     if word.startswith("-"):
         option = word.partition("=")[0]
-        nearest = alike(option, re.findall(r"(?<![\w-])--[a-z]+", usage))
+        nearest = alike(option, re.findall(r"(?<![\w-])--?[a-zA-Z]+", usage.replace("[-h]", "")))
         meant = f"; nearest: {', '.join(nearest)}" if nearest else ""
         return f"{program} has no option {option}{meant}.\n  all of them: {program} --help"
     if "=" in word and "[-S " in usage:
         return f"{word} is a setting.\n  settings follow -S: -S {shlex.quote(word)}"
+    if "[FILE|FOLDER ...]" in usage:
+        return f"{word} is apart from the other files.\n  options come before all of them, or after"
     return f"{word} is one argument too many.\n  what is asked for: {program} --help"
 
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def _parser() -> tuple[argparse.ArgumentParser, _Commands]:
+def _parser() -> tuple[argparse.ArgumentParser, _Commands, _Commands]:
     parser = argparse.ArgumentParser(
         prog="thawline",
         description="Make a model of photographs, use it, and look at what was found.",
@@ -109,8 +113,9 @@ def _parser() -> tuple[argparse.ArgumentParser, _Commands]:
     _add_serve(commands)
     words = "look at studies, go on with one, or export its trials"
     study = commands.add_parser("study", help=words, description=words[0].upper() + words[1:] + ".")
-    _add_study_commands(study.add_subparsers(dest="action", required=True))
-    return parser, commands
+    studies = study.add_subparsers(dest="action", required=True)
+    _add_study_commands(studies)
+    return parser, commands, studies
 
 
 def _count(text: str) -> int:

@@ -96,8 +96,8 @@ def without_curve(
         )
     return (
         f"No depth curve was made: this depth is {those}. Whether other depths are as good cannot be told "
-        "from it, because each had few trials, and chance has its share in which is best. "
-        "search=depth_curve would tell."
+        "from it, because none was trained again with fresh seeds, and chance has its share in which trial "
+        "is best. search=depth_curve would tell."
     )
 
 
