@@ -114,7 +114,7 @@ def test_every_fit_that_is_shown_is_accepted(typed: str, home: Path, monkeypatch
     monkeypatch.chdir(home)
     runs: list[list[str]] = []
     monkeypatch.setattr("thawline.fit.fit", lambda *given: runs.append(command(*given)))
-    monkeypatch.setattr("thawline.fit.pipeline_root", lambda: ROOT)
+    monkeypatch.setattr("thawline.artifacts.pipeline_root", lambda: ROOT)
     with pytest.raises(SystemExit) as ended:
         main(shlex.split(os.path.expandvars(typed.replace("=FILE", "=weights.pth")))[1:])
     assert ended.value.code == 0

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def pipeline_root() -> Path:
+    """Return the checkout to work in: this folder, else the one this package was installed from."""
+    for root in (Path.cwd(), Path(__file__).resolve().parents[2]):
+        if (root / "dvc.yaml").exists():
+            return root
+    raise UserError("there is no dvc.yaml here.\n  run this command in a clone of thawline")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on success flush it to disk and let it take the name

@@ -39,14 +39,6 @@ from thawline.fits import keep
 from thawline.launcher import end_child_with_us
 
 
-def pipeline_root() -> Path:
-    """Return the checkout to work in: this folder, else the one this package was installed from."""
-    for root in (Path.cwd(), Path(__file__).resolve().parents[2]):
-        if (root / "dvc.yaml").exists():
-            return root
-    raise UserError("there is no dvc.yaml here.\n  run this command in a clone of thawline")
-
-
 def command(
     folder: Path, minutes: float | None, sources: Sequence[str], settings: Sequence[str], root: Path
 ) -> list[str]:

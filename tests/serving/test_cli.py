@@ -167,7 +167,7 @@ def test_the_clones_model_is_found_from_anywhere(
 ) -> None:
     root = tmp_path / "clone"
     shutil.copytree(bundle, root / "artifacts" / "export")
-    monkeypatch.setattr("thawline.fit.pipeline_root", lambda: root)
+    monkeypatch.setattr("thawline.artifacts.pipeline_root", lambda: root)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="0"):
         main(["predict", str(pictures)])

@@ -196,7 +196,8 @@ def _study(given: argparse.Namespace) -> int:
 
 
 def _fit(given: argparse.Namespace) -> int:
-    from thawline.fit import fit, pipeline_root
+    from thawline.artifacts import pipeline_root
+    from thawline.fit import fit
 
     if given.minutes <= 0:
         raise UserError(f"--minutes {given.minutes:g} is not a time.\n  give minutes above 0, such as 10")
@@ -208,8 +209,7 @@ def _report(given: argparse.Namespace) -> int:
     """Print where the last report's page is; return whether no browser could be found to open it."""
     import webbrowser
 
-    from thawline.artifacts import PAGE, Artifacts, missing
-    from thawline.fit import pipeline_root
+    from thawline.artifacts import PAGE, Artifacts, missing, pipeline_root
 
     page = Artifacts.under(pipeline_root()).reports / PAGE
     if not page.exists():
@@ -219,7 +219,7 @@ def _report(given: argparse.Namespace) -> int:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from thawline.fit import pipeline_root
+    from thawline.artifacts import pipeline_root
     from thawline.serving.serve import serve
 
     return serve(pipeline_root(), given.host, given.port)
@@ -227,11 +227,12 @@ def _serve(given: argparse.Namespace) -> int:
 
 def _predict(given: argparse.Namespace) -> int:
     """Print predictions; return how many files could not be read."""
-    from thawline.fit import pipeline_root
+    from thawline.artifacts import pipeline_root
     from thawline.serving.predict import bundle_in, card_of, network_of, picture_files, predict
 
     files = picture_files(given.paths)
-    bundle = given.model or bundle_in(pipeline_root() / "artifacts")
+    here = Path("artifacts")
+    bundle = given.model or bundle_in(here if here.exists() else pipeline_root() / here)
     card = card_of(bundle)
     failed = 0
     entries = []
