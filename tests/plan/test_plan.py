@@ -229,6 +229,22 @@ def test_with_too_little_time_the_source_model_s_solved_head_is_planned_and_said
         assert words in said
 
 
+@pytest.mark.parametrize(
+    ("depth", "final"), [(2, "of 2 epochs with the recipe that is configured"), ("all", "the solved head")]
+)
+def test_without_a_search_the_configured_recipe_is_planned(
+    depth: object, final: str, toy_artifacts: Artifacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    given = config(depth=depth, epochs=2)
+    given.search.enabled = False
+    plan(given, toy_artifacts)
+    assert planned(given, toy_artifacts).finetune.depth == depth
+    assert "search: none" in caplog.text
+    assert f"finetune: {final}" in re.sub(r"\d trainings? ", "", caplog.text)
+    assert "left out" not in caplog.text
+
+
 def test_without_minutes_nothing_is_decided_and_nothing_computed(toy_artifacts: Artifacts) -> None:
     decide_nothing(toy_artifacts)
     assert planned(config(minutes=None), toy_artifacts) == config(minutes=None)
