@@ -29,6 +29,7 @@ from thawline.artifacts import CARD, COSTS, MODEL, Artifacts, read_json
 from thawline.config.composition import compose, to_config
 from thawline.config.sections import Config
 from thawline.data.prepare import prepare
+from thawline.machine import return_freed_memory
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.preprocessing import transform_for
@@ -141,6 +142,9 @@ def row_of(builder: str, place: Path) -> dict[str, Any]:
                     "error": f"{name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
                 }
             row["steps"].append(name)
+            # a stage is a process of its own, which begins with nothing
+            gc.collect()
+            return_freed_memory()
     return row
 
 
