@@ -8,7 +8,7 @@ from thawline.data.naming import name_of
 @pytest.mark.parametrize(
     ("root", "name"),
     [
-        ("/home/somebody/leaves", "leaves"),
+        ("/photographs/leaves", "leaves"),
         ("leaves/", "leaves"),
         ("leaves.tar.gz", "leaves"),
         ("leaves.TGZ", "leaves"),

@@ -57,7 +57,7 @@ def test_every_figure_is_shown_once_in_both_themes(written: Callable[..., str]) 
 def test_one_s_own_pictures_give_the_title_where_none_is_chosen() -> None:
     config = Config()
     assert title(config) == "What the last reproduction found"
-    config.target.dataset, config.target.root = DataSetName["image_folder"], "/home/somebody/leaves"
+    config.target.dataset, config.target.root = DataSetName["image_folder"], "/photographs/leaves"
     assert title(config) == "leaves"
     config.report.title = "Autumn"
     assert title(config) == "Autumn"
