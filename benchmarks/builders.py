@@ -8,7 +8,6 @@ deleted. A row is kept as soon as it is there, so a run that was ended goes on w
 the page again from the rows.
 """
 
-import gc
 import logging
 import os
 import tempfile
@@ -29,7 +28,6 @@ from thawline.artifacts import CARD, COSTS, MODEL, Artifacts, read_json
 from thawline.config.composition import compose, to_config
 from thawline.config.sections import Config
 from thawline.data.prepare import prepare
-from thawline.machine import return_freed_memory
 from thawline.models.checkpoint import load_model
 from thawline.models.cuts import units
 from thawline.models.preprocessing import transform_for
@@ -40,6 +38,7 @@ from thawline.search.search import search
 from thawline.serving.export import export
 from thawline.serving.predict import card_of, network_of, picture_files, predict
 from thawline.training.finetune import finetune
+from thawline.training.memory import free_memory
 from thawline.training.pretrain import pretrain
 
 ROWS = RESULTS / "builders.json"
@@ -49,16 +48,13 @@ NAMES = ("builder", "pixels", "million weights", "went through")
 SIDES = {"alexnet": 63, "inception_v3": 75, "vit_h_14": 28, "vit_b_32": 64, "vit_l_32": 64, "maxvit_t": 224}
 """The smallest pictures that a builder takes, where it is not 32 pixels."""
 
-COPIES = 10
-"""How many times the weights are in memory at the most, in a soup of two: of vit_h_14 that took 22.6 GiB, of
-regnet_y_128gf more than 23.3."""
+COPIES = 8
+"""How many times the weights are in memory at the most, in a soup of two."""
 
 SETTINGS = (
     *("source=image_folder", "target=image_folder", "search=off", "contenders=[finetuned]"),
     *("pretrain.epochs=1", "pretrain.batch_size=4", "trainer.accelerator=cpu", "trainer.threads=1"),
     *("finetune.epochs=1", "finetune.batch_size=4", "finetune.seeds=1", "finetune.keep=best"),
-    # Adam would keep two more copies of the weights
-    *("pretrain.optimizer=sgd", "finetune.optimizer=sgd"),
 )
 log = logging.getLogger("builders")
 
@@ -144,8 +140,7 @@ def row_of(builder: str, place: Path) -> dict[str, Any]:
                 }
             row["steps"].append(name)
             # a stage is a process of its own, which begins with nothing
-            gc.collect()
-            return_freed_memory()
+            free_memory()
     return row
 
 
@@ -183,7 +178,7 @@ def main() -> None:
             row = row_of(builder, Path(place))
             log.info("%s", " ".join(cells(row)))
             put(ROWS, [row], "builder")
-            gc.collect()
+            free_memory()
     found = describe_machine()["versions"]
     libraries = ", ".join(f"{name} {found[name]}" for name in ("torch", "torchvision"))
     fill("architectures.md", {"builders": f"{libraries}\n\n{page(rows_in(ROWS))}"})

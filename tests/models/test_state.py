@@ -13,7 +13,7 @@ from thawline.config.errors import UserError
 from thawline.config.sections import Config, Input, Keep, Model, Source
 from thawline.models.card import ModelCard
 from thawline.models.checkpoint import load_model, save_model
-from thawline.models.state import load_state, snapshot, tensors_of
+from thawline.models.state import load_state, renamed, snapshot, tensors_of
 from thawline.models.weights import source_model_from_weights
 from thawline.models.zoo import build
 from thawline.plan.costs import timed
@@ -47,6 +47,21 @@ def test_a_snapshot_does_not_change_with_its_network() -> None:
     nn.init.ones_(network.head.bias)
     assert not before["head.bias"].equal(network.head.bias)
     assert tensors_of(network)["head.bias"].equal(network.head.bias)
+
+
+def test_tensors_of_a_part_are_named_as_in_the_whole() -> None:
+    body = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    whole = nn.ModuleDict({"left": body[0], "right": body[1], "own": nn.Linear(1, 1)})
+    earlier = snapshot(body)
+    nn.init.zeros_(body[0].weight)
+    now = snapshot(whole)
+    found = renamed(earlier, body, whole)
+    assert all(found[f"left.{name}"] is earlier[f"0.{name}"] for name in ("weight", "bias"))
+    assert found["right.running_var"] is earlier["1.running_var"]
+    assert found["own.weight"].equal(now["own.weight"])
+    assert found["own.weight"] is not whole["own"].weight
+    assert list(found) == list(now)
+    assert all(now[name].equal(tensor) for name, tensor in whole.state_dict().items())
 
 
 def test_a_state_of_other_things_than_tensors_is_refused_by_name() -> None:

@@ -1,16 +1,19 @@
 """Training by gradient descent: what changes, what stays, what is repeated bit for bit."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests_trainings import CPU, Build, comparable, die_after, recipe, short_of_memory, train
+from torch import nn
 
 from thawline.config.sections import AugmentationName, BatchNorm, ClassWeights, Keep, OptimizerName
 from thawline.data.store import Store
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
+from thawline.training import cost, run
 from thawline.training.history import TrainingDivergedError
 from thawline.training.soup import finetune_soup
 
@@ -78,6 +81,30 @@ def test_early_stopping_ends_a_training_that_no_longer_improves(build_small: Bui
 def test_a_diverged_training_says_so(build_small: Build, toy_store: Store) -> None:
     with pytest.raises(TrainingDivergedError, match="lower the learning rate"):
         train(build_small(0), toy_store, optimizer=OptimizerName.sgd, head_lr=1e30, body_lr=1e30)
+
+
+@pytest.mark.parametrize("optimizer", [OptimizerName.sgd, OptimizerName.adamw])
+def test_so_does_one_whose_last_step_alone_went_astray(
+    optimizer: OptimizerName, build_small: Build, toy_store: Store
+) -> None:
+    settings = {"optimizer": optimizer, "head_lr": 1e30, "body_lr": 1e30, "epochs": 1}
+    with pytest.raises(TrainingDivergedError, match="the validation loss became (nan|inf) in epoch 1"):
+        train(build_small(0), toy_store, batch_size=len(toy_store.part("train").labels), warmup=0, **settings)
+
+
+def test_a_training_leaves_nothing_in_memory_to_the_next(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(run, "reset_peak_memory", lambda _: (cost.reset_peak_memory(), left.append(grads())))
+    for _ in range(2):
+        train(build_small(0), toy_store, epochs=1)
+    assert left[0] == left[1]
+
+
+def grads() -> int:
+    """Count the gradients that are held."""
+    return sum(isinstance(each, nn.Parameter) and each.grad is not None for each in gc.get_objects())
 
 
 def test_balanced_classes_change_nothing(build_small: Build, toy_store: Store) -> None:

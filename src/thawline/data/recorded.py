@@ -1,25 +1,28 @@
 """What a run in MLflow says of the pictures it is made from."""
 
-from pathlib import Path
-
 from thawline import tracking
 from thawline.config.pictures import DataSet
+from thawline.data.naming import called
 from thawline.data.store import Store
 
-_ROLES = {"train": "training", "val": "validation"}
 
+def recorded(section: DataSet, **parts: Store) -> list[tracking.Data]:
+    """Return an entry for each of `parts`, by the role it has in the run, that has any pictures.
 
-def recorded(store: Store, section: DataSet) -> list[tracking.Data]:
-    """Return one entry for the training and one for the validation pictures in `store`, where there are any.
-
-    section: the configuration of the data set, which is called like its folder or file, if it has one.
+    section: the configuration of the data set, which says what it is called.
     """
-    name = Path(section.root).stem if section.root else section.dataset and section.dataset.name
-    parts = {role: store.part(split) for split, role in _ROLES.items()}
     return [
         tracking.Data(
-            name or "?", role, part.fingerprint, {"pictures": len(part), "classes": len(part.classes)}
+            called(section) or "?",
+            role,
+            part.fingerprint,
+            {"pictures": len(part), "classes": len(part.classes)},
         )
         for role, part in parts.items()
         if len(part)
     ]
+
+
+def learned_from(section: DataSet, store: Store) -> list[tracking.Data]:
+    """Return the entries of a training's pictures: those it learns from, and those it is validated on."""
+    return recorded(section, training=store.part("train"), validation=store.part("val"))

@@ -7,6 +7,7 @@ from thawline import tracking
 from thawline.artifacts import METRICS, RECIPE, Artifacts, fingerprint, read_json
 from thawline.config.sections import Config, Contender
 from thawline.data.naming import called
+from thawline.data.recorded import recorded
 from thawline.data.store import open_store
 from thawline.training.recipe import lock_of, read_chosen, tracked
 
@@ -22,11 +23,9 @@ def record(config: Config, artifacts: Artifacts) -> None:
     metrics = read_json(artifacts.reports / METRICS)
     chosen = read_chosen(artifacts.stage("search", Contender.finetuned.name) / RECIPE)
     test, lock = open_store(artifacts.data("test")), lock_of(config)
-    name = called(config.target) or "?"
-    counts = {"pictures": len(test), "classes": len(test.classes)}
     tracking.connect(config.tracking.uri, config.tracking.experiment, artifacts.root)
     with tracking.run(
-        f"test {name}",
+        f"test {called(config.target) or '?'}",
         stage="evaluate",
         parameters=tracked(chosen.recipe, chosen.depth, chosen.unit, linear_head=chosen.linear_head),
         tags={
@@ -37,7 +36,7 @@ def record(config: Config, artifacts: Artifacts) -> None:
         },
         lock=lock,
         once=f"evaluate-{fingerprint([metrics, lock])[:12]}",
-        data=[tracking.Data(name, "test", test.fingerprint, counts)],
+        data=recorded(config.target, test=test),
     ) as run:
         run.log_metrics(dict(on_test(metrics, [each.name for each in config.contenders])))
 

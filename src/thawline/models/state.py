@@ -48,10 +48,10 @@ def load_state(network: nn.Module, tensors: State) -> None:
 
 
 def renamed(tensors: State, inner: nn.Module, outer: nn.Module) -> dict[str, torch.Tensor]:
-    """Return a copy of `tensors`, which are those of `inner`, by their names in `outer`, the network that
-    shares its tensors with it; both stay as they are."""
-    last = snapshot(outer)
-    load_state(inner, tensors)
-    found = snapshot(outer)
-    load_state(outer, last)
-    return found
+    """Return `tensors`, which `inner` has held, by their names in `outer`, a network that shares its tensors
+    with it; what `outer` alone has is copied from it."""
+    names = {id(shared): name for name, shared in inner.state_dict(keep_vars=True).items()}
+    return {
+        name: tensors[names[id(tensor)]] if id(tensor) in names else tensor.detach().clone()
+        for name, tensor in outer.state_dict(keep_vars=True).items()
+    }

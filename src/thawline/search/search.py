@@ -24,7 +24,7 @@ from thawline.config.recipe.contenders import of_each
 from thawline.config.recipe.words import Told, described
 from thawline.config.search import EACH_DEPTH
 from thawline.config.sections import Config, Contender, Goal
-from thawline.data.recorded import recorded
+from thawline.data.recorded import learned_from
 from thawline.depth_curve import read_curve
 from thawline.plan.decisions import as_far, seconds_for_search, stop_at
 from thawline.search.results.chosen import chosen
@@ -111,7 +111,7 @@ def _searched(trials: Trials) -> tuple[optuna.Study, Chosen]:
         parameters=_parameters(trials),
         tags=trials.tags,
         lock=lock_of(config),
-        data=recorded(trials.store, config.target),
+        data=learned_from(config.target, trials.store),
         again=study.user_attrs.get(RUN),
     ) as parent:
         label = f"search {name}"

@@ -25,7 +25,7 @@ from thawline.artifacts import (
     write_json,
 )
 from thawline.config.sections import Config, Finetune, Start
-from thawline.data.recorded import recorded
+from thawline.data.recorded import learned_from
 from thawline.data.store import Store
 from thawline.data.supervision import open_training
 from thawline.identity import code_identity
@@ -157,7 +157,7 @@ def _finetune_seed(
         tags=tags,
         lock=lock_of(config),
         once=f"{work.name}-{seed}",
-        data=recorded(store, config.target),
+        data=learned_from(config.target, store),
     )
     with opened if leads() else nullcontext() as run:
         (network, card, fitted), accumulate = with_less_memory(train, chosen.recipe.batch_size)

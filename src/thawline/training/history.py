@@ -59,9 +59,15 @@ def best_epoch(history: list[Row]) -> int:
 
 
 def refuse_divergence(row: Row) -> None:
-    """Raise `TrainingDivergedError` where the loss is infinite or NaN: everything after it is lost time."""
-    if not math.isfinite(row["train_loss"]):
+    """Raise `TrainingDivergedError` where a loss is infinite or NaN: everything after it is lost time.
+
+    The last step of an epoch, or BatchNorm's statistics, may be what the validation loss alone shows. Without
+    validation pictures it is NaN, and their accuracy with it.
+    """
+    for of, name in (("training", "train_loss"), ("validation", "val_loss")):
+        if math.isfinite(row[name]) or (name == "val_loss" and math.isnan(row["val_accuracy"])):
+            continue
         raise TrainingDivergedError(
-            f"the training loss became {row['train_loss']} in epoch {row['epoch'] + 1}.\n"
+            f"the {of} loss became {row[name]} in epoch {row['epoch'] + 1}.\n"
             "  lower the learning rate, or raise warmup"
         )

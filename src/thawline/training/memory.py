@@ -71,7 +71,8 @@ def of_attempt(checkpoint: Path, accumulate: int) -> Path:
 
 
 def free_memory() -> None:
-    """Give back what nothing refers to any more."""
+    """Give back what nothing refers to any more, or only what refers to itself, as Lightning's trainers and
+    their networks' gradients do."""
     gc.collect()
     return_freed_memory()
     if torch.cuda.is_available():

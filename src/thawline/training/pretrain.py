@@ -26,7 +26,8 @@ from thawline.artifacts import (
 )
 from thawline.config.sections import Config
 from thawline.data.batches import Batches, largest_part
-from thawline.data.recorded import recorded
+from thawline.data.naming import called
+from thawline.data.recorded import learned_from
 from thawline.data.store import Store, open_store
 from thawline.identity import code_identity
 from thawline.machine import leads
@@ -90,7 +91,7 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> str
     checkpoint = checkpoints / f"pretrain-{fingerprint(decisive)[:12]}"
     described: dict[str, Any] = {"parameters": parameters, "tags": tags, "lock": lock_of(config)}
     described["once"] = checkpoint.name
-    described["data"] = recorded(store, config.source)
+    described["data"] = learned_from(config.source, store)
     with (
         exclusive(checkpoint.with_suffix(".lock")) if leads() else nullcontext(),
         tracking.run("pretrain", stage="pretrain", **described) if leads() else nullcontext() as run,
@@ -105,7 +106,7 @@ def _train(config: Config, store: Store, folder: Path, checkpoints: Path) -> str
         if run is None:
             return None
         # first to disk: the tracking server may be gone by now
-        origin = f"pretrained on {config.source.dataset.name if config.source.dataset else None}"
+        origin = f"pretrained on {called(config.source)}"
         card = ModelCard(model.architecture, dict(model.options), store.classes, store.transform, origin)
         card = save_model(folder / MODEL, folder / CARD, network, card)
         write_history(folder / HISTORY, {config.seed: history})

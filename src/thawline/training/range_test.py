@@ -23,7 +23,7 @@ from thawline.config.errors import UserError
 from thawline.config.recipe.rewards import Reward
 from thawline.config.sections import Config, Finetune, Phases
 from thawline.data.batches import Batch, Batches
-from thawline.data.recorded import recorded
+from thawline.data.recorded import learned_from
 from thawline.data.supervision import open_training
 from thawline.models.device import prepare_machine
 from thawline.models.layout import in_layout
@@ -203,7 +203,7 @@ def range_test(config: Config, artifacts: Artifacts, draw: Callable[[RangeTest, 
         parameters=tracked(recipe),
         tags=tags,
         lock=lock_of(config),
-        data=recorded(store, config.target),
+        data=learned_from(config.target, store),
     ) as run:
         found, suggested = tested(training)
         folder = artifacts.stage_output("range_test")

@@ -14,7 +14,7 @@ from thawline.artifacts import Artifacts, depth_name, fingerprint, seed_weights
 from thawline.config.choices import PrunerName, SamplerName
 from thawline.config.errors import UserError
 from thawline.config.sections import Config, Finetune
-from thawline.data.recorded import recorded
+from thawline.data.recorded import learned_from
 from thawline.identity import code_identity
 from thawline.search.space.parameters import CHANGES
 from thawline.search.study.study import RUN, best, complete, open_study
@@ -111,7 +111,7 @@ class Seeds:
                 linear_head=self.trials.linear_head,
             ),
             tags=self.trials.tags,
-            data=recorded(self.trials.store, self.trials.config.target),
+            data=learned_from(self.trials.config.target, self.trials.store),
             parent=parent,
             study=trial.study.study_name,
         ) as run:

@@ -15,7 +15,7 @@ from thawline.artifacts import CARD, MODEL, Artifacts, fingerprint
 from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import contender_of, recipe_of
 from thawline.config.sections import Config, Finetune, Method, Objective, Start
-from thawline.data.recorded import recorded
+from thawline.data.recorded import learned_from
 from thawline.data.store import Store
 from thawline.data.supervision import open_training
 from thawline.identity import code_identity
@@ -200,7 +200,7 @@ class Trials:
             stage="search",
             parameters=tracked(recipe, depth, unit, units=len(self.units), linear_head=self.linear_head),
             tags={**self.tags, "trial": trial.number},
-            data=recorded(self.store, self.config.target),
+            data=learned_from(self.config.target, self.store),
             parent=parent,
             study=trial.study.study_name,
         ) as run:

@@ -12,7 +12,7 @@ from PIL import Image
 from thawline import tracking
 from thawline.artifacts import fingerprint
 from thawline.config.sections import Config
-from thawline.data.recorded import recorded
+from thawline.data.recorded import learned_from
 from thawline.data.store import Store
 from thawline.identity import code_identity
 from thawline.models.card import ModelCard
@@ -47,7 +47,7 @@ def register(config: Config, bundle: Path, card: ModelCard, store: Store, root: 
         parameters=card.notes,
         tags=tags,
         once=f"export-{same}",
-        data=recorded(store, config.target),
+        data=learned_from(config.target, store),
     )
     with (
         opened as run,
