@@ -48,8 +48,8 @@ NAMES = ("builder", "pixels", "million weights", "went through")
 SIDES = {"alexnet": 63, "inception_v3": 75, "vit_h_14": 28, "vit_b_32": 64, "vit_l_32": 64, "maxvit_t": 224}
 """The smallest pictures that a builder takes, where it is not 32 pixels."""
 
-COPIES = 8
-"""How many times the weights are in memory at the most, in a soup of two."""
+COPIES = 7
+"""How many times the weights are in memory at the most, in a soup of two: 6.3 times those of vit_b_16."""
 
 SETTINGS = (
     *("source=image_folder", "target=image_folder", "search=off", "contenders=[finetuned]"),
@@ -94,6 +94,7 @@ def halfway(builder: str, folder: Path, artifacts: Artifacts) -> Config:
 def tuned(config: Config, artifacts: Artifacts) -> None:
     """Pass the recipe through the search and fine-tune by it."""
     search(config, artifacts)
+    free_memory()
     finetune(config, artifacts)
     (cost,) = read_json(artifacts.stage("finetune", "finetuned") / COSTS)["seeds"].values()
     if config.finetune.soup > 1 and not cost["soup"]:

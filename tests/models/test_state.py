@@ -64,6 +64,13 @@ def test_tensors_of_a_part_are_named_as_in_the_whole() -> None:
     assert all(now[name].equal(tensor) for name, tensor in whole.state_dict().items())
 
 
+def test_a_tensor_that_is_not_shared_is_named() -> None:
+    part, whole = nn.Linear(1, 1), nn.Linear(1, 1)
+    part.bias = whole.bias
+    with pytest.raises(KeyError, match="not shared: weight"):
+        renamed(snapshot(part), part, whole)
+
+
 def test_a_state_of_other_things_than_tensors_is_refused_by_name() -> None:
     class Keeper(nn.Linear):
         def get_extra_state(self) -> object:

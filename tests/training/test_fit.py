@@ -1,19 +1,18 @@
 """Training by gradient descent: what changes, what stays, what is repeated bit for bit."""
 
-import gc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tests_trainings import CPU, Build, comparable, die_after, recipe, short_of_memory, train
-from torch import nn
 
 from thawline.config.sections import AugmentationName, BatchNorm, ClassWeights, Keep, OptimizerName
 from thawline.data.store import Store
 from thawline.models.cuts import units
 from thawline.models.freezing import state_hashes
-from thawline.training import cost, run
+from thawline.training import fit
 from thawline.training.history import TrainingDivergedError
 from thawline.training.soup import finetune_soup
 
@@ -95,16 +94,14 @@ def test_so_does_one_whose_last_step_alone_went_astray(
 def test_a_training_leaves_nothing_in_memory_to_the_next(
     build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left: list[int] = []
-    monkeypatch.setattr(run, "reset_peak_memory", lambda _: (cost.reset_peak_memory(), left.append(grads())))
-    for _ in range(2):
-        train(build_small(0), toy_store, epochs=1)
-    assert left[0] == left[1]
-
-
-def grads() -> int:
-    """Count the gradients that are held."""
-    return sum(isinstance(each, nn.Parameter) and each.grad is not None for each in gc.get_objects())
+    trainer, made = fit._trainer, list[Any]()
+    monkeypatch.setattr(fit, "_trainer", lambda *given: made.append(trainer(*given)) or made[-1])
+    network = build_small(0)
+    train(network, toy_store, epochs=1, ema=0.5, keep=Keep.best)
+    (trained,) = made
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert [len(optimizer.state) for optimizer in trained.optimizers] == [0]
+    assert (trained.lightning_module.best, trained.lightning_module.average) == (None, None)
 
 
 def test_balanced_classes_change_nothing(build_small: Build, toy_store: Store) -> None:

@@ -48,10 +48,16 @@ def load_state(network: nn.Module, tensors: State) -> None:
 
 
 def renamed(tensors: State, inner: nn.Module, outer: nn.Module) -> dict[str, torch.Tensor]:
-    """Return `tensors`, which `inner` has held, by their names in `outer`, a network that shares its tensors
-    with it; what `outer` alone has is copied from it."""
+    """Return `tensors`, which `inner` has held, by their names in `outer`, a network that shares all of its
+    tensors, and where they are; what `outer` alone has is copied from it.
+
+    Raises `KeyError` that names what is not shared.
+    """
     names = {id(shared): name for name, shared in inner.state_dict(keep_vars=True).items()}
+    whole = outer.state_dict(keep_vars=True)
+    if alone := names.keys() - {id(tensor) for tensor in whole.values()}:
+        raise KeyError(f"not shared: {', '.join(sorted(names[each] for each in alone))}")
     return {
-        name: tensors[names[id(tensor)]] if id(tensor) in names else tensor.detach().clone()
-        for name, tensor in outer.state_dict(keep_vars=True).items()
+        name: tensors[names[id(tensor)]].to(tensor.device) if id(tensor) in names else tensor.detach().clone()
+        for name, tensor in whole.items()
     }

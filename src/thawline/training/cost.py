@@ -14,11 +14,11 @@ from torch import fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry, shape_wrapper
 
+from thawline.machine import return_freed_memory
 from thawline.models.cuts import logits_of
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.randomness import own_randomness
 from thawline.training.history import Row
-from thawline.training.memory import free_memory
 
 log = logging.getLogger(__name__)
 
@@ -229,11 +229,11 @@ def _meta(tensor: torch.Tensor) -> torch.Tensor:
 
 def reset_peak_memory(device: torch.device | str = "cpu") -> None:
     """Let `peak_memory` start anew, as far as the system can: on Linux and on a GPU."""
-    # or what an earlier training left would count as this one's, and be in its way
-    free_memory()
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
+        # or what an earlier training freed would count as this one's
+        return_freed_memory()
         # 5: the high-water mark of resident memory (proc(5)); some containers forbid it
         with suppress(OSError):
             _CLEAR.write_text("5")

@@ -47,7 +47,7 @@ from thawline.training.features.cache import PrefixCache
 from thawline.training.finished import collect, forget_others
 from thawline.training.head_cuts import cuts_of
 from thawline.training.history import Fitted, Row
-from thawline.training.memory import of_attempt, with_less_memory
+from thawline.training.memory import free_memory, of_attempt, with_less_memory
 from thawline.training.processes import join, same_everywhere
 from thawline.training.recipe import Chosen, computing, lock_of, read_chosen, tracked
 from thawline.training.robust import Loss
@@ -144,6 +144,7 @@ def _finetune_seed(
         return network, card, fitted
 
     started = time.monotonic()
+    free_memory()
     tags = {
         "contender": chosen.contender.name,
         "architecture": read_card(initial / CARD).architecture,

@@ -49,7 +49,7 @@ def fit(
     accumulate: int = 1,
 ) -> list[Row]:
     """Train `classifier`, leave the last epoch's weights, or their average, in its network, and return its
-    history.
+    history. Of what else was in memory for the training, only the best epoch's tensors stay.
 
     Of processes that train together (`thawline.training.processes`) each calls this with whole batches.
 
@@ -85,8 +85,14 @@ def fit(
         except SystemExit:
             # Lightning ends the process on Ctrl-C; our callers have things to put in order first
             raise KeyboardInterrupt from None
+        finally:
+            # a trainer refers to itself, so all that it holds stays until Python next looks for garbage
+            classifier.zero_grad()
+            for optimizer in trainer.optimizers:
+                optimizer.state.clear()
     if classifier.average is not None:
         load_state(classifier.network, tensors_of(classifier.average.module))
+        classifier.average = None
     return classifier.history
 
 

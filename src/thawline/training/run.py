@@ -186,6 +186,7 @@ class Training:
             accumulate=self.accumulate,
         )
         best = classifier.best and renamed(classifier.best, classifier.network, self.network)
+        classifier.best = None  # see `fit`
         return Finished(history, best)
 
     def freeze(self, phase: Phase) -> PartlyFrozen:
