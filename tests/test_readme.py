@@ -19,7 +19,6 @@ from tests_commands import (
     commands,
     lend_this_environment,
     only,
-    run,
     run_all,
     shrink,
 )
@@ -52,7 +51,7 @@ def test_every_command_of_the_readme_works(clone: Clone, said: dict[str, str]) -
     assert stages_in(said["killed"])[0] == "params"
     assert (clone.root / "reports/metrics.json").exists()
     assert stages_in(said["dvc repro"]) == []
-    assert run(clone, "dvc repro | tail -n 1").strip() == "Data and pipelines are up to date."
+    assert said["dvc repro"].strip().endswith("Data and pipelines are up to date.")
 
 
 @pytest.mark.slow
@@ -108,25 +107,14 @@ def test_dvc_shows_what_changed_in_params_metrics_and_plots(clone: Clone, said: 
 
 
 @pytest.mark.slow
-def test_a_changed_report_reruns_only_the_report(clone: Clone, said: dict[str, str]) -> None:
-    output = clone.run("dvc", "exp", "run", *LAST, "-S", "report.title=Toys")
-    assert stages_in(output) == ["params", "report"]
-    assert "Toys" in (clone.root / "reports/README.md").read_text()
-
-
-@pytest.mark.slow
 def test_a_wrong_experiment_is_refused_before_anything_runs(clone: Clone, said: dict[str, str]) -> None:
-    for wrong, answer in (
-        ("finetune.hed_lr=1", "nearest: finetune.head_lr"),
-        ("finetune.epochs=0", "finetune.epochs = 0 is not allowed"),
-    ):
-        output = clone.run("dvc", "exp", "run", "-S", wrong, check=False)
-        assert answer in output
-        assert "Running stage" not in output
+    output = clone.run("dvc", "exp", "run", "-S", "finetune.hed_lr=1", check=False)
+    assert "nearest: finetune.head_lr" in output
+    assert "Running stage" not in output
 
 
 @pytest.mark.slow
-def test_a_temporary_experiment_runs_its_own_code_and_knows_the_repository(
+def test_a_changed_report_reruns_only_the_report_and_a_temporary_experiment_its_own_code(
     clone: Clone, said: dict[str, str]
 ) -> None:
     clone.run("git", "add", "dvc.lock", "reports")

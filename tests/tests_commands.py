@@ -150,7 +150,8 @@ def serve_and_ask(clone: Clone, command: str) -> str:
     process = subprocess.Popen(
         ["bash", "-c", f"{ACTIVATE}; exec {command} --port {port} --workers 1"],
         cwd=clone.root,
-        env=clone.environment(),
+        # which starts seven processes more, for what is not asked here
+        env={**clone.environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         start_new_session=True,
     )
     try:

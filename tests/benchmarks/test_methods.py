@@ -34,7 +34,9 @@ def test_every_method_gets_the_same_epochs_and_its_rates_times_the_factor(method
 
 
 @pytest.mark.slow
-def test_the_script_fills_its_table(toy_artifacts: Artifacts) -> None:
+def test_the_script_fills_its_table_and_trains_nothing_twice(
+    toy_artifacts: Artifacts, methods: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = toy_artifacts.root
     (root / "docs").mkdir()
     (root / "docs" / "methods.md").write_text("<!-- toy: begin -->\n<!-- toy: end -->\n")
@@ -43,15 +45,20 @@ def test_the_script_fills_its_table(toy_artifacts: Artifacts) -> None:
     OmegaConf.save(OmegaConf.structured(config), root / "params.yaml")
     command = [sys.executable, str(SCRIPT), "toy", "--root", str(root), "--seeds", "2", "--factors", "1", "2"]
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
-    for _ in range(2):  # the second time everything is there
-        done = subprocess.run(
-            [*command, "--methods", "full", "linear_probe", "prompt"],
-            env={**os.environ, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [*command, "--methods", "full", "linear_probe", "prompt"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(methods, "_trained", lambda *_: pytest.fail("trained again"))
+    folder = methods.folder_for("methods", root)
+    names = [path.stem.rsplit("-", 2) for path in folder.glob("*.json")]
+    assert len(names) == 3 * 2 + 2 * 2
+    for method, factor, seed in names:
+        assert methods.train(root, folder, methods.Job(method, float(factor), int(seed)))
     rows = json.loads((root / "benchmarks" / "results" / "methods_toy.json").read_text())
     assert [row["method"] for row in rows] == ["full", "linear_probe", "prompt"]
     assert "tokens" in rows[2]["refused"]

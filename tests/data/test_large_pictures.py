@@ -1,5 +1,6 @@
 """Pictures of 100 to 200 megapixels are read within 1 GiB of memory, however many threads decode."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,9 @@ def test_memory_and_silence(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     largest = Image.new("RGB", (16000, 12500), (200, 30, 30))
-    for name in ("1.png", "2.png", "3.jpg"):
+    for name in ("1.png", "3.jpg"):
         largest.save(folder / name, compress_level=1)
+    shutil.copy(folder / "1.png", folder / "2.png")
     largest.save(folder / "5.tif", compression="tiff_lzw")
     Image.new("RGB", (16000, 6300), (20, 30, 230)).save(folder / "6.jpg", progressive=True)
     Image.new("L", (14000, 14000), 99).save(folder / "7.png", compress_level=1)

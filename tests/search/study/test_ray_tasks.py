@@ -53,6 +53,10 @@ import contextlib, os, signal, sys, threading, time
 from pathlib import Path
 import psutil
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled")
+# beside other tests Ray's workers, which it starts 15 steps nicer, would hardly run; a lost machine is
+# noticed after five missed signs of life
+os.environ.update(RAY_worker_niceness="0", RAY_prestart_worker_first_driver="0")
+os.environ.update(RAY_health_check_period_ms="1000")
 import tests_tasks
 from ray.cluster_utils import Cluster
 from thawline import tracking

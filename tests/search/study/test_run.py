@@ -57,14 +57,11 @@ def test_two_workers_come_to_what_one_does_though_one_of_them_is_killed(
     assert "5 complete, 1 pruned, 1 failed" in caplog.text
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_mlflow_says_what_the_trials_came_to(
-    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlflow_says_what_the_trials_came_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tests_tasks.Recorded, "seconds", 0.0)
     tracking.connect("sqlite:///mlflow.db", "thawline", tmp_path)
     with tracking.run("study", stage="search", parameters={}, tags=TAGS) as parent:
-        study = run(tests_tasks.recorded, tmp_path, random_search(6, workers=workers), parent.id)
+        study = run(tests_tasks.recorded, tmp_path, random_search(6), parent.id)
     recorded = connected().client.search_runs(
         [connected().experiment_id], f"tags.mlflow.parentRunId = '{parent.id}'"
     )
