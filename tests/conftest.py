@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first: one that begins last keeps one process busy and the others idle.
     (pytest-xdist would begin with the files of many tests: `--no-loadscope-reorder`.)"""
     begin = ("test_readme.py", "test_readme_photographs.py", "test_dashboard.py", "test_chaos.py")
-    slow = ("test_distributed.py", "test_mlflow_ui.py", "test_setup.py")
+    slow = ("test_ray_tasks.py", "test_distributed.py", "test_mlflow_ui.py", "test_setup.py")
     search = ("test_depth_curve.py", "test_run.py", "test_search.py", "test_trials.py", "test_commands.py")
     longest = (*begin, "test_pipeline.py", *slow, *search)
     rank = {name: position for position, name in enumerate(longest)}
