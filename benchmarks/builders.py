@@ -94,7 +94,6 @@ def halfway(builder: str, folder: Path, artifacts: Artifacts) -> Config:
 def tuned(config: Config, artifacts: Artifacts) -> None:
     """Pass the recipe through the search and fine-tune by it."""
     search(config, artifacts)
-    free_memory()
     finetune(config, artifacts)
     (cost,) = read_json(artifacts.stage("finetune", "finetuned") / COSTS)["seeds"].values()
     if config.finetune.soup > 1 and not cost["soup"]:

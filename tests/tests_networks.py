@@ -13,6 +13,15 @@ def freeze(network: nn.Module, depth: int) -> PartlyFrozen:
     return hold(network, select(network, range(depth)))
 
 
+SMALLEST = (
+    *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet"),
+    *("inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf"),
+    *("regnet_y_400mf", "resnet18", "resnet50", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_0"),
+    *("swin_t", "swin_v2_t", "vgg11", "vgg11_bn", "vit_b_32"),
+)
+"""Of each kind of block the smallest network: larger ones repeat it more often or make it wider."""
+
+
 class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()

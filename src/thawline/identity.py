@@ -23,7 +23,6 @@ DECIDES_NOTHING = {
     "thawline.artifacts": "names paths and writes files whole; what is in them comes from elsewhere",
     "thawline.tracking": "records what was computed",
     "thawline.data.recorded": "records what was computed",
-    "thawline.data.naming": "words for somebody's pictures",
     "thawline.progress": "shows what is computed",
     "thawline.launcher": "starts processes; how many they are is a setting",
     "thawline.config.errors": "words for what people can correct",

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import pytest
@@ -54,13 +55,11 @@ def test_the_script_fills_its_table_and_trains_nothing_twice(
     )
     assert done.returncode == 0, done.stderr
     monkeypatch.setattr(methods, "_trained", lambda *_: pytest.fail("trained again"))
-    folder = methods.folder_for("methods", root)
-    names = [path.stem.rsplit("-", 2) for path in folder.glob("*.json")]
-    assert len(names) == 3 * 2 + 2 * 2
-    for method, factor, seed in names:
-        assert methods.train(root, folder, methods.Job(method, float(factor), int(seed)))
+    monkeypatch.setattr(methods, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+    again = methods.compare(root, ["full", "linear_probe", "prompt"], [1.0, 2.0], 2)
     rows = json.loads((root / "benchmarks" / "results" / "methods_toy.json").read_text())
     assert [row["method"] for row in rows] == ["full", "linear_probe", "prompt"]
+    assert json.loads(json.dumps(again)) == rows
     assert "tokens" in rows[2]["refused"]
     for row in rows[:2]:
         assert 0 <= row["accuracy"]["low"] <= row["accuracy"]["mean"] <= row["accuracy"]["high"] <= 1

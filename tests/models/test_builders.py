@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tests_networks import SMALLEST
 from torch import nn
 
 from thawline.models.cuts import divide
@@ -14,10 +15,6 @@ from thawline.models.zoo import architectures, build
 
 # The smallest pictures, where 32 pixels are too few or the builder must be told.
 SIDES = {"alexnet": 63, "inception_v3": 75, "vit_h_14": 28, "vit_b_32": 64, "vit_l_32": 64, "maxvit_t": 224}
-
-
-SMALL = 30_000_000
-"""Parameters of networks of every kind of block; larger ones repeat it more often or make it wider."""
 
 
 def fill(network: nn.Module) -> None:
@@ -89,7 +86,7 @@ def test_every_cut_is_exact(architecture, made):
     whole = divide(network)
     deepest = len(whole.units)
     checked = {deepest // 2, deepest}
-    if sum(parameter.numel() for parameter in network.parameters()) < SMALL:
+    if architecture in SMALLEST:
         checked.add(1)  # nearly the whole once more
     features = pictures
     for depth in range(1, deepest + 1):

@@ -101,6 +101,19 @@ def test_a_training_leaves_nothing_in_memory_to_the_next(
     (trained,) = made
     assert all(parameter.grad is None for parameter in network.parameters())
     assert [len(optimizer.state) for optimizer in trained.optimizers] == [0]
+    kept = trained.lightning_module
+    assert (kept.best, kept.average, kept.objective) == (None, None, None)
+
+
+def test_neither_does_one_that_was_interrupted(
+    build_small: Build, toy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, made = fit._trainer, list[Any]()
+    monkeypatch.setattr(fit, "_trainer", lambda *given: made.append(trainer(*given)) or made[-1])
+    with pytest.raises(SystemError):
+        train(build_small(0), toy_store, ema=0.5, keep=Keep.best, after=die_after(1))
+    (trained,) = made
+    assert [len(optimizer.state) for optimizer in trained.optimizers] == [0]
     assert (trained.lightning_module.best, trained.lightning_module.average) == (None, None)
 
 

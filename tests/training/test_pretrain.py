@@ -50,6 +50,7 @@ def test_the_source_model_is_trained_and_knows_its_labels(undisturbed: Path) -> 
     folder = undisturbed
     _, card = load_model(folder / MODEL, folder / CARD)
     assert card.classes == ("across", "down")
+    assert card.origin == "pretrained on glyphs"
     history = pd.read_csv(folder / HISTORY)
     assert list(history["epoch"]) == list(range(3))
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]

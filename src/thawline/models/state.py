@@ -25,7 +25,11 @@ def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:
 def tensors_of(network: nn.Module) -> dict[str, torch.Tensor]:
     """Return the tensors of `network`, not copied. Raises `UserError` where its state holds anything else."""
     state = network.state_dict()
-    others = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    others = [
+        name
+        for name, value in state.items()
+        if not isinstance(value, torch.Tensor) or name.endswith("_extra_state")
+    ]
     if others:
         raise UserError(
             f"{type(network).__name__} keeps something else than tensors in its state: {', '.join(others)}.\n"
@@ -49,12 +53,13 @@ def load_state(network: nn.Module, tensors: State) -> None:
 
 def renamed(tensors: State, inner: nn.Module, outer: nn.Module) -> dict[str, torch.Tensor]:
     """Return `tensors`, which `inner` has held, by their names in `outer`, a network that shares all of its
-    tensors, and where they are; what `outer` alone has is copied from it.
+    tensors, and on the devices of these; what `outer` alone has is copied from it.
 
     Raises `KeyError` that names what is not shared.
     """
-    names = {id(shared): name for name, shared in inner.state_dict(keep_vars=True).items()}
-    whole = outer.state_dict(keep_vars=True)
+    # both are held to the end, or an address could be that of two tensors
+    mine, whole = inner.state_dict(keep_vars=True), outer.state_dict(keep_vars=True)
+    names = {id(tensor): name for name, tensor in mine.items()}
     if alone := names.keys() - {id(tensor) for tensor in whole.values()}:
         raise KeyError(f"not shared: {', '.join(sorted(names[each] for each in alone))}")
     return {

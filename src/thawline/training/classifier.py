@@ -16,7 +16,7 @@ from thawline.data.mix import mix
 from thawline.models.cuts import logits_of
 from thawline.models.layout import laid_out, layout_of
 from thawline.models.randomness import reseed
-from thawline.models.state import snapshot
+from thawline.models.state import State, snapshot
 from thawline.progress import within
 from thawline.training.averaging import MovingAverage
 from thawline.training.batch_norm import EpochStatistics
@@ -272,6 +272,14 @@ class Classifier(pl.LightningModule):
             self.best = snapshot(self.kept)
         for listener in self.after_epoch:
             listener(self.history[-1])
+
+    def let_go(self) -> tuple[MovingAverage | None, State | None]:
+        """Drop all that is as large as the network and needed for training alone; return the moving average
+        and the tensors of the best epoch, which are dropped as well."""
+        average, best = self.average, self.best
+        self.average = self.best = self.objective = None
+        self.zero_grad()
+        return average, best
 
     def _total(self) -> list[float]:
         """Return the sum of an epoch's losses, and their number, over batches and processes."""

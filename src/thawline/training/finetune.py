@@ -144,6 +144,7 @@ def _finetune_seed(
         return network, card, fitted
 
     started = time.monotonic()
+    # the network of the seed before: what has been cut refers to itself
     free_memory()
     tags = {
         "contender": chosen.contender.name,

@@ -20,7 +20,7 @@ from thawline.models.device import device_of, in_half_precision
 from thawline.models.freezing import PartlyFrozen
 from thawline.models.layout import in_layout
 from thawline.models.lean import later
-from thawline.models.state import load_state, tensors_of
+from thawline.models.state import State, load_state, tensors_of
 from thawline.training.history import Row
 from thawline.training.processes import place, require_processes, same_everywhere
 from thawline.training.resumption import save
@@ -47,9 +47,9 @@ def fit(
     early_stopping: int = 0,
     checkpoint: Path | None = None,
     accumulate: int = 1,
-) -> list[Row]:
+) -> tuple[list[Row], State | None]:
     """Train `classifier`, leave the last epoch's weights, or their average, in its network, and return its
-    history. Of what else was in memory for the training, only the best epoch's tensors stay.
+    history and the tensors of the best epoch, where they are to be kept.
 
     Of processes that train together (`thawline.training.processes`) each calls this with whole batches.
 
@@ -87,13 +87,12 @@ def fit(
             raise KeyboardInterrupt from None
         finally:
             # a trainer refers to itself, so all that it holds stays until Python next looks for garbage
-            classifier.zero_grad()
+            average, best = classifier.let_go()
             for optimizer in trainer.optimizers:
                 optimizer.state.clear()
-    if classifier.average is not None:
-        load_state(classifier.network, tensors_of(classifier.average.module))
-        classifier.average = None
-    return classifier.history
+    if average is not None:
+        load_state(classifier.network, tensors_of(average.module))
+    return classifier.history, best
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -53,21 +53,31 @@ def history_row(epoch: int, train_loss: float, validated: tuple[float, float], s
 
 
 def best_epoch(history: list[Row]) -> int:
-    """Return the epoch with the best validation accuracy; ties go to the lower loss, then the earlier."""
-    best = min(history, key=lambda row: (-row["val_accuracy"], row["val_loss"], row["epoch"]))
-    return int(best["epoch"])
+    """Return the epoch with the best validation accuracy; ties go to the lower loss, then the earlier. One
+    whose loss is not a number comes last."""
+
+    def order(row: Row) -> tuple[float, ...]:
+        return not math.isfinite(row["val_loss"]), -row["val_accuracy"], row["val_loss"], row["epoch"]
+
+    return int(min(history, key=order)["epoch"])
 
 
 def refuse_divergence(row: Row) -> None:
-    """Raise `TrainingDivergedError` where a loss is infinite or NaN: everything after it is lost time.
+    """Raise `TrainingDivergedError` where the training loss is infinite or NaN: all after it is lost time."""
+    if not math.isfinite(row["train_loss"]):
+        raise _diverged(row, "training", "train_loss")
 
-    The last step of an epoch, or BatchNorm's statistics, may be what the validation loss alone shows. Without
-    validation pictures it is NaN, and their accuracy with it.
-    """
-    for of, name in (("training", "train_loss"), ("validation", "val_loss")):
-        if math.isfinite(row[name]) or (name == "val_loss" and math.isnan(row["val_accuracy"])):
-            continue
-        raise TrainingDivergedError(
-            f"the {of} loss became {row[name]} in epoch {row['epoch'] + 1}.\n"
-            "  lower the learning rate, or raise warmup"
-        )
+
+def refuse_divergence_at_last(row: Row) -> None:
+    """Raise `TrainingDivergedError` where the validation loss of what is kept is infinite or NaN: it answers
+    with no numbers. Epochs before may have done so too, and recovered. Without validation pictures their
+    accuracy is NaN, and nothing is known."""
+    if not math.isfinite(row["val_loss"]) and not math.isnan(row["val_accuracy"]):
+        raise _diverged(row, "validation", "val_loss")
+
+
+def _diverged(row: Row, which: str, name: str) -> TrainingDivergedError:
+    return TrainingDivergedError(
+        f"the {which} loss became {row[name]} in epoch {row['epoch'] + 1}.\n"
+        "  lower the learning rate, or raise warmup"
+    )

@@ -71,8 +71,7 @@ def of_attempt(checkpoint: Path, accumulate: int) -> Path:
 
 
 def free_memory() -> None:
-    """Give back what nothing refers to any more, or only what refers to itself, as a network that has been
-    cut does."""
+    """Give back what nothing refers to any more."""
     gc.collect()
     return_freed_memory()
     if torch.cuda.is_available():

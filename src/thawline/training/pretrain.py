@@ -39,7 +39,7 @@ from thawline.models.zoo import build
 from thawline.progress import Advance, progress
 from thawline.training.batches import batches
 from thawline.training.by_heart import by_heart
-from thawline.training.history import COLUMNS, Row
+from thawline.training.history import COLUMNS, Row, refuse_divergence_at_last
 from thawline.training.memory import of_attempt, with_less_memory
 from thawline.training.optimization import groups
 from thawline.training.parts import parts_that_fit
@@ -155,7 +155,7 @@ def _fit(
         after_epoch=[say],
         after_step=[after_step],
     )
-    history = fit(
+    history, _ = fit(
         classifier,
         train,
         batches(store.part("val"), largest_part(settings.batch_size, accumulate)),
@@ -163,6 +163,7 @@ def _fit(
         checkpoint=of_attempt(checkpoint, accumulate),
         accumulate=accumulate,
     )
+    refuse_divergence_at_last(history[-1])
     return network, history
 
 

@@ -25,7 +25,7 @@ from thawline.training.batch_norm import estimate_statistics
 from thawline.training.batches import Pictures, validate
 from thawline.training.cost import flops_if_possible, measured, reset_peak_memory
 from thawline.training.features.cache import FeatureBatches, PrefixCache
-from thawline.training.history import Fitted, Row, best_epoch, history_row
+from thawline.training.history import Fitted, Row, best_epoch, history_row, refuse_divergence_at_last
 from thawline.training.l2_sp import pull_to_source
 from thawline.training.parameter_groups import balanced_weights, learning_groups
 from thawline.training.parts import parts_that_fit
@@ -97,7 +97,7 @@ class Training:
                 bit as if nothing had happened. The caller removes it once the result is saved.
 
         Raises:
-            TrainingDivergedError: the loss became infinite or NaN.
+            TrainingDivergedError: the loss became infinite or NaN, or that of what is kept.
             UserError: `checkpoint` holds another training, or the recipe does not fit the network.
         """
         reset_peak_memory(self.device)
@@ -128,6 +128,7 @@ class Training:
         if best is not None:
             load_state(self.network, best)
         kept = len(history) - 1 if best is None else best_epoch(history)
+        refuse_divergence_at_last(history[kept])
         fitted = Fitted(history, kept, cost, before=before)
         return self._towards_source(fitted) if self.recipe.wise_ft < 1 else fitted
 
@@ -176,7 +177,7 @@ class Training:
             after_epoch=after_epoch,
             from_features=self.features is not None,
         )
-        history = fit(
+        history, best = fit(
             classifier,
             train,
             val,
@@ -185,9 +186,7 @@ class Training:
             checkpoint=folder,
             accumulate=self.accumulate,
         )
-        best = classifier.best and renamed(classifier.best, classifier.network, self.network)
-        classifier.best = None  # see `fit`
-        return Finished(history, best)
+        return Finished(history, best and renamed(best, classifier.network, self.network))
 
     def freeze(self, phase: Phase) -> PartlyFrozen:
         """Hold the network so that exactly what learns in `phase` can change."""
@@ -226,6 +225,7 @@ class Training:
         them."""
         loss, accuracy = self.score(weights)
         row = history_row(len(fitted.history), np.nan, (loss, accuracy), time.monotonic() - started)
+        refuse_divergence_at_last(row)
         return replace(fitted, history=[*fitted.history, row], epoch=len(fitted.history))
 
     def score(self, weights: State | None = None) -> tuple[float, float]:

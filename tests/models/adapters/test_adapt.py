@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tests_networks import Small
+from tests_networks import SMALLEST, Small
 from torch import nn
 from torchvision.models import get_model_builder
 
@@ -19,14 +19,6 @@ from thawline.models.freezing import state_hashes
 from thawline.models.head import head_parameters, with_fresh_head
 from thawline.models.splitting import part
 from thawline.models.zoo import architectures, build
-
-SMALLEST = (
-    *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet"),
-    *("inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf"),
-    *("regnet_y_400mf", "resnet18", "resnet50", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_0"),
-    *("swin_t", "swin_v2_t", "vgg11", "vgg11_bn", "vit_b_32"),
-)
-"""Of each kind of block the smallest network: larger ones repeat it more often or make it wider."""
 
 EXACT = [Method.scale_shift, Method.lora, Method.adapter]
 
