@@ -100,7 +100,7 @@ class Clone:
 
     def empty(self) -> None:
         """Make the clone as if nothing had ever run in it."""
-        self._run("git", "checkout", "-q", ".")
+        self._run("git", "reset", "-q", "--hard")
         self._run("git", "clean", "-xdfq")
         for kept in (".dvc/cache", ".dvc/tmp", ".git/refs/exps"):
             shutil.rmtree(self.root / kept, ignore_errors=True)
@@ -245,6 +245,10 @@ def broken(clone: Clone, status: int) -> list[str]:
         runs = Counter(connection.execute(query))
     problems += [f"MLflow: {name} {status}" for name, status, _ in runs if status != "FINISHED"]
     problems += [f"MLflow: {name} {count} times" for (name, _, _), count in runs.items() if count > 1]
+    if subprocess.run(
+        ["git", "symbolic-ref", "-q", "HEAD"], cwd=clone.root, stdout=subprocess.DEVNULL
+    ).returncode:
+        problems.append("git is on no branch")
     return problems + left_over(clone)
 
 

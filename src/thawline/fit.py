@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from thawline.answer import answer
 from thawline.artifacts import Artifacts, fingerprint
+from thawline.branch import on_its_branch, put_back
 from thawline.clock import Clock
 from thawline.config.addresses import advice, is_address
 from thawline.config.candidates import Candidate
@@ -174,11 +175,11 @@ def _fit(folder: Path, run: list[str], root: Path) -> None:
         sys.stdout.write(f"goes on: {used:.0f} s of its time were used before\n")
     code = 1
     try:
-        with clock.running():
+        with on_its_branch(root), clock.running():
             code = _run(run, root)
     finally:
         if code and before is not None:
-            lock.write_bytes(before)
+            put_back(lock, before, root)
     if code:
         raise UserError(
             "the pipeline did not come to its end, for the reason above.\n"
