@@ -245,9 +245,10 @@ def broken(clone: Clone, status: int) -> list[str]:
         runs = Counter(connection.execute(query))
     problems += [f"MLflow: {name} {status}" for name, status, _ in runs if status != "FINISHED"]
     problems += [f"MLflow: {name} {count} times" for (name, _, _), count in runs.items() if count > 1]
-    if subprocess.run(
-        ["git", "symbolic-ref", "-q", "HEAD"], cwd=clone.root, stdout=subprocess.DEVNULL
-    ).returncode:
+    branch = subprocess.run(
+        ["git", "branch", "--show-current"], cwd=clone.root, capture_output=True, check=True
+    )
+    if not branch.stdout:
         problems.append("git is on no branch")
     return problems + left_over(clone)
 
