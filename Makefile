@@ -11,6 +11,9 @@ IN_VENV := PATH="$$PWD/.venv/bin:$$PATH" PYTHONPATH=src
 unexport PYTHONHOME
 # compiling the tests and src anew takes every process seconds
 unexport PYTHONDONTWRITEBYTECODE
+# what is said to this make is not meant for those that tests start
+MAKEOVERRIDES =
+unexport ARGS WORKERS
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'

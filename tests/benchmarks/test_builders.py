@@ -9,8 +9,12 @@ from tests_benchmarks import ROOT, loaded
 from thawline.artifacts import read_json
 from thawline.models.zoo import architectures
 
-FAMILIES = (*("mnasnet0_5", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "efficientnet_b0"),)
-"""Those of a few million weights: less than a minute. `python benchmarks/builders.py` takes all builders."""
+FAMILIES = (
+    *("mnasnet0_5", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "efficientnet_b0"),
+    *("mobilenet_v2", "regnet_y_400mf"),
+)
+"""Of families that have some of a few million weights (ResNets are the README's):
+`python benchmarks/builders.py` takes all builders."""
 
 
 @pytest.fixture(scope="module")
