@@ -114,8 +114,12 @@ def start(root: Path, settings: str) -> subprocess.Popen[bytes]:
 
 
 def workers_of(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    found = psutil.Process(driver.pid).children()
-    return [process for process in found if any("spawn_main" in word for word in process.cmdline())]
+    found = []
+    for process in psutil.Process(driver.pid).children():
+        with suppress(psutil.NoSuchProcess):  # killed a moment ago
+            if any("spawn_main" in word for word in process.cmdline()):
+                found.append(process)
+    return found
 
 
 def busy(study: optuna.Study) -> list[psutil.Process]:
