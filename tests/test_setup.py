@@ -300,3 +300,13 @@ def test_every_run_time_dependency_has_its_reason_written_down():
     table = page.split("## Run-time dependencies")[1].split("For development")[0]
     explained = re.findall(r"^\| ([\w-]+) \|", table, re.MULTILINE)[1:]
     assert sorted(explained) == sorted(re.match(r"[\w-]+", line)[0] for line in declared)
+
+
+def test_what_is_said_to_one_make_is_not_said_to_those_that_it_starts(tmp_path: Path) -> None:
+    """`make test ARGS=-x` runs the README's `make repro`, which would hand `-x` to DVC."""
+    script, own = tmp_path / "Makefile", ROOT / "Makefile"
+    outer = f"outer:\n\t@echo '$(ARGS)'; $(MAKE) -f '{script}' inner\n"
+    script.write_text(f'include {own}\n{outer}inner:\n\t@echo "[$(ARGS)$$ARGS-$(WORKERS)]"\n')
+    command = ["make", "-s", "-f", str(script), "outer", "ARGS=-x", "WORKERS=7"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["-x", "[-2]"]
