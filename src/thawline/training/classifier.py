@@ -46,28 +46,21 @@ class Classifier(pl.LightningModule):
 
     `history` holds one row per finished epoch; validation entries are NaN where there are no validation
     pictures. The training loss is that of pictures alone, without `penalty`.
-
-    Processes that train together each have their share of every batch: losses are weighted so that the mean
-    of their gradients is the whole batch's. `history` is of all pictures, in all processes. Where batches
-    come in `parts`, a step's gradient is that of the whole batch likewise.
+    Of processes that train together each has its share of every batch, and of one in `parts` each step has
+    all: a step's gradient is the whole batch's. `history` is of all pictures, in all processes.
 
     Args:
-        network: pictures (B, C, H, W) to logits (B, classes). Its `train()` decides what stays in
-            evaluation mode (a frozen prefix does).
+        network: pictures (B, C, H, W) to logits (B, classes); its `train()` keeps a frozen prefix as it is.
         groups: what learns, and how fast.
-        class_weights: (classes,) factors of the loss, or None.
-        loss: of a picture.
-        seed: decides dropout, stochastic depth and mixed pictures, step by step, so that a resumed
-            training repeats an uninterrupted one.
+        class_weights: (classes,) factors of `loss`, that of a picture, or None.
+        seed: decides dropout, stochastic depth and mixed pictures, step by step: also of a resumed one.
         classes: how many; needed only where pictures are mixed.
         ema: decay per step of an average of the weights, which is then what is validated and kept; 0: none.
         penalty: on the distance from where the weights started, or None.
         objective: made smaller in place of the cross-entropy; None: nothing else.
         history: of the phases before this one; epochs are counted on from there.
-        first: epochs planned before this training, and `span`: those its schedule runs over; None:
-            this training's own.
-        keep: with `Keep.best`, `best` becomes the tensors of the history's best epoch if it is one of this
-            training's.
+        first: epochs planned before this training; `span`: those its schedule runs over; None: its own.
+        keep: with `Keep.best`, `best` becomes the best epoch's tensors if it is one of this training's.
         identity: what a checkpoint must agree with to be gone on from.
         from_features: batches hold what the prefix of `network` makes of the pictures.
         after_epoch: called with each finished epoch's row; may raise to end the training.
@@ -274,8 +267,7 @@ class Classifier(pl.LightningModule):
             listener(self.history[-1])
 
     def let_go(self) -> tuple[MovingAverage | None, State | None]:
-        """Drop all that is as large as the network and needed for training alone; return the moving average
-        and the tensors of the best epoch, which are dropped as well."""
+        """Drop what training alone needs, and return the moving average and the best epoch's tensors."""
         average, best = self.average, self.best
         self.average = self.best = self.objective = None
         self.zero_grad()
