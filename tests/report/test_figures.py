@@ -121,9 +121,11 @@ def test_where_the_probe_is_the_model_no_lead_over_it_is_drawn(drawn: Make) -> N
     changed = {"difference_linear_probe": {"accuracy": none}}
     picture = contenders(replace(findings, metrics={**findings.metrics, **changed}))
     assert "points above training from scratch" in picture.sentence
-    assert picture.sentence.endswith("; the linear probe is the same model.")
-    leads = render(picture, 50).axes[1]
+    assert picture.sentence.endswith("; it is the linear probe.")
+    accuracies, leads = render(picture, 50).axes
     assert [label.get_text() for label in leads.get_yticklabels()] == ["over from scratch"]
+    names = [label.get_text() for label in accuracies.get_yticklabels()]
+    assert names == ["from scratch", "fine-tuned: the linear probe"]
 
 
 def curve_of(findings: Findings, rows: list[tuple[int, float, str]]) -> Any:

@@ -32,8 +32,10 @@ def test_a_probe_that_is_the_model_is_no_other_contender(finished: Any, rendered
     metrics["difference_linear_probe"]["accuracy"] = dict.fromkeys(("mean", "low", "high"), 0.0)
     write_json(artifacts.reports / "metrics.json", metrics)
     told, page = rendered(config, artifacts)
-    assert "| linear probe: the same model |" in told
-    assert "linear probe: the same model" in page
+    table = told.partition("## Contenders")[2].partition("## How much to freeze")[0]
+    assert "| fine-tuned: the linear probe |" in table
+    assert "| linear probe |" not in table
+    assert "fine-tuned: the linear probe" in page
 
 
 def test_pictures_that_final_trainings_learned_from_are_counted(

@@ -92,8 +92,8 @@ def test_what_the_kept_model_makes_of_probabilities_is_told(found: Callable[...,
     seen = {"mean": 0.024, "low": 0.012, "high": 0.043}
     findings.metrics["answers"]["unknown"] = {"promised": 0.01, "on_test": seen, "basis": "No promise."}
     assert wording.bundle(findings)[1:] == [
-        "It calls 2.4 % (1.2 to 4.3) of the test pictures unlike all that it was trained on.",
-        "What it was made for: No promise.",
+        "It calls 2.4 % (1.2 to 4.3) of the test pictures unknown: unlike all that it was trained on.",
+        "No promise.",
     ]
     findings.metrics["answers"] |= {"temperature": 1.0, "basis": "Nothing was held out."}
     told = wording.bundle(findings)[0]

@@ -141,21 +141,14 @@ def _other(findings: Findings, name: str) -> bool:
     return not (told.is_probe if name == PROBE else told.recipe.start is Start.random)
 
 
-def _is_the_probe(findings: Findings) -> bool:
-    """Tell if the fine-tuned model is the linear probe's: nothing that fine-tuned more was better."""
-    gap = findings.metrics.get(wording.DIFFERENCES[PROBE])
-    return gap is not None and wording.same_model(gap["accuracy"])
-
-
 def contender_rows(findings: Findings) -> list[dict[str, Any]]:
     """Return what the table of contenders shows of each."""
     rows = []
-    for name in findings.contenders:
+    for name, shown in wording.shown(findings).items():
         told = recipes.told(findings, name)
         rows.append(
             {
-                "name": NAMES[name]
-                + (": the same model" if name == PROBE and _is_the_probe(findings) else ""),
+                "name": shown,
                 "frozen": recipes.frozen_cell(told),
                 "method": recipes.method_cell(told),
                 "rates": words.rates(told),

@@ -30,6 +30,20 @@ def same_model(gap: Interval) -> bool:
     return gap["low"] == gap["high"] == 0
 
 
+def is_the_probe(findings: Findings) -> bool:
+    """Tell if the fine-tuned model is the linear probe's: nothing that fine-tuned more was better."""
+    gap = findings.metrics.get(DIFFERENCES[PROBE])
+    return gap is not None and same_model(gap["accuracy"])
+
+
+def shown(findings: Findings) -> dict[str, str]:
+    """Return what the contenders are called that are another model each, in the order of `NAMES`."""
+    if not is_the_probe(findings):
+        return {name: NAMES[name] for name in findings.contenders}
+    names = {name: NAMES[name] for name in findings.contenders if name != PROBE}
+    return names | {FINETUNED: f"{NAMES[FINETUNED]}: the {NAMES[PROBE]}"}
+
+
 def coverage(findings: Findings) -> str:
     """Write the coverage of the intervals: `95 %`."""
     return f"{100 * findings.confidence:g} %"
@@ -145,9 +159,9 @@ def bundle(findings: Findings) -> list[str]:
         lines = [f"The model that is kept has no temperature for its probabilities. {told['basis']}"]
     if (unknown := told.get("unknown")) is not None:
         seen = percent_with_range(unknown["on_test"])
-        lines.append(f"It calls {seen} of the test pictures unlike all that it was trained on.")
+        lines.append(f"It calls {seen} of the test pictures unknown: unlike all that it was trained on.")
         # before there was a basis in metrics.json
-        lines += [f"What it was made for: {unknown['basis']}"] if "basis" in unknown else []
+        lines += [unknown["basis"]] if "basis" in unknown else []
     return lines
 
 

@@ -132,7 +132,7 @@ def by_stored_features(network: nn.Module, trainer: Trainer, cache: PrefixCache,
 def unknown_of(distances: np.ndarray, share: float, neighbours: int, which: str) -> Unknown:
     """Return from when on a picture is unknown, by the `distances` (M,) of pictures that `which` names."""
     threshold, promised = threshold_for(distances, share)
-    words = f"At most {promised:.1%} of pictures like the training ones, by {which}."
+    words = f"At most {promised:.1%} of pictures like the training ones are called so, judged by {which}."
     if promised > share:
         words += f" So few cannot promise {share:.1%}."
     return Unknown(neighbours, threshold, round(promised, 6), len(distances), words)

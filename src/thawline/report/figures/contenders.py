@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter
 
 from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
-from thawline.report.wording import DIFFERENCES, contains_zero, coverage, same_model
+from thawline.report.wording import DIFFERENCES, contains_zero, coverage, is_the_probe, same_model, shown
 from thawline.wording import listed, percent, points
 
 _OTHERS = {SCRATCH: "training from scratch", PROBE: "the linear probe"}
@@ -19,7 +19,7 @@ def contenders(findings: Findings) -> Picture:
     leads = {name: key for name, key in measured.items() if not same_model(findings.metrics[key]["accuracy"])}
 
     def draw() -> Figure:
-        rows = max(len(findings.contenders), len(leads))
+        rows = max(len(shown(findings)), len(leads))
         figure = Figure(figsize=(WIDTH, 1.7 + 0.4 * rows))
         if not leads:
             _draw_accuracies(figure.add_subplot(), findings)
@@ -29,11 +29,10 @@ def contenders(findings: Findings) -> Picture:
         _draw_leads(right, findings, leads)
         return figure
 
-    same = [_OTHERS[name] for name in measured if name not in leads]
-    return Picture("contenders", _sentence(findings, leads, same), draw)
+    return Picture("contenders", _sentence(findings, leads), draw)
 
 
-def _sentence(findings: Findings, leads: dict[str, str], same: list[str]) -> str:
+def _sentence(findings: Findings, leads: dict[str, str]) -> str:
     """State the leads; contenders that cannot be told apart come last, because they share their words."""
     parts, equal = [], []
     for name, key in leads.items():
@@ -47,12 +46,13 @@ def _sentence(findings: Findings, leads: dict[str, str], same: list[str]) -> str
         parts.append(f"not distinguishable from {' or '.join(equal)}")
     accuracy = percent(findings.metrics[FINETUNED]["accuracy"]["mean"])
     rest = f", {listed(parts)}" if parts else ""
-    alike = f"; {listed(same)} is the same model" if same else ""
+    alike = f"; it is {_OTHERS[PROBE]}" if is_the_probe(findings) else ""
     return f"Fine-tuned, the model gets {accuracy} of the test pictures right{rest}{alike}."
 
 
 def _draw_accuracies(axes: Any, findings: Findings) -> None:
-    names = findings.contenders[::-1]
+    called = shown(findings)
+    names = list(called)[::-1]
     by_seed = findings.predictions.groupby(["contender", "seed"])["correct"].mean()
     for row, name in enumerate(names):
         found, color = findings.metrics[name]["accuracy"], LIGHT.contenders[name]
@@ -63,7 +63,7 @@ def _draw_accuracies(axes: Any, findings: Findings) -> None:
             percent(found["mean"]), (found["mean"], row), xytext=(0, 6), textcoords="offset points",
             ha="center", fontsize=8,
         )  # fmt: skip
-    _rows(axes, names)
+    _rows(axes, [called[name] for name in names])
     percent_axis(axes.xaxis, None)
     axes.set_title(f"test accuracy, {coverage(findings)} interval; ticks: seeds")
 
@@ -78,7 +78,7 @@ def _draw_leads(axes: Any, findings: Findings, leads: dict[str, str]) -> None:
             points(gap["mean"]), (gap["mean"], row), xytext=(0, 6), textcoords="offset points",
             ha="center", fontsize=8,
         )  # fmt: skip
-    _rows(axes, names, "over ")
+    _rows(axes, [f"over {NAMES[name]}" for name in names])
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−") if value else "0")
     )
@@ -90,8 +90,8 @@ def _whisker(axes: Any, row: int, found: dict[str, float], color: str, marker: s
     axes.plot(found["mean"], row, marker, color=color, ms=8)
 
 
-def _rows(axes: Any, names: list[str], before: str = "") -> None:
-    axes.set_yticks(range(len(names)), [before + NAMES[name] for name in names])
+def _rows(axes: Any, names: list[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.35)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
