@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from conftest import TRANSFORM, toy_pictures
@@ -14,7 +16,8 @@ from thawline.models.answer import Answer
 from thawline.models.answering import Answering, Unknown
 from thawline.models.card import ModelCard
 from thawline.models.checkpoint import build_random
-from thawline.serving.formats.program import about, as_program
+from thawline.serving.formats import program as program_module
+from thawline.serving.formats.program import INPUT, about, as_program, write_onnx
 
 UNKNOWN = Unknown(2, 0.25, 0.01, 100, "Toy.")
 CARD = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
@@ -39,3 +42,24 @@ def test_it_says_above_which_score_a_picture_is_unknown(answering, above: float 
     said = about(replace(CARD, answering=answering))
     assert json.loads(said["unknown_above"]) == above
     assert json.loads(said["labels"]) == ["across", "down"]
+
+
+def test_weights_that_no_onnx_file_can_hold_lie_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = as_program(Answer(build_random(CARD, seed=1)), TRANSFORM)
+    images = np.ascontiguousarray(toy_pictures(3, 0)[0])
+    answers = []
+    for name, largest in (("one", program_module.LARGEST), ("two", 100)):
+        monkeypatch.setattr(program_module, "LARGEST", largest)
+        write_onnx(tmp_path / name / "model.onnx", program, CARD)
+        # whoever takes the folder elsewhere has all of it
+        folder = (tmp_path / name).rename(tmp_path / f"moved_{name}")
+        session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        answers.append(session.run(None, {INPUT: images})[0])
+    assert sorted(path.name for path in (tmp_path / "moved_one").iterdir()) == ["model.onnx"]
+    assert sorted(path.name for path in (tmp_path / "moved_two").iterdir()) == [
+        "model.onnx",
+        "model.onnx.data",
+    ]
+    assert np.array_equal(*answers)

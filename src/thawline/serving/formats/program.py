@@ -14,6 +14,9 @@ from thawline.models.card import ModelCard
 
 INPUT, OUTPUTS = "pictures", ("probabilities", "label", "unknown")
 
+LARGEST = 2_000_000_000
+"""Bytes of weights that an ONNX file holds: protobuf's limit of 2 GiB, with room for the steps."""
+
 
 class FromBytes(nn.Module):
     """Answers `(n, size, size, channels)` uint8 pictures as `Answer` does: probabilities `(n, classes)`, the
@@ -57,7 +60,11 @@ def about(card: ModelCard) -> dict[str, str]:
 
 
 def write_onnx(path: Path, program: ExportedProgram, card: ModelCard) -> None:
-    """Write the program as ONNX, by PyTorch's dynamo exporter, with what it says of itself as metadata."""
+    """Write the program as ONNX, by PyTorch's dynamo exporter, with what it says of itself as metadata.
+
+    Of more than `LARGEST` bytes, the weights lie beside it, in a file of its name and `.data`, where runtimes
+    look for them.
+    """
     import onnx_ir
 
     made = torch.onnx.export(
@@ -71,7 +78,9 @@ def write_onnx(path: Path, program: ExportedProgram, card: ModelCard) -> None:
         value.metadata_props.clear()
     model.metadata_props.update(about(card))
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx_ir.save(model, path)
+    weights = (each.const_value for each in model.graph.initializers.values())
+    large = sum(each.nbytes for each in weights if each is not None) > LARGEST
+    onnx_ir.save(model, path, external_data=f"{path.name}.data" if large else None)
 
 
 def write_program(path: Path, program: ExportedProgram, card: ModelCard) -> None:
