@@ -64,7 +64,9 @@ def pictures_of(name: str, data: Path) -> Path:
     folder = KEPT / "data" / name
     if not folder.exists():
         with tarfile.open(data / f"{name}.tar") as archive:
-            archive.extractall(folder.parent, filter="data")
+            # Python 3.11.0 to 3.11.3 knows no filters
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(folder.parent)
     return folder
 
 

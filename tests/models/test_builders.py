@@ -19,12 +19,12 @@ SIDES = {"alexnet": 63, "inception_v3": 75, "vit_h_14": 28, "vit_b_32": 64, "vit
 
 def fill(network: nn.Module) -> None:
     """Weights of the usual size (He et al. 2015), all different, but cut from a few shared buffers: the
-    largest networks would take 5 GB each."""
+    largest networks would take 2.5 GB each."""
     parameters = dict(network.named_parameters())
     longest: dict[int, int] = {}
     for parameter in parameters.values():
         longest[fan_in(parameter)] = max(longest.get(fan_in(parameter), 0), parameter.numel())
-    noise = torch.randn(9973, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(9973, generator=torch.Generator().manual_seed(0))
     buffers = {
         fan: noise.repeat((length + 997) // 9973 + 1) * (math.sqrt(2 / fan) if fan else 0.1)
         for fan, length in longest.items()
@@ -56,13 +56,9 @@ def made(monkeypatch):
 
     def make(architecture: str, side: int) -> nn.Module:
         options = {"image_size": side} if architecture.startswith("vit") else {}
-        torch.set_default_dtype(torch.float64)
-        try:
-            network = build(architecture, 5, **options)
-        finally:
-            torch.set_default_dtype(torch.float32)
+        network = build(architecture, 5, **options)
         fill(network)
-        return network.double().eval()  # some buffers are made as float32
+        return network.eval()
 
     return make
 
@@ -77,7 +73,7 @@ def test_there_are_eighty_builders():
 def test_every_cut_is_exact(architecture, made):
     side = SIDES.get(architecture, 32)
     network = made(architecture, side)
-    pictures = torch.randn(2, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    pictures = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
     expected = network(pictures)
     assert expected.shape == (2, 5)
     assert expected.isfinite().all()

@@ -7,6 +7,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -147,11 +148,12 @@ def test_features_of_the_imagenet_source_tell_photographs_apart():
     mean, std = (torch.tensor(each)[:, None, None] for each in (card.transform.mean, card.transform.std))
 
     def features(part: str) -> tuple[np.ndarray, list[str]]:
-        pictures, labels = zip(*photographs(archive, part), strict=True)
+        pictures, labels = zip(*islice(photographs(archive, part), 0, None, 3), strict=True)
         arrays = [torch.from_numpy(read(card.transform, picture)[0].copy()) for picture in pictures]
         pixels = (torch.stack(arrays).permute(0, 3, 1, 2) / 255 - mean) / std
         with torch.inference_mode():
             return torch.cat([network(batch) for batch in pixels.split(32)]).numpy(), list(labels)
 
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)).fit(*features("train"))
-    assert probe.score(*features("test")) >= 0.92
+    # 0.927 here; 0.90 with another mean, 0.85 with the channels in another order, 0.83 with another crop
+    assert probe.score(*features("test")) >= 0.91

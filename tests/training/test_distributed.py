@@ -228,7 +228,7 @@ def make_target(artifacts: Artifacts) -> None:
     save_model(folder / MODEL, folder / CARD, network, card)
 
 
-LONG = (*BASE, *NORMED, "pretrain.epochs=60", "trainer.devices=2")
+LONG = (*BASE, *NORMED, "pretrain.epochs=20", "trainer.devices=2")
 
 
 def wait_for_a_checkpoint(project: Path, process: subprocess.Popen[str]) -> None:
@@ -266,7 +266,7 @@ def assert_goes_on(project: Path) -> None:
     artifacts = artifacts_of(project, LONG)
     said = finish(start(project, command(project, "pretrain", LONG)))
     assert "pretrain: epoch 1," not in said
-    assert "pretrain: epoch 60," in said
+    assert "pretrain: epoch 20," in said
     resumed = pretrained(artifacts)
     shutil.rmtree(artifacts.stage_output("pretrain"))
     undisturbed = pretrained(run(project, "pretrain", *LONG))
