@@ -13,6 +13,18 @@ def freeze(network: nn.Module, depth: int) -> PartlyFrozen:
     return hold(network, select(network, range(depth)))
 
 
+def with_statistics(network: nn.Module) -> nn.Module:
+    """Statistics and scales as training leaves them, not the 0 and 1 that hide mistakes."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return network
+
+
 SMALLEST = (
     *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet"),
     *("inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf"),

@@ -64,6 +64,7 @@ class Asking:
         """
         answer, card = load_answer(folder)
         order, identity = class_order(card, self.test, folder / MODEL), _identity(answer.network, card)
+        answer.fold()
         with _named(folder / MODEL):
             found = answers(answer, batches(self.test, self._batch_size), self.device)
         self._known[identity] = torch.from_numpy(found.logits)

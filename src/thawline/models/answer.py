@@ -18,6 +18,7 @@ from thawline.models.answering import Answering
 from thawline.models.card import ModelCard, require_described
 from thawline.models.checkpoint import load_model, read_tensors
 from thawline.models.cuts import logits_of, units
+from thawline.models.folding import folded
 from thawline.models.splitting import split
 
 
@@ -50,6 +51,11 @@ class Answer(nn.Module):
             "costs", None if costs is None else torch.tensor(costs, dtype=torch.float32), persistent=False
         )
         self.eval()
+
+    def fold(self) -> None:
+        """Answer the same but for rounding, faster, from now on: by a copy of the network's layers, whose
+        BatchNorm is part of its convolutions."""
+        self.prefix = folded(self.prefix)
 
     @property
     def network(self) -> nn.Module:

@@ -82,6 +82,7 @@ def network_of(folder: Path) -> "Answer":
 
     keep_freed_memory()
     answer, _ = load_answer(folder)
+    answer.fold()
     lay_out(answer, layout_of(answer))  # once, not for every batch
     return answer
 

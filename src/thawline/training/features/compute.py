@@ -1,16 +1,15 @@
 """How a frozen prefix is computed, and how it is computed fastest."""
 
 import copy
-from collections import Counter
 from collections.abc import Collection
 
 import numpy as np
 import torch
-from torch import fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import nn
 
 from thawline.data.batches import Batches
 from thawline.models.cuts import divide
+from thawline.models.folding import folded
 from thawline.models.layout import in_cache, laid_out, lay_out, layout_of
 from thawline.models.splitting import part, require_rows
 
@@ -74,37 +73,9 @@ def quick(
 ) -> nn.Module:
     """Return a copy of a frozen `side` of a network that gives the same but for rounding, faster.
 
-    fold: make each BatchNorm layer part of the convolution before it (Jacob et al. 2018, Quantization and
-    training of neural networks, section 3.2); not for low precision, where the folded kernel is rounded
-    elsewhere. layout: in which kernels lie.
+    fold: make each BatchNorm layer part of the convolution before it; not for low precision, where the folded
+    kernel is rounded elsewhere. layout: in which kernels lie.
     """
-    side = copy.deepcopy(side).eval()
-    if fold and isinstance(side, fx.GraphModule):
-        _fold(side)
+    side = folded(side) if fold else copy.deepcopy(side).eval()
     lay_out(side, layout)
     return side
-
-
-def _fold(side: fx.GraphModule) -> None:
-    calls = [node for node in side.graph.nodes if node.op == "call_module"]
-    used = Counter(str(node.target) for node in calls)
-    for node in calls:
-        before = node.args[0] if len(node.args) == 1 else None
-        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
-            continue
-        kernel, norm = (side.get_submodule(str(each.target)) for each in (before, node))
-        # what is called twice cannot be changed for one of the two
-        if _foldable(kernel, norm) and used[str(before.target)] == used[str(node.target)] == 1:
-            assert isinstance(kernel, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            side.set_submodule(str(before.target), fuse_conv_bn_eval(kernel, norm))
-            node.replace_all_uses_with(before)
-            side.graph.erase_node(node)
-    side.recompile()
-
-
-def _foldable(kernel: nn.Module, norm: nn.Module) -> bool:
-    # a class of their own may compute something else
-    if type(kernel) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d:
-        return False
-    return norm.running_mean is not None
