@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TRANSFORM
+from tests_networks import with_statistics
 
 from thawline.artifacts import CARD, FEATURES, MODEL
 from thawline.config.errors import UserError
@@ -14,6 +15,9 @@ from thawline.models.answer import Answer, as_rows, load_answer, save_answering,
 from thawline.models.answering import Answering, Unknown
 from thawline.models.card import ModelCard
 from thawline.models.checkpoint import build_random, save_model
+from thawline.models.cuts import units
+from thawline.models.head_cuts import read_cuts
+from thawline.models.layout import layout_of
 
 SMALL = ModelCard("tests_networks.Small", {}, ("across", "down"), TRANSFORM, "toy")
 UNKNOWN = Unknown(neighbours=2, threshold=0.1, share=0.01, held_out=99, basis="Of 99 pictures.")
@@ -39,6 +43,21 @@ def test_without_settings_it_says_what_the_network_says(network, pictures) -> No
     assert torch.equal(found, network(pictures).softmax(1))
     assert torch.equal(decision, network(pictures).argmax(1))
     assert not unknown.any()
+
+
+def test_folded_it_answers_the_same_and_lets_the_network_go(pictures) -> None:
+    card = replace(SMALL, architecture="mobilenet_v3_small")
+    network = with_statistics(build_random(card, seed=1)).eval()
+    # a head on several cuts reads what crosses them in between
+    network = read_cuts(network, [3, 6, len(units(network))], seed=1).eval()
+    plain, answer = Answer(network), Answer(network)
+    answer.fold()
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in answer.prefix.modules())
+    for one, other in zip(answer(pictures), plain(pictures), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert answer.layout is layout_of(network)
+    with pytest.raises(RuntimeError, match="let go"):
+        _ = answer.network
 
 
 def test_the_temperature_divides_the_logits(network, pictures) -> None:

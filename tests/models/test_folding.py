@@ -27,6 +27,17 @@ def test_batch_normalisation_becomes_part_of_the_convolution_before_it(architect
     assert state_hashes(network) == before
 
 
+def test_other_layers_are_shared_and_where_nothing_is_folded_nothing_is_copied() -> None:
+    network = with_statistics(build("resnet18", 2, seed=0)).eval()
+    side, _ = split(network, len(units(network)))
+    held = {id(each) for each in side.modules()}
+    assert any(id(each) in held for each in folded(side).modules() if isinstance(each, nn.MaxPool2d))
+    plain, _ = split(build("tests_networks.Plain", 2, seed=0).eval(), 2)
+    assert folded(plain) is plain
+    network.train()
+    assert folded(side) is side
+
+
 class Shared(nn.Module):
     """One convolution in two places, one of them followed by BatchNorm; one whose output is read twice."""
 
@@ -68,3 +79,27 @@ def test_a_layer_of_somebodys_own_may_compute_something_else_and_stays() -> None
     pictures = torch.randn(2, 3, 8, 8)
     with torch.no_grad():
         assert torch.equal(folded(side)(pictures), side(pictures))
+
+
+class Read(nn.Module):
+    """A convolution whose kernel something else reads, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel, self.norm, self.head = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.kernel(x)) * self.kernel.weight.mean()
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+@torch.no_grad()
+def test_a_kernel_that_is_read_elsewhere_or_has_a_hook_stays(hooked: bool) -> None:
+    network = with_statistics(Read() if not hooked else build("resnet18", 2, seed=0)).eval()
+    side, _ = split(network, len(units(network)))
+    if hooked:
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(lambda layer, given, made: made + 1)  # noqa: ARG005
+    assert folded(side) is side

@@ -15,6 +15,7 @@ from thawline.report.figures.confusion import confusion_counts, frequent_mistake
 from thawline.report.figures.contenders import contenders
 from thawline.report.figures.depth import depth_curve
 from thawline.report.figures.gallery import gallery
+from thawline.report.figures.reliability import reliability
 from thawline.report.figures.style import DARK, LIGHT, Picture, darkened, render, write_picture
 from thawline.report.figures.training import training_curves
 from thawline.report.findings import Findings
@@ -116,16 +117,33 @@ def test_the_title_over_the_contenders_claims_no_more_than_the_intervals(drawn: 
 
 
 def test_where_the_probe_is_the_model_no_lead_over_it_is_drawn(drawn: Make) -> None:
-    findings, _ = drawn()
+    findings, _ = drawn(depth=9)
     none = dict.fromkeys(("mean", "low", "high"), 0.0)
     changed = {"difference_linear_probe": {"accuracy": none}}
-    picture = contenders(replace(findings, metrics={**findings.metrics, **changed}))
+    findings = replace(findings, metrics={**findings.metrics, **changed})
+    picture = contenders(findings)
     assert "points above training from scratch" in picture.sentence
     assert picture.sentence.endswith("; it is the linear probe.")
     accuracies, leads = render(picture, 50).axes
     assert [label.get_text() for label in leads.get_yticklabels()] == ["over from scratch"]
     names = [label.get_text() for label in accuracies.get_yticklabels()]
     assert names == ["from scratch", "fine-tuned: the linear probe"]
+    curve, _ = render(reliability(findings), 50).axes
+    names = [label.get_text() for label in curve.get_legend().get_texts()]
+    assert names == ["calibrated", "fine-tuned: the linear probe", "from scratch"]
+
+
+def test_what_is_right_on_the_same_pictures_is_not_the_same_model(drawn: Make) -> None:
+    findings, _ = drawn(depth=3)
+    none = dict.fromkeys(("mean", "low", "high"), 0.0)
+    changed = {key: {"accuracy": none} for key in ("difference", "difference_linear_probe")}
+    picture = contenders(replace(findings, metrics={**findings.metrics, **changed}))
+    assert picture.sentence.endswith(
+        "; training from scratch and the linear probe are right on the same ones."
+    )
+    (accuracies,) = render(picture, 50).axes
+    names = [label.get_text() for label in accuracies.get_yticklabels()]
+    assert names == ["from scratch", "linear probe", "fine-tuned"]
 
 
 def curve_of(findings: Findings, rows: list[tuple[int, float, str]]) -> Any:

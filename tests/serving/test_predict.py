@@ -43,6 +43,7 @@ def test_kernels_are_laid_out_once_and_not_for_every_batch(
     card = replace(CARD, architecture="mobilenet_v3_small")
     save_model(tmp_path / "m" / "model.safetensors", tmp_path / "m" / "card.json", build_random(card), card)
     answer = network_of(tmp_path / "m")
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in answer.modules()), "not folded"
     monkeypatch.setattr("thawline.models.layout.lay_out", None)
     found = list(predict(lambda: answer, card, [folder / "leaf" / "a.jpg"] * 3, batch=1))
     assert [each.error for each in found] == [None] * 3

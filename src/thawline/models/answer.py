@@ -19,13 +19,15 @@ from thawline.models.card import ModelCard, require_described
 from thawline.models.checkpoint import load_model, read_tensors
 from thawline.models.cuts import logits_of, units
 from thawline.models.folding import folded
+from thawline.models.layout import layout_of
 from thawline.models.splitting import split
 
 
 class Answer(nn.Module):
     """Answers what `network` makes of pictures: plain tensor operations, which torch.export can follow.
 
-    It shares the network's layers, and is made in evaluation mode; only its inference makes sense.
+    It shares the network's layers until it is folded. It is made in evaluation mode; only its inference makes
+    sense.
 
     Args:
         network: a classifier of N classes; it is put into evaluation mode.
@@ -43,7 +45,8 @@ class Answer(nn.Module):
         network.eval()
         self.answering = answering or Answering()
         self.prefix, self.suffix = split(network, len(units(network)))
-        # not a sub-module: whoever asks for the layout of memory wants to know whose network this is
+        self.layout = layout_of(network)
+        # not a sub-module: its layers are those of prefix and suffix
         self.__dict__["_network"] = network
         costs = self.answering.costs
         self.register_buffer("features", None if features is None else features.float(), persistent=False)
@@ -53,13 +56,16 @@ class Answer(nn.Module):
         self.eval()
 
     def fold(self) -> None:
-        """Answer the same but for rounding, faster, from now on: by a copy of the network's layers, whose
-        BatchNorm is part of its convolutions."""
+        """Answer the same but for rounding, faster, from now on: BatchNorm becomes part of convolutions, and
+        the network that was answered for is let go."""
         self.prefix = folded(self.prefix)
+        self.__dict__["_network"] = None
 
     @property
     def network(self) -> nn.Module:
-        """The classifier whose layers it shares."""
+        """The classifier whose layers it shares. Raises `RuntimeError` once it is folded."""
+        if self._network is None:
+            raise RuntimeError("it was let go when its answer was folded")
         return self._network  # type: ignore[return-value]
 
     @property

@@ -18,11 +18,13 @@ EPYC with AVX2)."""
 
 
 def layout_of(network: nn.Module) -> torch.memory_format:
-    """Return the layout that `network` (or what a `PartlyFrozen` holds) computes in.
+    """Return the layout that `network` (or what a `PartlyFrozen` or an `Answer` holds) computes in.
 
     It is channels last for torchvision's and timm's networks. Anybody's own may ask for a `view` of its
     features, which exists in the usual layout only.
     """
+    if isinstance(found := getattr(network, "layout", None), torch.memory_format):
+        return found
     known = type(getattr(network, "_network", network)).__module__.startswith(_KNOWN)
     return torch.channels_last if known else torch.contiguous_format
 

@@ -144,7 +144,7 @@ def _other(findings: Findings, name: str) -> bool:
 def contender_rows(findings: Findings) -> list[dict[str, Any]]:
     """Return what the table of contenders shows of each."""
     rows = []
-    for name, shown in wording.shown(findings).items():
+    for name, shown in recipes.shown(findings).items():
         told = recipes.told(findings, name)
         rows.append(
             {

@@ -10,8 +10,8 @@ from thawline.config.recipe.words import (
     method_words,
     probe_first_words,
 )
-from thawline.report.findings import FINETUNED, NAMES, Findings
-from thawline.report.wording import coverage
+from thawline.report.findings import FINETUNED, NAMES, PROBE, Findings
+from thawline.report.wording import DIFFERENCES, coverage, same_model
 from thawline.wording import counted, listed, percent, percent_range, percent_with_range
 
 
@@ -31,6 +31,20 @@ def answer(findings: Findings) -> str:
         f"**{percent(accuracy['mean'])}** of {counted(found['n_test'], 'test picture')} correctly "
         f"({coverage(findings)} interval {percent_range(accuracy)}{over})."
     )
+
+
+def is_the_probe(findings: Findings) -> bool:
+    """Tell if the fine-tuned model is the linear probe's: nothing that fine-tuned more was better."""
+    gap = findings.metrics.get(DIFFERENCES[PROBE])
+    return gap is not None and same_model(gap["accuracy"]) and told(findings).is_probe
+
+
+def shown(findings: Findings) -> dict[str, str]:
+    """Return what the contenders are called that are another model each, in the order of `NAMES`."""
+    if not is_the_probe(findings):
+        return {name: NAMES[name] for name in findings.contenders}
+    names = {name: NAMES[name] for name in findings.contenders if name != PROBE}
+    return names | {FINETUNED: f"{NAMES[FINETUNED]}: the {NAMES[PROBE]}"}
 
 
 def decided(findings: Findings) -> str | None:

@@ -30,20 +30,6 @@ def same_model(gap: Interval) -> bool:
     return gap["low"] == gap["high"] == 0
 
 
-def is_the_probe(findings: Findings) -> bool:
-    """Tell if the fine-tuned model is the linear probe's: nothing that fine-tuned more was better."""
-    gap = findings.metrics.get(DIFFERENCES[PROBE])
-    return gap is not None and same_model(gap["accuracy"])
-
-
-def shown(findings: Findings) -> dict[str, str]:
-    """Return what the contenders are called that are another model each, in the order of `NAMES`."""
-    if not is_the_probe(findings):
-        return {name: NAMES[name] for name in findings.contenders}
-    names = {name: NAMES[name] for name in findings.contenders if name != PROBE}
-    return names | {FINETUNED: f"{NAMES[FINETUNED]}: the {NAMES[PROBE]}"}
-
-
 def coverage(findings: Findings) -> str:
     """Write the coverage of the intervals: `95 %`."""
     return f"{100 * findings.confidence:g} %"

@@ -7,7 +7,8 @@ from matplotlib.ticker import FuncFormatter
 
 from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
 from thawline.report.findings import FINETUNED, NAMES, PROBE, SCRATCH, Findings
-from thawline.report.wording import DIFFERENCES, contains_zero, coverage, is_the_probe, same_model, shown
+from thawline.report.recipes import is_the_probe, shown
+from thawline.report.wording import DIFFERENCES, contains_zero, coverage, same_model
 from thawline.wording import listed, percent, points
 
 _OTHERS = {SCRATCH: "training from scratch", PROBE: "the linear probe"}
@@ -29,10 +30,11 @@ def contenders(findings: Findings) -> Picture:
         _draw_leads(right, findings, leads)
         return figure
 
-    return Picture("contenders", _sentence(findings, leads), draw)
+    same = [_OTHERS[name] for name in measured if name not in leads]
+    return Picture("contenders", _sentence(findings, leads, same), draw)
 
 
-def _sentence(findings: Findings, leads: dict[str, str]) -> str:
+def _sentence(findings: Findings, leads: dict[str, str], same: list[str]) -> str:
     """State the leads; contenders that cannot be told apart come last, because they share their words."""
     parts, equal = [], []
     for name, key in leads.items():
@@ -46,7 +48,9 @@ def _sentence(findings: Findings, leads: dict[str, str]) -> str:
         parts.append(f"not distinguishable from {' or '.join(equal)}")
     accuracy = percent(findings.metrics[FINETUNED]["accuracy"]["mean"])
     rest = f", {listed(parts)}" if parts else ""
-    alike = f"; it is {_OTHERS[PROBE]}" if is_the_probe(findings) else ""
+    alike = "; it is the linear probe" if is_the_probe(findings) else ""
+    if not alike and same:
+        alike = f"; {listed(same)} {'is' if len(same) == 1 else 'are'} right on the same ones"
     return f"Fine-tuned, the model gets {accuracy} of the test pictures right{rest}{alike}."
 
 

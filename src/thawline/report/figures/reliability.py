@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from thawline.report.figures.style import LIGHT, MARKERS, WIDTH, Picture, percent_axis
-from thawline.report.findings import FINETUNED, NAMES, Findings
+from thawline.report.findings import FINETUNED, Findings
+from thawline.report.recipes import shown
 from thawline.wording import percent
 
 
@@ -22,8 +23,8 @@ def reliability(findings: Findings) -> Picture:
         figure = Figure(figsize=(WIDTH, 4.8))
         curve, share = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         curve.plot([0, 1], [0, 1], color=LIGHT.muted, lw=1, ls=":", label="calibrated")
-        names = findings.contenders
-        for position, name in enumerate(names):
+        names = shown(findings)
+        for position, (name, called) in enumerate(names.items()):
             part, color = table[table["contender"] == name], LIGHT.contenders[name]
             total = part["count"].sum()
             curve.plot(part["confidence"], part["accuracy"], color=color, lw=1.1, alpha=0.45)
@@ -31,7 +32,7 @@ def reliability(findings: Findings) -> Picture:
                 part["confidence"], part["accuracy"], s=18 + 160 * np.sqrt(part["count"] / total),
                 color=color, marker=MARKERS[name], alpha=0.85, lw=0,
             )  # fmt: skip
-            curve.plot([], [], color=color, marker=MARKERS[name], ms=6, lw=1.2, label=NAMES[name])
+            curve.plot([], [], color=color, marker=MARKERS[name], ms=6, lw=1.2, label=called)
             width = (part["high"] - part["low"]) / (len(names) + 0.5)
             left = part["low"] + (position + 0.25) * width
             share.bar(left, part["count"] / total, width, align="edge", color=color)

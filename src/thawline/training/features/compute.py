@@ -76,6 +76,7 @@ def quick(
     fold: make each BatchNorm layer part of the convolution before it; not for low precision, where the folded
     kernel is rounded elsewhere. layout: in which kernels lie.
     """
-    side = folded(side) if fold else copy.deepcopy(side).eval()
+    side = copy.deepcopy(side).eval()
+    side = folded(side) if fold else side
     lay_out(side, layout)
     return side

@@ -113,7 +113,8 @@ class StoredPrefix:
 
         Raises as `variants`.
         """
-        few = self._computed_by(self.side, self._first(batches, _PROBES)).cpu()
+        side = quick(self.side, fold=not self.half, layout=self.layout)
+        few = self._computed_by(side, self._first(batches, _PROBES)).cpu()
         given = torch.from_numpy(values)
         if (
             few.dtype != given.dtype
