@@ -25,7 +25,7 @@ def told(facts: Facts, rule: Rule = RULE, found: str = "") -> list[str]:
 
 def test_which_strategy_comes_with_the_settings_that_are_it() -> None:
     assert "the second half of the units" in told(FACTS)[0]
-    assert "`finetune=lp_ft finetune.depth=0.5`" in told(FACTS)[0]
+    assert "`finetune=lp_ft finetune.depth=0.5 finetune.batch_norm=frozen`" in told(FACTS)[0]
 
 
 def test_why_tells_heads_pictures_and_what_was_measured() -> None:

@@ -11,16 +11,20 @@ STRATEGIES = {
     ),
     "mostly_frozen": (
         "freezing three quarters",
-        "finetune=lp_ft finetune.depth=0.75",
+        "finetune=lp_ft finetune.depth=0.75 finetune.batch_norm=frozen",
         "the head solved, then the last quarter of the units fine-tuned from it",
     ),
     "half_frozen": (
         "freezing half",
-        "finetune=lp_ft finetune.depth=0.5",
+        "finetune=lp_ft finetune.depth=0.5 finetune.batch_norm=frozen",
         "the head solved, then the second half of the units fine-tuned from it",
     ),
-    "lp_ft": ("full fine-tuning from a solved head", "finetune=lp_ft", "nothing frozen"),
-    "full": ("full fine-tuning", "finetune=full", "nothing frozen, a new head"),
+    "lp_ft": (
+        "full fine-tuning from a solved head",
+        "finetune=lp_ft finetune.batch_norm=frozen",
+        "nothing frozen",
+    ),
+    "full": ("full fine-tuning", "finetune=full finetune.batch_norm=frozen", "nothing frozen, a new head"),
 }
 """Each strategy that may be advised: what it is called, its settings, and what it does."""
 

@@ -1,6 +1,6 @@
 """From rates to parameter groups, an optimizer and a learning-rate schedule.
 
-Freezing is the absence of a group: a frozen parameter is in none (DESIGN: "frozen means frozen").
+Freezing is the absence of a group: a frozen parameter is in none (docs/architecture.md).
 """
 
 import math
