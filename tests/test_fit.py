@@ -11,6 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thawline.artifacts import Artifacts
+from thawline.clock import COUNTED, Clock
 from thawline.config.composition import compose
 from thawline.config.errors import UserError
 from thawline.config.overrides import override, shell_line
@@ -244,7 +246,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "conf" / "source").mkdir(parents=True)
     (tmp_path / "conf" / "source" / "imagenet.yaml").touch()
     (tmp_path / "params.yaml").write_text("as it was")
-    monkeypatch.setattr("thawline.fit.look", lambda *_: [])
+    monkeypatch.setattr("thawline.fit.look", lambda *_: ([], ""))
     return tmp_path
 
 
@@ -264,8 +266,9 @@ def test_a_pipeline_that_does_not_end_leaves_the_lock_as_it_was(
     error: type[BaseException],
     says: str | None,
 ) -> None:
-    def run(_: object, root: Path) -> int:
+    def run(_: object, root: Path, told: dict[str, str]) -> int:
         (root / "params.yaml").write_text("the experiment's")
+        assert told == {COUNTED: Clock(Artifacts.under(root).clock).key}
         return ends()
 
     monkeypatch.setattr("thawline.fit._run", run)
@@ -292,7 +295,7 @@ def pictures(folder: Path, *names: str) -> Path:
 
 def test_the_classes_are_seen_before_anything_runs(leaves: Path) -> None:
     pictures(leaves, "Training/oak/1.jpg", "Training/elm/1.jpg", "Testing/elm/2.jpg")
-    assert look(command(leaves, 5, ["imagenet"], [], ROOT), ROOT) == [
+    assert look(command(leaves, 5, ["imagenet"], [], ROOT), ROOT)[0] == [
         "target: 3 pictures of 2 classes found",
         "          train      test",
         "  elm         1         1",
@@ -306,12 +309,31 @@ def test_pictures_that_are_voted_for_are_seen_as_such(leaves: Path, tmp_path: Pa
     (tmp_path / "votes.csv").write_text("path,ann\n2.jpg,oak\n")
     (tmp_path / "costs.csv").write_text("true,oak,elm\noak,0,5\nelm,1,0\n")
     further = [f"target.votes={tmp_path}/votes.csv", f"evaluate.costs={tmp_path}/costs.csv"]
-    assert look(command(leaves, 5, ["imagenet"], further, ROOT), ROOT) == [
+    assert look(command(leaves, 5, ["imagenet"], further, ROOT), ROOT)[0] == [
         "target: 3 pictures of 2 classes found",
         "          voted  in no split",
         "  elm         0            1",
         "  oak         1            1",
     ]
+
+
+def test_other_pictures_are_other_work_whose_time_begins_anew(leaves: Path) -> None:
+    pictures(leaves, "oak/1.jpg", "elm/1.jpg")
+    run = command(leaves, 5, ["imagenet"], [], ROOT)
+    before = look(run, ROOT)[1]
+    assert look(run, ROOT)[1] == before
+    (leaves / "oak" / "1.jpg").rename(leaves / "elm" / "2.jpg")
+    pictures(leaves, "oak/3.jpg")
+    assert look(run, ROOT)[1] != before
+
+
+def test_costs_may_leave_out_a_class_that_may_be_missing(leaves: Path, tmp_path: Path) -> None:
+    pictures(leaves, "oak/1.jpg", "elm/1.jpg", "ash/1.jpg")
+    (tmp_path / "costs.csv").write_text("true,oak,elm\noak,0,5\nelm,1,0\n")
+    further = [f"evaluate.costs={tmp_path}/costs.csv", "target.allow_missing_classes=true"]
+    look(command(leaves, 5, ["imagenet"], further, ROOT), ROOT)
+    with pytest.raises(UserError, match="ash"):
+        look(command(leaves, 5, ["imagenet"], further[:1], ROOT), ROOT)
 
 
 def test_costs_of_other_classes_are_refused_before_anything_runs(leaves: Path, tmp_path: Path) -> None:
@@ -340,7 +362,7 @@ def test_another_root_and_layout_among_the_settings_are_those_that_count(
 ) -> None:
     other = pictures(tmp_path / "other", *AMBIGUOUS)
     further = [f"target.root={other}", "target.layout=innermost_folders"]
-    found = look(command(leaves, 5, ["imagenet"], further, ROOT), ROOT)
+    found, _ = look(command(leaves, 5, ["imagenet"], further, ROOT), ROOT)
     assert found[0] == "target: 4 pictures of 4 classes found"
 
 

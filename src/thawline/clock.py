@@ -20,6 +20,9 @@ IDLE_SECONDS = 60.0
 
 SECONDS_BETWEEN_MARKS = 3.0
 
+COUNTED = "THAWLINE_CLOCK"
+"""The environment variable with the key of what `thawline fit` counts, while it is at work."""
+
 
 class Clock:
     """The clock in the file `path`, which need not exist: then nothing is counted."""

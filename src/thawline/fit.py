@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,7 +20,7 @@ from omegaconf import OmegaConf
 from thawline.answer import answer
 from thawline.artifacts import Artifacts, fingerprint
 from thawline.branch import on_its_branch, put_back
-from thawline.clock import Clock
+from thawline.clock import COUNTED, Clock
 from thawline.config.addresses import advice, is_address
 from thawline.config.candidates import Candidate
 from thawline.config.composition import LOCK
@@ -167,16 +168,19 @@ def _fit(folder: Path, run: list[str], root: Path) -> None:
     lock = root / LOCK
     before = lock.read_bytes() if lock.exists() else None
     sys.stdout.write(f"{shell_line(run)}\n")
-    for line in look(run, root):
+    lines, pictures = look(run, root)
+    for line in lines:
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-    used = clock.start(fingerprint(run))
+    # other pictures are other work: what was used for those before does not count
+    key = fingerprint([run, pictures])
+    used = clock.start(key)
     if used > 1:
         sys.stdout.write(f"goes on: {used:.0f} s of its time were used before\n")
     code = 1
     try:
         with on_its_branch(root), clock.running():
-            code = _run(run, root)
+            code = _run(run, root, {COUNTED: key})
     finally:
         if code and before is not None:
             put_back(lock, before, root)
@@ -230,8 +234,9 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def look(run: Sequence[str], root: Path) -> list[str]:
-    """Return which classes the pictures are of and how many there are, before anything is made of them.
+def look(run: Sequence[str], root: Path) -> tuple[list[str], str]:
+    """Return which classes the pictures are of and how many there are, before anything is made of them; and
+    the fingerprint of their names, classes, splits and groups.
 
     Raises `UserError` where their folders do not say, and where what mistakes cost is not of these classes:
     else that would be said only when all pictures had been looked at.
@@ -246,13 +251,15 @@ def look(run: Sequence[str], root: Path) -> list[str]:
     config = to_config(compose(root, list(run[4::2])))
     found = collected(config.target, Role.target, config.seed)[0]
     labels = {item.label for item in found.items}
-    if "" not in labels and not found.losses.of_class:
+    whole = not found.losses.of_class and not config.target.allow_missing_classes
+    if "" not in labels and whole:
         configured_costs(config.evaluate.costs, sorted(labels))
-    return list(overview(found, Role.target))
+    return list(overview(found, Role.target)), fingerprint([astuple(item) for item in found.items])
 
 
-def _run(run: Sequence[str], root: Path) -> int:
-    """Run DVC in `root`; return its exit status. It and the stage it runs end when this process does."""
+def _run(run: Sequence[str], root: Path, told: dict[str, str]) -> int:
+    """Run DVC in `root`, with variables for its stages; return its exit status. It and the stage it runs end
+    when this process does."""
     program = Path(sys.executable).with_name(run[0])
     found = str(program) if program.exists() else shutil.which(run[0])
     if found is None:
@@ -260,7 +267,7 @@ def _run(run: Sequence[str], root: Path) -> int:
     # stages are started as `python`: this environment's
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     process = subprocess.Popen(
-        [found, *run[1:]], cwd=root, env={**os.environ, "PATH": path}, preexec_fn=end_child_with_us
+        [found, *run[1:]], cwd=root, env={**os.environ, **told, "PATH": path}, preexec_fn=end_child_with_us
     )
     try:
         return process.wait()

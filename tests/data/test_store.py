@@ -104,6 +104,13 @@ def test_scattered_splits_are_refused(tmp_path, transform):
         open_store(tmp_path).part("train")
 
 
+def test_pictures_that_are_divided_as_they_lie_are_not_copied(directory):
+    store = open_store(directory)
+    whole = store.undivided()
+    assert np.shares_memory(whole.images, store.images)
+    assert (whole.manifest["split"] == "train").all()
+
+
 def test_a_store_may_be_divided_otherwise(directory):
     store = open_store(directory)
     other = store.divided(np.array([3, 0]), np.array([4, 1, 2]))

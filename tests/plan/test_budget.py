@@ -125,6 +125,15 @@ def test_without_a_search_all_the_time_is_for_the_final_trainings() -> None:
     assert not list(left_out(alone, COSTS, programme, without))
 
 
+def test_the_review_is_over_when_the_search_begins() -> None:
+    more = replace(WORK, val=10_056, refit=False)
+    programme = Programme(1, 3, 1, (15,))
+    assert forecast(more, COSTS, programme).review > forecast(WORK, COSTS, programme).review + 300
+    assert forecast(more, COSTS, programme).rest == forecast(WORK, COSTS, programme).rest
+    lines = list(table(10, 0, WORK, programme, forecast(WORK, COSTS, programme)))
+    assert [line.split()[0].strip(":") for line in lines[2:6]] == ["review", "search", "finetune", "export,"]
+
+
 def test_a_head_that_is_to_be_solved_leaves_nothing_to_plan() -> None:
     head = replace(WORK, searched=False, solved=True)
     programme = richest(head, COSTS, 1e9)

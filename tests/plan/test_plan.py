@@ -13,7 +13,7 @@ import torch
 from conftest import write_toy_artifacts, write_toy_store
 
 from thawline.artifacts import CARD, FORECAST, MODEL, PLAN, STOPPED, Artifacts, read_json, write_json
-from thawline.clock import Clock
+from thawline.clock import COUNTED, Clock
 from thawline.config.choices import SamplerName, ValidationName
 from thawline.config.errors import UserError
 from thawline.config.recipe.contenders import of_each
@@ -30,12 +30,14 @@ from thawline.config.sections import (
     Mix,
     Plan,
     Search,
+    Space,
     Start,
     Target,
     Trainer,
 )
 from thawline.data.store import open_store, write_store
 from thawline.models.checkpoint import load_model
+from thawline.models.cuts import units as found_units
 from thawline.models.freezing import state_hashes
 from thawline.models.inference import probabilities
 from thawline.plan.budget import Programme, Work
@@ -50,6 +52,7 @@ from thawline.plan.decisions import (
     planned,
     seconds_for_search,
     stop_at,
+    write_decisions,
 )
 from thawline.plan.plan import plan, settings
 from thawline.serving.predict import bundle_in, card_of, network_of
@@ -293,6 +296,27 @@ def test_whatever_is_configured_there_is_time_for_a_solved_head(recipe: dict[str
     assert planned.augmentation is (AugmentationName.mirror if mirrored else AugmentationName.none)
 
 
+def test_a_head_that_is_not_linear_is_trained_as_it_is_configured() -> None:
+    recipe = Finetune(augmentation=AugmentationName.standard, soup=2)
+    found = settings(recipe, replace(WORK, linear=False), COSTS, 3, Programme(1, 1, 1, ()))
+    assert found["finetune.depth"] == "all"
+    assert not {"finetune.augmentation", "finetune.soup"} & found.keys()
+
+
+def test_depths_that_are_listed_are_those_that_are_planned(toy_artifacts: Artifacts) -> None:
+    initial = toy_artifacts.stage("replace_head")
+    units = len(found_units(load_model(initial / MODEL, initial / CARD)[0]))
+
+    def listed(*depths: int) -> Config:
+        return replace(config(), search=Search(space=Space(depths=list(depths))))
+
+    plan(listed(units), toy_artifacts)
+    all_frozen = planned(listed(units), toy_artifacts)
+    assert (all_frozen.search.enabled, all_frozen.finetune.depth) == (False, "all")
+    with pytest.raises(UserError, match=rf"has {units} units"):
+        plan(listed(0, units + 1), toy_artifacts)
+
+
 def test_each_depth_is_tried_from_a_solved_head_and_then_the_rest() -> None:
     found = settings(Finetune(), WORK, COSTS, 3, Programme(1, 8, 2, (2, 0)))
     assert found["search.known"] == ["linear_probe", "each_depth"]
@@ -366,10 +390,33 @@ def test_a_plan_counts_its_own_time_and_only_until_all_is_done(toy_artifacts: Ar
     assert planned(asked, toy_artifacts).search.enabled
     count_no_longer(toy_artifacts)
     assert seconds_for_search(asked, toy_artifacts) is None
-    clock.start("thawline fit")
-    count_time(toy_artifacts, "other work", repeated=False)
+
+
+def test_the_time_of_a_fit_counts_while_it_is_at_work_and_not_for_other_work_after_it_failed(
+    toy_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(toy_artifacts.clock)
+    clock.start("of a fit")
+    monkeypatch.setenv(COUNTED, "of a fit")
+    count_time(toy_artifacts, "leaves", repeated=False)
     count_no_longer(toy_artifacts)
-    assert clock.key == "thawline fit"
+    assert clock.key == "of a fit"
+    write_json(toy_artifacts.clock, {"key": clock.key, "used": 590.0, "marked": 0.0})
+    monkeypatch.delenv(COUNTED)
+    count_time(toy_artifacts, "leaves", repeated=False)
+    assert clock.used() == pytest.approx(0, abs=1)
+
+
+def test_a_search_by_hand_that_the_clock_may_end_obeys_the_plan_of_the_pipeline(
+    toy_artifacts: Artifacts,
+) -> None:
+    asked = config(minutes=10)
+    write_decisions(toy_artifacts.stage_output("plan") / PLAN, Decisions("b", {"search.trials": 7}))
+    by_hand = Artifacts.under(toy_artifacts.root, "by-hand")
+    stop_at(asked, by_hand, {})
+    assert planned(asked, by_hand).search.trials == 7
+    assert [as_far(each, by_hand).search.trials for each in of_each(planned(asked, by_hand))][0] == 7
+    assert not (by_hand.outputs / "plan" / PLAN).exists()
 
 
 @pytest.mark.slow

@@ -169,6 +169,8 @@ def test_the_clones_model_is_found_from_anywhere(
     shutil.copytree(bundle, root / "artifacts" / "export")
     monkeypatch.setattr("thawline.artifacts.pipeline_root", lambda: root)
     monkeypatch.chdir(tmp_path)
+    # somebody else's
+    (tmp_path / "artifacts").mkdir()
     with pytest.raises(SystemExit, match="0"):
         main(["predict", str(pictures)])
 

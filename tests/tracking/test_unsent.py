@@ -206,6 +206,16 @@ def test_trials_are_shown_under_a_study_that_had_no_id_yet(checkout, lose):
     assert parents == {"study": None, "lost with it": id, "of a worker": id}
 
 
+def test_trials_are_shown_under_a_study_that_was_lost_with_them(checkout, lose):
+    lose()
+    with a_run("study") as study, a_run("trial", parent=study.id, study="s"):
+        pass
+    lose(back=True)
+    tracking.connect(URI, "thawline", checkout)
+    found = runs()
+    assert found["trial"].data.tags["mlflow.parentRunId"] == found["study"].info.run_id
+
+
 def test_a_run_that_had_no_id_is_known_by_its_key(checkout, lose):
     lose()
     with a_run("first", study="s") as first, a_run("second", study="s") as second:

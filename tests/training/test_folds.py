@@ -83,6 +83,24 @@ def test_classes_are_counted_in_pictures_or_groups() -> None:
     assert per_class(LABELS, np.arange(100) // 10) == [5, 3, 2]
 
 
+@given(st.integers(0, 400))
+@settings(max_examples=40, deadline=None)
+def test_groups_of_several_classes_leave_as_many_folds_as_they_allow(seed: int) -> None:
+    """A class may lie in two groups that one fold would hold out together."""
+    generator = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(10), 12)
+    labels = np.zeros(120, int)
+    for each in (1, 2):
+        for group in generator.choice(10, 2, replace=False):
+            labels[12 * group + each] = each
+    found = most_folds(labels, groups, 5, seed)
+    if found > 1:
+        assert len(folds(labels, groups, count=found, seed=seed)) == found
+    for more in range(found + 1, 6):
+        with pytest.raises(UserError):
+            folds(labels, groups, count=more, seed=seed)
+
+
 @given(st.lists(st.integers(1, 7), min_size=2, max_size=4), st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
 def test_as_many_folds_as_there_can_be_are_never_refused_and_more_are(counts: list[int], size: int) -> None:

@@ -94,7 +94,7 @@ def decided(
     for name, before, correct in (("accuracy", "", heads), ("neighbours", "neighbours_", votes)):
         best = correct[np.argmax(correct.mean(1))]
         gaps = [
-            (0.0, 0.0) if one is best or not (one - best).any()
+            (0.0, 0.0) if not (one - best).any()
             else difference_interval(one[None], best[None], clusters, confidence)
             for one in correct
         ]  # fmt: skip

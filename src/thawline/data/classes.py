@@ -7,7 +7,8 @@ import numpy as np
 
 from thawline.config.sections import DataSet
 from thawline.data.losses import Losses
-from thawline.data.problems import Problem, Severity, counted
+from thawline.data.problems import Problem, Severity
+from thawline.wording import counted
 
 NOTED_SHARE = 0.1
 """Share of a class's pictures above which losing them is said."""
@@ -91,21 +92,21 @@ def _unusable(pool: Pool, losses: Losses, needed: Needed) -> Iterator[tuple[str,
         if not found:
             yield label, "no picture: its folder is empty"
         elif not len(pool.of(label)):
-            yield label, f"none of its {counted(found)} is left: {losses.said(label)}"
+            yield label, f"none of its {counted(found, 'picture')} is left: {losses.said(label)}"
         elif not len(train):
             yield label, f"no training picture, {len(pool.of(label))} of other splits{lost}"
         elif len(train) < needed.total:
-            yield label, f"{counted(len(train))}, needed are {needed}{lost}"
+            yield label, f"{counted(len(train), 'picture')}, needed are {needed}{lost}"
         elif parts < needed.parts:
             left = f"of which groups, look-alikes and given splits leave {parts} to divide"
-            yield label, f"{counted(len(train))} {left}, needed are {needed}{lost}"
+            yield label, f"{counted(len(train), 'picture')} {left}, needed are {needed}{lost}"
 
 
 def _partly_lost(pool: Pool, losses: Losses) -> Iterator[tuple[str, Problem]]:
     for label in losses.of_class:
         lost, left = losses.count(label), len(pool.of(label))
         if left and lost > NOTED_SHARE * (lost + left):
-            what = f"{lost} of its {counted(lost + left)} are left out: {losses.said(label)}"
+            what = f"{lost} of its {counted(lost + left, 'picture')} are left out: {losses.said(label)}"
             yield label, Problem(Severity.warning, f"class {label}", what, lost)
 
 

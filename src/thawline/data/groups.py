@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from thawline.config.choices import Groups
 from thawline.data.collection import find_alike
 from thawline.data.names import normal
-from thawline.data.problems import Problem, Severity, counted, listed
+from thawline.data.problems import Problem, Severity, listed
 from thawline.data.text_tables import TextTableError, read_rows
+from thawline.wording import counted
 
 GROUPS = "groups.csv"
 _NEARLY = re.compile(r"groups?(?:[\W\d_]|copy)*(?:\.(?:csv|tsv|txt|xlsx?|ods))+")
@@ -73,7 +74,7 @@ def _contradictions(groups_of: Mapping[str, set[str]]) -> Iterable[Problem]:
     several = {name: groups for name, groups in groups_of.items() if len(groups) > 1}
     if several:
         cases = [f"{name} ({', '.join(sorted(groups))})" for name, groups in several.items()]
-        what = f"{counted(len(several))} in several groups: {listed(cases)}"
+        what = f"{counted(len(several), 'picture')} in several groups: {listed(cases)}"
         yield Problem(Severity.error, GROUPS, what, len(several), "give every picture one group.")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from thawline.config.choices import Layout
 from thawline.config.overrides import override, shell_line
 from thawline.data.layout import Parts, Reading, choose, readings
-from thawline.data.problems import counted, listed, plain
+from thawline.data.problems import listed, plain
+from thawline.wording import counted
 
 EXPECTED = (
     "Expected: one folder per class with pictures in it, or train, val and test folders of those.\n"
@@ -70,7 +71,7 @@ def _branch(parts: list[Parts], depth: int) -> list[str]:
         inside[f"{each[0]}/" if len(each) > 1 else ""].append(each[1:])
     lines = []
     for folder, below in sorted(inside.items())[:_BRANCHES]:
-        lines.append(f"{'  ' * depth}{plain(folder) or 'directly here'}: {counted(len(below))}")
+        lines.append(f"{'  ' * depth}{plain(folder) or 'directly here'}: {counted(len(below), 'picture')}")
         if folder and depth < _LEVELS - 1 and any(len(each) > 1 for each in below):
             lines += _branch(below, depth + 1)
     rest = len(inside) - _BRANCHES
@@ -97,5 +98,5 @@ def _said(reading: Reading) -> str:
     classes = [f"{plain(label)} ({count})" for label, count in sorted(reading.classes.items())]
     splits = reading.splits
     parts = [f"{count} {split or 'in no split'}" for split, count in sorted(splits.items())]
-    left_out = [f"{counted(len(reading.left_out))} left out"] if reading.left_out else []
+    left_out = [f"{counted(len(reading.left_out), 'picture')} left out"] if reading.left_out else []
     return "; ".join([listed(classes, 8), *([", ".join(parts)] if set(splits) != {""} else []), *left_out])

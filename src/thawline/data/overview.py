@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from thawline.config.sections import Role
 from thawline.data.collection import Collection
-from thawline.data.problems import counted, plain
+from thawline.data.problems import plain
 from thawline.data.split_names import SPLITS, VOTED
+from thawline.wording import counted
 
 _ROWS = 50
 _WIDTH = 40
@@ -20,7 +21,7 @@ def overview(collection: Collection, role: Role) -> Iterator[str]:
     splits = [split for split in (*SPLITS, VOTED, "") if any(each == split for _, each in counts)]
     heads = [split or "in no split" for split in splits] if splits != [""] else ["pictures"]
     classes = "1 class" if len(labels) == 1 else f"{len(labels)} classes"
-    yield f"{role.name}: {counted(len(collection.items))} of {classes} found"
+    yield f"{role.name}: {counted(len(collection.items), 'picture')} of {classes} found"
     width = max((len(_short(label)) for label in labels[:_ROWS]), default=0)
     yield f"  {'':{width}}  {'  '.join(f'{head:>8}' for head in heads)}"
     for label in labels[:_ROWS]:

@@ -18,7 +18,7 @@ from thawline.data.collection import Collection
 from thawline.data.decoding import Decoder
 from thawline.data.losses import Losses
 from thawline.data.overview import overview
-from thawline.data.problems import Problem, Severity, counted, plain, require_usable, said, worst_first
+from thawline.data.problems import Problem, Severity, plain, require_usable, said, worst_first
 from thawline.data.scan import Scan, scan
 from thawline.data.showing import write_showing
 from thawline.data.split import Split, split
@@ -27,6 +27,7 @@ from thawline.data.store import discard_store, write_absence, write_store
 from thawline.data.transform import Range, Transform
 from thawline.data.unlabelled import UNLABELLED, prepare_unlabelled
 from thawline.data.votes import collected, write_votes
+from thawline.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ def _problems(
         first = next(picture for picture in dropped if picture.reason == reason)
         detail = f" ({first.detail})" if first.detail else ""
         what = f"left out: {reason}; the first is {first.path}{detail}"
-        yield Problem(Severity.warning, counted(count), what, count)
+        yield Problem(Severity.warning, counted(count, "picture"), what, count)
     for note in collection.notes:
         yield Problem(Severity.note, "", note)
 

@@ -56,11 +56,6 @@ def listed(names: Sequence[str], shown: int = SHOWN) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def counted(pictures: int) -> str:
-    """Return a number of pictures in words."""
-    return "1 picture" if pictures == 1 else f"{pictures} pictures"
-
-
 def _table(problems: list[Problem]) -> list[str]:
     shown = problems[:_ROWS]
     width = max(len(plain(problem.where)) for problem in shown)

@@ -110,11 +110,13 @@ class Store:
     def divided(self, train: np.ndarray, val: np.ndarray) -> "Store":
         """Return the same pictures otherwise divided: those of the rows `train` to learn from and those of
         the rows `val` to validate on, each part in the order given; those that teach only, which are in
-        neither, stay what they are. The pictures are copied."""
+        neither, stay what they are. The pictures are copied, unless this is the order they lie in."""
         others = np.flatnonzero(self.manifest["split"].isin(TEACHING_ONLY))
         rows = np.concatenate([train, others, val]).astype(np.int64)
+        as_they_lie = len(rows) > 0 and bool((np.diff(rows) == 1).all())
         split = ["train"] * len(train) + list(self.manifest["split"].iloc[others]) + ["val"] * len(val)
-        found = self._rows(rows, [[int(row) for row in train], [int(row) for row in val]])
+        taken = slice(int(rows[0]), int(rows[-1]) + 1) if as_they_lie else rows
+        found = self._rows(taken, [[int(row) for row in train], [int(row) for row in val]])
         return replace(found, manifest=found.manifest.assign(split=split))
 
     def undivided(self) -> "Store":

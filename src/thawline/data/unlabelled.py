@@ -17,12 +17,13 @@ from thawline.data.collection import Collection, Dropped, Item
 from thawline.data.decoding import Decoder
 from thawline.data.files import open_files
 from thawline.data.picture_files import EXTENSIONS, open_picture, pictures_in
-from thawline.data.problems import counted, plain
+from thawline.data.problems import plain
 from thawline.data.scan import scan
 from thawline.data.split import compared_by
 from thawline.data.split_names import SPLITS
 from thawline.data.store import write_absence, write_store
 from thawline.data.transform import Transform
+from thawline.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,10 @@ def prepare_unlabelled(
     rows = np.flatnonzero(found == None)  # noqa: E711
     dropped = (*collection.dropped, *scanned.dropped, *_dropped(list(scanned.pictures["path"]), found))
     counts = Counter(each.reason for each in dropped)
-    notes = [f"{counted(count)} of {shown(data.unlabelled)} left out: {why}" for why, count in counts.items()]
+    notes = [
+        f"{counted(count, 'picture')} of {shown(data.unlabelled)} left out: {why}"
+        for why, count in counts.items()
+    ]
     if not len(rows):
         lines = "".join(f"\n  {plain(note)}" for note in notes)
         raise _refusal(data.unlabelled, f"none of its pictures is left.{lines}")
@@ -80,7 +84,7 @@ def prepare_unlabelled(
     write_store(folder, scanned.images, manifest, classes, transform, rows=rows, card=card)
     for note in notes:
         log.warning("%s", plain(note))
-    log.info("unlabelled: %s", counted(len(rows)))
+    log.info("unlabelled: %s", counted(len(rows), "picture"))
     return tuple(Dropped(each.path, f"unlabelled: {each.reason}", each.detail) for each in dropped)
 
 

@@ -21,10 +21,11 @@ from thawline.data.collection import Collection, Dropped, find_alike
 from thawline.data.groups import Finder
 from thawline.data.labelling import answers
 from thawline.data.names import normal
-from thawline.data.problems import Problem, Severity, counted, listed
+from thawline.data.problems import Problem, Severity, listed
 from thawline.data.sources import collect
 from thawline.data.split_names import VOTED
 from thawline.data.text_tables import TextTableError, read_rows
+from thawline.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +180,7 @@ def _outside(
 
 def _measured_by(labels: set[str], voted: int) -> Iterator[Problem]:
     if labels:
-        what = f"{counted(voted)} without a label are for training, as what voters say"
+        what = f"{counted(voted, 'picture')} without a label are for training, as what voters say"
         yield Problem(Severity.note, "votes", what, voted)
     else:
         what = (

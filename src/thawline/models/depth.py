@@ -44,6 +44,15 @@ def resolve_depth(depth: int | float | str, units: Sequence[Unit]) -> int:
     raise _not_allowed(depth, units)
 
 
+def require_depths(listed: Sequence[int], units: int, architecture: str) -> None:
+    """Raise `UserError` where depths to search, counts of frozen units, are more than the network has."""
+    if max(listed) > units:
+        raise UserError(
+            f"search.space.depths = {list(listed)}, but {architecture} has {units} units.\n"
+            f"  allowed: counts of frozen units from 0 to {units}"
+        )
+
+
 def resolve_cuts(cuts: Sequence[int | str], units: Sequence[Unit]) -> tuple[int, ...]:
     """Return the depths, rising, of the cuts that a head is to read: those that `cuts` says, each as for
     `resolve_depth`, and the last one; none for the last one alone.

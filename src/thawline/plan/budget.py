@@ -35,7 +35,8 @@ class Work:
     `depths` are thawed ones, the most telling first; `recipe` with all units frozen is solved and costs
     nothing here. `stored`: what frozen units make of a picture is computed once, not in every epoch,
     of each of the `variants` of a picture. `folds`: of a cross-validation; 1 where there can be none.
-    `searched`: recipes are compared; else the configured one is trained, or only a head is `solved`.
+    `searched`: recipes are compared; else the configured one is trained, or only a head is `solved` (trained,
+    where it is not `linear`).
     """
 
     goal: Goal
@@ -55,6 +56,7 @@ class Work:
     folds: int = 5
     searched: bool = True
     solved: bool = False
+    linear: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,16 @@ class Programme:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Seconds from the end of the plan on, by stage, each with its start."""
+    """Seconds from the end of the plan on, by stage, each with its start; `rest` is what follows finetune."""
 
+    review: float
     search: float
     finetune: float
     rest: float
 
     @property
     def total(self) -> float:
-        return self.search + self.finetune + self.rest
+        return self.review + self.search + self.finetune + self.rest
 
 
 def forecast(work: Work, costs: Costs, programme: Programme) -> Forecast:
@@ -110,9 +113,10 @@ def forecast(work: Work, costs: Costs, programme: Programme) -> Forecast:
     whole = costs.of(min(work.depths))
     asked = work.test * (whole.prefix + whole.suffix) * (contenders * programme.seeds + 1)
     return Forecast(
-        MARGIN * (validated + stored) + START_SECONDS,
-        MARGIN * final + START_SECONDS,
-        asked + 4 * START_SECONDS + REVIEW_SECONDS * (work.train + work.val),
+        review=REVIEW_SECONDS * (work.train + work.val) + START_SECONDS,
+        search=MARGIN * (validated + stored) + START_SECONDS,
+        finetune=MARGIN * final + START_SECONDS,
+        rest=asked + 3 * START_SECONDS,
     )
 
 

@@ -1,5 +1,6 @@
 """What a plan decided: values of the configuration, kept in a file that later stages obey."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from thawline.artifacts import FORECAST, PLAN, STOPPED, Artifacts, read_json, write_json
-from thawline.clock import Clock
+from thawline.clock import COUNTED, Clock
 from thawline.config.composition import to_config
 from thawline.config.sections import Config
 from thawline.training.recipe import plain
@@ -62,13 +63,13 @@ def planned(config: Config, artifacts: Artifacts) -> Config:
     """Return the configuration that stages after `plan` obey: as it is where no minutes are given."""
     if config.plan.minutes is None:
         return config
-    return applied(config, read_decisions(artifacts.stage("plan") / PLAN))
+    return applied(config, read_decisions(_file(artifacts, PLAN)))
 
 
 def as_far(config: Config, artifacts: Artifacts) -> Config:
     """Return the planned configuration of one contender; where the clock ended its search, with the number of
     trials that it left: a reproduction runs as many."""
-    path = artifacts.stage("plan") / STOPPED
+    path = _file(artifacts, STOPPED)
     if config.plan.minutes is None or not path.exists():
         return config
     left, (contender,) = _left(config, artifacts, path), config.contenders
@@ -91,15 +92,22 @@ def _left(config: Config, artifacts: Artifacts, path: Path) -> dict[str, int]:
 
 
 def _basis_of(config: Config, artifacts: Artifacts) -> str:
-    return "" if config.plan.minutes is None else read_decisions(artifacts.stage("plan") / PLAN).basis
+    return "" if config.plan.minutes is None else read_decisions(_file(artifacts, PLAN)).basis
+
+
+def _file(artifacts: Artifacts, name: str) -> Path:
+    """Return where a file of the plan is read from: a search by hand writes its own stopped.json, and obeys
+    the plan of the pipeline."""
+    return artifacts.find(f"plan/{name}")
 
 
 def count_time(artifacts: Artifacts, basis: str, repeated: bool) -> None:
-    """Let the time of the plan made from `basis` count from now on, unless `thawline fit` counts it already,
-    or it is unfinished and goes on. Decisions that are only `repeated` take as long as they take."""
+    """Let the time of the plan made from `basis` count from now on, unless a `thawline fit` at work counts it
+    already, or it is unfinished and goes on. Decisions that are only `repeated` take as long as they take."""
     clock = Clock(artifacts.clock)
-    if clock.key != BY_PLAN + basis:
-        count_no_longer(artifacts)
+    if clock.key not in (BY_PLAN + basis, os.environ.get(COUNTED)):
+        # what was used up by a fit that failed is not this work's
+        clock.stop()
     if clock.key is None and not repeated:
         clock.start(BY_PLAN + basis)
 
@@ -123,7 +131,7 @@ def seconds_for_search(config: Config, artifacts: Artifacts) -> float | None:
 def seconds_after(config: Config, artifacts: Artifacts, stage: str) -> float | None:
     """Return the seconds that the stages after `stage` will take, as the plan says; None where none does."""
     later = {"search": ("finetune", "rest"), "finetune": ("rest",)}.get(stage, ())
-    path = artifacts.stage("plan") / FORECAST
+    path = _file(artifacts, FORECAST)
     if config.plan.minutes is None or not later or not path.exists():
         return None
     expected = read_json(path)

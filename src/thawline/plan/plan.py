@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from thawline.artifacts import (
@@ -44,7 +45,7 @@ from thawline.data.supervision import open_training
 from thawline.models.answer import save_answering
 from thawline.models.checkpoint import load_model, save_model
 from thawline.models.cuts import units as found_units
-from thawline.models.depth import frozen_units
+from thawline.models.depth import frozen_units, require_depths
 from thawline.models.device import prepare_machine
 from thawline.models.linear_head import linear_head
 from thawline.plan.budget import Programme, Work, forecast, richest
@@ -200,17 +201,17 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
     pictures, labels, _ = next(iter(batches(train, BATCH).on(device)))
     curve = config.search.goal is Goal.depth_curve
     of_cuts = sizes(network, pictures[:1])
-    depths = config.search.space.depths and [
-        each for each in config.search.space.depths if each < max(of_cuts)
-    ]
-    depths = depths or spread(of_cuts, CURVE_DEPTHS if curve else DEPTHS)
-    solved = False
+    units = found_units(network)
+    every = spread(of_cuts, CURVE_DEPTHS if curve else DEPTHS)
+    depths, listed = every, config.search.space.depths
     if not config.search.enabled:
-        frozen = frozen_units(recipe.depth, recipe.units, units := found_units(network))
-        first = min(set(range(len(units))) - frozen, default=len(units))
-        # everything frozen: no step to time, but what a pass takes is known from other depths
-        solved = first == len(units)
-        depths = depths if solved else [first]
+        frozen = frozen_units(recipe.depth, recipe.units, units)
+        depths = [min(set(range(len(units))) - frozen)] if len(frozen) < len(units) else []
+    elif listed is not None:
+        require_depths(listed, len(units), config.model.architecture)
+        depths = [each for each in listed if each < len(units)]
+    # everything frozen: no step to time, but what a pass takes is known from other depths
+    solved, depths = not depths, depths or every
     sampled = sorted({min(depths), max(depths), sorted(depths)[len(depths) // 2]})
     costs = timed(network, recipe, pictures, labels, sampled, _precisions(config))
     made = variants(recipe.augmentation, recipe.views, config.target.mirror)
@@ -235,8 +236,9 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
         folds=_folds(config, store),
         searched=config.search.enabled,
         solved=solved,
+        linear=linear_head(network) is not None,
     )
-    return work, costs, max(of_cuts)
+    return work, costs, len(units)
 
 
 def _folds(config: Config, store: Store) -> int:
@@ -246,7 +248,8 @@ def _folds(config: Config, store: Store) -> int:
         return config.search.folds
     labelled = store.labelled
     groups = groups_of(store.manifest.iloc[labelled])
-    return most_folds(store.labels[labelled], groups, config.search.folds)
+    together = groups if len(np.unique(groups)) < len(labelled) else None
+    return most_folds(store.labels[labelled], together, config.search.folds, config.seed)
 
 
 def _precisions(config: Config) -> tuple[bool, ...]:
@@ -269,7 +272,7 @@ def settings(recipe: Finetune, work: Work, costs: Costs, units: int, programme: 
         found["finetune.refit"] = True
     if not programme.depths:
         # what a head that is solved has no use for would be refused
-        given, solved = plain(recipe), plain(recipe_of(Contender.linear_probe, recipe))
+        given, solved = plain(recipe), plain(recipe_of(Contender.linear_probe, recipe, work.linear))
         changed = {f"finetune.{name}": value for name, value in solved.items() if value != given[name]}
         return found | {"search.enabled": False, **changed, "finetune.depth": "all", "finetune.seeds": 1}
     folded = programme.folds > 1

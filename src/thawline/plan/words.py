@@ -13,9 +13,10 @@ def table(minutes: float, used: float, work: Work, programme: Programme, expecte
     """Yield lines: what will be done, how long each step takes, and when all is over."""
     yield f"plan for {minutes:.4g} minutes"
     yield _row("until here", used)
+    yield _row("review", expected.review)
     yield _row(f"search: {_search(work, programme)}", expected.search)
     yield _row(f"finetune: {_final(work, programme)}", expected.finetune)
-    yield _row("review, export, evaluate, report", expected.rest)
+    yield _row("export, evaluate, report", expected.rest)
     yield _row("in all", used + expected.total)
 
 
@@ -25,7 +26,7 @@ def _row(what: str, seconds: float) -> str:
 
 def _search(work: Work, programme: Programme) -> str:
     if not programme.depths:
-        return "none; the head is solved on the frozen network"
+        return f"none; the head is {'solved' if work.linear else 'trained'} on the frozen network"
     if not work.searched:
         return "none, as search=off says"
     depths = f"depths {', '.join(map(str, sorted(programme.depths)))} and all frozen"
@@ -39,7 +40,7 @@ def _search(work: Work, programme: Programme) -> str:
 
 def _final(work: Work, programme: Programme) -> str:
     if not programme.depths:
-        return "the solved head"
+        return "the solved head" if work.linear else "the head alone, as configured"
     how = "chosen" if work.searched else "configured"
     return (
         f"{counted(programme.seeds, 'training')} of {programme.epochs} epochs with the recipe that is {how}"

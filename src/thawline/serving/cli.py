@@ -228,11 +228,11 @@ def _serve(given: argparse.Namespace) -> int:
 def _predict(given: argparse.Namespace) -> int:
     """Print predictions; return how many files could not be read."""
     from thawline.artifacts import pipeline_root
-    from thawline.serving.predict import bundle_in, card_of, network_of, picture_files, predict
+    from thawline.serving.predict import bundle_in, card_of, has_bundle, network_of, picture_files, predict
 
     files = picture_files(given.paths)
     here = Path("artifacts")
-    bundle = given.model or bundle_in(here if here.exists() else pipeline_root() / here)
+    bundle = given.model or bundle_in(here if has_bundle(here) else pipeline_root() / here)
     card = card_of(bundle)
     failed = 0
     entries = []

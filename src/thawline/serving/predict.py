@@ -87,6 +87,11 @@ def network_of(folder: Path) -> "Answer":
     return answer
 
 
+def has_bundle(artifacts: Path) -> bool:
+    """Tell whether a folder holds a pipeline's bundle, final or first: others have folders of that name."""
+    return any((artifacts / folder / CARD).exists() for folder in ("export", "plan/model"))
+
+
 def bundle_in(artifacts: Path) -> Path:
     """Return the bundle to use: the final one, or the plan's first model where that is of other pictures or
     does not exist yet, which is logged."""

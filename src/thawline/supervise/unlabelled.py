@@ -9,7 +9,6 @@ import torch
 
 from thawline.artifacts import Artifacts
 from thawline.config.sections import Config, Finetune
-from thawline.data.problems import counted
 from thawline.data.store import PSEUDO, Store, open_store
 from thawline.data.supervision import Pseudo
 from thawline.data.unlabelled import UNLABELLED
@@ -23,6 +22,7 @@ from thawline.training.solve.choice import MOST_ROWS, choose_cuts, deciding_rows
 from thawline.training.solve.features import rotated, standardised
 from thawline.training.solve.self_training import WEIGHT, Known, out_of_fold, pseudo_labels
 from thawline.training.solve.targets import Targets
+from thawline.wording import counted
 
 MOST = 2000
 """Pictures that may teach: of more, so many are drawn. Each costs a fine-tuning as much as a labelled one."""
@@ -178,7 +178,11 @@ def _joined(store: Store, more: Store, found: SelfTrained, seed: int) -> Pseudo:
 
 def in_words(found: SelfTrained, pictures: int, confidence: float) -> str:
     """Say of so many unlabelled pictures what was decided, and why."""
-    unlike = f" {counted(found.unlike)} of {pictures:,} unlike the training pictures." if found.unlike else ""
+    unlike = (
+        f" {counted(found.unlike, 'picture')} of {pictures:,} unlike the training pictures."
+        if found.unlike
+        else ""
+    )
     if not len(found.rows):
         return f"No unlabelled picture teaches: all {pictures:,} are unlike the training pictures."
     if found.right is None:

@@ -234,6 +234,10 @@ def _send(client: "MlflowClient", experiment_id: str, story: Story) -> None:
     if id is None:
         if not story.name:
             return  # a later word on a run that nobody has
+        parent = story.tags.get(PARENT, "")
+        if is_key(parent):
+            # it may have been sent before this one, and have an id by now
+            story.tags[PARENT] = existing(client, experiment_id, parent) or parent
         id = create(client, experiment_id, story).run_id
         tell(client, id, {"kind": "parameters", "parameters": story.parameters})
     # what was made while this one had no id

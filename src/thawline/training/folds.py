@@ -60,11 +60,23 @@ def folds(
     return found
 
 
-def most_folds(labels: np.ndarray, groups: np.ndarray | None, count: int) -> int:
+def most_folds(labels: np.ndarray, groups: np.ndarray | None, count: int, seed: int = 0) -> int:
     """Return how many folds there can be, at most `count`; 1 where pictures can only be held out, because all
     of a class would be in one fold. Arguments as for `folds`."""
     numbers = per_class(labels, groups)
-    return min(count, max(numbers)) if min(numbers) >= 2 else 1
+    count = min(count, max(numbers)) if min(numbers) >= 2 else 1
+    if groups is None:
+        return count
+    # groups of several classes may leave no way to divide them that keeps each class on both sides
+    return next((each for each in range(count, 1, -1) if _can_be(labels, groups, each, seed)), 1)
+
+
+def _can_be(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> bool:
+    try:
+        folds(labels, groups, count=count, seed=seed)
+    except UserError:
+        return False
+    return True
 
 
 def _splits(

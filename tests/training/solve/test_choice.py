@@ -120,6 +120,12 @@ def test_what_belongs_together_decides_together() -> None:
     assert set(np.bincount(groups[found])) <= {0, 7}
 
 
+def test_a_few_groups_decide_however_large_they_are() -> None:
+    groups = np.repeat(np.arange(6), 100)
+    found = deciding_rows(Targets(np.repeat(np.arange(6) % 2, 100), 2, groups=groups), 0, 50)
+    assert len(np.unique(groups[found])) == 5
+
+
 def test_rows_that_heads_have_labelled_do_not_decide() -> None:
     labels, guessed = np.arange(200) % 2, np.arange(200) >= 100
     found = deciding_rows(Targets(labels, 2, guessed=guessed), 0, 50)

@@ -11,7 +11,7 @@ from thawline.config.recipe.contenders import contender_of
 from thawline.config.recipe.meaning import AFFINE
 from thawline.config.sections import Config, Finetune, Method, Start
 from thawline.models.cuts import Unit
-from thawline.models.depth import frozen_units, resolve_depth
+from thawline.models.depth import frozen_units, require_depths, resolve_depth
 from thawline.search.space.parameters import METHOD, depths
 from thawline.training.finetune import with_method
 
@@ -32,11 +32,7 @@ def asked_depths(config: Config, base: Finetune, units: tuple[Unit, ...], archit
             "  set search.space.depths=null or finetune.units=null"
         )
     allowed = depths(search, contender_of(config), base, len(units))
-    if max(allowed) > len(units):
-        raise UserError(
-            f"search.space.depths = {search.space.depths}, but {architecture} has {len(units)} units.\n"
-            f"  allowed: counts of frozen units from 0 to {len(units)}"
-        )
+    require_depths(allowed, len(units), architecture)
     return allowed
 
 

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from thawline.artifacts import MODEL, card_beside
-from thawline.config.choices import Keep, PrunerName
+from thawline.config.choices import Keep, PrunerName, ValidationName
 from thawline.config.sections import Config, Finetune, Trainer
 from thawline.data.store import Store, groups_of
 from thawline.models.checkpoint import save_model
@@ -16,7 +17,7 @@ from thawline.progress import part
 from thawline.search.trial.outcomes import Outcome, joined
 from thawline.training.features.cache import PrefixCache
 from thawline.training.finetune import initial_network
-from thawline.training.folds import Fold, Validation, folds, per_class, stitched, validation_by
+from thawline.training.folds import Fold, Validation, folds, most_folds, per_class, stitched, validation_by
 from thawline.training.history import Row
 from thawline.training.memory import with_less_memory
 from thawline.training.pseudo import Relabelled
@@ -73,13 +74,12 @@ class Validating:
         self._rows = store.labelled
         everything, self._labels = self._groups(self._rows), store.labels[self._rows]
         held_out = np.flatnonzero(store.manifest["split"] == "val")
-        self.validation: Validation = validation_by(
-            config.search.validation,
-            len(self._rows),
-            len(held_out),
-            min(per_class(self._labels, everything)),
-            config.search.folds,
-        )
+        asked = partial(validation_by, config.search.validation, len(self._rows), len(held_out))
+        rarest, count = min(per_class(self._labels, everything)), config.search.folds
+        self.validation: Validation = asked(rarest, count)
+        if self.folded and config.search.validation is ValidationName.auto:
+            most = most_folds(self._labels, everything, self.validation.folds, config.seed)
+            self.validation = asked(min(rarest, most), count)
         self._everything = everything
         self.groups = everything if self.folded else self._groups(held_out)
         self.images = len(self._rows) if self.folded else len(held_out)

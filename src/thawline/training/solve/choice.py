@@ -132,7 +132,7 @@ def _block(cut: np.ndarray, rows: np.ndarray) -> _Block:
 def deciding_rows(targets: Targets, seed: int, most: int = MOST_ROWS) -> np.ndarray:
     """Return the rows that decide, rising: all, or where these are more than `most`, so many of those that
     may judge, of each class about the same share. Views and groups stay whole, so that the last of these may
-    bring more."""
+    bring more; and there are as many of them as folds, however large they are."""
     if len(targets.labels) <= most:
         return np.arange(len(targets.labels))
     judged = np.flatnonzero(~targets.pseudo)
@@ -145,7 +145,7 @@ def deciding_rows(targets: Targets, seed: int, most: int = MOST_ROWS) -> np.ndar
         place[of_class] = (np.arange(len(of_class)) + random.random(len(of_class))) / len(of_class)
     order = np.argsort(place)
     sizes = np.bincount(part)[order]
-    taken = order[np.cumsum(sizes) - sizes < most]
+    taken = order[(np.cumsum(sizes) - sizes < most) | (np.arange(len(order)) < FOLDS)]
     return judged[np.isin(part, taken)]
 
 
