@@ -49,6 +49,21 @@ def test_groups_across_classes_are_balanced():
     assert Counter(labels[taken].tolist()) == dict.fromkeys("0123456789", 4)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_a_group_of_several_classes_takes_no_class_from_those_that_come_after(seed):
+    """Ten patients with ten pictures each of one kind, three of whom have two of another kind as well."""
+    labels = np.array(["benign"] * 100 + ["malignant"] * 6)
+    patients = np.concatenate([np.repeat(np.arange(10), 10), np.repeat([2, 5, 7], 2)])
+    random = np.random.default_rng(seed)
+    rest, sides = np.arange(106), []
+    for keep, benign in ((2, 25), (1, 15)):
+        taken = hold_out(labels[rest], patients[rest], {"benign": benign, "malignant": 1}, random, keep)
+        sides.append(rest[taken])
+        rest = np.delete(rest, taken)
+    for side in (*sides, rest):
+        assert set(labels[side]) == {"benign", "malignant"}
+
+
 def test_a_class_of_large_clusters_gets_its_smallest():
     clusters = np.repeat([0, 1, 2], [50, 30, 60])
     taken = hold_out(np.array(["a"] * 140), clusters, {"a": 10}, np.random.default_rng(0))

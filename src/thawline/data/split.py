@@ -118,7 +118,8 @@ def _divide(
     voted = (pictures["split"] == VOTED).to_numpy()
     if "test" in taken:
         wanted = _wanted_for_test(labels, np.where(voted, "", result.names), data, rest_is_test)
-        _hold_out("test", wanted, labels, clusters, movable, result, random)
+        # training, and validation where it is still to come
+        _hold_out("test", wanted, labels, clusters, movable, result, random, keep=1 + ("val" in taken))
     if "val" in taken:
         wanted = _wanted_for_val(labels, np.where(voted, "", result.names), data)
         _hold_out("val", wanted, labels, clusters, movable, result, random)
@@ -263,9 +264,10 @@ def _hold_out(
     movable: np.ndarray,
     result: Split,
     random: Generator,
+    keep: int = 1,
 ) -> None:
     free = np.flatnonzero((result.names == "train") & movable)
-    result.names[free[hold_out(labels[free], clusters[free], wanted, random)]] = name
+    result.names[free[hold_out(labels[free], clusters[free], wanted, random, keep)]] = name
     for split_name in (name, "train"):
         short = sorted(wanted.keys() - set(labels[result.names == split_name]))
         if short:
