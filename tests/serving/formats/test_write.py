@@ -25,7 +25,9 @@ from thawline.config.sections import ExportFormat
 from thawline.data.decoding import Decoder
 from thawline.data.store import Store
 from thawline.data.transform import Transform
-from thawline.models.card import ModelCard
+from thawline.models.answer import save_answering
+from thawline.models.answering import Answering, Unknown
+from thawline.models.card import ModelCard, read_card
 from thawline.models.checkpoint import build_random, save_model
 from thawline.serving.formats import int8, parity, write
 from thawline.serving.formats.int8 import Comparison
@@ -269,6 +271,9 @@ def test_eight_bits_are_written_where_they_gain(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = make_bundle(tmp_path)
+    # it knows unknown pictures, as every bundle of the pipeline
+    unknown = Unknown(1, 0.5, 0.01, 8, "x")
+    save_answering(bundle, read_card(bundle / CARD), Answering(unknown=unknown), torch.ones(2, 8) / 8**0.5)
     # how fast they are on so small a network is chance
     monkeypatch.setattr(int8, "GAIN", 0.0)
     monkeypatch.setattr(int8, "LOSS", 1.0)
