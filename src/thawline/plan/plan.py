@@ -195,7 +195,7 @@ def _known(path: Any, basis: str) -> Decisions | None:
 def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Costs, int]:
     """Time steps at some depths, and say what there is to do."""
     initial = artifacts.stage("replace_head")
-    network, _ = load_model(initial / MODEL, initial / CARD)
+    network, card = load_model(initial / MODEL, initial / CARD)
     recipe, train = config.finetune, store.teaching()
     device = prepare_machine(config.trainer)
     pictures, labels, _ = next(iter(batches(train, BATCH).on(device)))
@@ -208,7 +208,7 @@ def _asked(config: Config, artifacts: Artifacts, store: Store) -> tuple[Work, Co
         frozen = frozen_units(recipe.depth, recipe.units, units)
         depths = [min(set(range(len(units))) - frozen)] if len(frozen) < len(units) else []
     elif listed is not None:
-        require_depths(listed, len(units), config.model.architecture)
+        require_depths(listed, len(units), card.architecture)
         depths = [each for each in listed if each < len(units)]
     # everything frozen: no step to time, but what a pass takes is known from other depths
     solved, depths = not depths, depths or every
