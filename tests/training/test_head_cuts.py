@@ -88,6 +88,12 @@ def test_the_choice_ends_at_the_last_cut_and_leaves_the_network_as_it_is(
     assert set(network.state_dict()) == before
 
 
+def test_validation_pictures_take_part_in_the_choice(network: nn.Module, toy_store: Store) -> None:
+    assert len(toy_store.part("val")) > 0
+    rows = chosen_cuts(network, recipe(**PROBE), toy_store, CPU).rows
+    assert list(rows) == list(range(len(toy_store)))
+
+
 class WithAuxiliaryHead(Small):
     """Has more to say than logits while it trains, so its head cannot read several cuts."""
 

@@ -77,18 +77,20 @@ def chosen_cuts(
     curve: bool = True,
 ) -> CutChoice:
     """Choose the cuts that a solved head on `network`, an initial target model, is to read, by out-of-fold
-    predictions of the training pictures of `store` as they are: see `choose_cuts`.
+    predictions of the labelled pictures of `store` as they are: see `choose_cuts`. Validation pictures take
+    part, for the final head learns from them, too, and of few pictures each one tells something.
 
     What the chosen ones make of all pictures goes into `cache`: whoever solves that head needs no other pass.
     """
-    train = store.part("train")
-    whole, rows = train, np.arange(len(train))
+    whole, rows = store, store.labelled
+    targets = targets_of(store, len(store.classes), recipe).rows(rows)
     stores = cache is not None and cache.settings.prefix_cache
-    if stores and train.origin is not None:
-        whole, rows = train.origin
+    if stores and store.origin is not None:
+        whole, own = store.origin
+        rows = own[rows]
     cuts = pooled_cuts(network, whole, trainer, cache=cache)
-    taught = {depth: cut[rows] for depth, cut in cuts.items()}
-    choice = choose_cuts(taught, targets_of(train, len(store.classes), recipe), seed=seed, curve=curve)
+    labelled = {depth: cut[rows] for depth, cut in cuts.items()}
+    choice = choose_cuts(labelled, targets, seed=seed, curve=curve)
     if cache is not None and stores:
         chosen = resolve_cuts(choice.cuts, units(network))
         reading, last = read_cuts(copy.deepcopy(network), chosen, seed=0), max(cuts)

@@ -175,7 +175,7 @@ class Trials:
 
     @cached_property
     def cuts(self) -> CutChoice:
-        """The cuts that a solved head is to read, by out-of-fold predictions of the training pictures."""
+        """The cuts that a solved head is to read, by out-of-fold predictions of the labelled pictures."""
         network, _ = load_model(self.initial / MODEL, self.initial / CARD)
         cache = PrefixCache(self.artifacts.prefix, self.config.trainer)
         return chosen_cuts(
